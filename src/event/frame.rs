@@ -1,0 +1,173 @@
+//! An event as text on the wire: SSE and CloudEvents.
+//!
+//! A [`Frame`] is encoded at most once per format, by whoever needs it first,
+//! and shared by all subscribers. Invariant: nothing in a body, type or id can
+//! start a field of its own.
+
+mod cloudevents;
+pub mod sse;
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use bytes::Bytes;
+
+use super::{Cursor, Epoch, Event, Sequence, Topic, TopicMap};
+pub use cloudevents::gap_line;
+
+/// How a subscriber wants its events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// SSE, the body as data.
+    Raw,
+    /// SSE, a CloudEvents 1.0 JSON object as data.
+    CloudEvents,
+    /// One CloudEvents 1.0 JSON object per line (`application/x-ndjson`).
+    NdJson,
+}
+
+impl Format {
+    const COUNT: usize = 3;
+}
+
+/// What the encoding of an event depends on beside the event.
+#[derive(Debug)]
+pub struct Encoder {
+    /// Names the journal in cursors.
+    pub epoch: Epoch,
+    /// Under which address senders reach this gateway, without a trailing
+    /// slash; empty where none is configured. Part of a CloudEvent's source.
+    pub public_url: Box<str>,
+    /// Per topic: whether the type is the SSE event name.
+    pub event_names: TopicMap<bool>,
+}
+
+impl Encoder {
+    /// Where `sequence` is in this journal.
+    #[must_use]
+    pub fn cursor(&self, sequence: Sequence) -> Cursor {
+        Cursor {
+            epoch: self.epoch,
+            sequence,
+        }
+    }
+
+    fn names(&self, topic: &Topic) -> bool {
+        self.event_names.lookup(topic).copied().unwrap_or(false)
+    }
+}
+
+/// An event with its encodings. Cheap to clone: all clones share one.
+#[derive(Clone)]
+pub struct Frame(Arc<Shared>);
+
+struct Shared {
+    event: Arc<Event>,
+    encoder: Arc<Encoder>,
+    encoded: [OnceLock<Bytes>; Format::COUNT],
+}
+
+impl Frame {
+    /// Wraps an event; nothing is encoded yet.
+    #[must_use]
+    pub fn new(event: Arc<Event>, encoder: &Arc<Encoder>) -> Self {
+        Self(Arc::new(Shared {
+            event,
+            encoder: Arc::clone(encoder),
+            encoded: Default::default(),
+        }))
+    }
+
+    /// The event.
+    #[must_use]
+    pub fn event(&self) -> &Event {
+        &self.0.event
+    }
+
+    /// The event's position.
+    #[must_use]
+    pub fn sequence(&self) -> Sequence {
+        self.0.event.sequence
+    }
+
+    /// The bytes that a subscriber of this format gets.
+    #[must_use]
+    pub fn bytes(&self, format: Format) -> &Bytes {
+        self.0.encoded[format as usize].get_or_init(|| self.encode(format))
+    }
+
+    /// About how much memory the frame takes once it is encoded, in bytes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        2 * self.event().draft.weight() + size_of::<Shared>()
+    }
+
+    fn encode(&self, format: Format) -> Bytes {
+        let (event, encoder) = (self.event(), &*self.0.encoder);
+        let id = encoder.cursor(event.sequence);
+        let name = encoder
+            .names(&event.draft.topic)
+            .then_some(&*event.draft.event_type);
+        match format {
+            Format::Raw => sse::event(id, name, &String::from_utf8_lossy(&event.draft.body)),
+            Format::CloudEvents => sse::event(id, name, &cloudevents::exact(event, encoder)),
+            Format::NdJson => cloudevents::line(event, encoder),
+        }
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Frame({})", self.sequence())
+    }
+}
+
+/// Why a subscriber was not given what it asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GapReason {
+    /// The id is another journal's; the stream goes on from the oldest event.
+    Epoch,
+    /// Retention deleted what was asked for; it goes on from the floor.
+    Retention,
+    /// The id is above the journal's head; it goes on from the head.
+    Unknown,
+}
+
+/// A stretch of history that a subscriber asked for and can't be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// Why.
+    pub reason: GapReason,
+    /// The cursor that was asked to continue from.
+    pub asked: Cursor,
+    /// The position just before what follows.
+    pub resumed: Cursor,
+}
+
+impl GapReason {
+    /// The reason as subscribers see it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Epoch => "epoch",
+            Self::Retention => "retention",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Gap {
+    /// The gap as JSON: `{"reason":…,"asked":…,"resumed":…}`.
+    #[must_use]
+    pub fn json(&self) -> String {
+        // Cursors and reasons have no character that JSON would escape.
+        format!(
+            r#"{{"reason":"{}","asked":"{}","resumed":"{}"}}"#,
+            self.reason.as_str(),
+            self.asked,
+            self.resumed
+        )
+    }
+}

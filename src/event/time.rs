@@ -1,0 +1,118 @@
+//! Instants, and a clock that is handed in.
+//!
+//! Nothing here reads the system's time: `app` supplies a [`Clock`], tests
+//! supply another.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+/// Milliseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// An instant so many milliseconds after the Unix epoch.
+    #[must_use]
+    pub const fn from_unix_ms(ms: u64) -> Self {
+        Self(ms)
+    }
+
+    /// An instant so many seconds after the Unix epoch; saturates.
+    #[must_use]
+    pub const fn from_unix_secs(secs: u64) -> Self {
+        Self(secs.saturating_mul(1000))
+    }
+
+    /// Milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn unix_ms(self) -> u64 {
+        self.0
+    }
+
+    /// Whole seconds since the Unix epoch.
+    #[must_use]
+    pub const fn unix_secs(self) -> u64 {
+        self.0 / 1000
+    }
+
+    /// How long after `earlier` this is; zero if it is not after.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The instant `by` later; saturates.
+    #[must_use]
+    pub fn plus(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(millis(by)))
+    }
+
+    /// The instant `by` earlier; saturates at the Unix epoch.
+    #[must_use]
+    pub fn minus(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(by)))
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds: `2026-11-23T15:41:00.000Z`.
+///
+/// Instants beyond the year 9999, which RFC 3339 cannot write, show its last.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const YEAR_9999_END_MS: u64 = 253_402_300_799_999;
+        let at = std::time::UNIX_EPOCH + Duration::from_millis(self.0.min(YEAR_9999_END_MS));
+        humantime::format_rfc3339_millis(at).fmt(f)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Where the time comes from. Cheap to clone.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl Clock {
+    /// A clock that reads `now` each time it is asked.
+    pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    /// A clock that stands still.
+    #[must_use]
+    pub fn fixed(at: Timestamp) -> Self {
+        Self::new(move || at)
+    }
+
+    /// The present instant.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Clock({})", self.now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_reads_as_rfc_3339_and_never_overflows() {
+        assert_eq!(
+            Timestamp::from_unix_ms(1_614_265_330_123).to_string(),
+            "2021-02-25T15:02:10.123Z"
+        );
+        let last = Timestamp::from_unix_secs(u64::MAX);
+        assert_eq!(last.to_string(), "9999-12-31T23:59:59.999Z");
+        assert_eq!(last.plus(Duration::MAX), last);
+        assert_eq!(
+            Timestamp::default().minus(Duration::from_secs(1)),
+            Timestamp::default()
+        );
+    }
+}

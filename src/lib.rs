@@ -1,0 +1,3 @@
+//! Hookrill turns signed webhooks into live, resumable Server-Sent Events.
+#![allow(missing_docs)]
+pub mod event;
