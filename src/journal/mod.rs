@@ -143,3 +143,32 @@ pub struct Retention {
     /// The oldest go while all events together take more than this.
     pub bytes: u64,
 }
+
+/// Which journal, and within what bounds.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where events are kept.
+    pub kind: Kind,
+    /// How long and how much is kept.
+    pub retention: Retention,
+    /// The most dedup entries; beyond it the oldest are forgotten first, so
+    /// that a late duplicate may be stored again.
+    pub dedup_entries_max: u64,
+}
+
+/// A journal's backend.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// In this process: what it acknowledged survives nothing.
+    Memory,
+    /// In a folder.
+    Disk {
+        /// The folder; made where it is missing.
+        path: std::path::PathBuf,
+        /// Free bytes of the file system below which nothing is stored.
+        reserve_bytes: u64,
+        /// Give the journal a new name, and accept that it may have lost
+        /// events: after a backup was restored.
+        new_epoch: bool,
+    },
+}
