@@ -4,6 +4,7 @@ pub mod access;
 pub mod config;
 pub mod event;
 pub mod http;
+pub mod hub;
 pub mod journal;
 pub mod subscribe;
 pub mod telemetry;

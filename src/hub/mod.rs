@@ -1,0 +1,304 @@
+//! Wakes live subscribers when a topic grows.
+//!
+//! A topic that somebody listens to has a channel; the pump is the only one
+//! who sends. The newest frames stand in one [`Ring`], and channels carry only
+//! weak references into it: a subscriber that does not read pins no memory,
+//! for however long, and finds out when it reads again.
+//!
+//! Invariants: sequences on a channel only rise. A frame is in the ring before
+//! any channel tells of it. [`Hub::done`] is a position that every channel has
+//! been told of.
+
+mod pump;
+mod ring;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use dashmap::DashMap;
+use futures_util::{FutureExt as _, StreamExt as _, stream::SelectAll};
+use tokio::sync::broadcast::{
+    self,
+    error::{RecvError, TryRecvError},
+};
+use tokio_stream::wrappers::BroadcastStream;
+
+use crate::event::{
+    Event, Sequence, Topics,
+    frame::{Encoder, Frame},
+};
+pub use pump::{PumpError, pump};
+pub use ring::{Ring, RingPage};
+
+/// How many slices a channel holds for a subscriber that is busy. Small, since
+/// falling behind it costs no more than a look into the ring.
+const CHANNEL_SLICES: usize = 16;
+/// About how many bytes of frames one slice has; a subscriber that stops
+/// reading in the middle of one keeps it alive.
+const SLICE_BYTES_MAX: usize = 16 * 1024;
+/// The channel of those who listen to everything. No topic has this name.
+const EVERYTHING: &str = "";
+
+/// Frames of one channel, in order; gone when the ring has let go of them.
+type Slice = Weak<[Frame]>;
+
+/// Topic → live channel.
+pub struct Hub {
+    channels: DashMap<Box<str>, broadcast::Sender<Slice>>,
+    ring: Ring,
+    done: AtomicU64,
+    encoder: Arc<Encoder>,
+}
+
+impl Hub {
+    /// A hub that tells of what comes after `head`, and keeps about
+    /// `ring_bytes_max` bytes of frames.
+    #[must_use]
+    pub fn new(head: Sequence, ring_bytes_max: usize, encoder: Arc<Encoder>) -> Arc<Self> {
+        Arc::new(Self {
+            channels: DashMap::new(),
+            ring: Ring::new(head, ring_bytes_max),
+            done: AtomicU64::new(head.0),
+            encoder,
+        })
+    }
+
+    /// The newest frames.
+    #[must_use]
+    pub fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    /// How frames are encoded here.
+    #[must_use]
+    pub fn encoder(&self) -> &Arc<Encoder> {
+        &self.encoder
+    }
+
+    /// The newest position that every channel has been told of.
+    #[must_use]
+    pub fn done(&self) -> Sequence {
+        Sequence(self.done.load(Ordering::Acquire))
+    }
+
+    /// The number of live channels.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// Starts listening to `topics`. What the journal holds from now on is
+    /// told of; what it holds already is not.
+    #[must_use]
+    pub fn attach(self: &Arc<Self>, topics: &Topics) -> Attachment {
+        let names: Box<[Box<str>]> = match topics {
+            Topics::All => [EVERYTHING.into()].into(),
+            Topics::These(topics) => topics.iter().map(|topic| topic.as_str().into()).collect(),
+        };
+        let listening = match &*names {
+            [one] => Listening::One(self.receiver(one)),
+            many => Listening::Many(
+                many.iter()
+                    .map(|name| BroadcastStream::new(self.receiver(name)))
+                    .collect(),
+            ),
+        };
+        Attachment {
+            hub: Arc::clone(self),
+            names,
+            listening,
+        }
+    }
+
+    fn receiver(&self, name: &str) -> broadcast::Receiver<Slice> {
+        // Subscribed under the entry's guard, so that no `remove_if` comes
+        // between finding the channel and joining it.
+        let new = || broadcast::Sender::new(CHANNEL_SLICES);
+        self.channels
+            .entry(name.into())
+            .or_insert_with(new)
+            .subscribe()
+    }
+
+    /// Tells every channel of events that became durable; the pump's alone.
+    fn publish(&self, commit: &[Arc<Event>]) {
+        let frames: Vec<Frame> = commit
+            .iter()
+            .map(|event| Frame::new(Arc::clone(event), &self.encoder))
+            .collect();
+        let Some(last) = frames.last().map(Frame::sequence) else {
+            return;
+        };
+        let told = self.slices(&frames);
+        let slices = told.iter().map(|(_, slice)| Arc::clone(slice)).collect();
+        self.ring.push(frames.clone(), slices);
+        for (name, slice) in told {
+            self.tell(name, &Arc::downgrade(&slice));
+        }
+        self.done.store(last.0, Ordering::Release);
+    }
+
+    /// The frames of each channel that anybody listens to, in slices of
+    /// bounded size, each channel's in order.
+    fn slices<'f>(&self, frames: &'f [Frame]) -> Vec<(&'f str, Arc<[Frame]>)> {
+        let mut told = Vec::new();
+        let mut open: HashMap<&str, Gathering> = HashMap::new();
+        for frame in frames {
+            let topic = &frame.event().draft.topic;
+            for name in topic.lineage().chain([EVERYTHING]) {
+                let gathering = open.entry(name).or_insert_with(|| Gathering {
+                    wanted: self.channels.contains_key(name),
+                    ..Gathering::default()
+                });
+                told.extend(gathering.add(frame).map(|slice| (name, slice)));
+            }
+        }
+        told.extend(
+            open.into_iter()
+                .filter_map(|(name, mut gathering)| Some((name, gathering.take()?))),
+        );
+        told
+    }
+
+    fn tell(&self, name: &str, slice: &Slice) {
+        if let Some(channel) = self.channels.get(name) {
+            // Refused only where the last receiver has just gone.
+            _ = channel.send(Weak::clone(slice));
+        }
+    }
+
+    /// Makes every subscriber go back to the journal: events were deleted
+    /// before the pump saw them.
+    fn reset(&self, position: Sequence) {
+        self.ring.restart(position);
+        let gone: Slice = Arc::downgrade(&Arc::from([]));
+        for channel in &self.channels {
+            _ = channel.send(Weak::clone(&gone));
+        }
+    }
+}
+
+/// The slice of one channel while the pump goes through a commit.
+#[derive(Default)]
+struct Gathering {
+    wanted: bool,
+    frames: Vec<Frame>,
+    bytes: usize,
+}
+
+impl Gathering {
+    /// Adds a frame; gives out the slice once it is full.
+    fn add(&mut self, frame: &Frame) -> Option<Arc<[Frame]>> {
+        if !self.wanted {
+            return None;
+        }
+        self.frames.push(frame.clone());
+        self.bytes += frame.event().draft.weight();
+        if self.bytes < SLICE_BYTES_MAX {
+            return None;
+        }
+        self.take()
+    }
+
+    fn take(&mut self) -> Option<Arc<[Frame]>> {
+        self.bytes = 0;
+        let frames = std::mem::take(&mut self.frames);
+        (!frames.is_empty()).then(|| frames.into())
+    }
+}
+
+/// A subscriber's hold on its channels; lets go of them when dropped.
+pub struct Attachment {
+    hub: Arc<Hub>,
+    names: Box<[Box<str>]>,
+    listening: Listening,
+}
+
+enum Listening {
+    One(broadcast::Receiver<Slice>),
+    /// Several channels only wake: one event may be due on two of them, and
+    /// between two channels there is no order.
+    Many(SelectAll<BroadcastStream<Slice>>),
+}
+
+/// What a channel had to say.
+pub enum News {
+    /// The next frames, in order, none left out.
+    Frames(Arc<[Frame]>),
+    /// Something may have come; the ring and the journal know what.
+    Look,
+    /// The subscriber fell behind; the ring and the journal know what it missed.
+    Lagged,
+    /// Nothing, now.
+    Quiet,
+}
+
+impl Attachment {
+    /// Waits until there is news; never says [`News::Quiet`]. Cancel-safe.
+    pub async fn news(&mut self) -> News {
+        match &mut self.listening {
+            Listening::One(receiver) => match receiver.recv().await {
+                Ok(slice) => News::from_slice(&slice),
+                Err(RecvError::Lagged(_)) => News::Lagged,
+                // Senders live as long as their receivers do.
+                Err(RecvError::Closed) => std::future::pending().await,
+            },
+            Listening::Many(streams) => {
+                if streams.next().await.is_none() {
+                    return std::future::pending().await;
+                }
+                drain(streams);
+                News::Look
+            }
+        }
+    }
+
+    /// The news there is already.
+    pub fn news_now(&mut self) -> News {
+        match &mut self.listening {
+            Listening::One(receiver) => match receiver.try_recv() {
+                Ok(slice) => News::from_slice(&slice),
+                Err(TryRecvError::Lagged(_)) => News::Lagged,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => News::Quiet,
+            },
+            Listening::Many(streams) => match drain(streams) {
+                0 => News::Quiet,
+                _ => News::Look,
+            },
+        }
+    }
+}
+
+/// Empties the channels and says how many messages there were; bounded, since
+/// the pump may go on sending.
+fn drain(streams: &mut SelectAll<BroadcastStream<Slice>>) -> usize {
+    let bound = streams.len() * CHANNEL_SLICES;
+    (0..bound)
+        .take_while(|_| matches!(streams.next().now_or_never(), Some(Some(_))))
+        .count()
+}
+
+impl News {
+    fn from_slice(slice: &Slice) -> Self {
+        slice.upgrade().map_or(Self::Lagged, Self::Frames)
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        self.listening = Listening::Many(SelectAll::new());
+        for name in &self.names {
+            self.hub
+                .channels
+                .remove_if(name, |_, channel| channel.receiver_count() == 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
