@@ -14,7 +14,8 @@ mod proof;
 mod scheme;
 mod section;
 mod sources;
-mod standin;
+#[cfg(test)]
+mod tests;
 mod topics;
 mod url;
 mod values;

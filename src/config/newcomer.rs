@@ -80,6 +80,8 @@ pub(super) fn settle(
     problems: &Problems,
 ) -> Newcomer {
     let mut made = false;
+    // One cause, such as a folder that is not there, is said once.
+    let before = problems.count();
     for kept in [SIGNING, TOKEN, ADMIN] {
         let [section, key] = kept.key;
         let Kind::Table(sections) = &mut root.kind else {
@@ -106,7 +108,9 @@ pub(super) fn settle(
             }
             Err(what) => {
                 let place = Place::root();
-                problems.add(&place, &Origin::Hookrill, what);
+                if problems.count() == before {
+                    problems.add(&place, &Origin::Hookrill, what);
+                }
                 keys.insert(key.to_owned(), Node::unreadable());
             }
         }

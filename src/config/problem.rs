@@ -132,7 +132,11 @@ impl Problems {
     }
 
     pub(super) fn any(&self) -> bool {
-        !self.0.borrow().is_empty()
+        self.count() > 0
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.0.borrow().len()
     }
 
     /// The value, if nothing was found.

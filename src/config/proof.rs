@@ -4,30 +4,50 @@
 use super::{
     scheme,
     section::{Section, Spot, nearest},
-    standin::{self as verify, Scheme, Verifier},
     values,
 };
-use crate::verify::Secret;
+use crate::verify::{self, Scheme, SchemeError, Secret, Verifier};
 
-/// Reads `preset`, `scheme`, `secrets` and `tolerance`. The preset's name
-/// comes with the verifier, if it was one.
-pub(super) fn proof(
-    section: &mut Section<'_>,
-    public_url: Option<&str>,
-) -> Option<(Option<Box<str>>, Verifier)> {
-    let tolerance = section.spot("tolerance", values::tolerance);
-    let secrets = section.list("secrets", values::secret);
-    let (name, scheme) = chosen(section)?;
-    let _ = (tolerance, public_url);
-    let secrets = secrets?
-        .value
-        .into_iter()
-        .map(|s| Secret::new(s.value.into_bytes()))
-        .collect();
-    Some((name, Verifier { scheme, secrets }))
+/// What a topic's `preset` or `scheme`, `secrets` and `tolerance` come to.
+pub(super) struct Proof {
+    pub(super) verifier: Verifier,
+    /// The preset's name, or the algorithm of a scheme of one's own.
+    pub(super) scheme: Box<str>,
+    /// Whether the scheme says where the provider's id of a delivery is.
+    pub(super) names_an_id: bool,
 }
 
-/// The preset or the scheme, of which there must be one.
+/// Reads a topic's proof; `None` where something about it is wrong.
+pub(super) fn proof(section: &mut Section<'_>, public_url: Option<&str>) -> Option<Proof> {
+    let before = section.problems.count();
+    let tolerance = section.value("tolerance", values::tolerance);
+    let secrets = section.list("secrets", values::secret);
+    let chosen = chosen(section);
+    let (name, scheme) = match section.problems.count() == before {
+        true => chosen?,
+        false => return None,
+    };
+    let own = |scheme: &Scheme| scheme.algorithm().into();
+    let label = name.unwrap_or_else(|| own(&scheme));
+    let names_an_id = !scheme.dedup_id.is_empty();
+    let keys = secrets.iter().flat_map(|list| &list.value);
+    let keys = keys
+        .map(|item| Secret::new(item.value.as_bytes()))
+        .collect();
+    match Verifier::new(scheme, keys, tolerance, public_url.map(str::to_owned)) {
+        Ok(verifier) => Some(Proof {
+            verifier,
+            scheme: label,
+            names_an_id,
+        }),
+        Err(error) => {
+            refuse(section, &error, secrets.as_ref());
+            None
+        }
+    }
+}
+
+/// The preset with its name or the scheme, of which there must be one.
 fn chosen(section: &mut Section<'_>) -> Option<(Option<Box<str>>, Scheme)> {
     let preset_written = section.has("preset");
     let preset = section.spot("preset", values::text);
@@ -60,18 +80,43 @@ fn chosen(section: &mut Section<'_>) -> Option<(Option<Box<str>>, Scheme)> {
 }
 
 fn named(section: &Section<'_>, preset: &Spot<String>) -> Option<Scheme> {
-    let scheme = verify::preset(&preset.value);
-    if scheme.is_none() {
-        let known = verify::preset_names();
+    let presets = verify::presets();
+    let known: Vec<&str> = presets.iter().map(|preset| &*preset.name).collect();
+    let Some(index) = known.iter().position(|name| **name == *preset.value) else {
         let near = match nearest(&preset.value, &known) {
-            Some(near) => format!("; did you mean \"{near}\"?"),
+            Some(near) => format!("did you mean \"{near}\"? "),
             None => String::new(),
         };
-        let what = format!(
-            "there is no preset of this name{near} The presets are {}",
-            known.join(", ")
-        );
+        let known = known.join(", ");
+        let what = format!("there is no preset of this name; {near}there are {known}");
         section.problems.add(&preset.place, &preset.origin, what);
+        return None;
+    };
+    Some(presets.into_iter().nth(index)?.scheme)
+}
+
+/// Says what `verify` says, at the key that it is about.
+fn refuse(section: &Section<'_>, error: &SchemeError, secrets: Option<&Spot<Vec<Spot<String>>>>) {
+    let what = error.to_string();
+    match (error, secrets) {
+        (
+            SchemeError::SecretEmpty { index } | SchemeError::SecretEncoding { index, .. },
+            Some(list),
+        ) if *index < list.value.len() => {
+            let Spot { place, origin, .. } = &list.value[*index];
+            section.problems.add(place, origin, what);
+        }
+        (
+            SchemeError::SecretMissing
+            | SchemeError::SecretUseless
+            | SchemeError::SecretsTooMany { .. },
+            Some(list),
+        ) => section.problems.add(&list.place, &list.origin, what),
+        (SchemeError::SecretMissing, None) => section.refuse("secrets", what),
+        (SchemeError::PublicUrlMissing, _) => section.refuse(
+            "scheme",
+            "this scheme signs the URL that the sender was given; set server.public_url",
+        ),
+        _ => section.refuse("scheme", what),
     }
-    scheme
 }

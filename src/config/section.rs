@@ -117,7 +117,7 @@ impl<'p> Section<'p> {
             let mut what = "there is no such key".to_owned();
             if let Some(near) = nearest(key, &self.taken) {
                 what.push_str("; did you mean ");
-                what.push_str(&spelled(near, &node.origin));
+                what.push_str(&spelled(near, key, &node.origin));
                 what.push('?');
             }
             let place = self.place.key(key);
@@ -181,13 +181,15 @@ pub(super) fn nearest<'k>(written: &str, known: &[&'k str]) -> Option<&'k str> {
         .map(|(_, key)| key)
 }
 
-/// A key beside another, as the same writer would spell it.
-fn spelled(key: &str, beside: &Origin) -> String {
-    match beside {
-        Origin::Variable(name) => match name.rsplit_once("__") {
-            Some((above, _)) => format!("{above}__{}", key.to_ascii_uppercase()),
-            None => key.to_owned(),
-        },
-        _ => format!("`{key}`"),
-    }
+/// `key` in the place of `written`, as the same writer would spell it.
+fn spelled(key: &str, written: &str, origin: &Origin) -> String {
+    let Origin::Variable(name) = origin else {
+        return format!("`{key}`");
+    };
+    let levels: Vec<&str> = name.split("__").collect();
+    let at = levels
+        .iter()
+        .position(|level| level.eq_ignore_ascii_case(written));
+    let above = levels.get(..at.unwrap_or(levels.len())).unwrap_or_default();
+    format!("{}__{}", above.join("__"), key.to_ascii_uppercase())
 }

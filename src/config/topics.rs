@@ -2,10 +2,11 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::{proof::proof, section::Section, standin::Verifier, values};
+use super::{proof::proof, section::Section, values, written::Kind};
 use crate::{
     access::Policy,
     event::{Topic, TopicMap},
+    verify::Verifier,
 };
 
 /// For how long a delivery's id is remembered where nothing is written.
@@ -16,8 +17,8 @@ const DEDUP_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct TopicSettings {
     /// Proves deliveries.
     pub verifier: Verifier,
-    /// The preset's name; `None` for a scheme of one's own.
-    pub preset: Option<Box<str>>,
+    /// The preset's name, or the algorithm of a scheme of one's own.
+    pub scheme: Box<str>,
     /// Who may subscribe.
     pub access: Policy,
     /// How deliveries that come again are recognised; `None`: they are not.
@@ -34,14 +35,14 @@ pub struct Dedup {
     /// Whether a delivery without the provider's id is recognised by its
     /// body's hash. Only where somebody wrote so: two deliveries with one
     /// body may well be two events.
-    pub body_hash: bool,
+    pub by_body: bool,
 }
 
 /// All topics.
 pub(super) struct Topics {
     /// Those that are good.
     pub(super) settings: TopicMap<TopicSettings>,
-    /// Who may subscribe, of all that have a name that is good.
+    /// Who may subscribe, of all of which that is known.
     pub(super) policies: TopicMap<Policy>,
 }
 
@@ -49,28 +50,25 @@ pub(super) struct Topics {
 pub(super) fn topics(section: Section<'_>, public_url: Option<&str>) -> Topics {
     let problems = section.problems;
     let above = section.place.clone();
-    let mut named = HashMap::new();
-    let mut any = None;
+    let (mut settings, mut policies) = (Collected::default(), Collected::default());
     let mut places = Vec::new();
     for (name, node) in section.into_names() {
-        let place = above.key(&name);
-        let origin = node.origin.clone();
+        if let Kind::Unreadable = node.kind {
+            continue;
+        }
+        let (place, origin) = (above.key(&name), node.origin.clone());
         let topic = name.parse::<Topic>();
         if let (Err(why), true) = (&topic, name != "*") {
             problems.add(&place, &origin, why.to_string());
         }
-        let read = one(Section::new(node, place.clone(), problems), public_url);
-        match topic {
-            Ok(topic) => {
-                places.push((topic.clone(), place, origin));
-                named.insert(topic, read);
-            }
-            Err(_) if name == "*" => any = Some(read),
-            Err(_) => {}
-        }
+        let (policy, read) = one(Section::new(node, place.clone(), problems), public_url);
+        // With a bad name nothing comes of it all, so it may stand for "*".
+        let topic = topic.ok();
+        policies.put(topic.as_ref(), policy);
+        settings.put(topic.as_ref(), read);
+        places.extend(topic.map(|topic| (topic, place, origin)));
     }
-    let topics = TopicMap::new(named, any);
-    let policies = topics.map(|(policy, _)| *policy);
+    let policies = policies.map();
     for (topic, place, origin) in places {
         if let Some(above) = public_above(&topic, &policies) {
             let what = format!(
@@ -81,8 +79,40 @@ pub(super) fn topics(section: Section<'_>, public_url: Option<&str>) -> Topics {
         }
     }
     Topics {
-        settings: complete(&topics),
+        settings: settings.map(),
         policies,
+    }
+}
+
+/// A [`TopicMap`] that is being filled.
+struct Collected<T> {
+    named: HashMap<Topic, T>,
+    any: Option<T>,
+}
+
+impl<T> Collected<T> {
+    /// Takes the value of a topic, or of `"*"` where there is no topic.
+    fn put(&mut self, topic: Option<&Topic>, value: Option<T>) {
+        match (topic, value) {
+            (_, None) => {}
+            (None, value) => self.any = value,
+            (Some(topic), Some(value)) => {
+                self.named.insert(topic.clone(), value);
+            }
+        }
+    }
+
+    fn map(self) -> TopicMap<T> {
+        TopicMap::new(self.named, self.any)
+    }
+}
+
+impl<T> Default for Collected<T> {
+    fn default() -> Self {
+        Self {
+            named: HashMap::new(),
+            any: None,
+        }
     }
 }
 
@@ -93,16 +123,6 @@ pub(super) fn names(policies: &TopicMap<Policy>, policy: Policy) -> Vec<String> 
     names.sort();
     names.extend((policies.any() == Some(&policy)).then(|| "\"*\"".to_owned()));
     names
-}
-
-/// The topics that could be read.
-fn complete(topics: &TopicMap<(Policy, Option<TopicSettings>)>) -> TopicMap<TopicSettings> {
-    let named = topics
-        .named()
-        .filter_map(|(topic, (_, settings))| Some((topic.clone(), settings.clone()?)))
-        .collect();
-    let any = topics.any().and_then(|(_, settings)| settings.clone());
-    TopicMap::new(named, any)
 }
 
 /// The public topic whose subscribers would get this one's events, if this
@@ -123,33 +143,38 @@ fn public_above<'t>(topic: &'t Topic, policies: &TopicMap<Policy>) -> Option<&'t
     })
 }
 
-/// Reads one topic's section; `None` where no settings come out of it.
-fn one(mut section: Section<'_>, public_url: Option<&str>) -> (Policy, Option<TopicSettings>) {
-    let access = section.value("access", values::policy).unwrap_or_default();
+/// Reads one topic's section. What is bad in it is reported and left out.
+fn one(
+    mut section: Section<'_>,
+    public_url: Option<&str>,
+) -> (Option<Policy>, Option<TopicSettings>) {
+    let access = match section.has("access") {
+        true => section.value("access", values::policy),
+        false => Some(Policy::default()),
+    };
     let event_names = section.value("event_names", values::boolean);
     let dedup = section.value("dedup", values::dedup);
     let proof = proof(&mut section, public_url);
     section.end();
-    let settings = proof.map(|(preset, verifier)| TopicSettings {
-        dedup: dedup_rule(dedup, &verifier),
-        verifier,
-        preset,
-        access,
+    let settings = proof.map(|proof| TopicSettings {
+        dedup: dedup_rule(dedup, proof.names_an_id),
+        verifier: proof.verifier,
+        scheme: proof.scheme,
+        access: access.unwrap_or_default(),
         event_names: event_names.unwrap_or(false),
     });
     (access, settings)
 }
 
-fn dedup_rule(written: Option<Option<Duration>>, verifier: &Verifier) -> Option<Dedup> {
+fn dedup_rule(written: Option<Option<Duration>>, names_an_id: bool) -> Option<Dedup> {
     match written {
         Some(window) => Some(Dedup {
             window: window?,
-            body_hash: true,
+            by_body: true,
         }),
-        None if verifier.scheme.dedup_id.is_empty() => None,
-        None => Some(Dedup {
+        None => names_an_id.then_some(Dedup {
             window: DEDUP_WINDOW,
-            body_hash: false,
+            by_body: false,
         }),
     }
 }

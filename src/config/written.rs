@@ -89,7 +89,8 @@ impl Node {
 /// Reads a TOML file, as far as it can be read.
 pub(super) fn toml(name: &Arc<str>, text: &str, problems: &Problems) -> Node {
     let lines = Lines { name, text };
-    let (table, errors) = DeTable::parse_recoverable(text);
+    let (table, mut errors) = DeTable::parse_recoverable(text);
+    errors.sort_by_key(|error| error.span().map(|span| span.start));
     for error in &errors {
         // Not the error's `Display`, which quotes the line: a secret may
         // stand in it.

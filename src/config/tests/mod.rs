@@ -1,0 +1,76 @@
+//! Tables: what is written, and what comes of it.
+
+mod errors;
+mod newcomer;
+mod sources;
+mod usable;
+
+use std::{collections::BTreeMap, io, path::Path};
+
+use super::{Config, ConfigError, Environment, Missing, Sources};
+
+/// Files and variables of a machine that does not exist.
+#[derive(Default)]
+struct Machine<'a> {
+    files: BTreeMap<&'a str, &'a str>,
+    variables: Vec<(&'a str, &'a str)>,
+    asked: Option<&'a str>,
+}
+
+impl<'a> Machine<'a> {
+    fn with(toml: &'a str) -> Self {
+        Self::default().file("hookrill.toml", toml)
+    }
+
+    fn file(mut self, path: &'a str, text: &'a str) -> Self {
+        self.files.insert(path, text);
+        self
+    }
+
+    fn set(mut self, name: &'a str, value: &'a str) -> Self {
+        self.variables.push((name, value));
+        self
+    }
+
+    fn ask(mut self, path: &'a str) -> Self {
+        self.asked = Some(path);
+        self
+    }
+
+    fn load(&self) -> Result<Config, ConfigError> {
+        self.load_or(Missing::Pretend)
+    }
+
+    fn load_or(&self, missing: Missing) -> Result<Config, ConfigError> {
+        let environment: Environment = self.variables.iter().copied().collect();
+        let read = |path: &Path| match self.files.get(path.to_str().unwrap()) {
+            Some(text) => Ok(text.as_bytes().to_owned()),
+            None => Err(io::Error::from(io::ErrorKind::NotFound)),
+        };
+        let sources = Sources {
+            file: self.asked.map(Path::new),
+            environment: &environment,
+            read: &read,
+        };
+        Config::load(sources, missing)
+    }
+
+    /// What is wrong, a line each.
+    fn problems(&self) -> Vec<String> {
+        match self.load() {
+            Ok(_) => Vec::new(),
+            Err(error) => error.problems.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// The example of the documentation, in which only `"*"` says nothing.
+const EXAMPLE: &str = include_str!("example.toml");
+
+fn example() -> Machine<'static> {
+    Machine::with(EXAMPLE)
+        .set("HOOKRILL_ADMIN_TOKEN", "admin-token-of-20-by")
+        .set("HOOKRILL_TOKEN_SECRET", "0123456789abcdef0123456789abcdef")
+        .set("GITHUB_WEBHOOK_SECRET", "It's a Secret to Everybody")
+        .set("ORDERS_SECRET", "orders-secret")
+}

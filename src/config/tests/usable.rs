@@ -1,0 +1,177 @@
+//! What good configurations come to.
+
+use std::time::Duration;
+
+use super::{Machine, example};
+use crate::{
+    access::Policy,
+    config::{Config, Dedup},
+    event::Topic,
+    journal::{Kind, Retention},
+    telemetry::LogFormat,
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// The least that is a configuration, and what is added to it.
+pub(super) fn least(more: &str) -> String {
+    format!("{more}\n[topics.open]\nscheme = {{ kind = \"none\" }}\naccess = \"public\"\n")
+}
+
+fn topic<'c>(config: &'c Config, name: &str) -> &'c crate::config::TopicSettings {
+    let topic: Topic = name.parse().unwrap();
+    config.topics.lookup(&topic).unwrap()
+}
+
+#[test]
+fn what_is_not_written_has_the_documented_defaults() {
+    let toml = least("");
+    let config = Machine::with(&toml).load().unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.public_url, "http://127.0.0.1:8080");
+    assert_eq!(config.server.body_bytes_max, 5 << 20);
+    assert_eq!(config.server.subscribers_max, 100_000);
+    assert_eq!(config.server.shutdown_grace, Duration::from_secs(10));
+    assert!(config.server.trusted_proxies.is_empty());
+    assert!(config.server.cors_origins.is_empty());
+    assert!(config.server.admin_token.is_none());
+    assert!(!config.server.metrics_public);
+    let Kind::Disk {
+        path,
+        reserve_bytes,
+        new_epoch,
+    } = &config.journal.kind
+    else {
+        panic!("the default is disk");
+    };
+    assert_eq!(path.to_str(), Some("data"));
+    assert_eq!((*reserve_bytes, *new_epoch), (256 << 20, false));
+    let retention = Retention {
+        age: 7 * DAY,
+        bytes: 10 << 30,
+    };
+    assert_eq!(config.journal.retention, retention);
+    assert_eq!(config.journal.dedup_entries_max, 1_000_000);
+    assert_eq!(config.subscribe.heartbeat, Duration::from_secs(15));
+    assert_eq!(config.subscribe.retry, Duration::from_secs(3));
+    assert_eq!(config.access.leeway, Duration::ZERO);
+    assert_eq!(config.log.level, "info");
+    assert_eq!(config.log.format, LogFormat::Text);
+    assert_eq!(config.file.unwrap().to_str(), Some("hookrill.toml"));
+    assert!(config.newcomer.is_none());
+}
+
+#[test]
+fn the_documented_example_says_all_but_what_any_topic_is() {
+    let problems = example().problems();
+    let [problem] = &problems[..] else {
+        panic!("{problems:#?}");
+    };
+    assert!(
+        problem.starts_with("topics.\"*\".preset: nothing says how deliveries are proven"),
+        "{problem}"
+    );
+    assert!(problem.ends_with("(hookrill.toml:48)"), "{problem}");
+}
+
+#[test]
+fn the_documented_example_is_read_to_the_letter() {
+    let config = example()
+        .set("HOOKRILL__TOPICS__*__PRESET", "standard-webhooks")
+        .set("HOOKRILL__TOPICS__*__SECRETS__0", "whsec_c2VjcmV0")
+        .load()
+        .unwrap();
+    assert_eq!(config.public_url, "https://hooks.example.com");
+    assert_eq!(config.server.trusted_proxies[0].to_string(), "10.0.0.0/8");
+    assert_eq!(config.server.cors_origins, ["https://app.example.com"]);
+    let admin_token = config.server.admin_token.as_ref().unwrap();
+    assert_eq!(admin_token.expose(), b"admin-token-of-20-by");
+    let secret = config.access.secret.as_ref().unwrap();
+    assert_eq!(secret.expose(), b"0123456789abcdef0123456789abcdef");
+    for (name, scheme, access, window) in [
+        ("github", "github", Policy::Public, Some((DAY, true))),
+        ("orders.eu", "hmac-sha256, hex", Policy::Token, None),
+        (
+            "other",
+            "standard-webhooks",
+            Policy::Token,
+            Some((DAY, false)),
+        ),
+    ] {
+        let topic = topic(&config, name);
+        let dedup = window.map(|(window, by_body)| Dedup { window, by_body });
+        assert_eq!((&*topic.scheme, topic.access), (scheme, access), "{name}");
+        assert_eq!((topic.dedup, topic.event_names), (dedup, false), "{name}");
+    }
+    let any = config.access.policies.any();
+    assert_eq!(any, Some(&Policy::Token));
+}
+
+#[test]
+fn a_body_counts_as_an_id_only_where_dedup_is_written() {
+    let id = "preset = \"github\"\nsecrets = [\"s\"]\n";
+    let none = "scheme = { kind = \"none\" }\n";
+    let by = |window, by_body| Some(Dedup { window, by_body });
+    for (proof, written, expected) in [
+        (id, "", by(DAY, false)),
+        (id, "dedup = \"1h\"", by(HOUR, true)),
+        (id, "dedup = \"off\"", None),
+        (none, "", None),
+        (none, "dedup = \"1h\"", by(HOUR, true)),
+    ] {
+        let toml = format!("[topics.a]\naccess = \"public\"\n{proof}{written}");
+        let config = Machine::with(&toml).load().unwrap();
+        assert_eq!(topic(&config, "a").dedup, expected, "{toml}");
+    }
+}
+
+#[test]
+fn values_have_the_forms_that_people_write() {
+    let toml = least(
+        r#"
+        [server]
+        listen = "[::]:80"
+        public_url = "https://example.com:8443/hooks///"
+        body_bytes_max = 1048576
+        trusted_proxies = ["10.0.0.7", "2001:db8::/32"]
+        cors_origins = ["*", "HTTP://localhost:3000", "capacitor://localhost", "https://[::1]:1"]
+        [journal]
+        retain_age = "1h 30m"
+        retain_bytes = "1.5 GB"
+        [log]
+        level = "info,hookrill::hub=debug"
+        format = "json"
+        "#,
+    );
+    let config = Machine::with(&toml).load().unwrap();
+    assert_eq!(config.public_url, "https://example.com:8443/hooks");
+    assert_eq!(config.local_url(), "http://[::1]:80");
+    assert_eq!(config.server.body_bytes_max, 1 << 20);
+    let proxies = &config.server.trusted_proxies;
+    assert_eq!(proxies[0].to_string(), "10.0.0.7/32");
+    assert_eq!(proxies[1].to_string(), "2001:db8::/32");
+    assert_eq!(config.server.cors_origins[1], "http://localhost:3000");
+    assert_eq!(config.journal.retention.age, HOUR * 3 / 2);
+    assert_eq!(config.journal.retention.bytes, 1_500_000_000);
+    assert_eq!(config.log.format, LogFormat::Json);
+}
+
+#[test]
+fn a_configuration_shows_no_secret() {
+    let config = example()
+        .set("HOOKRILL__TOPICS__*__PRESET", "github")
+        .set("HOOKRILL__TOPICS__*__SECRETS__0", "tell-nobody")
+        .load()
+        .unwrap();
+    let shown = format!("{config:?} {config:#?}");
+    for secret in [
+        "admin-token-of",
+        "0123456789abcdef",
+        "Everybody",
+        "orders-secret",
+        "tell-nobody",
+    ] {
+        assert!(!shown.contains(secret), "{secret}");
+    }
+}
