@@ -1,24 +1,40 @@
-//! stub
-/// Key material. Shows nothing of itself, and is wiped when dropped.
-#[derive(Clone)]
-pub struct Secret(zeroize::Zeroizing<Box<[u8]>>);
+//! Proves that a delivery came from whom it says, and signs likewise.
+//!
+//! The one door: what is stored or streamed is a [`Verified`], and only this
+//! room can make one. Schemes are data (`scheme`, `presets.toml`), checked
+//! whole before the first delivery (`plan`) and carried out over raw bytes
+//! (`proof`, `token`). No clock, no I/O, no logs; bodies are parsed only
+//! behind the proof.
 
-impl Secret {
-    /// Takes the bytes of a secret as they stand.
-    #[must_use]
-    pub fn new(bytes: impl Into<Box<[u8]>>) -> Self {
-        Self(zeroize::Zeroizing::new(bytes.into()))
-    }
+mod delivery;
+mod encoding;
+mod error;
+mod explain;
+mod facts;
+mod grammar;
+mod headers;
+pub mod json;
+mod mac;
+mod plan;
+mod preset;
+mod proof;
+pub mod scheme;
+mod secret;
+mod sign;
+#[cfg(test)]
+mod tests;
+mod timestamp;
+mod token;
+mod verifier;
 
-    /// The bytes.
-    #[must_use]
-    pub fn expose(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
+pub use delivery::{Delivery, FACT_BYTES_MAX, Facts, Proven, Reply, Verified};
+pub use error::{SchemeError, SignError, VerifyError};
+pub use explain::{Explanation, Step};
+pub use facts::CHALLENGE_BYTES_MAX;
+pub use grammar::SIGNATURES_MAX;
+pub use plan::SECRETS_MAX;
+pub use preset::{Covered, Preset, preset, presets};
+pub use scheme::Scheme;
+pub use secret::Secret;
+pub use sign::Signed;
+pub use verifier::Verifier;

@@ -1,0 +1,60 @@
+//! Header lines, read so that no two readers can disagree.
+
+use http::{HeaderMap, HeaderName};
+
+use super::{error::VerifyError, scheme::Names};
+
+/// Refuses a delivery that has a header with bytes that are not ASCII.
+///
+/// # Errors
+///
+/// [`VerifyError::NotAscii`].
+pub(super) fn require_ascii(headers: &HeaderMap) -> Result<(), VerifyError> {
+    match headers.iter().find(|(_, value)| value.to_str().is_err()) {
+        Some((header, _)) => Err(VerifyError::NotAscii {
+            header: header.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The value of the first of `names` that is there.
+///
+/// # Errors
+///
+/// [`VerifyError::Duplicate`] where it is there twice with different values.
+pub(super) fn first<'h>(
+    headers: &'h HeaderMap,
+    names: &Names,
+) -> Result<Option<&'h str>, VerifyError> {
+    for name in names.iter() {
+        if let Some(value) = only(headers, name)? {
+            return Ok(Some(value));
+        }
+    }
+    Ok(None)
+}
+
+/// The one value of a header; of several lines, all must say the same.
+///
+/// # Errors
+///
+/// [`VerifyError::Duplicate`], [`VerifyError::NotAscii`].
+pub(super) fn only<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'h str>, VerifyError> {
+    let mut lines = headers.get_all(name).iter();
+    let Some(value) = lines.next() else {
+        return Ok(None);
+    };
+    if lines.any(|other| other != value) {
+        return Err(VerifyError::Duplicate {
+            header: name.clone(),
+        });
+    }
+    let text = value.to_str().map_err(|_| VerifyError::NotAscii {
+        header: name.clone(),
+    })?;
+    Ok(Some(text))
+}

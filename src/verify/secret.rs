@@ -1,0 +1,49 @@
+//! Key material.
+//!
+//! Invariant: a secret shows nothing of itself, not even its length, and is
+//! wiped from memory when it is dropped.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+/// Key material. Shows nothing of itself, and is wiped when dropped.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<Box<[u8]>>);
+
+impl Secret {
+    /// Takes the bytes of a secret as they stand.
+    #[must_use]
+    pub fn new(bytes: impl Into<Box<[u8]>>) -> Self {
+        Self(Zeroizing::new(bytes.into()))
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_shows_nothing_of_itself() {
+        let secret = Secret::new(*b"hunter2");
+        assert_eq!(
+            format!("{secret:?} {:#?}", [&secret])
+                .matches("hunter2")
+                .count(),
+            0
+        );
+        assert_eq!(format!("{secret:?}"), "Secret(…)");
+    }
+}
