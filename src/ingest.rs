@@ -100,7 +100,15 @@ const KEPT_HEADER_BYTES_MAX: usize = 4 * 1024;
 /// A header whose name has one of these is not kept: it may be a secret, or
 /// proves something to whoever replays it.
 const SECRET_WORDS: [&str; 9] = [
-    "auth", "cookie", "token", "secret", "signature", "password", "hmac", "key", "sign",
+    "auth",
+    "cookie",
+    "token",
+    "secret",
+    "signature",
+    "password",
+    "hmac",
+    "key",
+    "sign",
 ];
 
 /// Takes deliveries.
@@ -234,12 +242,12 @@ fn recognise(verified: &Verified, rule: DedupRule) -> Option<Dedup> {
             hash.update((id.len() as u64).to_le_bytes());
             hash.update(id.as_bytes());
             if !facts.dedup_id_signed {
-                hash.update(verified.body());
+                hash.update(&verified.delivery().body);
             }
         }
         None if rule.by_body => {
             hash.update([2]);
-            hash.update(verified.body());
+            hash.update(&verified.delivery().body);
         }
         None => return None,
     }

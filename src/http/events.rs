@@ -50,7 +50,10 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
         }
     };
     let token = asked.token.as_deref();
-    let grant = match gateway.access.check(asked.topics, token, gateway.clock.now()) {
+    let grant = match gateway
+        .access
+        .check(asked.topics, token, gateway.clock.now())
+    {
         Ok(grant) => grant,
         Err(error) => {
             gateway.telemetry.subscribe_refused(reason(&error));
@@ -66,7 +69,10 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
     }
     let Ok(permit) = Arc::clone(&gateway.stream_permits).try_acquire_owned() else {
         gateway.telemetry.subscribe_refused("subscribers_max");
-        return come_back_later(event_source, "there are as many subscribers as there may be");
+        return come_back_later(
+            event_source,
+            "there are as many subscribers as there may be",
+        );
     };
     let format = asked.request.format;
     match gateway.streams.open(&grant, asked.request).await {
@@ -89,11 +95,7 @@ fn reason(error: &AccessError) -> &'static str {
 }
 
 /// The stream as an ordinary body: a chunk per frame, all clones of one.
-fn streaming(
-    format: Format,
-    subscription: Subscription,
-    permit: OwnedSemaphorePermit,
-) -> Response {
+fn streaming(format: Format, subscription: Subscription, permit: OwnedSemaphorePermit) -> Response {
     let frames = stream::unfold((subscription, permit), |(mut subscription, permit)| async {
         let bytes = subscription.next().await?;
         Some((Ok::<Bytes, Infallible>(bytes), (subscription, permit)))
@@ -204,7 +206,10 @@ fn since(text: &str) -> Result<Start, Refusal> {
 }
 
 fn last(text: &str) -> Result<Start, Refusal> {
-    let count = text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse());
+    let count = text
+        .bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| text.parse());
     match count {
         Some(Ok(count)) if (1..=LAST_MAX).contains(&count) => Ok(Start::Last(count)),
         _ => {
@@ -220,7 +225,10 @@ fn types(query: &Parameters) -> Result<Option<Box<[Box<str>]>>, Refusal> {
     };
     let types: Box<[Box<str>]> = list.split(',').map(|name| name.trim().into()).collect();
     if types.iter().any(|name| name.is_empty()) {
-        return Err(Refusal::parameter("types", "it is a list such as push,issues"));
+        return Err(Refusal::parameter(
+            "types",
+            "it is a list such as push,issues",
+        ));
     }
     if types.len() > TYPES_MAX {
         let why = format!("it names at most {TYPES_MAX} types");

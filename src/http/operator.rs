@@ -30,7 +30,11 @@ pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, headers: Header
     if !gateway.settings.metrics_public && !gateway.is_operator(&headers) {
         return Refusal::operator_only().into_response();
     }
-    ([(header::CONTENT_TYPE, METRICS_TYPE)], gateway.telemetry.render()).into_response()
+    (
+        [(header::CONTENT_TYPE, METRICS_TYPE)],
+        gateway.telemetry.render(),
+    )
+        .into_response()
 }
 
 impl Gateway {
@@ -41,6 +45,8 @@ impl Gateway {
             return false;
         };
         let digest = |bytes: &[u8]| Sha256::digest(bytes);
-        digest(expected.expose()).ct_eq(&digest(given.as_bytes())).into()
+        digest(expected.expose())
+            .ct_eq(&digest(given.as_bytes()))
+            .into()
     }
 }

@@ -51,8 +51,11 @@ impl Refusal {
     }
 
     pub(super) fn post_only() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "webhooks are sent with POST")
-            .with(header::ALLOW, "POST")
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "webhooks are sent with POST",
+        )
+        .with(header::ALLOW, "POST")
     }
 
     pub(super) fn operator_only() -> Self {
@@ -72,9 +75,9 @@ const UNPROVEN: &str = "the delivery does not prove: check topic, secret and sig
 impl From<IngestError> for Refusal {
     fn from(error: IngestError) -> Self {
         match error {
-            IngestError::Topic(_)
-            | IngestError::Unconfigured(_)
-            | IngestError::Unproven { .. } => Self::new(StatusCode::UNAUTHORIZED, UNPROVEN),
+            IngestError::Topic(_) | IngestError::Unconfigured(_) | IngestError::Unproven { .. } => {
+                Self::new(StatusCode::UNAUTHORIZED, UNPROVEN)
+            }
             IngestError::Journal(AppendError::NoRoom { .. }) => {
                 Self::busy("there is no room to store events")
             }
