@@ -24,3 +24,6 @@ pub mod hub;
 pub mod subscribe;
 
 pub mod http;
+
+pub mod config;
+

@@ -224,7 +224,9 @@ async fn a_stream_of_overlapping_topics_has_each_event_once_and_in_order() {
     let mut reader = house.open(&topics, Start::Now).await;
     let mut replaying = house.open(&topics, Start::Earliest).await;
     for turn in 0..200 {
-        house.store(["a.b", "b.c", "a", "x", "b"][turn % 5], "t", "x").await;
+        house
+            .store(["a.b", "b.c", "a", "x", "b"][turn % 5], "t", "x")
+            .await;
     }
     let expected: Vec<u64> = (1..=200).filter(|n| n % 5 != 4).collect();
     assert_eq!(reader.events(160).await, expected);
@@ -366,7 +368,13 @@ async fn a_reader_that_lags_misses_nothing_and_pins_nothing() {
     let expected: Vec<u64> = (1..=1_000).collect();
     assert_eq!(slow.events(1_000).await, expected);
     assert_eq!(slow_of_many.events(1_000).await, expected);
-    assert!(house.streams.telemetry.render().contains("hookrill_lagged_total 1"));
+    assert!(
+        house
+            .streams
+            .telemetry
+            .render()
+            .contains("hookrill_lagged_total 1")
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -449,7 +457,11 @@ async fn a_stream_ends_when_its_grant_does() {
     let begun = tokio::time::Instant::now();
     assert_eq!(live.next().await, None);
     assert_eq!(begun.elapsed().as_secs(), 60);
-    assert_eq!(replaying.next().await, None, "also in the middle of a replay");
+    assert_eq!(
+        replaying.next().await,
+        None,
+        "also in the middle of a replay"
+    );
 }
 
 #[tokio::test]
@@ -502,17 +514,19 @@ async fn commits_that_race_the_attaching_are_neither_lost_nor_doubled() {
                 }
             }
         }));
-        let reading = join_all([&["a"][..], &["a.b", "a", "c"], &["*"], &["c", "a"]].map(|topics| {
-            let house = &house;
-            async move {
-                tokio::task::yield_now().await;
-                let mut reader = house.open(topics, Start::Now).await;
-                let (from, gap) = reader.opening().await;
-                assert_eq!(gap, None);
-                let expected: Vec<u64> = (from + 1..=(WRITERS * EACH) as u64).collect();
-                assert_eq!(reader.events(expected.len()).await, expected, "{topics:?}");
-            }
-        }));
+        let reading = join_all([&["a"][..], &["a.b", "a", "c"], &["*"], &["c", "a"]].map(
+            |topics| {
+                let house = &house;
+                async move {
+                    tokio::task::yield_now().await;
+                    let mut reader = house.open(topics, Start::Now).await;
+                    let (from, gap) = reader.opening().await;
+                    assert_eq!(gap, None);
+                    let expected: Vec<u64> = (from + 1..=(WRITERS * EACH) as u64).collect();
+                    assert_eq!(reader.events(expected.len()).await, expected, "{topics:?}");
+                }
+            },
+        ));
         let both = async { tokio::join!(writing, reading) };
         tokio::time::timeout(Duration::from_secs(30), both)
             .await

@@ -1,0 +1,217 @@
+//! What was written → what each room takes. One function per section, with
+//! its defaults; the rules that join sections come last.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use super::{
+    Config,
+    environment::Environment,
+    problem::{Origin, Place, Problems},
+    section::{Section, Spot},
+    topics, url, values,
+    written::Node,
+};
+use crate::{
+    access::{self, Policy},
+    event::TopicMap,
+    http, journal, subscribe, telemetry,
+    verify::Secret,
+};
+
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const BODY_BYTES_MAX: usize = 5 << 20;
+const SUBSCRIBERS_MAX: usize = 100_000;
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+const JOURNAL_PATH: &str = "data";
+const RETAIN_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const RETAIN_BYTES: u64 = 10 << 30;
+const DISK_RESERVE: u64 = 256 << 20;
+const DEDUP_ENTRIES_MAX: u64 = 1_000_000;
+const HEARTBEAT: Duration = Duration::from_secs(15);
+const RETRY: Duration = Duration::from_secs(3);
+const LOG_LEVEL: &str = "info";
+
+/// Checks the whole tree. What it returns is good only if no problem was
+/// added.
+pub(super) fn config(root: Node, environment: &Environment, problems: &Problems) -> Config {
+    let mut root = Section::new(root, Place::root(), problems);
+    let server = server(root.section("server"), environment);
+    let journal = journal(root.section("journal"));
+    let subscribe = subscribe(root.section("subscribe"));
+    let log = log(root.section("log"));
+    let access = root.section("access");
+    let topics = topics::topics(root.section("topics"), server.public_url.as_deref());
+    let access = subscriber_access(access, topics.policies);
+    root.end();
+    Config {
+        listen: server.listen,
+        public_url: server
+            .public_url
+            .unwrap_or_else(|| local_url(server.listen)),
+        server: server.settings,
+        journal,
+        subscribe,
+        access,
+        log,
+        topics: topics.settings,
+        file: None,
+        newcomer: None,
+    }
+}
+
+struct Server {
+    listen: SocketAddr,
+    public_url: Option<String>,
+    settings: http::Settings,
+}
+
+fn server(mut section: Section<'_>, environment: &Environment) -> Server {
+    let mut listen = section.value("listen", values::address).unwrap_or(LISTEN);
+    if let Some(port) = environment.optional("PORT") {
+        match values::port(port) {
+            Ok(port) => listen.set_port(port),
+            Err(what) => {
+                let origin = Origin::Variable("PORT".into());
+                let place = section.place.key("listen");
+                section.problems.add(&place, &origin, what);
+            }
+        }
+    }
+    let public_url = section.value("public_url", url::public);
+    let settings = http::Settings {
+        body_bytes_max: section
+            .value("body_bytes_max", values::body_bytes_max)
+            .unwrap_or(BODY_BYTES_MAX),
+        subscribers_max: section
+            .value("subscribers_max", values::subscribers_max)
+            .unwrap_or(SUBSCRIBERS_MAX),
+        trusted_proxies: items(section.list("trusted_proxies", values::network)),
+        cors_origins: items(section.list("cors_origins", url::origin)),
+        shutdown_grace: section
+            .value("shutdown_grace", values::shutdown_grace)
+            .unwrap_or(SHUTDOWN_GRACE),
+        admin_token: section.value("admin_token", values::admin_token),
+        metrics_public: section
+            .value("metrics_public", values::boolean)
+            .unwrap_or(false),
+    };
+    section.end();
+    Server {
+        listen,
+        public_url,
+        settings,
+    }
+}
+
+/// How this machine reaches what listens at `address`.
+pub(super) fn local_url(mut address: SocketAddr) -> String {
+    // One cannot connect to the address that means all addresses everywhere;
+    // where one can, it is the loopback that answers.
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+        });
+    }
+    format!("http://{address}")
+}
+
+fn items<T>(list: Option<Spot<Vec<Spot<T>>>>) -> Vec<T> {
+    let items = list.map(|list| list.value).unwrap_or_default();
+    items.into_iter().map(|item| item.value).collect()
+}
+
+fn journal(mut section: Section<'_>) -> journal::Settings {
+    let path = journal_path(section.value("path", values::text));
+    let reserve = section.value("disk_reserve", values::disk_reserve);
+    let disk = journal::Kind::Disk {
+        path,
+        reserve_bytes: reserve.unwrap_or(DISK_RESERVE),
+        new_epoch: false,
+    };
+    let kind = section.spot("kind", values::text);
+    let kind = match kind.as_ref().map(|kind| kind.value.as_str()) {
+        None | Some("disk") => disk,
+        Some("memory") => journal::Kind::Memory,
+        Some(other) => {
+            let what = match other {
+                "nats" => "the nats journal is not built yet; use \"disk\" or \"memory\"",
+                _ => "this is no journal: \"disk\" or \"memory\"",
+            };
+            if let Some(Spot { place, origin, .. }) = &kind {
+                section.problems.add(place, origin, what);
+            }
+            disk
+        }
+    };
+    let settings = journal::Settings {
+        kind,
+        retention: journal::Retention {
+            age: section
+                .value("retain_age", values::retain_age)
+                .unwrap_or(RETAIN_AGE),
+            bytes: section
+                .value("retain_bytes", values::retain_bytes)
+                .unwrap_or(RETAIN_BYTES),
+        },
+        dedup_entries_max: section
+            .value("dedup_entries_max", values::dedup_entries_max)
+            .unwrap_or(DEDUP_ENTRIES_MAX),
+    };
+    section.end();
+    settings
+}
+
+/// The folder of the journal, and of a newcomer's secrets.
+pub(super) fn journal_path(written: Option<String>) -> PathBuf {
+    written.unwrap_or_else(|| JOURNAL_PATH.to_owned()).into()
+}
+
+fn subscribe(mut section: Section<'_>) -> subscribe::Settings {
+    let heartbeat = section.value("heartbeat", values::heartbeat);
+    let retry = section.value("retry", values::retry);
+    section.end();
+    subscribe::Settings {
+        heartbeat: heartbeat.unwrap_or(HEARTBEAT),
+        retry: retry.unwrap_or(RETRY),
+    }
+}
+
+fn log(mut section: Section<'_>) -> telemetry::Settings {
+    let level = section.value("level", values::log_level);
+    let format = section.value("format", values::log_format);
+    section.end();
+    telemetry::Settings {
+        level: level.unwrap_or_else(|| LOG_LEVEL.to_owned()),
+        format: format.unwrap_or_default(),
+    }
+}
+
+fn subscriber_access(mut section: Section<'_>, policies: TopicMap<Policy>) -> access::Settings {
+    // Whether it is written counts, not whether it is good: a bad one has its
+    // own error already.
+    let written = section.has("secret");
+    let secret: Option<Secret> = section.value("secret", values::token_secret);
+    let leeway = section.value("leeway", values::leeway);
+    let in_need = topics::names(&policies, Policy::Token);
+    if !written && !in_need.is_empty() {
+        section.refuse(
+            "secret",
+            format!(
+                "{} can be read with a token only, and nothing signs tokens; write a secret \
+                 here (make one with: openssl rand -hex 32), or access = \"public\" there",
+                in_need.join(", ")
+            ),
+        );
+    }
+    section.end();
+    access::Settings {
+        secret,
+        leeway: leeway.unwrap_or(Duration::ZERO),
+        policies,
+    }
+}

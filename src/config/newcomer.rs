@@ -1,0 +1,202 @@
+//! The start without any configuration: secrets that are made once and kept.
+//!
+//! Each is a file of its own in the journal's folder, readable by the owner
+//! alone. Invariant: a file that is there is never written to; one that makes
+//! no sense is an error, not a reason to make another.
+
+use std::{
+    fs,
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use data_encoding::{BASE64, HEXLOWER};
+
+use super::{
+    problem::{Origin, Place, Problems},
+    written::{Kind, Node},
+};
+
+/// What the signing secret is made of, in bytes: Standard Webhooks wants 24
+/// to 64.
+const ENTROPY_BYTES: usize = 32;
+/// No secret is that long: what is longer is another file.
+const SECRET_BYTES_MAX: u64 = 1024;
+
+/// What may be done about secrets that are not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// Make them: this is `serve`.
+    Make,
+    /// Say so: they belong to a gateway that was not started here.
+    Refuse,
+    /// Go on as if they were made: this is `check`.
+    Pretend,
+}
+
+/// Where a newcomer's secrets are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Newcomer {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Whether they were made just now.
+    pub made: bool,
+}
+
+/// One secret: where it is kept, which key it sets, how it is made.
+struct Kept {
+    file: &'static str,
+    key: [&'static str; 2],
+    make: fn(&[u8; ENTROPY_BYTES]) -> String,
+    bytes_min: usize,
+}
+
+const SIGNING: Kept = Kept {
+    file: "webhook-secret",
+    key: ["topics", "*"],
+    make: |entropy| format!("whsec_{}", BASE64.encode(entropy)),
+    bytes_min: 38,
+};
+const TOKEN: Kept = Kept {
+    file: "token-secret",
+    key: ["access", "secret"],
+    make: |entropy| HEXLOWER.encode(entropy),
+    bytes_min: 32,
+};
+const ADMIN: Kept = Kept {
+    file: "admin-token",
+    key: ["server", "admin_token"],
+    make: |entropy| HEXLOWER.encode(entropy),
+    bytes_min: 16,
+};
+
+/// Writes into the tree what a newcomer is given: every topic, signed by
+/// Standard Webhooks and read with a token. Keys that are there stay.
+pub(super) fn settle(
+    root: &mut Node,
+    folder: PathBuf,
+    missing: Missing,
+    problems: &Problems,
+) -> Newcomer {
+    let mut made = false;
+    for kept in [SIGNING, TOKEN, ADMIN] {
+        let [section, key] = kept.key;
+        let Kind::Table(sections) = &mut root.kind else {
+            break;
+        };
+        let section = sections
+            .entry(section.to_owned())
+            .or_insert_with(|| Node::section(Origin::Hookrill));
+        let Kind::Table(keys) = &mut section.kind else {
+            continue; // A section that is none is an error of its own.
+        };
+        if keys.contains_key(key) {
+            continue;
+        }
+        match kept.secret(&folder, missing) {
+            Ok((secret, new)) => {
+                made |= new;
+                let secret = Node::hidden(secret);
+                let value = match key {
+                    "*" => standard_webhooks(secret),
+                    _ => secret,
+                };
+                keys.insert(key.to_owned(), value);
+            }
+            Err(what) => {
+                let place = Place::root();
+                problems.add(&place, &Origin::Hookrill, what);
+                keys.insert(key.to_owned(), Node::unreadable());
+            }
+        }
+    }
+    Newcomer { folder, made }
+}
+
+/// A topic's section.
+fn standard_webhooks(secret: Node) -> Node {
+    let secrets = Node {
+        kind: Kind::List(vec![secret]),
+        origin: Origin::Hookrill,
+    };
+    let preset = Node {
+        kind: Kind::Text("standard-webhooks".to_owned()),
+        origin: Origin::Hookrill,
+    };
+    let keys = [("preset", preset), ("secrets", secrets)];
+    Node {
+        kind: Kind::Table(keys.map(|(key, node)| (key.to_owned(), node)).into()),
+        origin: Origin::Hookrill,
+    }
+}
+
+impl Kept {
+    /// The secret, and whether it is new.
+    fn secret(&self, folder: &Path, missing: Missing) -> Result<(String, bool), String> {
+        let path = folder.join(self.file);
+        let shown = path.display();
+        match (read(&path), missing) {
+            (Ok(text), _) => match text.trim_end_matches(['\r', '\n']) {
+                text if text.len() < self.bytes_min => Err(format!(
+                    "{shown} holds no whole secret; put it back, or delete it and a new one is made"
+                )),
+                text => Ok((text.to_owned(), false)),
+            },
+            (Err(error), _) if error.kind() != io::ErrorKind::NotFound => {
+                Err(format!("{shown} cannot be read: {error}"))
+            }
+            (Err(_), Missing::Refuse) => Err(format!(
+                "there is no configuration, and no {shown} of a gateway that runs without one; \
+                 name a file with --config, or run `hookrill serve` in this folder first"
+            )),
+            (Err(_), Missing::Pretend) => Ok((self.generate()?, true)),
+            (Err(_), Missing::Make) => {
+                let secret = self.generate()?;
+                write(folder, &path, &secret).map_err(|error| {
+                    format!(
+                        "{shown} cannot be made: {error}; give journal.path a folder that can \
+                         be written to, or write a configuration"
+                    )
+                })?;
+                Ok((secret, true))
+            }
+        }
+    }
+
+    fn generate(&self) -> Result<String, String> {
+        let mut entropy = [0; ENTROPY_BYTES];
+        let unable = |error| format!("the system gives no random numbers: {error}");
+        getrandom::fill(&mut entropy).map_err(unable)?;
+        Ok((self.make)(&entropy))
+    }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let file = fs::File::open(path)?;
+    file.take(SECRET_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Makes the file, and the folder where it is missing, for the owner alone.
+///
+/// `create_new` neither overwrites a file that appeared meanwhile nor follows
+/// a link that somebody put there.
+fn write(folder: &Path, path: &Path, secret: &str) -> io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    let written = writeln!(file, "{secret}").and_then(|()| file.sync_all());
+    if written.is_err() {
+        // Half a secret would be an error at the next start.
+        let _ = fs::remove_file(path);
+    }
+    written
+}

@@ -1,0 +1,193 @@
+//! Takes the keys of one section, each by its name and form.
+//!
+//! Invariant: a key that nobody took is reported by [`Section::end`], with the
+//! nearest key that somebody would have taken.
+
+use super::{
+    environment,
+    problem::{Origin, Place, Problems},
+    written::{Keys, Kind, Node},
+};
+
+/// A section that is being read.
+pub(super) struct Section<'p> {
+    pub(super) place: Place,
+    pub(super) origin: Origin,
+    pub(super) problems: &'p Problems,
+    keys: Keys,
+    taken: Vec<&'static str>,
+}
+
+/// A value with its place, which a later rule may have something to say about.
+pub(super) struct Spot<T> {
+    pub(super) place: Place,
+    pub(super) origin: Origin,
+    pub(super) value: T,
+}
+
+/// Turns a value into what the program uses, or says why not.
+pub(super) type Parse<T> = fn(&Kind) -> Result<T, String>;
+
+impl<'p> Section<'p> {
+    /// Reads a node as a section. One that is none is reported and empty.
+    pub(super) fn new(node: Node, place: Place, problems: &'p Problems) -> Self {
+        let keys = match node.kind {
+            Kind::Table(keys) => keys,
+            Kind::Unreadable => Keys::new(),
+            _ => {
+                let what = "this is a section with keys of its own, not a value";
+                problems.add(&place, &node.origin, what);
+                Keys::new()
+            }
+        };
+        Self {
+            place,
+            origin: node.origin,
+            problems,
+            keys,
+            taken: Vec::new(),
+        }
+    }
+
+    /// Whether `key` is written, well or badly.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.keys.contains_key(key)
+    }
+
+    /// Whatever stands at `key`.
+    pub(super) fn node(&mut self, key: &'static str) -> Option<Node> {
+        self.taken.push(key);
+        self.keys.remove(key)
+    }
+
+    /// The section at `key`, empty where it is not written.
+    pub(super) fn section(&mut self, key: &'static str) -> Section<'p> {
+        let node = self.node(key);
+        let node = node.unwrap_or_else(|| Node::section(Origin::Hookrill));
+        Section::new(node, self.place.key(key), self.problems)
+    }
+
+    /// The value at `key`, if it is written and good.
+    pub(super) fn value<T>(&mut self, key: &'static str, parse: Parse<T>) -> Option<T> {
+        self.spot(key, parse).map(|spot| spot.value)
+    }
+
+    /// The value at `key` with its place.
+    pub(super) fn spot<T>(&mut self, key: &'static str, parse: Parse<T>) -> Option<Spot<T>> {
+        let node = self.node(key)?;
+        parsed(&node, self.place.key(key), self.problems, parse)
+    }
+
+    /// The values of the list at `key`; `None` where it is not written. Bad
+    /// ones are reported and left out.
+    pub(super) fn list<T>(
+        &mut self,
+        key: &'static str,
+        parse: Parse<T>,
+    ) -> Option<Spot<Vec<Spot<T>>>> {
+        let node = self.node(key)?;
+        let place = self.place.key(key);
+        let origin = node.origin.clone();
+        let items = node.items().unwrap_or_else(|why| {
+            self.problems.add(&place, &origin, why);
+            Vec::new()
+        });
+        let item = |(index, item)| parsed(&item, place.item(index), self.problems, parse);
+        let value = items.into_iter().enumerate().filter_map(item).collect();
+        Some(Spot {
+            place,
+            origin,
+            value,
+        })
+    }
+
+    /// Says something about `key`, or about the section where it is not there.
+    pub(super) fn refuse(&self, key: &str, what: impl Into<String>) {
+        self.problems.add(&self.place.key(key), &self.origin, what);
+    }
+
+    /// The keys that are left, for sections whose keys are names.
+    pub(super) fn into_names(self) -> Keys {
+        self.keys
+    }
+
+    /// Reports every key that was not taken.
+    pub(super) fn end(self) {
+        for (key, node) in &self.keys {
+            let mut what = "there is no such key".to_owned();
+            if let Some(near) = nearest(key, &self.taken) {
+                what.push_str("; did you mean ");
+                what.push_str(&spelled(near, &node.origin));
+                what.push('?');
+            }
+            let place = self.place.key(key);
+            self.problems.add(&place, &node.origin, what);
+        }
+    }
+}
+
+fn parsed<T>(node: &Node, place: Place, problems: &Problems, parse: Parse<T>) -> Option<Spot<T>> {
+    if let Kind::Unreadable = node.kind {
+        return None;
+    }
+    let origin = node.origin.clone();
+    match parse(&node.kind) {
+        Ok(value) => Some(Spot {
+            place,
+            origin,
+            value,
+        }),
+        Err(what) => {
+            problems.add(&place, &origin, what);
+            None
+        }
+    }
+}
+
+impl Node {
+    /// The node as a list. A section whose keys count from 0 is one: that is
+    /// how the environment spells lists.
+    pub(super) fn items(self) -> Result<Vec<Node>, &'static str> {
+        const COUNT: &str = "this is a list: count its items from __0, without holes";
+        match self.kind {
+            Kind::List(items) => Ok(items),
+            Kind::Unreadable => Ok(Vec::new()),
+            Kind::Table(keys) => {
+                let numbered = keys.into_iter().map(|(key, node)| {
+                    let index = environment::index(&key).ok_or(COUNT)?;
+                    Ok((index, node))
+                });
+                let mut numbered = numbered.collect::<Result<Vec<_>, &'static str>>()?;
+                numbered.sort_by_key(|(index, _)| *index);
+                match numbered.iter().zip(0..).all(|((index, _), i)| *index == i) {
+                    true => Ok(numbered.into_iter().map(|(_, node)| node).collect()),
+                    false => Err(COUNT),
+                }
+            }
+            Kind::Untyped { .. } => Err("this is a list: add __0 to the variable's name"),
+            _ => Err("this is a list: write it in [ ]"),
+        }
+    }
+}
+
+/// The key that was probably meant, if one is near enough.
+pub(super) fn nearest<'k>(written: &str, known: &[&'k str]) -> Option<&'k str> {
+    const ALIKE_MIN: f64 = 0.8;
+    known
+        .iter()
+        .map(|key| (strsim::jaro_winkler(written, key), *key))
+        .filter(|(alike, _)| *alike >= ALIKE_MIN)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, key)| key)
+}
+
+/// A key beside another, as the same writer would spell it.
+fn spelled(key: &str, beside: &Origin) -> String {
+    match beside {
+        Origin::Variable(name) => match name.rsplit_once("__") {
+            Some((above, _)) => format!("{above}__{}", key.to_ascii_uppercase()),
+            None => key.to_owned(),
+        },
+        _ => format!("`{key}`"),
+    }
+}

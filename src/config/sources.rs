@@ -1,0 +1,159 @@
+//! Where a configuration comes from: a file, the environment, and what values
+//! of the form `env:NAME` and `file:PATH` point to.
+//!
+//! Files are read through a function that is handed in, so that tests are
+//! tables.
+
+use std::{
+    fmt::Write as _,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    environment::Environment,
+    problem::{ConfigError, Origin, Place, Problems},
+    written::{self, Kind, Node},
+};
+
+/// The file that is read without being asked for.
+const FILE: &str = "hookrill.toml";
+/// The longest configuration or secret that is read: a device or a log named
+/// by mistake must not fill the memory.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// What a configuration is read from.
+#[derive(Clone, Copy)]
+pub struct Sources<'a> {
+    /// The file that was asked for by `--config`.
+    pub file: Option<&'a Path>,
+    /// The environment.
+    pub environment: &'a Environment,
+    /// Reads a whole file.
+    pub read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+}
+
+/// Reads a whole file of at most 1 MiB.
+///
+/// # Errors
+///
+/// As the file system says, and for longer files.
+pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    use io::Read as _;
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path)?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > FILE_BYTES_MAX {
+        true => Err(io::Error::other("it is longer than 1 MiB")),
+        false => Ok(bytes),
+    }
+}
+
+/// All that was written, merged: the environment over the file.
+pub(super) struct Written {
+    pub(super) root: Node,
+    /// The file that was found.
+    pub(super) file: Option<PathBuf>,
+}
+
+/// Finds and merges what was written.
+///
+/// # Errors
+///
+/// Where a file cannot be read or is not TOML. Then nothing else is checked:
+/// what half a file seems to say is a guess.
+pub(super) fn collect(sources: Sources<'_>, problems: &Problems) -> Result<Written, ConfigError> {
+    let unread = Problems::default();
+    let file = find(sources, &unread);
+    let mut root = match &file {
+        Some((path, text)) => {
+            let name = Arc::from(path.display().to_string());
+            written::toml(&name, text, &unread)
+        }
+        None => Node::section(Origin::Hookrill),
+    };
+    unread.unless_any(())?;
+    sources.environment.overlay(&mut root, problems);
+    follow(&mut root, &Place::root(), sources, problems);
+    Ok(Written {
+        root,
+        file: file.map(|(path, _)| path),
+    })
+}
+
+/// The file: `--config`, else `HOOKRILL_CONFIG`, else `./hookrill.toml`.
+fn find(sources: Sources<'_>, unread: &Problems) -> Option<(PathBuf, String)> {
+    const VARIABLE: &str = "HOOKRILL_CONFIG";
+    let named = sources.environment.optional(VARIABLE);
+    let (path, asked_by) = match (sources.file, named) {
+        (Some(path), _) => (path, Some("--config")),
+        (None, Some(path)) => (Path::new(path), Some(VARIABLE)),
+        (None, None) => (Path::new(FILE), None),
+    };
+    let error = match (sources.read)(path).map(String::from_utf8) {
+        Ok(Ok(text)) => return Some((path.to_owned(), text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && asked_by.is_none() => return None,
+        Ok(Err(_)) => "it is not UTF-8".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let mut what = format!("{} cannot be read: {error}", path.display());
+    if let Some(asked_by) = asked_by {
+        let _ = write!(what, "; {asked_by} names it");
+    }
+    unread.add(&Place::root(), &Origin::Hookrill, what);
+    None
+}
+
+/// Replaces each `env:NAME` and `file:PATH` by what it points to, once: what
+/// is found there is a value, and points nowhere.
+fn follow(node: &mut Node, place: &Place, sources: Sources<'_>, problems: &Problems) {
+    match &mut node.kind {
+        Kind::Table(keys) => {
+            for (key, child) in keys {
+                follow(child, &place.key(key), sources, problems);
+            }
+        }
+        Kind::List(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                follow(item, &place.item(index), sources, problems);
+            }
+        }
+        Kind::Text(text) | Kind::Untyped { text, .. } => {
+            let found = match text.split_once(':') {
+                Some(("env", name)) => variable(name, sources.environment),
+                Some(("file", path)) => file(Path::new(path), sources.read),
+                _ => return,
+            };
+            node.kind = match found {
+                Ok(text) => Kind::Untyped { text, hidden: true },
+                Err(what) => {
+                    problems.add(place, &node.origin, what);
+                    Kind::Unreadable
+                }
+            };
+        }
+        _ => {}
+    }
+}
+
+fn variable(name: &str, environment: &Environment) -> Result<String, String> {
+    match environment.text(name) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(why) => Err(format!(
+            "the environment variable {name} {why}; set it, or write another source"
+        )),
+    }
+}
+
+/// The text of a file without the line ends that editors and `echo` leave at
+/// its end.
+fn file(path: &Path, read: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Result<String, String> {
+    let path_shown = path.display();
+    let bytes = read(path).map_err(|error| format!("{path_shown} cannot be read: {error}"))?;
+    let text = String::from_utf8(bytes).map_err(|_| format!("{path_shown} is not UTF-8"))?;
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err(format!("{path_shown} is empty; write the value into it")),
+        text => Ok(text.to_owned()),
+    }
+}

@@ -1,0 +1,64 @@
+//! The public URL, and origins that browsers may come from.
+
+use super::{
+    values::{no, raw},
+    written::Kind,
+};
+
+/// An `http` or `https` URL without a trailing slash.
+pub(super) fn public(kind: &Kind) -> Result<String, String> {
+    let form = "a URL such as https://hooks.example.com, without user, query or fragment";
+    let text = raw(kind)?.trim_end_matches('/');
+    let refused = || no(kind, form);
+    let url: http::Uri = text.parse().map_err(|_| refused())?;
+    let scheme_known = matches!(url.scheme_str(), Some("http" | "https"));
+    let authority = url.authority().ok_or_else(refused)?;
+    let plain = authority.host() != ""
+        && !authority.as_str().contains('@')
+        && !text.contains(['?', '#'])
+        && port_is_good(authority);
+    match scheme_known && plain {
+        true => Ok(text.to_owned()),
+        false => Err(refused()),
+    }
+}
+
+/// `*`, or an origin as a browser writes it (RFC 6454, 6.2): it is compared
+/// to the `Origin` header as text.
+pub(super) fn origin(kind: &Kind) -> Result<String, String> {
+    let form = "an origin such as https://app.example.com or http://localhost:3000, \
+                without a path, or \"*\"";
+    let refused = || no(kind, form);
+    let text = raw(kind)?.to_ascii_lowercase();
+    if text == "*" {
+        return Ok(text);
+    }
+    let (scheme, host) = text.split_once("://").ok_or_else(refused)?;
+    // Apps in a web view have schemes of their own: `capacitor://localhost`.
+    let scheme_good = scheme.starts_with(|first: char| first.is_ascii_lowercase())
+        && scheme
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b));
+    let authority: http::uri::Authority = host.parse().map_err(|_| refused())?;
+    let plain = !authority.host().is_empty() && !host.contains('@') && port_is_good(&authority);
+    if !scheme_good || !plain {
+        return Err(refused());
+    }
+    match (scheme, authority.port_u16()) {
+        ("http", Some(80)) | ("https", Some(443)) => Err(no(
+            kind,
+            "what a browser sends: it leaves the usual port out, and so must this",
+        )),
+        _ => Ok(text),
+    }
+}
+
+/// Without a port, or with one that is a number.
+fn port_is_good(authority: &http::uri::Authority) -> bool {
+    let host = authority.host();
+    match authority.as_str().rsplit_once(host) {
+        Some((_, "")) => true,
+        Some(_) => authority.port_u16().is_some(),
+        None => false,
+    }
+}

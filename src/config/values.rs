@@ -1,0 +1,290 @@
+//! The forms that single values have: durations, sizes, addresses, secrets.
+//!
+//! Pure. What a value of the file was is repeated in an error; what came
+//! through `env:` or `file:`, or is secret, never is.
+
+use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, str::FromStr, time::Duration};
+
+use ipnet::IpNet;
+
+use super::written::Kind;
+use crate::{access::Policy, telemetry::LogFormat, verify::Secret};
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Any text; empty is an error, because nothing takes an empty value.
+pub(super) fn text(kind: &Kind) -> Result<String, String> {
+    match raw(kind)? {
+        "" => Err("this is empty; write a value or leave the key out".to_owned()),
+        text => Ok(text.to_owned()),
+    }
+}
+
+/// `true` or `false`.
+pub(super) fn boolean(kind: &Kind) -> Result<bool, String> {
+    match kind {
+        Kind::Boolean(yes) => Ok(*yes),
+        Kind::Untyped { text, .. } if text == "true" => Ok(true),
+        Kind::Untyped { text, .. } if text == "false" => Ok(false),
+        _ => Err(format!("{} is neither true nor false", shown(kind))),
+    }
+}
+
+pub(super) fn body_bytes_max(kind: &Kind) -> Result<usize, String> {
+    let bytes = size(kind, KIB..=64 * MIB)?;
+    usize::try_from(bytes).map_err(|error| error.to_string())
+}
+
+pub(super) fn retain_bytes(kind: &Kind) -> Result<u64, String> {
+    size(kind, KIB..=u64::MAX)
+}
+
+pub(super) fn disk_reserve(kind: &Kind) -> Result<u64, String> {
+    size(kind, MIB..=MIB << 20)
+}
+
+pub(super) fn retain_age(kind: &Kind) -> Result<Duration, String> {
+    duration(kind, SECOND..=36_500 * DAY)
+}
+
+pub(super) fn heartbeat(kind: &Kind) -> Result<Duration, String> {
+    // Proxies close what says nothing for a minute; 10 minutes is for those
+    // who know that theirs does not.
+    duration(kind, SECOND..=10 * MINUTE)
+}
+
+pub(super) fn retry(kind: &Kind) -> Result<Duration, String> {
+    duration(kind, SECOND / 10..=10 * MINUTE)
+}
+
+pub(super) fn shutdown_grace(kind: &Kind) -> Result<Duration, String> {
+    duration(kind, SECOND / 10..=HOUR)
+}
+
+pub(super) fn leeway(kind: &Kind) -> Result<Duration, String> {
+    duration(kind, Duration::ZERO..=10 * MINUTE)
+}
+
+pub(super) fn tolerance(kind: &Kind) -> Result<Duration, String> {
+    duration(kind, SECOND..=DAY)
+}
+
+/// For how long deliveries are recognised; `"off"` is `None`.
+pub(super) fn dedup(kind: &Kind) -> Result<Option<Duration>, String> {
+    match raw(kind) {
+        Ok("off") => Ok(None),
+        _ => duration(kind, SECOND..=30 * DAY)
+            .map(Some)
+            .map_err(|what| format!("{what}; \"off\" takes every delivery")),
+    }
+}
+
+pub(super) fn subscribers_max(kind: &Kind) -> Result<usize, String> {
+    whole(kind, 1..=10_000_000)
+}
+
+pub(super) fn dedup_entries_max(kind: &Kind) -> Result<u64, String> {
+    whole(kind, 1..=1_000_000_000)
+}
+
+/// An IP address and a port.
+pub(super) fn address(kind: &Kind) -> Result<SocketAddr, String> {
+    let form = "an address and a port, such as 127.0.0.1:8080 or [::]:8080";
+    raw(kind)?.parse().map_err(|_| no(kind, form))
+}
+
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    let what = "PORT is no port number: it sets the port of server.listen, 0 to 65535";
+    text.parse().map_err(|_| what.to_owned())
+}
+
+/// A network in CIDR form, or one address.
+pub(super) fn network(kind: &Kind) -> Result<IpNet, String> {
+    let text = raw(kind)?;
+    let single = |_| text.parse().map(|address: std::net::IpAddr| address.into());
+    let network: Result<IpNet, _> = text.parse().or_else(single);
+    network.map_err(|_| {
+        no(
+            kind,
+            "an address or a network, such as 10.0.0.7 or 10.0.0.0/8",
+        )
+    })
+}
+
+/// The level alone, or `tracing` filter directives.
+pub(super) fn log_level(kind: &Kind) -> Result<String, String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let form = "a log filter, such as info or info,hookrill::hub=debug";
+    let text = raw(kind)?;
+    // The filter takes a lone word that is no level for a module's name, and
+    // would then say nothing at all.
+    let word = text.bytes().all(|b| b.is_ascii_alphabetic());
+    let known = LEVELS.contains(&text.to_ascii_lowercase().as_str());
+    let parsed = tracing_subscriber::EnvFilter::builder().parse(text);
+    match !text.is_empty() && (known || !word) && parsed.is_ok() {
+        true => Ok(text.to_owned()),
+        false => Err(no(kind, form)),
+    }
+}
+
+pub(super) fn log_format(kind: &Kind) -> Result<LogFormat, String> {
+    match raw(kind)? {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(no(kind, "\"text\" or \"json\"")),
+    }
+}
+
+pub(super) fn policy(kind: &Kind) -> Result<Policy, String> {
+    match raw(kind)? {
+        "public" => Ok(Policy::Public),
+        "token" => Ok(Policy::Token),
+        _ => Err(no(kind, "\"public\" or \"token\"")),
+    }
+}
+
+/// The secret that signs subscriber tokens.
+///
+/// RFC 7518, 3.2: a key for HS256 has at least the size of its hash.
+pub(super) fn token_secret(kind: &Kind) -> Result<Secret, String> {
+    secret_of(kind, 32)
+}
+
+/// The operator's token, which must fit into an `Authorization` header.
+pub(super) fn admin_token(kind: &Kind) -> Result<Secret, String> {
+    let secret = secret_of(kind, 16)?;
+    match secret.expose().iter().all(u8::is_ascii_graphic) {
+        true => Ok(secret),
+        false => Err("this has characters that no Authorization header carries; \
+             make one with: openssl rand -hex 32"
+            .to_owned()),
+    }
+}
+
+fn secret_of(kind: &Kind, bytes_min: usize) -> Result<Secret, String> {
+    let text = secret_text(kind)?;
+    match text.len() {
+        len if len < bytes_min => Err(format!(
+            "this has {len} bytes and needs at least {bytes_min}; \
+             make one with: openssl rand -hex 32"
+        )),
+        _ => Ok(Secret::new(text.as_bytes())),
+    }
+}
+
+/// A secret as it was written. Never empty.
+pub(super) fn secret(kind: &Kind) -> Result<String, String> {
+    secret_text(kind).map(str::to_owned)
+}
+
+fn secret_text(kind: &Kind) -> Result<&str, String> {
+    match kind {
+        Kind::Text(text) | Kind::Untyped { text, .. } if text.trim().is_empty() => {
+            Err("this secret is empty".to_owned())
+        }
+        Kind::Text(text) | Kind::Untyped { text, .. } => Ok(text),
+        _ => Err("a secret is a string: write it in quotes, or as env:NAME or file:PATH".into()),
+    }
+}
+
+fn duration(kind: &Kind, allowed: RangeInclusive<Duration>) -> Result<Duration, String> {
+    // humantime reads a lone 0, and nothing else, without a unit.
+    let parsed = humantime::parse_duration(raw(kind)?);
+    let duration = parsed.map_err(|_| no(kind, "a duration with a unit, such as 15s, 5m or 7d"))?;
+    within(duration, kind, allowed, |duration| {
+        humantime::format_duration(*duration).to_string()
+    })
+}
+
+fn size(kind: &Kind, allowed: RangeInclusive<u64>) -> Result<u64, String> {
+    let form = "a size, such as 10 GiB, 500 MB or a number of bytes";
+    let bytes = match kind {
+        Kind::Integer(bytes) => u64::try_from(*bytes).map_err(|_| no(kind, form))?,
+        _ => raw(kind)?
+            .parse::<bytesize::ByteSize>()
+            .map_err(|_| no(kind, form))?
+            .as_u64(),
+    };
+    within(bytes, kind, allowed, |bytes| {
+        bytesize::ByteSize(*bytes).display().iec().to_string()
+    })
+}
+
+fn whole<T>(kind: &Kind, allowed: RangeInclusive<T>) -> Result<T, String>
+where
+    T: TryFrom<i64> + FromStr + PartialOrd + Display,
+{
+    let number = match kind {
+        Kind::Integer(number) => T::try_from(*number).ok(),
+        Kind::Untyped { text, .. } => text.parse().ok(),
+        _ => return Err(no(kind, "a whole number, without quotes")),
+    };
+    let form = || {
+        format!(
+            "a whole number from {} to {}",
+            allowed.start(),
+            allowed.end()
+        )
+    };
+    let number = number.ok_or_else(|| no(kind, &form()))?;
+    within(number, kind, allowed, ToString::to_string)
+}
+
+fn within<T: PartialOrd>(
+    value: T,
+    kind: &Kind,
+    allowed: RangeInclusive<T>,
+    display: impl Fn(&T) -> String,
+) -> Result<T, String> {
+    match allowed.contains(&value) {
+        true => Ok(value),
+        false => Err(format!(
+            "{} is out of range: {} to {} is allowed",
+            shown(kind),
+            display(allowed.start()),
+            display(allowed.end()),
+        )),
+    }
+}
+
+/// The text of a string, wherever it was written.
+pub(super) fn raw(kind: &Kind) -> Result<&str, String> {
+    match kind {
+        Kind::Text(text) | Kind::Untyped { text, .. } => Ok(text),
+        _ => Err(format!("{} is no string: write it in quotes", shown(kind))),
+    }
+}
+
+/// "`x` is not …".
+pub(super) fn no(kind: &Kind, form: &str) -> String {
+    format!("{} is not {form}", shown(kind))
+}
+
+/// A value as an error may repeat it.
+fn shown(kind: &Kind) -> String {
+    const CHARS_MAX: usize = 80;
+    match kind {
+        Kind::Text(text)
+        | Kind::Untyped {
+            text,
+            hidden: false,
+        } => {
+            // Debug escapes what a terminal would act upon.
+            match text.char_indices().nth(CHARS_MAX) {
+                None => format!("{text:?}"),
+                Some((end, _)) => format!("{:?}…", &text[..end]),
+            }
+        }
+        Kind::Untyped { hidden: true, .. } => "what it points to".to_owned(),
+        Kind::Integer(number) => number.to_string(),
+        Kind::Boolean(yes) => yes.to_string(),
+        Kind::Foreign(form) => (*form).to_owned(),
+        Kind::List(_) => "a list".to_owned(),
+        Kind::Table(_) | Kind::Unreadable => "a section".to_owned(),
+    }
+}
