@@ -1,11 +1,29 @@
 //! Hookrill turns signed webhooks into live, resumable Server-Sent Events.
-#![allow(missing_docs)]
-pub mod access;
-pub mod config;
+//!
+//! The rooms, from the ground up. A room may use only rooms above it in this
+//! list, and of those only what `tests/rooms.rs` allows it.
+//!
+//! ```text
+//! bytes → Delivery → Verified → Event{sequence} → Frame → bytes
+//!         http       verify      journal           event    http
+//! ```
+
 pub mod event;
-pub mod http;
-pub mod hub;
-pub mod journal;
-pub mod subscribe;
 pub mod telemetry;
+
 pub mod verify;
+
+pub mod access;
+
+pub mod journal;
+
+pub mod ingest;
+
+pub mod hub;
+
+pub mod subscribe;
+
+pub mod http;
+
+pub mod config;
+

@@ -1,6 +1,28 @@
-//! stub
-use crate::verify::Secret;
-use std::time::Duration;
+//! Where bytes come in and go out: routes, limits, refusals, connections.
+//!
+//! Decides nothing about proof, access or history; it asks the rooms below and
+//! says their answers in HTTP. Invariant: every status is chosen in
+//! `refusal.rs` or stands beside the route that succeeds.
+
+mod body;
+mod client;
+mod events;
+mod ingest;
+mod operator;
+mod refusal;
+mod server;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, routing::get};
+use tokio::sync::Semaphore;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use crate::{
+    access::Access, event::Clock, ingest::Ingest, subscribe::Streams, telemetry::Telemetry,
+    verify::Secret,
+};
+pub use server::{Drained, Server, raise_open_files_limit};
 
 /// The bounds of what a stranger may do, and who the operator is.
 #[derive(Debug, Clone)]
@@ -21,4 +43,87 @@ pub struct Settings {
     pub admin_token: Option<Secret>,
     /// Whether `/metrics` is open to everybody.
     pub metrics_public: bool,
+}
+
+/// What the routes share.
+pub struct Gateway {
+    settings: Settings,
+    ingest: Ingest,
+    access: Access,
+    streams: Arc<Streams>,
+    clock: Clock,
+    telemetry: Arc<Telemetry>,
+    /// A permit per open stream.
+    stream_permits: Arc<Semaphore>,
+    /// Memory for bodies that are being read.
+    body_budget: body::Budget,
+}
+
+impl Gateway {
+    /// Puts the rooms behind their routes.
+    #[must_use]
+    pub fn new(
+        settings: Settings,
+        ingest: Ingest,
+        access: Access,
+        streams: Arc<Streams>,
+        clock: Clock,
+        telemetry: Arc<Telemetry>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            stream_permits: Arc::new(Semaphore::new(settings.subscribers_max)),
+            body_budget: body::Budget::new(settings.body_bytes_max),
+            settings,
+            ingest,
+            access,
+            streams,
+            clock,
+            telemetry,
+        })
+    }
+
+    /// Every route, as a router that any server can take.
+    #[must_use]
+    pub fn router(self: &Arc<Self>) -> Router {
+        let events = Router::new()
+            .route("/events", get(events::subscribe))
+            .route("/events/{*topic}", get(events::subscribe))
+            .layer(cors(&self.settings.cors_origins));
+        Router::new()
+            .merge(events)
+            .route("/ingest", ingest::route())
+            .route("/ingest/", ingest::route())
+            .route("/ingest/{*topic}", ingest::route())
+            .route("/healthz", get(operator::healthz))
+            .route("/readyz", get(operator::readyz))
+            .route("/metrics", get(operator::metrics))
+            .fallback(refusal::no_such_route)
+            .method_not_allowed_fallback(refusal::method_not_allowed)
+            .with_state(Arc::clone(self))
+    }
+}
+
+/// Answers preflights and names the configured origins, never the asking one
+/// unseen: that with credentials would let any site read a user's streams.
+fn cors(origins: &[String]) -> CorsLayer {
+    const PREFLIGHT_AGE: Duration = Duration::from_secs(3600);
+    if origins.is_empty() {
+        return CorsLayer::new();
+    }
+    let layer = CorsLayer::new()
+        .allow_methods([http::Method::GET, http::Method::HEAD])
+        .allow_headers([
+            http::header::ACCEPT,
+            http::header::AUTHORIZATION,
+            http::header::CACHE_CONTROL,
+            http::HeaderName::from_static("last-event-id"),
+        ])
+        .max_age(PREFLIGHT_AGE);
+    if origins.iter().any(|origin| origin == "*") {
+        return layer.allow_origin(AllowOrigin::any());
+    }
+    let origins = origins.iter().filter_map(|origin| origin.parse().ok());
+    layer
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_credentials(true)
 }

@@ -1,20 +1,82 @@
 //! The ordered, durable record of events.
 //!
-//! One trait, one contract suite (`contract.rs`), and a file per backend.
+//! One trait, one contract suite (`contract.rs`), and a file or folder per
+//! backend; what they share is in `live.rs` (head, floor, followers) and
+//! `ticker.rs`.
+//!
 //! Invariant: an event is visible to `read`, `follow` and `head` only once it
 //! is durable, and in sequence order.
 
 #[cfg(test)]
 mod contract;
-pub mod disk;
-pub mod memory;
+mod disk;
+mod live;
+mod memory;
+mod ticker;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
-use crate::event::{Dedup, Draft, Epoch, Event, Selection, Sequence, stored::DecodeError};
+use crate::event::{Clock, Dedup, Draft, Epoch, Event, Selection, Sequence, stored::DecodeError};
+
+/// Opens the journal that `settings` names, making it where there is none.
+///
+/// Needs a tokio runtime: what blocks runs on its blocking threads.
+///
+/// # Errors
+///
+/// [`OpenError`], which says what to do about it.
+pub async fn open(
+    settings: Settings,
+    clock: Clock,
+    measures: Measures,
+) -> Result<Arc<dyn Journal>, OpenError> {
+    let Settings {
+        kind,
+        retention,
+        dedup_entries_max,
+    } = settings;
+    let bounds = Bounds {
+        retention,
+        dedup_entries_max,
+    };
+    match kind {
+        Kind::Memory => Ok(Arc::new(memory::Memory::new(
+            fresh_epoch()?,
+            bounds,
+            clock,
+            measures,
+        )?)),
+        Kind::Disk {
+            path,
+            reserve_bytes,
+            new_epoch,
+        } => {
+            let place = disk::Place {
+                path,
+                reserve_bytes,
+                new_epoch,
+            };
+            let disk = disk::Disk::open(place, bounds, clock, measures).await?;
+            Ok(Arc::new(disk))
+        }
+    }
+}
+
+/// How much a journal keeps; what every backend is told.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    retention: Retention,
+    dedup_entries_max: u64,
+}
+
+fn fresh_epoch() -> Result<Epoch, OpenError> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(|e| OpenError::Random(e.to_string()))?;
+    Ok(Epoch::from_entropy(random))
+}
 
 /// Where events are kept.
 #[async_trait]
@@ -43,7 +105,9 @@ pub trait Journal: Send + Sync + 'static {
     ) -> Result<Page, ReadError>;
 
     /// The position just before the newest `count` events of `selection`
-    /// that are still here.
+    /// that are still here; of as many as there are, if they are fewer. The
+    /// head, if there is none. Looks at no more than the newest million events
+    /// of the selection's topics.
     ///
     /// # Errors
     ///
@@ -52,8 +116,10 @@ pub trait Journal: Send + Sync + 'static {
     -> Result<Sequence, ReadError>;
 
     /// Every durable event after `after`, in order, as they come; for the
-    /// pump. Commits arrive whole. Events that retention deleted before they
-    /// were yielded are missing, which shows in the sequences.
+    /// pump. Commits arrive whole to a follower that keeps up; one that is
+    /// behind gets pages of about the same size instead. Events that retention
+    /// deleted before they were yielded are missing, which shows in the
+    /// sequences. Ends after an error, and when the journal is closed.
     fn follow(&self, after: Sequence) -> BoxStream<'static, Result<Commit, ReadError>>;
 
     /// The position of the newest durable event; never falls.
@@ -70,7 +136,8 @@ pub trait Journal: Send + Sync + 'static {
     async fn failed(&self) -> String;
 
     /// Makes all durable and releases what the journal holds. Later appends
-    /// are refused. Idempotent.
+    /// and reads are refused. Idempotent; every caller returns only once it is
+    /// done.
     async fn close(&self);
 }
 
@@ -132,7 +199,113 @@ pub enum ReadError {
         /// What is wrong with it.
         source: DecodeError,
     },
+    /// The journal is closed.
+    #[error("the journal is closed")]
+    Closed,
 }
+
+/// Why a journal could not be opened, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The operating system refused something.
+    #[error("the journal's {}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it said.
+        source: std::io::Error,
+    },
+    /// Another process, or another part of this one, has it open.
+    #[error("the journal in {} is in use by {holder}: one process per folder", path.display())]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+        /// `process 4711`, or `another process`.
+        holder: String,
+    },
+    /// The storage engine can't open its files.
+    #[error(
+        "the journal in {} cannot be opened: {reason}. Restore the folder from a backup and start with --new-epoch",
+        path.display()
+    )]
+    Storage {
+        /// The folder.
+        path: PathBuf,
+        /// What it said.
+        reason: String,
+    },
+    /// Acknowledged events are missing.
+    #[error(
+        "the journal in {} has lost events: {found}; {expected}. Restore the folder from a backup, or accept the loss, and start with --new-epoch",
+        path.display()
+    )]
+    Lost {
+        /// The folder.
+        path: PathBuf,
+        /// What is known to have been acknowledged.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// The file that says how far events were acknowledged can't be believed.
+    #[error(
+        "{} is {wrong}, so nothing proves that the journal is whole. Restore the folder from a backup, or accept that events may be lost, and start with --new-epoch",
+        path.display()
+    )]
+    HighWater {
+        /// The file.
+        path: PathBuf,
+        /// `missing`, `damaged`, or whose it is.
+        wrong: String,
+    },
+    /// A newer Hookrill wrote this folder.
+    #[error(
+        "the journal in {} has format {version}, this Hookrill reads up to {version_max}: run the version that wrote it, or a newer one",
+        path.display()
+    )]
+    Newer {
+        /// The folder.
+        path: PathBuf,
+        /// Its format.
+        version: u8,
+        /// The newest format known here.
+        version_max: u8,
+    },
+    /// The system has no random bytes for the journal's name.
+    #[error("no random bytes for the journal's name: {0}")]
+    Random(String),
+}
+
+/// What a journal measures; `app` makes the handles.
+#[derive(Clone)]
+pub struct Measures {
+    /// Seconds that a commit took, fsync included.
+    pub commit_secs: metrics::Histogram,
+    /// Events in a commit.
+    pub commit_events: metrics::Histogram,
+}
+
+impl Measures {
+    /// Measures nothing.
+    #[must_use]
+    pub fn noop() -> Self {
+        Self {
+            commit_secs: metrics::Histogram::noop(),
+            commit_events: metrics::Histogram::noop(),
+        }
+    }
+}
+
+/// The most index entries that one read looks at, so that a rare event type
+/// can't make one read walk millions: it returns early, with `scanned`.
+const PAGE_ENTRIES_MAX: usize = 8192;
+
+/// The most index entries that `before_last` looks at, from the newest.
+/// Matches further back do not count.
+const LAST_ENTRIES_MAX: usize = 1 << 20;
+
+/// The size of a follower's page.
+const FOLLOW_BYTES_MAX: usize = 1 << 20;
 
 /// How long and how much a journal keeps. What is older or more is deleted
 /// from the front.

@@ -1,1 +1,68 @@
-//! stub
+//! What holds for the room as a whole: known vectors, changed bytes, time,
+//! headers, schemes, signing.
+
+mod hardening;
+mod schemes;
+mod signing;
+mod vectors;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method};
+
+use super::*;
+use crate::event::Timestamp;
+
+/// When the deliveries here were signed, in seconds.
+pub(super) const SIGNED_AT: u64 = 1_614_265_330;
+
+pub(super) fn at(unix_secs: u64) -> Timestamp {
+    Timestamp::from_unix_secs(unix_secs)
+}
+
+pub(super) fn secret(text: &str) -> Secret {
+    Secret::new(text.as_bytes())
+}
+
+pub(super) fn post(body: &str, headers: &[(&str, &str)]) -> Delivery {
+    let header = |(name, value): &(&str, &str)| -> (HeaderName, HeaderValue) {
+        (name.parse().unwrap(), value.parse().unwrap())
+    };
+    Delivery {
+        method: Method::POST,
+        path_and_query: "/ingest/orders".into(),
+        headers: headers.iter().map(header).collect(),
+        body: Bytes::copy_from_slice(body.as_bytes()),
+        received_at: at(SIGNED_AT),
+    }
+}
+
+pub(super) fn scheme(toml: &str) -> Scheme {
+    toml::from_str(toml).unwrap_or_else(|why| panic!("{why}"))
+}
+
+pub(super) fn custom(toml: &str, secrets: &[&str]) -> Result<Verifier, SchemeError> {
+    let secrets = secrets.iter().map(|text| secret(text)).collect();
+    let url = Some("https://webhook.site/".to_owned());
+    Verifier::new(scheme(toml), secrets, None, url)
+}
+
+pub(super) fn by_preset(name: &str, secrets: &[&str]) -> Verifier {
+    let secrets = secrets.iter().map(|text| secret(text)).collect();
+    Verifier::new(preset(name).unwrap().scheme, secrets, None, None).unwrap()
+}
+
+/// The facts of a delivery that must be an event.
+pub(super) fn facts(outcome: Result<Proven, VerifyError>) -> Facts {
+    match outcome {
+        Ok(Proven::Event(verified)) => verified.into_parts().1,
+        other => panic!("not an event: {other:?}"),
+    }
+}
+
+/// Why a delivery that must be refused was.
+pub(super) fn refusal(outcome: Result<Proven, VerifyError>) -> VerifyError {
+    match outcome {
+        Err(why) => why,
+        Ok(proven) => panic!("proved: {proven:?}"),
+    }
+}

@@ -1,0 +1,291 @@
+//! Builds everything and owns it: what runs, what ends it, and in what order.
+//!
+//! Reads no arguments and no environment. Invariant: every task belongs to the
+//! app, and after [`App::serve`] none of them runs any more.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use axum::Router;
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    time::{interval, timeout},
+};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
+
+pub use crate::http::raise_open_files_limit;
+use crate::{
+    access::Access,
+    config::{Config, TopicSettings},
+    event::{Clock, Timestamp, frame::Encoder},
+    http::{Gateway, Server},
+    hub::{self, Hub},
+    ingest::{DedupRule, Ingest, Route},
+    journal::{self, Journal, Measures},
+    subscribe::Streams,
+    telemetry::{Telemetry, UPKEEP_EVERY},
+};
+
+/// About how many bytes of the newest frames are kept in memory.
+const RING_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Which part of the grace connections have; the journal's closing has the
+/// rest.
+const CONNECTIONS_SHARE: f64 = 0.75;
+
+/// A gateway that runs.
+pub struct App {
+    journal: Arc<dyn Journal>,
+    streams: Arc<Streams>,
+    gateway: Arc<Gateway>,
+    telemetry: Arc<Telemetry>,
+    shutdown_grace: Duration,
+    background: Background,
+}
+
+/// Why no gateway could be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The journal can't be opened.
+    #[error(transparent)]
+    Journal(#[from] journal::OpenError),
+    /// The metrics can't be set up.
+    #[error("metrics cannot be set up: {0}")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+}
+
+/// Why a gateway stopped by itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the gateway stopped: {reason}")]
+pub struct ServeError {
+    reason: String,
+}
+
+/// The system's clock.
+#[must_use]
+pub fn system_clock() -> Clock {
+    Clock::new(|| {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is where the time comes from"
+        )]
+        let now = SystemTime::now();
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_unix_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    })
+}
+
+impl App {
+    /// Opens the journal and starts all that works without a socket.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`], which says what to do about it.
+    pub async fn build(config: Config, clock: Clock) -> Result<Self, BuildError> {
+        let telemetry = Telemetry::new()?;
+        let measures = Measures {
+            commit_secs: telemetry.commit_secs.clone(),
+            commit_events: telemetry.commit_events.clone(),
+        };
+        let journal = journal::open(config.journal.clone(), clock.clone(), measures).await?;
+        let encoder = Arc::new(Encoder {
+            epoch: journal.epoch(),
+            public_url: config.public_url.as_str().into(),
+            event_names: config.event_names(),
+        });
+        let hub = Hub::new(journal.head(), RING_BYTES_MAX, encoder);
+        let streams = Streams::new(
+            Arc::clone(&journal),
+            Arc::clone(&hub),
+            config.subscribe.clone(),
+            clock.clone(),
+            Arc::clone(&telemetry),
+        );
+        let ingest = Ingest::new(
+            config.topics.map(|topic| Arc::new(route(topic))),
+            Arc::clone(&journal),
+            clock.clone(),
+            Arc::clone(&telemetry),
+        );
+        let gateway = Gateway::new(
+            config.server.clone(),
+            ingest,
+            Access::new(&config.access),
+            Arc::clone(&streams),
+            clock,
+            Arc::clone(&telemetry),
+        );
+        let background = Background::start(&journal, &hub, &streams, &telemetry);
+        Ok(Self {
+            journal,
+            streams,
+            gateway,
+            telemetry,
+            shutdown_grace: config.server.shutdown_grace,
+            background,
+        })
+    }
+
+    /// The routes, for a server that only takes a router. The app has to be
+    /// kept as long as they are served.
+    #[must_use]
+    pub fn router(&self) -> Router {
+        self.gateway.router()
+    }
+
+    /// Serves `listener` until `shutdown` completes or the gateway fails, then
+    /// drains: readiness off, no new connections, streams ended, requests
+    /// under way answered, journal closed, all within the configured grace.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError`] where the gateway failed; it has drained all the same.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), ServeError> {
+        let server = Server::new(&self.gateway);
+        let ended = tokio::select! {
+            biased;
+            reason = self.background.failed() => Err(ServeError { reason }),
+            () = shutdown => Ok(()),
+            () = server.accept(&listener) => Ok(()),
+        };
+        if let Err(error) = &ended {
+            tracing::error!(%error, "draining");
+        }
+        self.telemetry.readiness.end("the gateway is about to stop");
+        drop(listener);
+        self.drain(&server).await;
+        ended
+    }
+
+    async fn drain(self, server: &Server) {
+        tracing::info!("draining");
+        self.streams.drain();
+        let drained = server
+            .drain(self.shutdown_grace.mul_f64(CONNECTIONS_SHARE))
+            .await;
+        if drained.cut > 0 {
+            tracing::warn!(cut = drained.cut, "connections did not end in time");
+        }
+        self.background.stop().await;
+        let rest = self.shutdown_grace.mul_f64(1.0 - CONNECTIONS_SHARE);
+        if timeout(rest, self.journal.close()).await.is_err() {
+            tracing::warn!("the journal did not close in time; what it acknowledged is safe");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("App")
+    }
+}
+
+fn route(topic: &TopicSettings) -> Route {
+    Route {
+        verifier: topic.verifier.clone(),
+        dedup: topic.dedup.map(|dedup| DedupRule {
+            window: dedup.window,
+            by_body: dedup.by_body,
+        }),
+    }
+}
+
+/// The tasks that run beside the connections.
+struct Background {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    /// Ends the tasks where the app is dropped without having served.
+    _stop: DropGuard,
+    failure: watch::Receiver<Option<String>>,
+}
+
+impl Background {
+    fn start(
+        journal: &Arc<dyn Journal>,
+        hub: &Arc<Hub>,
+        streams: &Arc<Streams>,
+        telemetry: &Arc<Telemetry>,
+    ) -> Self {
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let (failed, failure) = watch::channel(None);
+        let run = |task: futures_util::future::BoxFuture<'static, ()>| {
+            tasks.spawn(stop.clone().run_until_cancelled_owned(task));
+        };
+        run(Box::pin(watch_over(
+            Arc::clone(journal),
+            Arc::clone(hub),
+            Arc::clone(telemetry),
+            failed,
+        )));
+        run(Box::pin(keep_figures(
+            Arc::clone(journal),
+            Arc::clone(hub),
+            Arc::clone(telemetry),
+        )));
+        let streams = Arc::clone(streams);
+        run(Box::pin(async move { streams.beat().await }));
+        tasks.close();
+        Self {
+            tasks,
+            _stop: stop.clone().drop_guard(),
+            stop,
+            failure,
+        }
+    }
+
+    /// Completes when the gateway can't do its work any more.
+    async fn failed(&self) -> String {
+        let mut failure = self.failure.clone();
+        match failure.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(reason)) => reason.clone(),
+            _ => std::future::pending().await,
+        }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+    }
+}
+
+/// Runs the pump until it or the journal fails, and says so.
+async fn watch_over(
+    journal: Arc<dyn Journal>,
+    hub: Arc<Hub>,
+    telemetry: Arc<Telemetry>,
+    failed: watch::Sender<Option<String>>,
+) {
+    let reason = tokio::select! {
+        reason = journal.failed() => reason,
+        ended = hub::pump(hub, Arc::clone(&journal)) => match ended {
+            Ok(()) => "the pump stopped".to_owned(),
+            Err(error) => error.to_string(),
+        },
+    };
+    telemetry.readiness.end(reason.as_str());
+    failed.send_replace(Some(reason));
+}
+
+/// Keeps the figures up to date that no room counts as it goes.
+async fn keep_figures(journal: Arc<dyn Journal>, hub: Arc<Hub>, telemetry: Arc<Telemetry>) {
+    let mut ticks = interval(UPKEEP_EVERY);
+    loop {
+        ticks.tick().await;
+        let (head, done) = (journal.head(), hub.done());
+        telemetry.journal_head.set(head.0 as f64);
+        telemetry.journal_floor.set(journal.floor().0 as f64);
+        telemetry.pump_lag.set(head.0.saturating_sub(done.0) as f64);
+        telemetry.upkeep();
+    }
+}

@@ -1,0 +1,64 @@
+//! Who is asking: the address behind trusted proxies.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::{ConnectInfo, Request};
+use http::HeaderMap;
+use ipnet::IpNet;
+
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// The client's address; `None` where the server did not say.
+pub(super) fn address(request: &Request, trusted: &[IpNet]) -> Option<IpAddr> {
+    let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
+    Some(behind(peer.ip().to_canonical(), request.headers(), trusted))
+}
+
+/// From the right, the first address that no trusted proxy has: what stands
+/// further left was written by whoever has that address.
+fn behind(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
+    let mut client = peer;
+    let hops = headers
+        .get_all(FORWARDED_FOR)
+        .iter()
+        .rev()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.rsplit(','));
+    for hop in hops {
+        if !is_trusted(&client) {
+            break;
+        }
+        let Ok(address) = hop.trim().parse::<IpAddr>() else {
+            break;
+        };
+        client = address.to_canonical();
+    }
+    client
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_trusted_proxy_wrote_is_believed() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        for (peer, forwarded, client) in [
+            ("9.9.9.9", &["1.1.1.1"][..], "9.9.9.9"),
+            ("10.0.0.1", &[], "10.0.0.1"),
+            ("10.0.0.1", &["1.1.1.1"], "1.1.1.1"),
+            ("10.0.0.1", &["6.6.6.6, 1.1.1.1"], "1.1.1.1"),
+            ("10.0.0.1", &["6.6.6.6", "1.1.1.1, 10.0.0.2"], "1.1.1.1"),
+            ("10.0.0.1", &["rubbish"], "10.0.0.1"),
+            ("10.0.0.1", &["::ffff:1.1.1.1"], "1.1.1.1"),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in forwarded {
+                headers.append(FORWARDED_FOR, value.parse().unwrap());
+            }
+            let found = behind(peer.parse().unwrap(), &headers, &trusted);
+            assert_eq!(found.to_string(), client, "{peer} {forwarded:?}");
+        }
+    }
+}

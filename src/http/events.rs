@@ -1,0 +1,286 @@
+//! `GET /events`: a subscription's parameters, and its stream as a body.
+
+use std::{convert::Infallible, sync::Arc};
+
+use axum::{
+    body::Body,
+    extract::{Query, Request, State},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderMap, HeaderName, StatusCode, Uri, header};
+use percent_encoding::percent_decode_str;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{
+    Gateway, client,
+    refusal::{Refusal, come_back_later},
+};
+use crate::{
+    access::AccessError,
+    event::{Cursor, Topic, Topics, frame::Format},
+    subscribe::{self, LAST_MAX, Start, Subscription},
+};
+
+/// The most topics on one stream.
+const TOPICS_MAX: usize = 64;
+/// The most event types that `types` may name.
+const TYPES_MAX: usize = 64;
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const TOKEN_COOKIE: &str = "hookrill_token";
+const EVENT_STREAM: &str = "text/event-stream";
+const NDJSON: &str = "application/x-ndjson";
+
+/// What a subscriber asks for, as it was understood.
+struct Asked {
+    topics: Topics,
+    request: subscribe::Request,
+    token: Option<String>,
+}
+
+pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let event_source = accepts(request.headers(), EVENT_STREAM);
+    let asked = match Asked::read(request.uri(), request.headers()) {
+        Ok(asked) => asked,
+        Err(refusal) => {
+            gateway.telemetry.subscribe_refused("malformed");
+            return refusal.into_response();
+        }
+    };
+    let token = asked.token.as_deref();
+    let grant = match gateway
+        .access
+        .check(asked.topics, token, gateway.clock.now())
+    {
+        Ok(grant) => grant,
+        Err(error) => {
+            gateway.telemetry.subscribe_refused(reason(&error));
+            let client = client::address(&request, &gateway.settings.trusted_proxies);
+            let client = client.map(tracing::field::display);
+            tracing::info!(client, %error, "subscription refused");
+            return Refusal::from(error).into_response();
+        }
+    };
+    if gateway.streams.draining() {
+        gateway.telemetry.subscribe_refused("draining");
+        return come_back_later(event_source, "the gateway is about to stop");
+    }
+    let Ok(permit) = Arc::clone(&gateway.stream_permits).try_acquire_owned() else {
+        gateway.telemetry.subscribe_refused("subscribers_max");
+        return come_back_later(
+            event_source,
+            "there are as many subscribers as there may be",
+        );
+    };
+    let format = asked.request.format;
+    match gateway.streams.open(&grant, asked.request).await {
+        Ok(subscription) => streaming(format, subscription, permit),
+        Err(error) => {
+            gateway.telemetry.subscribe_refused("journal");
+            tracing::error!(%error, "no stream: the journal cannot be read");
+            come_back_later(event_source, "the journal cannot be read")
+        }
+    }
+}
+
+fn reason(error: &AccessError) -> &'static str {
+    match error {
+        AccessError::UnknownTopic(_) => "topic_unknown",
+        AccessError::TokenMissing => "token_missing",
+        AccessError::TokenBad(_) => "token_bad",
+        AccessError::NotCovered(_) => "topic_not_covered",
+    }
+}
+
+/// The stream as an ordinary body: a chunk per frame, all clones of one.
+fn streaming(format: Format, subscription: Subscription, permit: OwnedSemaphorePermit) -> Response {
+    let frames = stream::unfold((subscription, permit), |(mut subscription, permit)| async {
+        let bytes = subscription.next().await?;
+        Some((Ok::<Bytes, Infallible>(bytes), (subscription, permit)))
+    });
+    let media_type = match format {
+        Format::NdJson => NDJSON,
+        Format::Raw | Format::CloudEvents => EVENT_STREAM,
+    };
+    let head = [
+        (header::CONTENT_TYPE, media_type),
+        (header::CACHE_CONTROL, "no-store"),
+        // nginx would collect the stream into its buffers.
+        (ACCEL_BUFFERING, "no"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (StatusCode::OK, head, Body::from_stream(frames)).into_response()
+}
+
+impl Asked {
+    fn read(uri: &Uri, headers: &HeaderMap) -> Result<Self, Refusal> {
+        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+            .map_err(|_| Refusal::parameter("query", "it cannot be read"))?;
+        let query = Parameters(pairs);
+        let format = format(&query, headers)?;
+        Ok(Self {
+            topics: topics(uri.path(), &query)?,
+            request: subscribe::Request {
+                start: start(&query, headers)?,
+                types: types(&query)?,
+                format,
+            },
+            token: token(&query, headers),
+        })
+    }
+}
+
+/// The query's pairs, in their order.
+struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    fn all<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
+        let named = self.0.iter().filter(move |(key, _)| key == name);
+        named.map(|(_, value)| value.as_str())
+    }
+
+    /// The value of a parameter that may stand once.
+    fn one<'q>(&'q self, name: &'q str) -> Result<Option<&'q str>, Refusal> {
+        let mut values = self.all(name);
+        let value = values.next();
+        match values.next() {
+            None => Ok(value),
+            Some(_) => Err(Refusal::parameter(name, "it stands more than once")),
+        }
+    }
+}
+
+fn topics(path: &str, query: &Parameters) -> Result<Topics, Refusal> {
+    let in_path = path.strip_prefix("/events/");
+    let in_path = in_path.map(|raw| percent_decode_str(raw).decode_utf8_lossy().into_owned());
+    let mut topics: Vec<Topic> = Vec::new();
+    for name in in_path.as_deref().into_iter().chain(query.all("topic")) {
+        if topics.len() == TOPICS_MAX {
+            let why = format!("a stream has at most {TOPICS_MAX} topics");
+            return Err(Refusal::parameter("topic", why));
+        }
+        topics.push(name.parse().map_err(|e| Refusal::parameter("topic", e))?);
+    }
+    Ok(match topics.is_empty() {
+        true => Topics::All,
+        false => Topics::these(topics),
+    })
+}
+
+/// `Last-Event-ID` wins over `since`, and `since` over `last`; each is checked
+/// all the same.
+fn start(query: &Parameters, headers: &HeaderMap) -> Result<Start, Refusal> {
+    let last = query.one("last")?.map(last).transpose()?;
+    let since = query.one("since")?.map(since).transpose()?;
+    let seen = last_event_id(headers)?;
+    Ok(seen.or(since).or(last).unwrap_or(Start::Now))
+}
+
+fn last_event_id(headers: &HeaderMap) -> Result<Option<Start>, Refusal> {
+    let refuse = |why: &str| Refusal::parameter("Last-Event-ID", why);
+    let Some(value) = headers.get(LAST_EVENT_ID) else {
+        return Ok(None);
+    };
+    match value.to_str().map(str::trim) {
+        Ok("") => Ok(None),
+        Ok(text) => {
+            let cursor: Result<Cursor, _> = text.parse();
+            let cursor = cursor.map_err(|error| refuse(&error.to_string()))?;
+            Ok(Some(Start::After(cursor)))
+        }
+        Err(_) => Err(refuse("it is not ASCII")),
+    }
+}
+
+fn since(text: &str) -> Result<Start, Refusal> {
+    if text == "earliest" {
+        return Ok(Start::Earliest);
+    }
+    let cursor = text.parse().map_err(|error| {
+        let why = format!("it is earliest or a cursor; {error}");
+        Refusal::parameter("since", why)
+    })?;
+    Ok(Start::After(cursor))
+}
+
+fn last(text: &str) -> Result<Start, Refusal> {
+    let count = text
+        .bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| text.parse());
+    match count {
+        Some(Ok(count)) if (1..=LAST_MAX).contains(&count) => Ok(Start::Last(count)),
+        _ => {
+            let why = format!("it is a number from 1 to {LAST_MAX}");
+            Err(Refusal::parameter("last", why))
+        }
+    }
+}
+
+fn types(query: &Parameters) -> Result<Option<Box<[Box<str>]>>, Refusal> {
+    let Some(list) = query.one("types")? else {
+        return Ok(None);
+    };
+    let types: Box<[Box<str>]> = list.split(',').map(|name| name.trim().into()).collect();
+    if types.iter().any(|name| name.is_empty()) {
+        return Err(Refusal::parameter(
+            "types",
+            "it is a list such as push,issues",
+        ));
+    }
+    if types.len() > TYPES_MAX {
+        let why = format!("it names at most {TYPES_MAX} types");
+        return Err(Refusal::parameter("types", why));
+    }
+    Ok(Some(types))
+}
+
+fn format(query: &Parameters, headers: &HeaderMap) -> Result<Format, Refusal> {
+    let named = match query.one("format")? {
+        None | Some("raw") => Format::Raw,
+        Some("cloudevents") => Format::CloudEvents,
+        Some(_) => return Err(Refusal::parameter("format", "it is raw or cloudevents")),
+    };
+    Ok(match accepts(headers, NDJSON) {
+        true => Format::NdJson,
+        false => named,
+    })
+}
+
+/// Whether `Accept` names this media type.
+fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|range| range.split(';').next())
+        .any(|range| range.trim().eq_ignore_ascii_case(media_type))
+}
+
+fn token(query: &Parameters, headers: &HeaderMap) -> Option<String> {
+    let cookie = || {
+        headers
+            .get_all(header::COOKIE)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='))
+            .find(|(name, _)| *name == TOKEN_COOKIE)
+            .map(|(_, value)| value.trim_matches('"'))
+    };
+    bearer(headers)
+        .or_else(|| query.all("token").next())
+        .or_else(cookie)
+        .filter(|token| !token.is_empty())
+        .map(str::to_owned)
+}
+
+/// The token of `Authorization: Bearer` (RFC 6750, section 2.1).
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}

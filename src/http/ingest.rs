@@ -1,0 +1,113 @@
+//! `POST /ingest/<topic>`.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, post},
+};
+use http::{StatusCode, header};
+use percent_encoding::percent_decode_str;
+use serde_json::json;
+
+use super::{Gateway, body, client, refusal::Refusal};
+use crate::{
+    ingest::{IngestError, Outcome},
+    verify::{Delivery, Reply},
+};
+
+const PREFIX: &str = "/ingest/";
+
+/// The route for every method.
+pub(super) fn route() -> MethodRouter<Arc<Gateway>> {
+    post(take).fallback(|| async { Refusal::post_only() })
+}
+
+async fn take(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let client = client::address(&request, &gateway.settings.trusted_proxies);
+    let (head, body) = request.into_parts();
+    let announced = head
+        .headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok());
+    let bytes_max = gateway.settings.body_bytes_max;
+    let whole = match body::read(body, announced, bytes_max, &gateway.body_budget).await {
+        Ok(whole) => whole,
+        Err(error) => {
+            gateway.telemetry.ingest_refused(error.reason());
+            return Refusal::from(error).into_response();
+        }
+    };
+    let topic = topic(head.uri.path());
+    let delivery = Delivery {
+        method: head.method,
+        path_and_query: head.uri.path_and_query().map_or("/", |p| p.as_str()).into(),
+        headers: head.headers,
+        body: whole.bytes.clone(),
+        received_at: gateway.clock.now(),
+    };
+    match gateway.ingest.take(&topic, delivery).await {
+        Ok(outcome) => accepted(outcome),
+        Err(error) => {
+            log(&error, client);
+            Refusal::from(error).into_response()
+        }
+    }
+}
+
+/// The topic as it was meant; what is no UTF-8 turns into what is no topic.
+fn topic(path: &str) -> String {
+    let raw = path.strip_prefix(PREFIX).unwrap_or_default();
+    percent_decode_str(raw).decode_utf8_lossy().into_owned()
+}
+
+fn accepted(outcome: Outcome) -> Response {
+    match outcome {
+        Outcome::Answered(reply) => answer(reply),
+        Outcome::Stored {
+            respond: Some(reply),
+            ..
+        } => answer(reply),
+        Outcome::Stored {
+            cursor,
+            topic,
+            duplicate,
+            ..
+        } => {
+            let status = match duplicate {
+                true => StatusCode::OK,
+                false => StatusCode::ACCEPTED,
+            };
+            let stored = json!({
+                "id": cursor.to_string(),
+                "topic": topic.as_str(),
+                "duplicate": duplicate,
+            });
+            (status, axum::Json(stored)).into_response()
+        }
+    }
+}
+
+/// What a provider wants to hear. `nosniff`, since part of it may be the
+/// sender's own text.
+fn answer(reply: Reply) -> Response {
+    let head = [
+        (header::CONTENT_TYPE, reply.content_type),
+        (
+            header::X_CONTENT_TYPE_OPTIONS,
+            http::HeaderValue::from_static("nosniff"),
+        ),
+    ];
+    (reply.status, head, reply.body).into_response()
+}
+
+fn log(error: &IngestError, client: Option<std::net::IpAddr>) {
+    let client = client.map(tracing::field::display);
+    match error {
+        IngestError::Journal(_) | IngestError::Interrupted => {
+            tracing::error!(client, reason = error.reason(), %error, "delivery not stored");
+        }
+        _ => tracing::info!(client, reason = error.reason(), %error, "delivery refused"),
+    }
+}

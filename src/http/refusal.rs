@@ -1,0 +1,172 @@
+//! From errors to responses: the one place that chooses refusing statuses.
+//!
+//! Strangers see little: every delivery that does not prove gets one and the
+//! same 401, to the byte, whatever the reason. `application/problem+json` is
+//! RFC 9457.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::json;
+
+use super::body::BodyError;
+use crate::{
+    access::{AccessError, TokenError},
+    ingest::IngestError,
+    journal::AppendError,
+    subscribe::stay_away,
+};
+
+/// How long a sender is asked to wait, in seconds.
+const RETRY_AFTER_SECS: &str = "5";
+
+/// An answer that is not what was asked for.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    detail: String,
+    header: Option<(header::HeaderName, HeaderValue)>,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            detail: detail.into(),
+            header: None,
+        }
+    }
+
+    fn with(mut self, name: header::HeaderName, value: &'static str) -> Self {
+        self.header = Some((name, HeaderValue::from_static(value)));
+        self
+    }
+
+    /// A parameter that can't be used; says which and why.
+    pub(super) fn parameter(name: &str, why: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, format!("{name}: {why}"))
+    }
+
+    pub(super) fn busy(what: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, what).with(header::RETRY_AFTER, RETRY_AFTER_SECS)
+    }
+
+    pub(super) fn post_only() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "webhooks are sent with POST",
+        )
+        .with(header::ALLOW, "POST")
+    }
+
+    pub(super) fn operator_only() -> Self {
+        let detail = "for the operator: Authorization: Bearer with the admin token";
+        Self::new(StatusCode::UNAUTHORIZED, detail).with(header::WWW_AUTHENTICATE, "Bearer")
+    }
+
+    pub(super) fn not_ready(reason: &str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, reason)
+            .with(header::RETRY_AFTER, RETRY_AFTER_SECS)
+    }
+}
+
+/// What does not prove: one text for all of it.
+const UNPROVEN: &str = "the delivery does not prove: check topic, secret and signature";
+
+impl From<IngestError> for Refusal {
+    fn from(error: IngestError) -> Self {
+        match error {
+            IngestError::Topic(_) | IngestError::Unconfigured(_) | IngestError::Unproven { .. } => {
+                Self::new(StatusCode::UNAUTHORIZED, UNPROVEN)
+            }
+            IngestError::Journal(AppendError::NoRoom { .. }) => {
+                Self::busy("there is no room to store events")
+            }
+            IngestError::Journal(AppendError::Closed | AppendError::Failed(_))
+            | IngestError::Interrupted => Self::busy("events cannot be stored"),
+        }
+    }
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Long(bytes_max) => {
+                let detail = format!("a body has at most {bytes_max} bytes");
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+            }
+            BodyError::Slow => {
+                let detail = "the body took too long to arrive";
+                Self::new(StatusCode::REQUEST_TIMEOUT, detail).with(header::CONNECTION, "close")
+            }
+            BodyError::Broken => Self::new(StatusCode::BAD_REQUEST, "the body broke off"),
+            BodyError::NoMemory => Self::busy("too many bodies are being read"),
+        }
+    }
+}
+
+impl From<AccessError> for Refusal {
+    fn from(error: AccessError) -> Self {
+        let status = match error {
+            AccessError::UnknownTopic(_) => StatusCode::NOT_FOUND,
+            AccessError::TokenMissing => StatusCode::UNAUTHORIZED,
+            // What is configured is the operator's to know.
+            AccessError::TokenBad(TokenError::NoSecret) => {
+                return Self::from(AccessError::TokenBad(TokenError::Signature));
+            }
+            AccessError::TokenBad(_) => StatusCode::UNAUTHORIZED,
+            AccessError::NotCovered(_) => StatusCode::FORBIDDEN,
+        };
+        let refusal = Self::new(status, error.to_string());
+        match status {
+            StatusCode::UNAUTHORIZED => refusal.with(header::WWW_AUTHENTICATE, "Bearer"),
+            _ => refusal,
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let problem = json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason().unwrap_or_default(),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+        });
+        let mut response = (
+            self.status,
+            [
+                (header::CONTENT_TYPE, "application/problem+json"),
+                (header::CACHE_CONTROL, "no-store"),
+            ],
+            problem.to_string(),
+        )
+            .into_response();
+        if let Some((name, value)) = self.header {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
+
+/// A subscriber that can't be served now. `EventSource` gives up for ever on
+/// any status but 200, so one that may be there gets 200, a wait, and the end.
+pub(super) fn come_back_later(event_source: bool, what: &'static str) -> Response {
+    if event_source {
+        let head = [
+            (header::CONTENT_TYPE, "text/event-stream"),
+            (header::CACHE_CONTROL, "no-store"),
+        ];
+        return (head, stay_away()).into_response();
+    }
+    Refusal::busy(what).into_response()
+}
+
+pub(super) async fn no_such_route() -> Refusal {
+    let detail = "there is POST /ingest/<topic> and GET /events/<topic>";
+    Refusal::new(StatusCode::NOT_FOUND, detail)
+}
+
+pub(super) async fn method_not_allowed() -> Refusal {
+    let detail = "this route takes GET";
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+}

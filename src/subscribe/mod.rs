@@ -1,0 +1,251 @@
+//! From a grant and a cursor to a stream of frames.
+//!
+//! 1. Attach to the topics' channels.
+//! 2. Replay up to the journal's durable head as read after attaching, in
+//!    pages, as fast as the subscriber takes them.
+//! 3. Go live, skipping what was already given out.
+//! 4. On falling behind, go back to 2 from the last position.
+//!
+//! Refuses to buffer: what a subscriber does not take stays in the journal.
+//! Invariant: positions given out only rise, and between two of them no event
+//! of the selection is left out that the subscriber is not told of.
+
+mod pulse;
+mod stream;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use crate::{
+    access::Grant,
+    event::{
+        Clock, Cursor, Selection, Sequence,
+        frame::{Format, Gap, GapReason, sse},
+    },
+    hub::Hub,
+    journal::{Journal, ReadError},
+    telemetry::Telemetry,
+};
+use pulse::Pulse;
+pub use stream::Subscription;
+
+/// How streams are kept alive and brought back.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How often a quiet stream is given a sign of life.
+    pub heartbeat: Duration,
+    /// What clients are told to wait before they reconnect; between one and
+    /// two times this.
+    pub retry: Duration,
+}
+
+/// The most newest events that `last` may ask for.
+pub const LAST_MAX: usize = 1_000;
+
+/// How long a client is asked to stay away from a gateway that can't serve it
+/// now, in milliseconds.
+const STAY_AWAY_MS: std::ops::RangeInclusive<u64> = 5_000..=30_000;
+/// Over how much more than the usual wait a drain spreads its clients.
+const DRAIN_SPREAD: Duration = Duration::from_secs(5);
+
+/// Where a stream begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// With what comes from now on.
+    Now,
+    /// With the oldest event there is.
+    Earliest,
+    /// With what follows this position.
+    After(Cursor),
+    /// With the newest so many events, at most [`LAST_MAX`].
+    Last(usize),
+}
+
+/// What a subscriber asks for beside its topics.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Where to begin.
+    pub start: Start,
+    /// Which event types; `None` is all.
+    pub types: Option<Box<[Box<str>]>>,
+    /// How events are written.
+    pub format: Format,
+}
+
+/// Opens streams.
+pub struct Streams {
+    journal: Arc<dyn Journal>,
+    hub: Arc<Hub>,
+    pulse: Pulse,
+    settings: Settings,
+    clock: Clock,
+    telemetry: Arc<Telemetry>,
+}
+
+impl Streams {
+    /// Streams of this journal and hub.
+    #[must_use]
+    pub fn new(
+        journal: Arc<dyn Journal>,
+        hub: Arc<Hub>,
+        settings: Settings,
+        clock: Clock,
+        telemetry: Arc<Telemetry>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            journal,
+            hub,
+            pulse: Pulse::new(),
+            settings,
+            clock,
+            telemetry,
+        })
+    }
+
+    /// Opens a stream of what `grant` allows.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] where the journal can't say where to begin.
+    pub async fn open(
+        self: &Arc<Self>,
+        grant: &Grant,
+        request: Request,
+    ) -> Result<Subscription, ReadError> {
+        let selection = Selection {
+            topics: grant.topics().clone(),
+            types: request.types,
+        };
+        // Attached before the journal is asked for its head: what becomes
+        // durable in between is on the channel or below that head.
+        let attachment = self.hub.attach(&selection.topics);
+        let begin = self.begin(&selection, request.start).await?;
+        let opening = self.opening(request.format, &begin);
+        let lifetime = grant.expires_at().map(|end| end.since(self.clock.now()));
+        Ok(Subscription::begin(
+            Arc::clone(self),
+            attachment,
+            selection,
+            request.format,
+            begin.position,
+            opening,
+            lifetime,
+        ))
+    }
+
+    /// Beats the streams' hearts; to be dropped at shutdown.
+    pub async fn beat(&self) {
+        self.pulse.run(self.settings.heartbeat).await;
+    }
+
+    /// Ends every stream and refuses new ones.
+    pub fn drain(&self) {
+        self.pulse.drain();
+    }
+
+    /// Whether [`Streams::drain`] was called.
+    #[must_use]
+    pub fn draining(&self) -> bool {
+        self.pulse.draining()
+    }
+
+    async fn begin(&self, selection: &Selection, start: Start) -> Result<Begin, ReadError> {
+        Ok(match start {
+            Start::Now => Begin::at(self.journal.head()),
+            Start::Earliest => Begin::at(self.journal.floor()),
+            Start::Last(count) => {
+                let count = count.min(LAST_MAX);
+                Begin::at(self.journal.before_last(selection, count).await?)
+            }
+            Start::After(asked) => self.begin_after(asked),
+        })
+    }
+
+    fn begin_after(&self, asked: Cursor) -> Begin {
+        let (floor, head) = (self.journal.floor(), self.journal.head());
+        let (position, reason) = if asked.epoch != self.journal.epoch() {
+            (floor, GapReason::Epoch)
+        } else if asked.sequence > head {
+            (head, GapReason::Unknown)
+        } else if asked.sequence < floor {
+            (floor, GapReason::Retention)
+        } else {
+            return Begin::at(asked.sequence);
+        };
+        Begin {
+            position,
+            gap: Some((asked, reason)),
+        }
+    }
+
+    /// The first bytes of a stream.
+    fn opening(&self, format: Format, begin: &Begin) -> Bytes {
+        let gap = begin.gap.map(|(asked, reason)| Gap {
+            reason,
+            asked,
+            resumed: self.hub.encoder().cursor(begin.position),
+        });
+        let gap_bytes = gap.map(|gap| self.gap(format, &gap));
+        let mut opening = Vec::new();
+        if format != Format::NdJson {
+            // With a gap the client keeps the id it came with until it has
+            // the gap: cut off in between, it is told again.
+            let at = gap.map_or(self.hub.encoder().cursor(begin.position), |gap| gap.asked);
+            opening.extend_from_slice(&sse::retry(spread(
+                self.settings.retry,
+                self.settings.retry,
+            )));
+            opening.extend_from_slice(&sse::cursor(at));
+        } else if gap.is_none() {
+            opening.push(b'\n');
+        }
+        opening.extend_from_slice(gap_bytes.as_deref().unwrap_or_default());
+        opening.into()
+    }
+
+    fn gap(&self, format: Format, gap: &Gap) -> Bytes {
+        self.telemetry.gap_told(gap.reason.as_str());
+        match format {
+            Format::Raw | Format::CloudEvents => sse::gap(gap),
+            Format::NdJson => crate::event::frame::gap_line(gap, self.hub.encoder()),
+        }
+    }
+
+    /// The last bytes of a stream that ends because the gateway does.
+    fn farewell(&self, format: Format) -> Option<Bytes> {
+        let wait = spread(self.settings.retry, DRAIN_SPREAD);
+        (format != Format::NdJson).then(|| sse::retry(wait))
+    }
+}
+
+/// What keeps an `EventSource` alive that can't be served now: it gives up for
+/// ever on any status but 200, so it gets one, a wait, and the end.
+#[must_use]
+pub fn stay_away() -> Bytes {
+    sse::retry(fastrand::u64(STAY_AWAY_MS))
+}
+
+/// At random from `least` to `least + over`, in milliseconds.
+fn spread(least: Duration, over: Duration) -> u64 {
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4);
+    ms(least) + fastrand::u64(0..=ms(over))
+}
+
+/// Where a stream begins, and what it can't be given.
+struct Begin {
+    position: Sequence,
+    gap: Option<(Cursor, GapReason)>,
+}
+
+impl Begin {
+    fn at(position: Sequence) -> Self {
+        Self {
+            position,
+            gap: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

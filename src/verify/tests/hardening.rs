@@ -1,0 +1,374 @@
+//! What a stranger may try: each attempt is a refusal, never a panic.
+
+use data_encoding::HEXLOWER;
+use hmac::{Hmac, KeyInit, Mac};
+use proptest::prelude::*;
+use sha2::Sha256;
+
+use super::{vectors::VECTORS, *};
+
+/// HMAC-SHA256 in hex, straight from the library.
+fn hmac_hex(secret: &str, message: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(message.as_bytes());
+    HEXLOWER.encode(&mac.finalize().into_bytes())
+}
+
+fn slack(body: &str) -> Delivery {
+    let signature = format!("v0={}", hmac_hex("hush", &format!("v0:{SIGNED_AT}:{body}")));
+    let timestamp = SIGNED_AT.to_string();
+    post(
+        body,
+        &[
+            ("x-slack-request-timestamp", &timestamp),
+            ("x-slack-signature", &signature),
+        ],
+    )
+}
+
+fn github(body: &str, headers: &[(&str, &str)]) -> Delivery {
+    let signature = format!("sha256={}", hmac_hex("hush", body));
+    post(
+        body,
+        &[&[("x-hub-signature-256", &*signature)], headers].concat(),
+    )
+}
+
+fn swap_bit(text: &str, index: usize) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    bytes[index] ^= 1;
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn one_changed_byte_of_body_signature_timestamp_or_id_is_refused() {
+    const UNSIGNED: [&str; 4] = [
+        "X-GitHub-Event",
+        "X-GitHub-Delivery",
+        "X-Shopify-Topic",
+        "X-Shopify-Webhook-Id",
+    ];
+    for vector in VECTORS {
+        for index in 0..vector.body.len() {
+            let mut delivery = vector.delivery();
+            delivery.body = swap_bit(vector.body, index).into();
+            let why = refusal(vector.verify(delivery));
+            assert_eq!(why, VerifyError::Mismatch, "{} body {index}", vector.preset);
+        }
+        for (name, value) in vector.headers {
+            let signed = !UNSIGNED.contains(name);
+            for index in 0..value.len() {
+                let mut delivery = vector.delivery();
+                let name: HeaderName = name.parse().unwrap();
+                let changed = swap_bit(value, index);
+                delivery.headers.insert(&name, changed.parse().unwrap());
+                let proven = vector.verify(delivery).is_ok();
+                assert_eq!(proven, !signed, "{} {name}: {changed}", vector.preset);
+            }
+        }
+    }
+}
+
+#[test]
+fn one_changed_byte_of_the_secret_is_refused() {
+    for vector in VECTORS {
+        for index in 0..vector.secret.len() {
+            let scheme = preset(vector.preset).unwrap().scheme;
+            let other = vec![secret(&swap_bit(vector.secret, index))];
+            // A secret that does not decode makes no verifier at all.
+            if let Ok(verifier) = Verifier::new(scheme, other, None, None) {
+                let outcome = verifier.verify(vector.delivery(), at(vector.signed_at));
+                assert_eq!(refusal(outcome), VerifyError::Mismatch, "{}", vector.preset);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_missing_header_is_refused_and_named() {
+    for vector in VECTORS {
+        let bare = post(vector.body, &[]);
+        let why = refusal(vector.verify(bare));
+        assert_eq!(why.reason(), "header_missing", "{}", vector.preset);
+    }
+}
+
+#[test]
+fn a_delivery_is_fresh_up_to_its_tolerance_in_both_directions() {
+    let timestamped = VECTORS.iter().filter(|vector| {
+        let scheme = preset(vector.preset).unwrap().scheme;
+        scheme.timestamp.is_some()
+    });
+    let mut count = 0;
+    for vector in timestamped {
+        count += 1;
+        let verify = |now| vector.verifier().verify(vector.delivery(), at(now));
+        facts(verify(vector.signed_at + 300));
+        facts(verify(vector.signed_at - 300));
+        for now in [vector.signed_at + 301, vector.signed_at - 301, 0] {
+            assert_eq!(refusal(verify(now)).reason(), "stale", "{}", vector.preset);
+        }
+    }
+    assert_eq!(count, 4);
+}
+
+#[test]
+fn any_of_many_secrets_proves_and_is_named() {
+    let verifier = by_preset("github", &["new", "hush", "old"]);
+    let explained = verifier.explain(github("a", &[]), at(0));
+    assert_eq!(explained.secret_index, Some(1));
+    facts(explained.outcome);
+    let without = by_preset("github", &["new", "old"]);
+    let why = refusal(without.verify(github("a", &[]), at(0)));
+    assert_eq!(why, VerifyError::Mismatch);
+}
+
+#[test]
+fn any_of_many_signatures_proves() {
+    let vector = &VECTORS[2];
+    let good = vector.headers[2].1;
+    let junk = format!("v1,{} v1,!!! v2,x {good} v1,AAAA", "A".repeat(43) + "=");
+    let mut delivery = vector.delivery();
+    delivery
+        .headers
+        .insert("webhook-signature", junk.parse().unwrap());
+    facts(vector.verify(delivery.clone()));
+    // Both families of names, each with its own list.
+    delivery
+        .headers
+        .insert("svix-signature", "v1,AAAA".parse().unwrap());
+    facts(vector.verify(delivery.clone()));
+    let many = [good; SIGNATURES_MAX + 1].join(" ");
+    delivery
+        .headers
+        .insert("webhook-signature", many.parse().unwrap());
+    assert_eq!(
+        refusal(vector.verify(delivery)),
+        VerifyError::SignaturesTooMany
+    );
+}
+
+#[test]
+fn a_signature_of_another_length_or_writing_is_refused() {
+    let verifier = by_preset("github", &["hush"]);
+    let refuse = |value: &str| {
+        let delivery = post("a", &[("x-hub-signature-256", value)]);
+        refusal(verifier.verify(delivery, at(0))).reason()
+    };
+    let good = hmac_hex("hush", "a");
+    assert_eq!(refuse("sha256="), "signature_length");
+    assert_eq!(
+        refuse(&format!("sha256={}", &good[..62])),
+        "signature_length"
+    );
+    assert_eq!(refuse(&format!("sha256={good}00")), "signature_length");
+    assert_eq!(
+        refuse(&format!("sha256={}", &good[..63])),
+        "signature_encoding"
+    );
+    assert_eq!(refuse(&format!("sha256={good}, ")), "signature_encoding");
+    assert_eq!(refuse(&good), "signature_form");
+    assert_eq!(refuse(&format!("SHA256={good}")), "signature_form");
+    assert_eq!(refuse(""), "signature_form");
+    let upper = format!("sha256={}", good.to_uppercase());
+    facts(verifier.verify(post("a", &[("x-hub-signature-256", &upper)]), at(0)));
+}
+
+#[test]
+fn a_header_that_says_two_things_is_refused() {
+    for vector in VECTORS {
+        for (name, value) in vector.headers {
+            let mut delivery = vector.delivery();
+            let name: HeaderName = name.parse().unwrap();
+            delivery.headers.append(&name, value.parse().unwrap());
+            facts(vector.verify(delivery.clone()));
+            delivery.headers.append(&name, "other".parse().unwrap());
+            let why = refusal(vector.verify(delivery));
+            assert_eq!(why, VerifyError::Duplicate { header: name });
+        }
+    }
+}
+
+#[test]
+fn header_bytes_that_are_not_ascii_are_refused_whoever_sends_them() {
+    let none = custom("kind = \"none\"", &[]).unwrap();
+    for bytes in [&b"caf\xc3\xa9"[..], b"\xff", b"a\x80b"] {
+        let mut delivery = github("a", &[]);
+        facts(none.verify(delivery.clone(), at(0)));
+        let value = HeaderValue::from_bytes(bytes).unwrap();
+        delivery.headers.append("x-anything", value);
+        for verifier in [&none, &by_preset("github", &["hush"])] {
+            let why = refusal(verifier.verify(delivery.clone(), at(0)));
+            assert_eq!(why.reason(), "not_ascii");
+        }
+    }
+}
+
+#[test]
+fn only_a_post_is_a_delivery() {
+    let none = custom("kind = \"none\"", &[]).unwrap();
+    for method in [Method::GET, Method::HEAD, Method::PUT] {
+        let mut delivery = post("", &[]);
+        delivery.method = method;
+        assert_eq!(refusal(none.verify(delivery, at(0))), VerifyError::Method);
+    }
+}
+
+#[test]
+fn a_signed_id_cannot_hold_what_ends_it() {
+    // One signature that would do for both ids, were the dot allowed.
+    let key = [7; 24];
+    let text = data_encoding::BASE64.encode(&key);
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
+    mac.update(b"msg.1614265330.1614265330.body");
+    let mac = data_encoding::BASE64.encode(&mac.finalize().into_bytes());
+    let verifier = by_preset("standard-webhooks", &[&text]);
+    let verify = |id, body| {
+        let headers = [
+            ("webhook-id", id),
+            ("webhook-timestamp", "1614265330"),
+            ("webhook-signature", &*format!("v1,{mac}")),
+        ];
+        verifier.verify(post(body, &headers), at(SIGNED_AT))
+    };
+    facts(verify("msg", "1614265330.body"));
+    let why = refusal(verify("msg.1614265330", "body"));
+    assert_eq!(why.reason(), "separator");
+    assert_eq!(
+        why.to_string(),
+        "webhook-id contains \".\", which ends it in the signed message"
+    );
+}
+
+#[test]
+fn a_timestamp_is_read_strictly_even_if_it_is_signed() {
+    for text in [
+        "+1614265330",
+        "1614265330.0",
+        "",
+        "0x60379",
+        "99999999999999999999",
+    ] {
+        let signature = format!("v0={}", hmac_hex("hush", &format!("v0:{text}:a")));
+        let headers = [
+            ("x-slack-request-timestamp", text),
+            ("x-slack-signature", &*signature),
+        ];
+        let outcome = by_preset("slack", &["hush"]).verify(post("a", &headers), at(SIGNED_AT));
+        assert_eq!(refusal(outcome).reason(), "timestamp_form", "{text}");
+    }
+}
+
+#[test]
+fn slacks_challenge_is_echoed_only_behind_the_proof() {
+    let verifier = by_preset("slack", &["hush"]);
+    let body = r#"{"type":"url_verification","token":"x","challenge":"3eZbrw1a"}"#;
+    let Ok(Proven::Answer(reply)) = verifier.verify(slack(body), at(SIGNED_AT)) else {
+        panic!("not answered");
+    };
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.content_type, "text/plain");
+    assert_eq!(reply.body, "3eZbrw1a");
+
+    let mut forged = slack(body);
+    forged.headers.remove("x-slack-signature");
+    assert_eq!(
+        refusal(verifier.verify(forged, at(SIGNED_AT))).reason(),
+        "header_missing"
+    );
+    let why = refusal(verifier.verify(slack(body), at(SIGNED_AT + 301)));
+    assert_eq!(why.reason(), "stale");
+    let long = format!(
+        r#"{{"type":"url_verification","challenge":"{}"}}"#,
+        "a".repeat(1025)
+    );
+    for body in [
+        r#"{"type":"url_verification"}"#,
+        r#"{"type":"url_verification","challenge":""}"#,
+        r#"{"type":"url_verification","challenge":"a\r\nb"}"#,
+        &long,
+    ] {
+        let why = refusal(verifier.verify(slack(body), at(SIGNED_AT)));
+        assert_eq!(why, VerifyError::Challenge);
+    }
+    let event = r#"{"type":"event_callback","event_id":"Ev1","event":{"type":"app_mention"}}"#;
+    let facts = facts(verifier.verify(slack(event), at(SIGNED_AT)));
+    assert_eq!(facts.event_type.as_deref(), Some("app_mention"));
+    assert_eq!(facts.dedup_id.as_deref(), Some("Ev1"));
+}
+
+#[test]
+fn a_fact_that_is_empty_or_too_long_counts_as_absent() {
+    let verifier = by_preset("github", &["hush"]);
+    for (length, taken) in [
+        (0, false),
+        (1, true),
+        (FACT_BYTES_MAX, true),
+        (FACT_BYTES_MAX + 1, false),
+    ] {
+        let id = "a".repeat(length);
+        let delivery = github("a", &[("x-github-delivery", &id)]);
+        let facts = facts(verifier.verify(delivery, at(0)));
+        assert_eq!(facts.dedup_id.is_some(), taken, "{length}");
+    }
+}
+
+#[test]
+fn an_explanation_names_the_step_that_failed() {
+    let verifier = by_preset("slack", &["hush"]);
+    let explained = verifier.explain(slack("a"), at(SIGNED_AT + 1000));
+    let last = explained.steps.last().unwrap();
+    assert_eq!((last.name, last.passed), ("freshness", false));
+    assert_eq!(last.detail, "timestamp is 1000 s off; the limit is 300 s");
+    assert_eq!(explained.secret_index, Some(0));
+    assert!(explained.hint.unwrap().contains("genuine"));
+
+    let mut captured = slack("a");
+    captured.body = "a\n".into();
+    let explained = verifier.explain(captured, at(SIGNED_AT));
+    assert_eq!(explained.steps.last().unwrap().name, "secret");
+    assert!(explained.hint.unwrap().contains("line feed"));
+    assert!(!format!("{:?} {verifier:?}", explained.steps).contains("hush"));
+
+    let explained = verifier.explain(slack("a"), at(SIGNED_AT));
+    assert!(explained.steps.iter().all(|step| step.passed));
+    let signed = verifier.signed_bytes(&slack("a")).unwrap().unwrap();
+    assert_eq!(signed, format!("v0:{SIGNED_AT}:a").into_bytes());
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_deliveries_never_prove_and_never_panic(
+        which in 0..VECTORS.len(),
+        body: Vec<u8>,
+        values in proptest::collection::vec(
+            prop_oneof![
+                "[ -~]{0,80}",
+                "(v1|t|v0)[,=][0-9a-f]{64}",
+                "sha256=[0-9a-f]{64}",
+                "t=[0-9]{1,20},v1=[0-9a-f]{64}",
+                "v1,[A-Za-z0-9+/]{43}=",
+                "[0-9]{1,20}",
+            ],
+            0..6,
+        ),
+        raw: Vec<u8>,
+        now: u64,
+    ) {
+        let vector = &VECTORS[which];
+        let mut delivery = vector.delivery();
+        let names: Vec<HeaderName> = delivery.headers.keys().cloned().collect();
+        delivery.body = body.into();
+        for (index, value) in values.iter().enumerate() {
+            let name = &names[index % names.len()];
+            delivery.headers.insert(name, value.parse().unwrap());
+        }
+        if let Ok(value) = HeaderValue::from_bytes(&raw) {
+            delivery.headers.append("x-raw", value);
+        }
+        prop_assume!(delivery.body != vector.body.as_bytes());
+        let now = Timestamp::from_unix_ms(now);
+        prop_assert!(vector.verifier().verify(delivery.clone(), now).is_err());
+        prop_assert!(vector.verifier().explain(delivery, now).outcome.is_err());
+    }
+}

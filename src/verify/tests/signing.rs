@@ -1,0 +1,145 @@
+//! What is signed here proves here: for every preset and for schemes of
+//! one's own.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+const CUSTOM: &[&str] = &[
+    r#"
+    kind = "hmac"
+    hash = "sha512"
+    signature = { header = "X-Sig", prefix = "v1=", separator = " ;", key_separator = ":", key = "s" }
+    encoding = "base64url"
+    message = ["method", { literal = "|" }, "url", "timestamp", { literal = "|" }, { header = "X-Id" }, "body"]
+    timestamp = { field = "ts", format = "unix_ms" }
+    dedup_id = [{ header = "X-Id" }]
+    event_type = [{ header = ["X-Kind", "X-Type"] }]
+    "#,
+    r#"
+    kind = "hmac"
+    hash = "sha1"
+    signature = { header = "X-Sig" }
+    encoding = "base64"
+    message = ["body"]
+    "#,
+    "kind = \"token\"\ntoken = { header = \"X-Token\", prefix = \"T \" }",
+    "kind = \"token\"\ntoken = { query = \"to ken\" }",
+    "kind = \"token\"\ntoken = { authorization = \"bearer\" }",
+    "kind = \"token\"\ntoken = { authorization = \"basic\" }",
+];
+
+fn verifiers() -> Vec<Verifier> {
+    let presets = presets();
+    let presets = presets
+        .iter()
+        .map(|preset| by_preset(&preset.name, &[KEY, "b2xk"]));
+    let customs = CUSTOM
+        .iter()
+        .map(|toml| custom(toml, &[KEY, "old"]).unwrap());
+    presets.chain(customs).collect()
+}
+
+fn signed(verifier: &Verifier, draft: &Delivery, event_type: Option<&str>) -> Delivery {
+    let signed = verifier
+        .sign(draft, event_type, "id-1", at(SIGNED_AT))
+        .unwrap();
+    let mut delivery = draft.clone();
+    delivery.headers.extend(signed.headers);
+    if let Some(query) = signed.query {
+        delivery.path_and_query = format!("{}?{query}", delivery.path_and_query);
+    }
+    delivery
+}
+
+#[test]
+fn type_and_id_travel_in_the_headers_that_the_scheme_reads() {
+    for (verifier, read) in [
+        (by_preset("github", &["s"]), "push"),
+        (by_preset("shopify", &["s"]), "push"),
+        (custom(CUSTOM[0], &["s"]).unwrap(), "push"),
+    ] {
+        let delivery = signed(&verifier, &post("a", &[]), Some(read));
+        let facts = facts(verifier.verify(delivery, at(SIGNED_AT)));
+        assert_eq!(facts.event_type.as_deref(), Some(read));
+        assert_eq!(facts.dedup_id.as_deref(), Some("id-1"));
+    }
+}
+
+#[test]
+fn a_type_without_a_header_to_travel_in_is_an_error_that_says_where() {
+    let sign = |preset, body| {
+        let verifier = by_preset(preset, &[KEY]);
+        verifier.sign(&post(body, &[]), Some("a.b"), "id", at(SIGNED_AT))
+    };
+    let place = |text: &str| {
+        Err(SignError::EventTypeInBody {
+            place: text.to_owned(),
+        })
+    };
+    assert_eq!(sign("stripe", "{}"), place("/type"));
+    assert_eq!(sign("standard-webhooks", "text"), place("/type"));
+    assert!(sign("stripe", r#"{"type":"a.b"}"#).is_ok());
+    let bare = custom(CUSTOM[1], &["s"]).unwrap();
+    let why = bare.sign(&post("", &[]), Some("a"), "id", at(0));
+    assert_eq!(why, Err(SignError::EventTypeUnplaced));
+}
+
+#[test]
+fn what_would_be_refused_is_not_signed() {
+    let standard = by_preset("standard-webhooks", &[KEY]);
+    let why = standard
+        .sign(&post("", &[]), None, "a.b", at(0))
+        .unwrap_err();
+    assert!(
+        matches!(why, SignError::Refused(VerifyError::Separator { .. })),
+        "{why}"
+    );
+    let github = by_preset("github", &[KEY]);
+    let why = github
+        .sign(&post("", &[]), Some("a\nb"), "id", at(0))
+        .unwrap_err();
+    assert!(matches!(why, SignError::HeaderValue { .. }), "{why}");
+    let mut get = post("", &[]);
+    get.method = Method::GET;
+    let why = github.sign(&get, None, "id", at(0)).unwrap_err();
+    assert_eq!(why, SignError::Refused(VerifyError::Method));
+}
+
+#[test]
+fn the_first_secret_signs_and_a_captured_signature_is_replaced() {
+    let both = by_preset("github", &["new", "old"]);
+    let captured = signed(&by_preset("github", &["other"]), &post("a", &[]), None);
+    let delivery = signed(&both, &captured, None);
+    let new = by_preset("github", &["new"]);
+    let mut replaced = post("a", &[]);
+    for (name, value) in both.sign(&captured, None, "id", at(0)).unwrap().headers {
+        replaced.headers.insert(name, value);
+    }
+    facts(new.verify(replaced, at(0)));
+    // Appending beside the captured one would say two things.
+    let why = refusal(new.verify(delivery, at(0)));
+    assert_eq!(why.reason(), "duplicate_header");
+}
+
+proptest! {
+    #[test]
+    fn what_is_signed_proves_and_one_changed_byte_does_not(body in proptest::collection::vec(any::<u8>(), 1..200), at_byte: usize, bit in 0u8..8) {
+        for verifier in verifiers() {
+            let mut draft = post("", &[]);
+            draft.body = body.clone().into();
+            let mut delivery = signed(&verifier, &draft, None);
+            let explained = verifier.explain(delivery.clone(), at(SIGNED_AT));
+            prop_assert!(matches!(explained.outcome, Ok(Proven::Event(_))));
+            prop_assert_eq!(explained.secret_index, Some(0));
+            let signs = verifier.signed_bytes(&delivery).unwrap().is_some();
+            let mut changed = body.clone();
+            changed[at_byte % body.len()] ^= 1_u8 << bit;
+            delivery.body = changed.into();
+            // A token proves the sender and not the body.
+            prop_assert_eq!(verifier.verify(delivery, at(SIGNED_AT)).is_err(), signs);
+        }
+    }
+}
