@@ -26,4 +26,3 @@ pub mod subscribe;
 pub mod http;
 
 pub mod config;
-
