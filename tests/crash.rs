@@ -10,6 +10,13 @@
 //! repeats the moments of a run. The scheduler has a say too, so a seed repeats
 //! a failure often, not always.
 
+#![allow(
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "clippy takes a test's helpers for the program"
+)]
+
 #[path = "real_input/process.rs"]
 mod process;
 

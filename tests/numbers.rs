@@ -3,6 +3,13 @@
 //! `scripts/numbers` runs this in release with more events; a plain test run
 //! keeps it working.
 
+#![allow(
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "clippy takes a test's helpers for the program"
+)]
+
 #[path = "real_input/process.rs"]
 mod process;
 

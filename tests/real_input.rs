@@ -8,6 +8,13 @@
 //!
 //! `scripts/test` installs the packages into `tests/real_input/`.
 
+#![allow(
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "clippy takes a test's helpers for the program"
+)]
+
 #[path = "real_input/process.rs"]
 mod process;
 
