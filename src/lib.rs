@@ -27,3 +27,4 @@ pub mod http;
 
 pub mod config;
 
+pub mod app;
