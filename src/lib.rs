@@ -27,3 +27,6 @@ pub mod http;
 
 pub mod config;
 
+pub mod app;
+
+pub mod cli;
