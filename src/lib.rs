@@ -28,3 +28,5 @@ pub mod http;
 pub mod config;
 
 pub mod app;
+
+pub mod cli;
