@@ -26,3 +26,7 @@ pub mod subscribe;
 pub mod http;
 
 pub mod config;
+
+pub mod app;
+
+pub mod cli;

@@ -17,7 +17,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 mod topics;
-mod url;
+pub mod url;
 mod values;
 mod written;
 
@@ -27,7 +27,7 @@ pub use environment::Environment;
 pub use newcomer::{Missing, Newcomer};
 pub use problem::{ConfigError, Origin, Place, Problem};
 pub use sources::{Sources, read_file};
-pub use topics::{Dedup, TopicSettings};
+pub use topics::TopicSettings;
 
 use crate::{access, event::TopicMap, http, journal, subscribe, telemetry};
 use problem::Problems;

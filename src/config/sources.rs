@@ -34,6 +34,18 @@ pub struct Sources<'a> {
     pub read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
 }
 
+impl Sources<'_> {
+    /// A value given elsewhere than in a configuration, such as on the command
+    /// line: itself, or what it points to by `env:NAME` or `file:PATH`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the place it points to.
+    pub fn value(&self, text: &str) -> Result<String, String> {
+        pointed_to(text, *self).unwrap_or_else(|| Ok(text.to_owned()))
+    }
+}
+
 /// Reads a whole file of at most 1 MiB.
 ///
 /// # Errors
@@ -120,10 +132,8 @@ fn follow(node: &mut Node, place: &Place, sources: Sources<'_>, problems: &Probl
             }
         }
         Kind::Text(text) | Kind::Untyped { text, .. } => {
-            let found = match text.split_once(':') {
-                Some(("env", name)) => variable(name, sources.environment),
-                Some(("file", path)) => file(Path::new(path), sources.read),
-                _ => return,
+            let Some(found) = pointed_to(text, sources) else {
+                return;
             };
             node.kind = match found {
                 Ok(text) => Kind::Untyped { text, hidden: true },
@@ -134,6 +144,15 @@ fn follow(node: &mut Node, place: &Place, sources: Sources<'_>, problems: &Probl
             };
         }
         _ => {}
+    }
+}
+
+/// What a pointer points to; `None` if the value is none.
+fn pointed_to(text: &str, sources: Sources<'_>) -> Option<Result<String, String>> {
+    match text.split_once(':')? {
+        ("env", name) => Some(variable(name, sources.environment)),
+        ("file", path) => Some(file(Path::new(path), sources.read)),
+        _ => None,
     }
 }
 

@@ -6,6 +6,7 @@ use super::{proof::proof, section::Section, values, written::Kind};
 use crate::{
     access::Policy,
     event::{Topic, TopicMap},
+    ingest::DedupRule,
     verify::Verifier,
 };
 
@@ -22,20 +23,9 @@ pub struct TopicSettings {
     /// Who may subscribe.
     pub access: Policy,
     /// How deliveries that come again are recognised; `None`: they are not.
-    pub dedup: Option<Dedup>,
+    pub dedup: Option<DedupRule>,
     /// Whether the type is the SSE event name.
     pub event_names: bool,
-}
-
-/// How deliveries that come again are recognised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dedup {
-    /// For how long after the first one.
-    pub window: Duration,
-    /// Whether a delivery without the provider's id is recognised by its
-    /// body's hash. Only where somebody wrote so: two deliveries with one
-    /// body may well be two events.
-    pub by_body: bool,
 }
 
 /// All topics.
@@ -166,13 +156,15 @@ fn one(
     (access, settings)
 }
 
-fn dedup_rule(written: Option<Option<Duration>>, names_an_id: bool) -> Option<Dedup> {
+/// The body's hash serves only where somebody wrote `dedup`: two deliveries
+/// with one body may well be two events.
+fn dedup_rule(written: Option<Option<Duration>>, names_an_id: bool) -> Option<DedupRule> {
     match written {
-        Some(window) => Some(Dedup {
+        Some(window) => Some(DedupRule {
             window: window?,
             by_body: true,
         }),
-        None => names_an_id.then_some(Dedup {
+        None => names_an_id.then_some(DedupRule {
             window: DEDUP_WINDOW,
             by_body: false,
         }),

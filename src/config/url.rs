@@ -8,19 +8,22 @@ use super::{
 /// An `http` or `https` URL without a trailing slash.
 pub(super) fn public(kind: &Kind) -> Result<String, String> {
     let form = "a URL such as https://hooks.example.com, without user, query or fragment";
-    let text = raw(kind)?.trim_end_matches('/');
-    let refused = || no(kind, form);
-    let url: http::Uri = text.parse().map_err(|_| refused())?;
-    let scheme_known = matches!(url.scheme_str(), Some("http" | "https"));
-    let authority = url.authority().ok_or_else(refused)?;
-    let plain = authority.host() != ""
+    base(raw(kind)?).ok_or_else(|| no(kind, form))
+}
+
+/// The URL that routes are appended to, as far as `text` is one: `http` or
+/// `https`, without user, query, fragment and trailing slash.
+#[must_use]
+pub fn base(text: &str) -> Option<String> {
+    let text = text.trim_end_matches('/');
+    let url: http::Uri = text.parse().ok()?;
+    let authority = url.authority()?;
+    let good = matches!(url.scheme_str(), Some("http" | "https"))
+        && !authority.host().is_empty()
         && !authority.as_str().contains('@')
         && !text.contains(['?', '#'])
         && port_is_good(authority);
-    match scheme_known && plain {
-        true => Ok(text.to_owned()),
-        false => Err(refused()),
-    }
+    good.then(|| text.to_owned())
 }
 
 /// `*`, or an origin as a browser writes it (RFC 6454, 6.2): it is compared

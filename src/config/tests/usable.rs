@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::{Machine, example};
 use crate::{
     access::Policy,
-    config::{Config, Dedup},
+    config::Config,
     event::Topic,
+    ingest::DedupRule,
     journal::{Kind, Retention},
     telemetry::LogFormat,
 };
@@ -100,7 +101,7 @@ fn the_documented_example_is_read_to_the_letter() {
         ),
     ] {
         let topic = topic(&config, name);
-        let dedup = window.map(|(window, by_body)| Dedup { window, by_body });
+        let dedup = window.map(|(window, by_body)| DedupRule { window, by_body });
         assert_eq!((&*topic.scheme, topic.access), (scheme, access), "{name}");
         assert_eq!((topic.dedup, topic.event_names), (dedup, false), "{name}");
     }
@@ -112,7 +113,7 @@ fn the_documented_example_is_read_to_the_letter() {
 fn a_body_counts_as_an_id_only_where_dedup_is_written() {
     let id = "preset = \"github\"\nsecrets = [\"s\"]\n";
     let none = "scheme = { kind = \"none\" }\n";
-    let by = |window, by_body| Some(Dedup { window, by_body });
+    let by = |window, by_body| Some(DedupRule { window, by_body });
     for (proof, written, expected) in [
         (id, "", by(DAY, false)),
         (id, "dedup = \"1h\"", by(HOUR, true)),

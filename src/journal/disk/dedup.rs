@@ -72,33 +72,29 @@ impl Additions {
         entries_max: u64,
         now: Timestamp,
     ) -> Result<(), ReadError> {
-        let kept = state
-            .dedup_entries
-            .saturating_sub(self.replaced.len() as u64);
-        let mut over = (kept + self.fresh.len() as u64).saturating_sub(entries_max);
+        let replaced = self.replaced.len();
+        let kept = state.dedup_entries.saturating_sub(replaced as u64);
+        let over = (kept + self.fresh.len() as u64).saturating_sub(entries_max);
         let front = Front {
             batch,
             replaced: &self.replaced,
             now,
         };
         let forgotten = front.forget(store, state, over)?;
-        over = over.saturating_sub(forgotten);
         for sequence in self.replaced {
             batch.remove(&store.dedup_order, keys::sequence(sequence));
         }
         let mut fresh: Vec<_> = self.fresh.into_iter().collect();
         fresh.sort_by_key(|(_, seen)| seen.sequence);
-        // What is still over is of this turn, unless a maximum was lowered far.
-        let skipped = if forgotten < FORGET_MAX as u64 {
-            over
-        } else {
-            0
-        };
-        let skipped = fresh
-            .len()
-            .min(usize::try_from(skipped).unwrap_or(usize::MAX));
-        state.dedup_entries = kept.saturating_sub(forgotten) + (fresh.len() - skipped) as u64;
-        for (key, seen) in fresh.drain(..).skip(skipped) {
+        // Where nothing older is left, the oldest of this turn go.
+        let nothing_older = forgotten + replaced < FORGET_MAX;
+        let over = over.saturating_sub(forgotten as u64);
+        if nothing_older && over > 0 {
+            let over = usize::try_from(over).unwrap_or(usize::MAX);
+            fresh.drain(..over.min(fresh.len()));
+        }
+        state.dedup_entries = kept.saturating_sub(forgotten as u64) + fresh.len() as u64;
+        for (key, seen) in fresh {
             let order = keys::order_value(seen.until, &key);
             batch.insert(&store.dedup_order, keys::sequence(seen.sequence), order);
             batch.insert(&store.dedup, key, seen.encode());
@@ -117,7 +113,7 @@ struct Front<'a> {
 impl Front<'_> {
     /// Forgets from the oldest on; at least `over` entries, if there are as many
     /// and the turn's bound allows.
-    fn forget(self, store: &Store, state: &mut State, over: u64) -> Result<u64, ReadError> {
+    fn forget(self, store: &Store, state: &mut State, over: u64) -> Result<usize, ReadError> {
         let mut forgotten = 0;
         // The entries below are gone: only their tombstones are left to walk.
         let range = keys::sequence(state.dedup_floor.next())..;
@@ -126,7 +122,7 @@ impl Front<'_> {
             let sequence = keys::sequence_of(&order_key).ok_or_else(damaged)?;
             if !self.replaced.contains(&sequence) {
                 let (until, key) = keys::take_order_value(&value).ok_or_else(damaged)?;
-                if forgotten >= over && until > self.now {
+                if forgotten as u64 >= over && until > self.now {
                     break;
                 }
                 self.batch.remove(&store.dedup, key);

@@ -194,11 +194,12 @@ async fn a_folder_is_for_its_owner_alone() {
     assert_eq!(mode & 0o777, 0o700);
 }
 
-/// Holds up every batch of events until the test lets it pass or fail.
+/// Holds up every batch of events, before it is written and after, until the
+/// test lets it go on or fail.
 struct Gate {
     /// Says that a batch is held up.
     held: mpsc::Receiver<()>,
-    /// Lets the batch pass, or fail.
+    /// Lets the batch go on, or fail.
     pass: std::sync::mpsc::SyncSender<bool>,
 }
 
@@ -206,14 +207,18 @@ fn gated() -> (Outside, Gate) {
     let (pass, verdicts) = std::sync::mpsc::sync_channel::<bool>(9);
     let verdicts = Mutex::new(verdicts);
     let (holding, held) = mpsc::channel(9);
+    let hold = move || {
+        holding.blocking_send(()).unwrap();
+        let passes = verdicts.lock().unwrap().recv().unwrap();
+        passes.then_some(()).ok_or(fjall::Error::Poisoned)
+    };
     let commit = move |purpose, batch: fjall::OwnedWriteBatch| {
-        if purpose == Purpose::Append {
-            holding.blocking_send(()).unwrap();
-            if !verdicts.lock().unwrap().recv().unwrap() {
-                return Err(fjall::Error::Poisoned);
-            }
+        if purpose != Purpose::Append {
+            return batch.commit();
         }
-        batch.commit()
+        hold()?;
+        batch.commit()?;
+        hold()
     };
     let outside = Outside {
         commit: Arc::new(commit),
@@ -229,17 +234,29 @@ async fn nothing_is_answered_or_shown_before_it_is_durable() {
     let disk = open_in(place(folder.path()), ROOMY, outside).await.unwrap();
     let mut commits = disk.follow(Sequence::ZERO);
     let mut answer = disk.append(draft("a", "x"), Some(key(1)));
-    tokio::select! {
-        _ = &mut answer => panic!("answered before the commit"),
-        _ = gate.held.recv() => {}
-    }
     let moment = Duration::from_millis(20);
-    assert!(tokio::time::timeout(moment, &mut answer).await.is_err());
-    assert!(tokio::time::timeout(moment, commits.next()).await.is_err());
-    assert_eq!(disk.head(), Sequence::ZERO);
-    let page = disk.read(&Selection::all(), Sequence::ZERO, 1000).await;
-    assert_eq!(page.unwrap().events.len(), 0);
-    gate.pass.send(true).unwrap();
+    for at in ["before the write", "before its end is known"] {
+        tokio::select! {
+            _ = &mut answer => panic!("answered {at}"),
+            _ = gate.held.recv() => {}
+        }
+        let early = tokio::time::timeout(moment, &mut answer).await;
+        assert!(early.is_err(), "answered {at}");
+        let early = tokio::time::timeout(moment, commits.next()).await;
+        assert!(early.is_err(), "followed {at}");
+        assert_eq!(disk.head(), Sequence::ZERO, "{at}");
+        for selection in [Selection::all(), Selection::topic("a".parse().unwrap())] {
+            let page = disk.read(&selection, Sequence::ZERO, 1000).await.unwrap();
+            assert_eq!(
+                (page.events.len(), page.scanned),
+                (0, Sequence::ZERO),
+                "{at}"
+            );
+            let last = disk.before_last(&selection, 9).await.unwrap();
+            assert_eq!(last, Sequence::ZERO, "{at}");
+        }
+        gate.pass.send(true).unwrap();
+    }
     assert_eq!(answer.await.unwrap().sequence, Sequence(1));
     assert_eq!(disk.head(), Sequence(1), "who is answered can read it");
     assert_eq!(commits.next().await.unwrap().unwrap().len(), 1);
@@ -257,8 +274,9 @@ async fn a_duplicate_in_the_same_batch_shares_its_fate() {
             gate.held.recv().await.unwrap();
             let again = || disk.append(draft("a", "x"), Some(key(7)));
             let release = async {
-                gate.pass.send(true).unwrap();
-                gate.pass.send(passes).unwrap();
+                for verdict in [true, true, passes, true] {
+                    gate.pass.send(verdict).unwrap();
+                }
             };
             tokio::join!(again(), again(), again(), release)
         };
@@ -272,8 +290,9 @@ async fn a_duplicate_in_the_same_batch_shares_its_fate() {
             assert!([a, b, c].iter().all(Result::is_err));
             assert_eq!(disk.head(), Sequence(1));
         }
-        gate.held.recv().await.unwrap();
-        assert!(gate.held.try_recv().is_err(), "two batches, no third");
+        let held = std::iter::from_fn(|| gate.held.try_recv().ok()).count();
+        let expected = if passes { 3 } else { 2 };
+        assert_eq!(held, expected, "two batches, no third");
     }
 }
 

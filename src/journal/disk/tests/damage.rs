@@ -34,6 +34,8 @@ fn copy(from: &Path, to: &Path) {
     let mut entries: Vec<_> = fs::read_dir(from).unwrap().map(Result::unwrap).collect();
     // The mark first: like a kill, a copy must not have it newer than the rest.
     entries.sort_by_key(|entry| entry.file_name() != "high-water");
+    // The one in the making comes and goes.
+    entries.retain(|entry| entry.file_name() != "high-water.new");
     for entry in entries {
         let target = to.join(entry.file_name());
         if entry.file_type().unwrap().is_dir() {

@@ -1,0 +1,73 @@
+//! `hookrill check`: does at leisure what `serve` does first.
+
+use super::{Context, output};
+use crate::{
+    access::Policy,
+    config::{Config, Missing, TopicSettings},
+    journal,
+};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+pub(super) fn run(_: &Args, context: &Context) -> anyhow::Result<()> {
+    let config = context.config(Missing::Pretend)?;
+    output::print(summary(&config))
+}
+
+fn summary(config: &Config) -> String {
+    let source = match (&config.newcomer, &config.file) {
+        (Some(newcomer), _) => format!(
+            "no configuration: serve takes any topic with the secrets in {}",
+            newcomer.folder.display()
+        ),
+        (None, Some(file)) => file.display().to_string(),
+        (None, None) => "from the environment alone".to_owned(),
+    };
+    let journal = match &config.journal.kind {
+        journal::Kind::Disk { path, .. } => format!("on disk, in {}", path.display()),
+        _ => "in memory: what is acknowledged survives no restart".to_owned(),
+    };
+    let facts = [
+        ["ok".to_owned(), source],
+        ["listens on".to_owned(), config.listen.to_string()],
+        ["public URL".to_owned(), config.public_url.clone()],
+        ["journal".to_owned(), journal],
+    ];
+    format!("{}\n{}", output::table(&facts), topics(config))
+}
+
+fn topics(config: &Config) -> String {
+    let mut named: Vec<_> = config
+        .topics
+        .named()
+        .map(|(topic, settings)| row(topic.as_str(), settings))
+        .collect();
+    named.sort();
+    let any = config.topics.any().map(|settings| row("*", settings));
+    if named.is_empty() && any.is_none() {
+        return "no topics: every delivery and every subscription is refused\n".to_owned();
+    }
+    let mut rows = vec![["TOPIC", "SCHEME", "ACCESS", "DUPLICATES"].map(str::to_owned)];
+    rows.extend(named);
+    rows.extend(any);
+    output::table(&rows)
+}
+
+fn row(name: &str, topic: &TopicSettings) -> [String; 4] {
+    let access = match topic.access {
+        Policy::Token => "token",
+        Policy::Public => "public",
+    };
+    let duplicates = match topic.dedup {
+        None => "kept".to_owned(),
+        Some(rule) => {
+            let by = if rule.by_body { "id or body" } else { "id" };
+            let window = humantime::format_duration(rule.window);
+            format!("known by {by} for {window}")
+        }
+    };
+    let scheme = topic.scheme.to_string();
+    [name.to_owned(), scheme, access.to_owned(), duplicates]
+}

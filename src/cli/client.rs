@@ -1,0 +1,62 @@
+//! How the command line speaks to a gateway: blocking, no redirects.
+
+use std::time::Duration;
+
+use ureq::{Agent, Body, http::Response};
+
+/// The longest answer that is read where a short one is expected, in bytes.
+const ANSWER_BYTES_MAX: u64 = 1 << 20;
+
+/// A client for one request and one answer.
+pub(super) fn short(timeout: Duration) -> Agent {
+    base().timeout_global(Some(timeout)).build().into()
+}
+
+/// A client for a stream: it may last, but it may not fall silent.
+pub(super) fn streaming(silence_max: Duration) -> Agent {
+    base()
+        .timeout_connect(Some(Duration::from_secs(10)))
+        .timeout_recv_response(Some(silence_max))
+        .timeout_per_read(Some(silence_max))
+        .build()
+        .into()
+}
+
+fn base() -> ureq::config::ConfigBuilder<ureq::typestate::AgentScope> {
+    Agent::config_builder()
+        // A redirected POST would be an unsigned GET; who moved says so by
+        // --url.
+        .max_redirects(0)
+        .http_status_as_error(false)
+        .user_agent(concat!("hookrill/", env!("CARGO_PKG_VERSION")))
+}
+
+/// The answer's text.
+pub(super) fn text(response: &mut Response<Body>) -> String {
+    let body = response.body_mut().with_config();
+    let text = body.limit(ANSWER_BYTES_MAX).lossy_utf8(true);
+    text.read_to_string().unwrap_or_default()
+}
+
+/// What a refusal says of itself: the status, and the detail of its
+/// `application/problem+json` (RFC 9457).
+pub(super) fn refusal(response: &mut Response<Body>) -> String {
+    let status = response.status();
+    let text = text(response);
+    let problem: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    let said = ["detail", "title"]
+        .iter()
+        .find_map(|key| problem[*key].as_str());
+    match said.unwrap_or(text.trim()) {
+        "" => status.to_string(),
+        said => format!("{status}: {}", printable(said)),
+    }
+}
+
+/// A stranger's text without what a terminal would act upon.
+pub(super) fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .take(500)
+        .collect()
+}

@@ -1,0 +1,53 @@
+//! `hookrill presets`: the schemes that ship with Hookrill.
+
+use serde_json::json;
+
+use super::output;
+use crate::verify::{Preset, presets};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let presets = presets();
+    output::print(match args.json {
+        true => format!(
+            "{:#}\n",
+            presets.iter().map(object).collect::<serde_json::Value>()
+        ),
+        false => table(&presets),
+    })
+}
+
+fn table(presets: &[Preset]) -> String {
+    let heading = ["PRESET", "PROVIDER", "HEADER", "ALGORITHM", "HANDSHAKE"];
+    let mut rows = vec![heading.map(str::to_owned)];
+    rows.extend(presets.iter().map(|preset| {
+        [
+            preset.name.to_string(),
+            preset.title.to_string(),
+            preset.scheme.place(),
+            preset.scheme.algorithm(),
+            preset.handshake.to_string(),
+        ]
+    }));
+    output::table(&rows)
+}
+
+fn object(preset: &Preset) -> serde_json::Value {
+    json!({
+        "name": preset.name,
+        "provider": preset.title,
+        "header": preset.scheme.place(),
+        "algorithm": preset.scheme.algorithm(),
+        "handshake": preset.handshake,
+        "event_type_signed": preset.signed.event_type,
+        "dedup_id_signed": preset.signed.dedup_id,
+        "docs": preset.docs,
+    })
+}

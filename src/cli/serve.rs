@@ -1,0 +1,145 @@
+//! What `hookrill serve` needs around the gateway: its arguments, the socket,
+//! the signals, and what a newcomer is told. `main` puts it together.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    signal::unix::{Signal, SignalKind, signal},
+};
+
+use super::{Context, output, token};
+use crate::{
+    config::{Config, ConfigError, Missing, Newcomer},
+    event::Clock,
+    journal,
+    telemetry::LogFormat,
+};
+
+/// Connections that the system keeps until they are accepted: many come at
+/// once when clients return after a restart.
+const BACKLOG: u32 = 4096;
+/// How long a newcomer's ready URL is good.
+const TOKEN_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Accept that the journal may have lost events, after a backup was
+    /// restored: it gets a new name, and subscribers are told of the gap
+    #[arg(long)]
+    new_epoch: bool,
+}
+
+/// The configuration to serve with. A newcomer's secrets are made here.
+///
+/// # Errors
+///
+/// All that is wrong with it.
+pub fn config(args: &Args, context: &Context) -> Result<Config, ConfigError> {
+    let mut config = context.config(Missing::Make)?;
+    if let journal::Kind::Disk { new_epoch, .. } = &mut config.journal.kind {
+        *new_epoch = args.new_epoch;
+    }
+    Ok(config)
+}
+
+/// Opens the socket.
+///
+/// # Errors
+///
+/// As the system says, with the address.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let bind = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        // Or a restart would wait for the last connections to be forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bind().map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
+}
+
+/// The signals that ask a process to end: SIGTERM, and Ctrl-C.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    ///
+    /// As the system says.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Completes with the next one.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Says that the gateway listens, and to a newcomer what to do next.
+pub fn greet(config: &Config, address: SocketAddr, clock: &Clock) {
+    if config.log.format == LogFormat::Json {
+        tracing::info!("listening on http://{address}");
+    } else {
+        output::talk(format_args!("listening on http://{address}"));
+    }
+    if let Some(newcomer) = &config.newcomer {
+        let local = Config {
+            listen: address,
+            ..config.clone()
+        };
+        output::talk(format_args!("{}", welcome(&local, newcomer, clock)));
+    }
+}
+
+fn welcome(config: &Config, newcomer: &Newcomer, clock: &Clock) -> String {
+    let url = config.local_url();
+    let folder = newcomer.folder.display();
+    let verb = if newcomer.made { "made" } else { "kept" };
+    let topics = vec!["*".to_owned()];
+    let token = token::mint(config, topics, TOKEN_TTL, None, clock).unwrap_or_default();
+    // Other shells know nothing of this process's environment.
+    let place = match folder.to_string().as_str() {
+        "data" => String::new(),
+        other => format!("HOOKRILL__JOURNAL__PATH={} ", quoted(other)),
+    };
+    let gateway = match config.listen.port() {
+        8080 => String::new(),
+        _ => format!(" --url {url}"),
+    };
+    format!(
+        "
+There is no configuration, so this takes any topic that is signed with the
+secret in {folder}/webhook-secret (Standard Webhooks). Secrets were {verb} in
+{folder}/, readable by you alone.
+
+Watch, in another terminal or in a browser (the token is good for a day):
+
+  curl -N '{url}/events/hello?token={token}'
+
+Send an event:
+
+  {place}hookrill send hello '{{\"text\":\"Hello, world\"}}'{gateway}
+"
+    )
+}
+
+/// A word as a shell reads it.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}

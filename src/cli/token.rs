@@ -1,0 +1,84 @@
+//! `hookrill token`: mints a subscriber token with the configured secret.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+
+use super::{Context, output};
+use crate::{
+    access::{self, Claims},
+    config::{Config, Missing},
+    event::{Clock, Topic},
+};
+
+/// In a token: every topic.
+const EVERYTHING: &str = "*";
+const TTL_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A topic it may read, subtopics included; "*" for all. May be repeated
+    #[arg(long = "topic", value_name = "TOPIC", required = true, value_parser = topic)]
+    topics: Vec<String>,
+
+    /// For how long it is good
+    #[arg(long, default_value = "1h", value_parser = ttl)]
+    ttl: Duration,
+
+    /// For whom
+    #[arg(long, value_name = "NAME")]
+    sub: Option<String>,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
+    let config = context.config(Missing::Refuse)?;
+    for topic in &args.topics {
+        let known = topic
+            .parse()
+            .map(|topic| config.topics.lookup(&topic).is_some());
+        if known == Ok(false) {
+            output::talk(format_args!("hookrill: note: nothing configures {topic}"));
+        }
+    }
+    let sub = args.sub.clone();
+    let token = mint(&config, args.topics.clone(), args.ttl, sub, &context.clock)?;
+    output::print(format!("{token}\n"))
+}
+
+/// A token that `config`'s gateway takes.
+pub(super) fn mint(
+    config: &Config,
+    topics: Vec<String>,
+    ttl: Duration,
+    sub: Option<String>,
+    clock: &Clock,
+) -> anyhow::Result<String> {
+    let secret = config.access.secret.as_ref();
+    let secret = secret.ok_or_else(|| {
+        anyhow!("access.secret is not written: nothing could check a token, and no topic needs one")
+    })?;
+    let claims = Claims {
+        topics,
+        exp: clock.now().plus(ttl).unix_secs(),
+        nbf: None,
+        sub,
+    };
+    access::mint(secret, &claims).context("the token cannot be signed")
+}
+
+/// Reads a topic, or `"*"`.
+pub(super) fn topic(text: &str) -> Result<String, crate::event::TopicError> {
+    match text {
+        EVERYTHING => Ok(text.to_owned()),
+        _ => text.parse().map(|topic: Topic| topic.to_string()),
+    }
+}
+
+fn ttl(text: &str) -> Result<Duration, &'static str> {
+    match humantime::parse_duration(text) {
+        Ok(ttl) if ttl >= Duration::from_secs(1) && ttl <= TTL_MAX => Ok(ttl),
+        Ok(_) => Err("a second to ten years"),
+        Err(_) => Err("a duration with a unit, such as 15m, 1h or 30d"),
+    }
+}

@@ -1,0 +1,164 @@
+//! `hookrill verify`: proves a captured delivery offline, and says at which
+//! step it fails.
+
+use std::{fmt::Write as _, io::Read as _, time::UNIX_EPOCH};
+
+use anyhow::{Context as _, anyhow};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use super::{Context, No, Usage, output, send};
+use crate::{
+    config::Missing,
+    event::{Timestamp, Topic},
+    verify::{Delivery, Explanation, Verifier},
+};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The body as it was captured, byte for byte; "-" reads it from stdin
+    #[arg(value_name = "BODY-FILE")]
+    body: std::path::PathBuf,
+
+    /// A header of the delivery, such as 'X-Hub-Signature-256: sha256=…'. May be repeated
+    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+
+    /// How it should be signed
+    #[arg(long, requires = "secret", required_unless_present = "topic")]
+    preset: Option<String>,
+
+    /// The secret; env:NAME and file:PATH keep it out of the process list
+    #[arg(long, requires = "preset")]
+    secret: Option<String>,
+
+    /// Prove it as this configured topic does
+    #[arg(long, conflicts_with = "preset")]
+    topic: Option<Topic>,
+
+    /// Judge it as of then: a date such as 2026-11-23T15:41:00Z, or Unix seconds
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    at: Option<Timestamp>,
+
+    /// The path and query that it came to, where they are signed
+    #[arg(long, value_name = "PATH")]
+    target: Option<String>,
+
+    /// What stands before that, where it is signed
+    #[arg(long, value_name = "URL", value_parser = super::url, conflicts_with = "topic")]
+    public_url: Option<String>,
+
+    /// Print the bytes that should have been signed
+    #[arg(long)]
+    show_signed: bool,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
+    let verifier = verifier(args, context)?;
+    let delivery = delivery(args, context)?;
+    let now = args.at.unwrap_or_else(|| context.clock.now());
+    if args.show_signed {
+        let signed = verifier.signed_bytes(&delivery);
+        output::print(signed_bytes(
+            signed.context("nothing can be signed")?.as_deref(),
+        ))?;
+    }
+    let explanation = verifier.explain(delivery, now);
+    output::print(told(&explanation, output::in_colour(&context.environment)))?;
+    match explanation.outcome {
+        Ok(_) => Ok(()),
+        Err(_) => Err(No.into()),
+    }
+}
+
+fn verifier(args: &Args, context: &Context) -> anyhow::Result<Verifier> {
+    if let Some(topic) = &args.topic {
+        let config = context.config(Missing::Refuse)?;
+        let settings = config.topics.lookup(topic);
+        let settings = settings.ok_or_else(|| anyhow!("nothing configures {topic}"))?;
+        return Ok(settings.verifier.clone());
+    }
+    let (Some(preset), Some(secret)) = (&args.preset, &args.secret) else {
+        return Err(Usage::new("--preset and --secret, or --topic").into());
+    };
+    let secret = context.sources().value(secret).map_err(Usage::new)?;
+    let public_url = args.public_url.clone().unwrap_or_default();
+    send::with_preset(preset, &secret, public_url)
+}
+
+fn delivery(args: &Args, context: &Context) -> anyhow::Result<Delivery> {
+    let body = match args.body.to_str() {
+        Some("-") => {
+            let mut body = Vec::new();
+            let read = std::io::stdin().lock().read_to_end(&mut body);
+            read.context("stdin cannot be read")?;
+            body
+        }
+        _ => std::fs::read(&args.body).with_context(|| args.body.display().to_string())?,
+    };
+    let mut headers = HeaderMap::new();
+    for (name, value) in &args.headers {
+        headers.append(name, value.clone());
+    }
+    let topic = args.topic.as_ref().map_or("topic", Topic::as_str);
+    let target = args.target.clone();
+    Ok(Delivery {
+        method: Method::POST,
+        path_and_query: target.unwrap_or_else(|| format!("/ingest/{topic}")),
+        headers,
+        body: body.into(),
+        received_at: args.at.unwrap_or_else(|| context.clock.now()),
+    })
+}
+
+fn told(explanation: &Explanation, in_colour: bool) -> String {
+    let paint = |passed| match (passed, in_colour) {
+        (true, true) => "\x1b[32mok\x1b[0m  ",
+        (true, false) => "ok  ",
+        (false, true) => "\x1b[31mFAIL\x1b[0m",
+        (false, false) => "FAIL",
+    };
+    let mut text = String::new();
+    for step in &explanation.steps {
+        let _ = writeln!(
+            text,
+            "{}  {:<10} {}",
+            paint(step.passed),
+            step.name,
+            step.detail
+        );
+    }
+    if let Some(hint) = explanation.hint {
+        let _ = writeln!(text, "hint: {hint}");
+    }
+    text.push_str(match explanation.outcome {
+        Ok(_) => "The delivery proves.\n",
+        Err(_) => "The delivery does not prove.\n",
+    });
+    text
+}
+
+/// The bytes to sign as text that a terminal shows and does not act upon.
+fn signed_bytes(bytes: Option<&[u8]>) -> String {
+    match bytes {
+        Some(bytes) => format!("signed: {} bytes\n{}\n", bytes.len(), bytes.escape_ascii()),
+        None => "signed: nothing, in this scheme\n".to_owned(),
+    }
+}
+
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
+    const FORM: &str = "a header such as 'X-Hub-Signature-256: sha256=…'";
+    let (name, value) = text.split_once(':').ok_or(FORM)?;
+    let name = name.trim().parse().map_err(|_| FORM)?;
+    Ok((name, value.trim().parse().map_err(|_| FORM)?))
+}
+
+fn instant(text: &str) -> Result<Timestamp, &'static str> {
+    if let Ok(secs) = text.parse() {
+        return Ok(Timestamp::from_unix_secs(secs));
+    }
+    let form = "a date such as 2026-11-23T15:41:00Z, or Unix seconds";
+    let at = humantime::parse_rfc3339_weak(text).map_err(|_| form)?;
+    let since = at.duration_since(UNIX_EPOCH).map_err(|_| form)?;
+    Ok(Timestamp::from_unix_secs(since.as_secs()))
+}

@@ -1,0 +1,381 @@
+//! The program as a shell sees it: output, errors, exit status.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    thread::{self, JoinHandle},
+};
+
+const GITHUB_SECRET: &str = "It's a Secret to Everybody";
+/// GitHub's documentation, "Validating webhook deliveries".
+const GITHUB_SIGNATURE: &str = "X-Hub-Signature-256: \
+    sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+
+fn hookrill(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hookrill"));
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .env_clear()
+        .stdin(Stdio::null());
+    command
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// Status, stdout, stderr.
+fn ended(output: Output) -> (Option<i32>, String, String) {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    ended(hookrill(folder, arguments).output().unwrap())
+}
+
+/// A gateway that is ended with the test.
+struct Gateway {
+    process: Child,
+    url: String,
+    stderr: JoinHandle<String>,
+}
+
+impl Gateway {
+    fn start(folder: &Path) -> Self {
+        let mut process = hookrill(folder, &["serve"])
+            .env("PORT", "0")
+            .env("HOOKRILL__JOURNAL__KIND", "memory")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stderr = BufReader::new(process.stderr.take().unwrap());
+        let mut line = String::new();
+        stderr.read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("listening on ");
+        let url = url.unwrap_or_else(|| panic!("{line}")).to_owned();
+        let stderr = thread::spawn(move || {
+            let mut rest = String::new();
+            stderr.read_to_string(&mut rest).unwrap();
+            rest
+        });
+        Self {
+            process,
+            url,
+            stderr,
+        }
+    }
+
+    fn signal(&self) {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// Asks it to end; gives its status and what it said.
+    fn end(mut self) -> (Option<i32>, String) {
+        self.signal();
+        let status = self.process.wait().unwrap();
+        (status.code(), self.stderr.join().unwrap())
+    }
+}
+
+#[test]
+fn a_newcomer_sends_and_sees_an_event_with_what_was_printed() {
+    let folder = folder();
+    let folder = folder.path();
+    let gateway = Gateway::start(folder);
+    let url = gateway.url.clone();
+
+    let (status, answer, _) = run(folder, &["send", "hello", r#"{"n":1}"#, "--url", &url]);
+    assert_eq!(status, Some(0));
+    assert!(answer.contains(r#""duplicate":false"#), "{answer}");
+    let again = ["send", "hello", "2", "--url", &url, "--id", "msg_1"];
+    run(folder, &again);
+    let (status, answer, _) = run(folder, &again);
+    assert_eq!(status, Some(0));
+    assert!(answer.contains(r#""duplicate":true"#), "{answer}");
+
+    let mut tail = hookrill(folder, &["tail", "*", "--url", &url, "--since", "earliest"]);
+    let mut tail = tail.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), r#"{"n":1}"#);
+    assert_eq!(lines.next().unwrap().unwrap(), "2");
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+
+    assert_eq!(run(folder, &["health", "--url", &url]).1, "ok\n");
+    let (status, said) = gateway.end();
+    assert_eq!(status, Some(0), "{said}");
+    let ready = said
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("curl -N '"));
+    let ready = ready.unwrap().strip_suffix('\'').unwrap();
+    assert!(
+        ready.starts_with(&format!("{url}/events/hello?token=ey")),
+        "{ready}"
+    );
+    let send = format!(r#"hookrill send hello '{{"text":"Hello, world"}}' --url {url}"#);
+    assert!(said.contains(&send), "{said}");
+    // Nobody is there any more.
+    let (status, _, error) = run(folder, &["health", "--url", &url]);
+    assert_eq!(status, Some(1));
+    assert!(error.starts_with("hookrill: "), "{error}");
+}
+
+#[test]
+fn a_gateway_refuses_what_another_secret_signed() {
+    let folder = folder();
+    let folder = folder.path();
+    let gateway = Gateway::start(folder);
+    let mut send = hookrill(folder, &["send", "hello", "-", "--url", &gateway.url]);
+    let mut send = send
+        .args(["--secret", "env:OTHER"])
+        .env("OTHER", "whsec_c2VjcmV0")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    send.stdin.take().unwrap().write_all(b"body").unwrap();
+    let (status, answer, error) = ended(send.wait_with_output().unwrap());
+    assert_eq!((status, answer.as_str()), (Some(1), ""));
+    assert!(error.contains("401"), "{error}");
+
+    let tail = ["tail", "hello", "--url", &gateway.url, "--token", "none"];
+    let (status, _, error) = run(folder, &tail);
+    assert_eq!(status, Some(1));
+    assert!(error.contains("401"), "{error}");
+    gateway.end();
+}
+
+/// A server that plays its part: an answer per connection. Gives the requests.
+fn stage(answers: &'static [&'static str]) -> (String, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let play = move || {
+        let answer = |answer: &&str| {
+            let (mut peer, _) = listener.accept().unwrap();
+            let request = head(&peer);
+            peer.write_all(answer.as_bytes()).unwrap();
+            request
+        };
+        answers.iter().map(answer).collect()
+    };
+    (url, thread::spawn(play))
+}
+
+fn head(peer: &TcpStream) -> String {
+    let mut head = String::new();
+    let mut lines = BufReader::new(peer);
+    while !head.ends_with("\r\n\r\n") {
+        assert_ne!(lines.read_line(&mut head).unwrap(), 0, "{head}");
+    }
+    head.to_ascii_lowercase()
+}
+
+#[test]
+fn tail_comes_back_to_where_it_was_and_says_gaps() {
+    const FIRST: &str =
+        "HTTP/1.1 200 OK\r\n\r\nretry: 1\nevent: hookrill.cursor\nid: e-1\ndata:\n\n";
+    const SECOND: &str = "HTTP/1.1 200 OK\r\n\r\nid: e-2\ndata: {\ndata: }\n\nid: e-3\ndata: half";
+    const BUSY: &str = "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n";
+    const GAP: &str =
+        "HTTP/1.1 200 OK\r\n\r\nevent: hookrill.gap\nid: e-9\ndata: {\"reason\":\"retention\"}\n\n";
+    const END: &str = "HTTP/1.1 403 No\r\nContent-Length: 16\r\n\r\n{\"detail\":\"end\"}";
+    let (url, requests) = stage(&[FIRST, SECOND, BUSY, GAP, END]);
+    let folder = folder();
+    let tail = [
+        "tail", "a", "--json", "--last", "3", "--url", &url, "--token", "t",
+    ];
+    let (status, printed, said) = run(folder.path(), &tail);
+    assert_eq!((status, printed.as_str()), (Some(1), "{}\n"), "{said}");
+    let requests = requests.join().unwrap();
+    let resumed = |request: &String| {
+        let id = request
+            .lines()
+            .find_map(|line| line.strip_prefix("last-event-id: "));
+        id.map(str::to_owned)
+    };
+    let resumed: Vec<_> = requests.iter().map(resumed).collect();
+    let expected = [None, Some("e-1"), Some("e-2"), Some("e-2"), Some("e-9")];
+    assert_eq!(resumed, expected.map(|id| id.map(str::to_owned)));
+    for request in &requests {
+        assert!(
+            request.starts_with("get /events/a?last=3&format=cloudevents "),
+            "{request}"
+        );
+        assert!(request.contains("authorization: bearer t\r\n"), "{request}");
+    }
+    let said: Vec<_> = said.lines().collect();
+    let expected = [
+        "hookrill: 503 Service Unavailable; connecting again",
+        "hookrill: a part of the history is gone: {\"reason\":\"retention\"}",
+        "hookrill: 403 Forbidden: end",
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn check_says_ok_or_all_that_is_wrong() {
+    let folder = folder();
+    let folder = folder.path();
+    let (status, printed, said) = run(folder, &["check"]);
+    assert_eq!((status, said.as_str()), (Some(0), ""));
+    assert!(printed.starts_with("ok "), "{printed}");
+    assert!(!folder.join("data").exists());
+
+    std::fs::write(
+        folder.join("hookrill.toml"),
+        "[server]\nlisten = 1\n[topics.a]\nsecrets = [\"env:A\"]\naccess = \"public\"\n",
+    )
+    .unwrap();
+    let (status, printed, said) = run(folder, &["check"]);
+    assert_eq!((status, printed.as_str()), (Some(1), ""));
+    let said: Vec<_> = said.lines().collect();
+    assert_eq!(said.len(), 4, "{said:#?}");
+    assert_eq!(said[0], "hookrill: the configuration has 3 errors:");
+    assert!(said[1].starts_with("  topics.a.secrets[0]: the environment variable A is not set"));
+    assert_eq!(run(folder, &["serve"]).0, Some(1));
+}
+
+#[test]
+fn verify_says_at_which_step_a_delivery_fails() {
+    let folder = folder();
+    let folder = folder.path();
+    std::fs::write(folder.join("body"), "Hello, World!").unwrap();
+    std::fs::write(folder.join("other"), "Hello, World?").unwrap();
+    let verify = |body, more: &[&str]| {
+        let secret = [
+            "verify",
+            "--preset",
+            "github",
+            "--secret",
+            GITHUB_SECRET,
+            body,
+        ];
+        run(folder, &[&secret[..], more].concat())
+    };
+    let (status, printed, said) = verify("body", &["--header", GITHUB_SIGNATURE]);
+    assert_eq!((status, said.as_str()), (Some(0), ""), "{printed}");
+    assert!(printed.ends_with("The delivery proves.\n"), "{printed}");
+
+    let (status, printed, _) = verify("other", &["--header", GITHUB_SIGNATURE, "--show-signed"]);
+    assert_eq!(status, Some(1));
+    assert!(
+        printed.starts_with("signed: 13 bytes\nHello, World?\n"),
+        "{printed}"
+    );
+    assert!(printed.contains("\nFAIL  "), "{printed}");
+    assert!(!printed.contains(GITHUB_SECRET));
+
+    let (status, printed, _) = verify("body", &[]);
+    assert_eq!(status, Some(1));
+    assert!(
+        printed.contains("header x-hub-signature-256 is missing"),
+        "{printed}"
+    );
+    assert_eq!(verify("none", &[]).0, Some(1));
+    let unknown = ["verify", "--preset", "githbu", "--secret", "s", "body"];
+    let (status, _, said) = run(folder, &unknown);
+    assert_eq!(status, Some(2));
+    assert!(said.contains("there are github"), "{said}");
+}
+
+#[test]
+fn verify_judges_a_capture_as_of_then() {
+    let folder = folder();
+    let folder = folder.path();
+    // The vector of the Standard Webhooks library for Go.
+    std::fs::write(folder.join("body"), r#"{"test": 2432232314}"#).unwrap();
+    let verify = |at: &[&str]| {
+        let capture = [
+            "verify",
+            "body",
+            "--preset",
+            "standard-webhooks",
+            "--secret",
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "--header",
+            "webhook-id: msg_p5jXN8AQM9LWM0D4loKWxJek",
+            "--header",
+            "webhook-timestamp: 1614265330",
+            "--header",
+            "webhook-signature: v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+        ];
+        run(folder, &[&capture[..], at].concat())
+    };
+    assert_eq!(verify(&["--at", "1614265331"]).0, Some(0));
+    assert_eq!(verify(&["--at", "2021-02-25T15:02:11Z"]).0, Some(0));
+    let (status, printed, _) = verify(&[]);
+    assert_eq!(status, Some(1));
+    assert!(
+        printed.contains("hint: the signature is genuine"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn results_go_to_stdout_and_wrong_usage_is_two() {
+    let folder = folder();
+    let folder = folder.path();
+    let (status, printed, said) = run(folder, &["presets"]);
+    assert_eq!((status, said.as_str()), (Some(0), ""));
+    assert!(printed.contains("\ngithub "), "{printed}");
+    let (_, json, _) = run(folder, &["presets", "--json"]);
+    let presets: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(presets[0]["name"], "github");
+    let (status, printed, said) = run(folder, &["no-such-command"]);
+    assert_eq!((status, printed.as_str()), (Some(2), ""));
+    assert!(said.contains("Usage"), "{said}");
+    for help in [&["--help"][..], &["send", "--help"], &["--version"]] {
+        let (status, printed, said) = run(folder, help);
+        assert_eq!((status, said.as_str()), (Some(0), ""));
+        assert!(printed.to_lowercase().contains("hookrill"), "{printed}");
+    }
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_is_no_failure() {
+    let folder = folder();
+    let mut presets = hookrill(folder.path(), &["presets"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = presets
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+}
+
+#[test]
+fn a_token_is_minted_from_the_configuration_alone() {
+    let folder = folder();
+    let folder = folder.path();
+    let (status, _, said) = run(folder, &["token", "--topic", "a"]);
+    assert_eq!(status, Some(1));
+    assert!(
+        said.contains("run `hookrill serve` in this folder first"),
+        "{said}"
+    );
+    let mut token = hookrill(
+        folder,
+        &["token", "--topic", "a", "--topic", "b", "--sub", "me"],
+    );
+    let secret = "0123456789abcdef0123456789abcdef";
+    let output = token
+        .env("HOOKRILL__ACCESS__SECRET", secret)
+        .env("HOOKRILL__TOPICS__A__SCHEME__KIND", "none")
+        .output();
+    let (status, printed, said) = ended(output.unwrap());
+    assert_eq!(status, Some(0));
+    assert_eq!(said, "hookrill: note: nothing configures b\n");
+    assert_eq!(printed.trim().split('.').count(), 3, "{printed}");
+}
