@@ -451,9 +451,14 @@ struct CloudEvent<'a> {
     time: &'a str,
     topic: &'a str,
     datacontenttype: &'a str,
-    #[serde(borrow)]
+    /// `null` is a body too.
+    #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     data_base64: Option<&'a str>,
+}
+
+fn present<'de, D: serde::Deserializer<'de>>(member: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(member).map(Some)
 }
 
 impl Expected {

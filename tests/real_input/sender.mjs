@@ -6,13 +6,15 @@
 // usage: node sender.mjs URL, with the secrets as JSON in SECRETS
 
 import { createHmac, randomUUID } from 'node:crypto'
-import examples from '@octokit/webhooks-examples'
+import { createRequire } from 'node:module'
 import { sign as signGithub } from '@octokit/webhooks-methods'
 import { Webhook } from 'standardwebhooks'
 import Stripe from 'stripe'
 import { hostile } from './bodies.mjs'
 import { deliver, probe, say, stage } from './ledger.mjs'
 
+// The package is one JSON file, which Node's versions import in different words.
+const examples = createRequire(import.meta.url)('@octokit/webhooks-examples')
 const url = process.argv[2]
 const secrets = JSON.parse(process.env.SECRETS)
 const stripe = new Stripe('sk_test_unused')
