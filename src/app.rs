@@ -247,9 +247,13 @@ impl Background {
     /// Completes when the gateway can't do its work any more.
     async fn failed(&self) -> String {
         let mut failure = self.failure.clone();
-        match failure.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(reason)) => reason.clone(),
-            _ => std::future::pending().await,
+        let told = failure
+            .wait_for(Option::is_some)
+            .await
+            .map(|told| told.clone());
+        match told.ok().flatten() {
+            Some(reason) => reason,
+            None => std::future::pending().await,
         }
     }
 

@@ -88,17 +88,20 @@ impl Gateway {
         let events = Router::new()
             .route("/events", get(events::subscribe))
             .route("/events/{*topic}", get(events::subscribe))
+            .method_not_allowed_fallback(refusal::method_not_allowed)
             .layer(cors(&self.settings.cors_origins));
-        Router::new()
-            .merge(events)
-            .route("/ingest", ingest::route())
-            .route("/ingest/", ingest::route())
-            .route("/ingest/{*topic}", ingest::route())
+        let operator = Router::new()
             .route("/healthz", get(operator::healthz))
             .route("/readyz", get(operator::readyz))
             .route("/metrics", get(operator::metrics))
+            .method_not_allowed_fallback(refusal::method_not_allowed);
+        Router::new()
+            .merge(events)
+            .merge(operator)
+            .route("/ingest", ingest::route())
+            .route("/ingest/", ingest::route())
+            .route("/ingest/{*topic}", ingest::route())
             .fallback(refusal::no_such_route)
-            .method_not_allowed_fallback(refusal::method_not_allowed)
             .with_state(Arc::clone(self))
     }
 }

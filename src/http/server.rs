@@ -47,8 +47,8 @@ const HTTP2_PING_EVERY: Duration = Duration::from_secs(20);
 /// How long accepting pauses when file descriptors or memory run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How an HTTP/2 connection with prior knowledge begins (RFC 9113, 3.4); no
-/// HTTP/1 method does.
-const HTTP2_PREFACE: &[u8] = b"PRI ";
+/// HTTP/1 request does.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves connections.
 pub struct Server {
@@ -232,7 +232,7 @@ enum Protocol {
 
 /// Looks at the first bytes without taking them.
 async fn first_bytes(stream: &TcpStream) -> io::Result<Protocol> {
-    /// Between looks at a first packet of one to three bytes.
+    /// Between looks at a preface that came in part.
     const LOOK_AGAIN: Duration = Duration::from_millis(20);
     let mut first = [0; HTTP2_PREFACE.len()];
     loop {

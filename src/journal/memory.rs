@@ -18,7 +18,7 @@ use super::{
     AppendError, Appended, Bounds, Commit, FOLLOW_BYTES_MAX, Journal, LAST_ENTRIES_MAX, Measures,
     OpenError, PAGE_ENTRIES_MAX, Page, ReadError,
     live::{self, Live},
-    ticker::{Next, Ticker},
+    ticker::{Chore, Next, Ticker},
 };
 use crate::event::{Clock, Dedup, Draft, Epoch, Event, Selection, Sequence, Timestamp, Topic};
 
@@ -83,16 +83,12 @@ impl Memory {
             clock,
             kept: RwLock::default(),
         });
-        let ticked = Arc::clone(&inner);
-        let chore = move || {
-            ticked.retain(&mut ticked.write());
-            Next::Wait
-        };
-        let ticker =
-            Ticker::start("journal-keep", tick, chore, || ()).map_err(|source| OpenError::Io {
-                path: "memory".into(),
-                source,
-            })?;
+        let keeper = Keeper(Arc::clone(&inner));
+        let ticker = Ticker::start("journal-keep", tick, keeper);
+        let ticker = ticker.map_err(|source| OpenError::Io {
+            path: "memory".into(),
+            source,
+        })?;
         Ok(Self {
             epoch,
             inner,
@@ -100,6 +96,18 @@ impl Memory {
             _ticker: ticker,
         })
     }
+}
+
+/// Drops old events where no append does it.
+struct Keeper(Arc<Inner>);
+
+impl Chore for Keeper {
+    fn tick(&mut self) -> Next {
+        self.0.retain(&mut self.0.write());
+        Next::Wait
+    }
+
+    fn end(self) {}
 }
 
 impl Drop for Memory {

@@ -1,7 +1,7 @@
 //! A thread that does a chore now and then.
 //!
 //! Invariant: it ends when the [`Ticker`] is stopped or dropped; the chore in
-//! hand is finished first, and `last` is its last word.
+//! hand is finished first.
 
 use std::{
     io,
@@ -9,6 +9,15 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
+
+/// What is to be done.
+pub(super) trait Chore: Send + 'static {
+    /// Does some of it; blocks.
+    fn tick(&mut self) -> Next;
+
+    /// Has the last word.
+    fn end(self);
+}
 
 /// What a chore wants next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,24 +35,19 @@ pub(super) struct Ticker {
 }
 
 impl Ticker {
-    /// Starts a thread that calls `chore` every `period`, and at the end `last`.
-    pub(super) fn start(
-        name: &str,
-        period: Duration,
-        mut chore: impl FnMut() -> Next + Send + 'static,
-        last: impl FnOnce() + Send + 'static,
-    ) -> io::Result<Self> {
+    /// Starts a thread that does the chore at once and then every `period`.
+    pub(super) fn start(name: &str, period: Duration, mut chore: impl Chore) -> io::Result<Self> {
         let (stop, stopped) = sync_channel(1);
         let run = move || {
             let mut wait = Duration::ZERO;
-            // An answer and a hang-up both mean the end.
+            // A hang-up means the end; nobody sends anything.
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(wait) {
-                wait = match chore() {
+                wait = match chore.tick() {
                     Next::Now => Duration::ZERO,
                     Next::Wait => period,
                 };
             }
-            last();
+            chore.end();
         };
         let thread = std::thread::Builder::new().name(name.into()).spawn(run)?;
         Ok(Self { stop, thread })

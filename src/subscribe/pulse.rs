@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::watch, time::MissedTickBehavior};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval_at},
+};
 
 /// Into how many groups subscribers fall; each beats at its own time.
 const PHASES: usize = 16;
@@ -51,8 +54,8 @@ impl Pulse {
 
     /// Beats every phase once in `every`; to be dropped at shutdown.
     pub(super) async fn run(&self, every: Duration) {
-        let step = every / PHASES as u32;
-        let mut ticks = tokio::time::interval(step.max(Duration::from_millis(1)));
+        let step = (every / PHASES as u32).max(Duration::from_millis(1));
+        let mut ticks = interval_at(Instant::now() + step, step);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for phase in self.phases.iter().cycle() {
             ticks.tick().await;

@@ -3,13 +3,18 @@
 //! Invariant: only this room can build a [`Verified`], so what another room
 //! stores or streams has been proven.
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use crate::event::Timestamp;
 
 /// One raw POST, as it arrived: nothing of it is proven.
-#[derive(Debug, Clone)]
+///
+/// Its `Debug` shows neither header values nor query nor body, since a token
+/// may be in any of them.
+#[derive(Clone)]
 pub struct Delivery {
     /// The request's method.
     pub method: Method,
@@ -22,6 +27,19 @@ pub struct Delivery {
     pub body: Bytes,
     /// When it arrived here.
     pub received_at: Timestamp,
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path_and_query.split('?').next();
+        f.debug_struct("Delivery")
+            .field("method", &self.method)
+            .field("path", &path.unwrap_or_default())
+            .field("headers", &self.headers.len())
+            .field("body_bytes", &self.body.len())
+            .field("received_at", &self.received_at)
+            .finish()
+    }
 }
 
 /// What a proven delivery turned out to be.
@@ -61,7 +79,8 @@ pub struct Verified {
 /// What a scheme took out of a proven delivery.
 ///
 /// Texts are 1 to [`FACT_BYTES_MAX`] bytes; a longer one counts as absent,
-/// because two long ids cut to one length could become one.
+/// because two long ids cut to one length could become one. They may hold any
+/// characters.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
     /// What the provider calls this kind of event.

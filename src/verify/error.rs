@@ -35,7 +35,8 @@ pub enum SchemeError {
     SecretMissing,
     /// A secret for a scheme that proves nothing.
     #[error(
-        "a scheme of kind \"none\" proves nothing, yet secrets are configured: remove them, or name a preset"
+        "a scheme of kind \"none\" proves nothing, yet secrets are configured: remove them, or \
+         name a preset"
     )]
     SecretUseless,
     /// More than [`SECRETS_MAX`](super::SECRETS_MAX).
@@ -55,7 +56,8 @@ pub enum SchemeError {
     },
     /// A secret that is not written as the scheme says.
     #[error(
-        "secret {} is not {}, which this scheme needs: copy it anew from the provider, without spaces",
+        "secret {} is not {}, which this scheme needs: copy it anew from the provider, without \
+         spaces",
         index + 1,
         match encoding { SecretEncoding::Hex => "hex", _ => "base64" }
     )]
@@ -68,14 +70,28 @@ pub enum SchemeError {
     /// A message without the body.
     #[error("`message` does not contain \"body\": anybody could change it; add it")]
     BodyUnsigned,
+    /// Two parts run into one, so that a replayer could move bytes from one
+    /// to the other.
+    #[error(
+        "`message` runs {first} into {second}, so that bytes could be moved from one to the \
+         other: put a {{ literal = … }} or the timestamp between them, as the provider does"
+    )]
+    Unfenced {
+        /// The part before.
+        first: String,
+        /// The part behind.
+        second: String,
+    },
     /// A timestamp that nobody signed.
     #[error(
-        "`message` does not contain \"timestamp\", so that anybody could refresh an old delivery: add it, or remove `timestamp`"
+        "`message` does not contain \"timestamp\", so that anybody could refresh an old \
+         delivery: add it, or remove `timestamp`"
     )]
     TimestampUnsigned,
     /// A timestamp is signed, and nobody said where it is.
     #[error(
-        "`message` contains \"timestamp\", but `timestamp` does not say where it is: add {{ header = … }} or {{ field = … }}"
+        "`message` contains \"timestamp\", but `timestamp` does not say where it is: add {{ \
+         header = … }} or {{ field = … }}"
     )]
     TimestampUnplaced,
     /// Not one place but none or several.
@@ -88,7 +104,8 @@ pub enum SchemeError {
     },
     /// A key without a key separator, or the other way round.
     #[error(
-        "`signature` needs both `key` and `key_separator`, or neither; a timestamp `field` needs them and `separator`"
+        "`signature` needs both `key` and `key_separator`, or neither; a timestamp `field` needs \
+         them and `separator`"
     )]
     KeysIncomplete,
     /// A separator of no characters.
@@ -101,12 +118,14 @@ pub enum SchemeError {
     ToleranceZero,
     /// The URL is signed, and nobody said what it is.
     #[error(
-        "this scheme signs the URL that the provider was given: set `public_url`, such as \"https://hooks.example.com\""
+        "this scheme signs the URL that the provider was given: set `public_url`, such as \
+         \"https://hooks.example.com\""
     )]
     PublicUrlMissing,
     /// No such answer.
     #[error(
-        "`respond` has the status or content type wrong: the status is 200 to 299, the type such as \"text/plain\""
+        "`respond` has the status or content type wrong: the status is 200 to 299, the type such \
+         as \"text/plain\""
     )]
     Respond,
 }
@@ -169,15 +188,15 @@ pub enum VerifyError {
     #[error("the timestamp is missing")]
     TimestampMissing,
     /// Not decimal digits, or too many.
-    #[error("the timestamp is not a plain decimal number")]
+    #[error("the timestamp is not a plain decimal number without leading zeros")]
     TimestampForm,
-    /// A signed part that contains what ends it, so that the same bytes
-    /// could mean two messages.
-    #[error("{part} contains {separator:?}, which ends it in the signed message")]
+    /// A signed part that contains the literal beside it, so that the same
+    /// bytes could mean two messages.
+    #[error("{part} contains {separator:?}, which separates it in the signed message")]
     Separator {
         /// `timestamp`, or the header's name.
         part: String,
-        /// What ends it.
+        /// The literal beside it.
         separator: String,
     },
     /// Signed too long ago, or in the future.

@@ -15,6 +15,7 @@ mod grammar;
 mod headers;
 pub mod json;
 mod mac;
+mod names;
 mod plan;
 mod preset;
 mod proof;

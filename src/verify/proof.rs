@@ -142,22 +142,28 @@ impl HmacProof {
         self.message.iter().enumerate().map(piece).collect()
     }
 
-    /// Refuses a part that contains what ends it: `a.b` and `c` must not sign
-    /// for `a` and `b.c`.
+    /// Refuses a part that contains the literal beside it: `a.b` and `c` must
+    /// not sign for `a` and `b.c`.
     fn delimited<'m>(
         &self,
         index: usize,
         name: &str,
         text: &'m str,
     ) -> Result<&'m [u8], VerifyError> {
-        match self.message.get(index + 1) {
-            Some(Part::Literal(end)) if !end.is_empty() && text.contains(&**end) => {
-                Err(VerifyError::Separator {
-                    part: name.to_owned(),
-                    separator: end.clone(),
-                })
-            }
-            _ => Ok(text.as_bytes()),
+        let before = index
+            .checked_sub(1)
+            .and_then(|before| self.message.get(before));
+        let beside = [before, self.message.get(index + 1)];
+        let within = beside.into_iter().flatten().find_map(|part| match part {
+            Part::Literal(literal) if text.contains(&**literal) => Some(literal),
+            _ => None,
+        });
+        match within {
+            Some(literal) => Err(VerifyError::Separator {
+                part: name.to_owned(),
+                separator: literal.clone(),
+            }),
+            None => Ok(text.as_bytes()),
         }
     }
 

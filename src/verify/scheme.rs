@@ -5,15 +5,12 @@
 //! Unknown keys are errors, since a misspelt one would weaken a proof in
 //! silence.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use http::HeaderName;
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, SeqAccess, Visitor},
-};
+use serde::{Deserialize, Deserializer, de::Error};
 
 use super::json::Pointer;
+pub use super::names::Names;
 
 /// How deliveries are proven, and what is taken out of them.
 #[derive(Debug, Clone, Deserialize)]
@@ -145,6 +142,11 @@ pub enum Part {
     Method,
     /// The public URL and the request target: the URL that the sender was
     /// given, not the one that arrives behind a proxy.
+    ///
+    /// Where the body follows at once, as some providers have it, a replayer
+    /// can move the end of the path to the front of the body, and so to the
+    /// topic of the shorter path: give such a topic no subtopics and a secret
+    /// of its own.
     Url,
     /// This text.
     Literal(String),
@@ -301,6 +303,19 @@ impl Scheme {
     }
 }
 
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Body => f.write_str("the body"),
+            Self::Timestamp => f.write_str("the timestamp"),
+            Self::Method => f.write_str("the method"),
+            Self::Url => f.write_str("the URL"),
+            Self::Literal(text) => write!(f, "{text:?}"),
+            Self::Header(names) => write!(f, "header {}", names.first()),
+        }
+    }
+}
+
 impl Kind {
     /// The word for it in a scheme.
     #[must_use]
@@ -346,77 +361,6 @@ impl Encoding {
             Self::Base64 => "base64",
             Self::Base64url => "base64url",
         }
-    }
-}
-
-/// One header name or several that mean the same; written as a text or a list
-/// of texts. Never empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Names {
-    first: HeaderName,
-    others: Vec<HeaderName>,
-}
-
-impl Names {
-    /// The one that Hookrill itself sends.
-    #[must_use]
-    pub fn first(&self) -> &HeaderName {
-        &self.first
-    }
-
-    /// All, in order of preference.
-    pub fn iter(&self) -> impl Iterator<Item = &HeaderName> {
-        std::iter::once(&self.first).chain(&self.others)
-    }
-}
-
-impl From<HeaderName> for Names {
-    fn from(first: HeaderName) -> Self {
-        Self {
-            first,
-            others: Vec::new(),
-        }
-    }
-}
-
-impl std::fmt::Display for Names {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.first)?;
-        self.others
-            .iter()
-            .try_for_each(|name| write!(f, ", {name}"))
-    }
-}
-
-impl<'de> Deserialize<'de> for Names {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NamesVisitor)
-    }
-}
-
-struct NamesVisitor;
-
-impl<'de> Visitor<'de> for NamesVisitor {
-    type Value = Names;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a header name, or a list of header names")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Names, E> {
-        let name = HeaderName::from_bytes(text.as_bytes())
-            .map_err(|_| E::custom(format_args!("{text:?} is not a header name")))?;
-        Ok(name.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Names, A::Error> {
-        let empty = || A::Error::custom("a list of header names needs at least one");
-        let text: String = list.next_element()?.ok_or_else(empty)?;
-        let mut names: Names = self.visit_str(&text)?;
-        while let Some(text) = list.next_element::<String>()? {
-            names.others.push(NamesVisitor.visit_str(&text)?.first);
-        }
-        Ok(names)
     }
 }
 

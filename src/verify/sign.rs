@@ -3,6 +3,8 @@
 //! For `hookrill send` and for tests. Invariant: what is returned proves; it
 //! has been tried.
 
+use std::fmt;
+
 use data_encoding::BASE64;
 use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -20,13 +22,25 @@ use super::{
 use crate::event::Timestamp;
 
 /// What to add to a request so that it proves.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+///
+/// Its `Debug` shows no values: a token would be among them.
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Signed {
     /// Headers, each to replace one of the same name.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// What to append to the query: `token=…`, already encoded. Only schemes
     /// whose token travels there have it.
     pub query: Option<String>,
+}
+
+impl fmt::Debug for Signed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Signed")
+            .field("headers", &names)
+            .field("query", &self.query.is_some())
+            .finish()
+    }
 }
 
 impl Verifier {

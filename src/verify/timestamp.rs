@@ -12,11 +12,15 @@ const DIGITS_MAX: usize = 16;
 impl TimeFormat {
     /// Reads digits and nothing else: no sign, no space, no fraction.
     ///
+    /// And no leading zero: where the part before is signed without a
+    /// separator, its last zeros could be moved here.
+    ///
     /// # Errors
     ///
     /// [`VerifyError::TimestampForm`].
     pub(super) fn read(self, text: &str) -> Result<Timestamp, VerifyError> {
         let plain = (1..=DIGITS_MAX).contains(&text.len())
+            && (text == "0" || !text.starts_with('0'))
             && text.bytes().all(|byte| byte.is_ascii_digit());
         let number = text.parse().ok().filter(|_| plain);
         let number = number.ok_or(VerifyError::TimestampForm)?;
@@ -73,7 +77,7 @@ mod tests {
             Ok(9_999_999_999_999_999)
         );
         assert_eq!(
-            TimeFormat::UnixMs.read("0012"),
+            TimeFormat::UnixMs.read("12"),
             Ok(Timestamp::from_unix_ms(12))
         );
         for bad in [
@@ -87,7 +91,9 @@ mod tests {
             "0x1",
             "1_0",
             "١",
-            "00000000000000001",
+            "0012",
+            "00",
+            "10000000000000000",
             "18446744073709551616",
             "99999999999999999999",
         ] {

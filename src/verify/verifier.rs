@@ -139,12 +139,11 @@ impl Verifier {
                 // Editors and shells end files with a line feed.
                 delivery.body.truncate(delivery.body.len() - 1);
                 let proven = !matches!(self.verify(delivery, now), Err(VerifyError::Mismatch));
-                proven.then_some(
-                    "it matches without the body's last line feed, which the capture added",
-                )
+                proven.then_some("it matches without the last line feed, which the capture added")
             }
             VerifyError::Stale { .. } => Some(
-                "the signature is genuine: the sender's clock or this one is off, or it is an old delivery",
+                "the signature is genuine: the sender's clock or this one is off, or it is an \
+                 old delivery",
             ),
             _ => None,
         }

@@ -1,58 +1,312 @@
-//! stub
-use super::{
-    AppendError, Appended, Bounds, Clock, Commit, Journal, Measures, OpenError, Page, ReadError,
-};
-use crate::event::*;
-use futures_util::stream::BoxStream;
-use std::path::PathBuf;
+//! The journal in a folder.
+//!
+//! Built on an embedded storage engine, `fjall`. One thread writes
+//! (`writer.rs`, `dedup.rs`), one deletes and keeps the high-water mark
+//! (`keeper.rs`, `retention.rs`, `high_water.rs`), readers borrow a bounded
+//! number of blocking threads (`reader.rs`, `pages.rs`). `recover.rs` decides at start whether the folder is whole;
+//! `keys.rs` has the stored bytes.
+//!
+//! Invariant: nothing here blocks an async thread on the disk.
 
+mod dedup;
+mod high_water;
+mod keeper;
+mod keys;
+mod lock;
+mod pages;
+mod reader;
+mod recover;
+mod retention;
+mod store;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::{
+    fs::DirBuilder,
+    os::unix::fs::DirBuilderExt,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+};
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use self::{
+    high_water::Mark,
+    keeper::Keeper,
+    lock::Lock,
+    reader::Reader,
+    recover::Recovered,
+    retention::Retainer,
+    store::{Outside, Store},
+    tally::Tally,
+    writer::{Request, Writer},
+};
+use super::{
+    AppendError, Appended, Bounds, Commit, FOLLOW_BYTES_MAX, Journal, Measures, OpenError, Page,
+    ReadError,
+    live::{self, Live},
+    ticker::Ticker,
+};
+use crate::event::{Clock, Dedup, Draft, Epoch, Selection, Sequence};
+
+/// The most appends that wait for the writer; further ones wait for a place.
+const QUEUE_MAX: usize = 1024;
+/// The most memory that waiting events take, in KiB.
+const QUEUE_KIB_MAX: u32 = 64 * 1024;
+/// A folder, and how to treat it.
 pub(super) struct Place {
     pub(super) path: PathBuf,
     pub(super) reserve_bytes: u64,
     pub(super) new_epoch: bool,
 }
 
-pub(super) struct Disk;
+/// A journal in a folder.
+pub(super) struct Disk {
+    epoch: Epoch,
+    live: Arc<Live>,
+    /// `None` once closed. The writer ends when the last sender is gone.
+    requests: Mutex<Option<mpsc::Sender<Request>>>,
+    queue_kib: Arc<Semaphore>,
+    reader: Arc<Reader>,
+    /// `None` once closed. The lock makes a second `close` wait for the first.
+    threads: tokio::sync::Mutex<Option<Threads>>,
+}
+
+struct Threads {
+    writer: JoinHandle<()>,
+    keeper: Ticker,
+}
+
 impl Disk {
+    /// Opens the journal in a folder, making it where there is none.
     pub(super) async fn open(
         place: Place,
-        _: Bounds,
-        _: Clock,
-        _: Measures,
+        bounds: Bounds,
+        clock: Clock,
+        measures: Measures,
     ) -> Result<Self, OpenError> {
-        let _ = (place.reserve_bytes, place.new_epoch);
-        Err(OpenError::Storage {
-            path: place.path,
-            reason: "not built yet".into(),
+        Self::open_with(place, bounds, clock, measures, Outside::real()).await
+    }
+
+    /// As [`Disk::open`], in a world of one's own.
+    async fn open_with(
+        place: Place,
+        bounds: Bounds,
+        clock: Clock,
+        measures: Measures,
+        outside: Outside,
+    ) -> Result<Self, OpenError> {
+        let path = place.path.clone();
+        let opening = move || Self::start(&place, bounds, clock, measures, outside);
+        match tokio::task::spawn_blocking(opening).await {
+            Ok(opened) => opened,
+            // The engine panics on some kinds of damage.
+            Err(e) => Err(OpenError::Storage {
+                path,
+                reason: e.to_string(),
+            }),
+        }
+    }
+
+    /// Opens, decides whether to believe, and starts the threads; blocks.
+    fn start(
+        place: &Place,
+        bounds: Bounds,
+        clock: Clock,
+        measures: Measures,
+        outside: Outside,
+    ) -> Result<Self, OpenError> {
+        let (store, recovered) = open_folder(place, outside)?;
+        let Recovered {
+            epoch,
+            state,
+            floor,
+        } = recovered;
+        let live = Arc::new(Live::new(state.head, floor.floor));
+        let tally = Arc::new(Tally::new(state.bytes_appended, floor.bytes_deleted));
+        let retainer = Retainer::new(
+            Arc::clone(&store),
+            Arc::clone(&live),
+            Arc::clone(&tally),
+            clock.clone(),
+            bounds.retention,
+        );
+        let writer = Writer {
+            store: Arc::clone(&store),
+            live: Arc::clone(&live),
+            tally,
+            clock,
+            measures,
+            reserve_bytes: place.reserve_bytes,
+            dedup_entries_max: bounds.dedup_entries_max,
+            state,
+        };
+        let (requests, waiting) = mpsc::channel(QUEUE_MAX);
+        let thread_error = |source| OpenError::Io {
+            path: place.path.clone(),
+            source,
+        };
+        let keeper = Keeper::new(Arc::clone(&store), Arc::clone(&live), epoch, retainer);
+        let tick = store.outside.tick;
+        let keeper = Ticker::start("journal-keep", tick, keeper).map_err(thread_error)?;
+        let named = std::thread::Builder::new().name("journal-write".into());
+        let writer = named
+            .spawn(move || writer.run(waiting))
+            .map_err(thread_error)?;
+        Ok(Self {
+            epoch,
+            live: Arc::clone(&live),
+            requests: Mutex::new(Some(requests)),
+            queue_kib: Arc::new(Semaphore::new(QUEUE_KIB_MAX as usize)),
+            reader: Arc::new(Reader::new(store, live)),
+            threads: tokio::sync::Mutex::new(Some(Threads { writer, keeper })),
         })
+    }
+
+    fn failure(&self) -> Option<AppendError> {
+        self.live.failure().map(AppendError::Failed)
+    }
+
+    fn sender(&self) -> Option<mpsc::Sender<Request>> {
+        let requests = self.requests.lock();
+        requests.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-#[async_trait::async_trait]
+/// Locks, opens and judges a folder; blocks.
+fn open_folder(place: &Place, outside: Outside) -> Result<(Arc<Store>, Recovered), OpenError> {
+    let folder = &place.path;
+    let io = |source| OpenError::Io {
+        path: folder.clone(),
+        source,
+    };
+    // What was sent to us is for our eyes only.
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(folder).map_err(io)?;
+    let lock = Lock::take(folder)?;
+    let is_new = !Store::files(folder).exists();
+    // Judged before the engine touches anything: it may cut what it opens.
+    let mark = match Mark::load(folder) {
+        _ if place.new_epoch => None,
+        Ok(None) if !is_new => return Err(Mark::refuse(folder, "missing".into())),
+        loaded => loaded?,
+    };
+    let mark = match mark {
+        Some(mark) => mark,
+        None => Mark {
+            epoch: super::fresh_epoch()?,
+            sequence: Sequence::ZERO,
+        },
+    };
+    if is_new {
+        // First of all, so that a journal without a mark is suspect.
+        mark.store(folder).map_err(io)?;
+    }
+    let store = Store::open(folder, lock, outside)?;
+    let recovered = recover::recover(&store, mark, place.new_epoch)?;
+    let mark = Mark {
+        epoch: recovered.epoch,
+        sequence: recovered.state.head,
+    };
+    mark.store(folder).map_err(io)?;
+    Ok((Arc::new(store), recovered))
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // The threads end by themselves: their channels hang up.
+        self.live.close();
+    }
+}
+
+#[async_trait]
 impl Journal for Disk {
-    async fn append(&self, _: Draft, _: Option<Dedup>) -> Result<Appended, AppendError> {
-        Err(AppendError::Closed)
+    async fn append(&self, draft: Draft, dedup: Option<Dedup>) -> Result<Appended, AppendError> {
+        if let Some(failed) = self.failure() {
+            return Err(failed);
+        }
+        let kib = u32::try_from(draft.weight().div_ceil(1024)).unwrap_or(u32::MAX);
+        let queue = Arc::clone(&self.queue_kib);
+        let share = queue.acquire_many_owned(kib.min(QUEUE_KIB_MAX)).await;
+        let (answer, answered) = oneshot::channel();
+        let request = Request {
+            draft,
+            dedup,
+            answer,
+            _share: share.map_err(|_| AppendError::Closed)?,
+        };
+        let requests = self.sender().ok_or(AppendError::Closed)?;
+        // A writer that is gone, or drops the request, has failed.
+        let failed = || self.failure().unwrap_or(AppendError::Closed);
+        requests.send(request).await.map_err(|_| failed())?;
+        drop(requests);
+        answered.await.unwrap_or_else(|_| Err(failed()))
     }
-    async fn read(&self, _: &Selection, _: Sequence, _: usize) -> Result<Page, ReadError> {
-        Err(ReadError::Closed)
+
+    async fn read(
+        &self,
+        selection: &Selection,
+        after: Sequence,
+        bytes_max: usize,
+    ) -> Result<Page, ReadError> {
+        self.reader.page(selection.clone(), after, bytes_max).await
     }
-    async fn before_last(&self, _: &Selection, _: usize) -> Result<Sequence, ReadError> {
-        Err(ReadError::Closed)
+
+    async fn before_last(
+        &self,
+        selection: &Selection,
+        count: usize,
+    ) -> Result<Sequence, ReadError> {
+        self.reader.before_last(selection, count).await
     }
-    fn follow(&self, _: Sequence) -> BoxStream<'static, Result<Commit, ReadError>> {
-        Box::pin(futures_util::stream::empty())
+
+    fn follow(&self, after: Sequence) -> BoxStream<'static, Result<Commit, ReadError>> {
+        let reader = Arc::clone(&self.reader);
+        let read = live::read_page(move |after| {
+            let reader = Arc::clone(&reader);
+            async move { reader.page(Selection::all(), after, FOLLOW_BYTES_MAX).await }
+        });
+        live::follow(Arc::clone(&self.live), after, read)
     }
+
     fn head(&self) -> Sequence {
-        Sequence::ZERO
+        self.live.head()
     }
+
     fn floor(&self) -> Sequence {
-        Sequence::ZERO
+        self.live.floor()
     }
+
     fn epoch(&self) -> Epoch {
-        Epoch::from_entropy([0; 8])
+        self.epoch
     }
+
     async fn failed(&self) -> String {
-        std::future::pending().await
+        self.live.failed().await
     }
-    async fn close(&self) {}
+
+    async fn close(&self) {
+        let mut threads = self.threads.lock().await;
+        let Some(Threads { writer, keeper }) = threads.take() else {
+            return;
+        };
+        let requests = self.requests.lock();
+        drop(requests.unwrap_or_else(PoisonError::into_inner).take());
+        let join = move || {
+            // A writer that panicked has marked the journal as failed.
+            let _ = writer.join();
+            keeper.stop();
+        };
+        // An error would be a panic; the threads have nothing to panic about
+        // that they have not said already.
+        let _ = tokio::task::spawn_blocking(join).await;
+        self.live.close();
+        self.reader.close().await;
+    }
 }

@@ -149,6 +149,21 @@ fn any_of_many_signatures_proves() {
 }
 
 #[test]
+fn a_cut_signature_does_not_hide_among_others() {
+    let vector = &VECTORS[2];
+    let mac = data_encoding::BASE64.decode(&vector.headers[2].1.as_bytes()[3..]);
+    let mac = mac.unwrap();
+    let junk = data_encoding::BASE64.encode(&[0; 32]);
+    for cut in [&mac[..0], &mac[..1], &mac[..31], &mac[1..]] {
+        let cut = data_encoding::BASE64.encode(cut);
+        let mut delivery = vector.delivery();
+        let value = format!("v1,{junk} v1,{cut}").parse().unwrap();
+        delivery.headers.insert("webhook-signature", value);
+        assert_eq!(refusal(vector.verify(delivery)), VerifyError::Mismatch);
+    }
+}
+
+#[test]
 fn a_signature_of_another_length_or_writing_is_refused() {
     let verifier = by_preset("github", &["hush"]);
     let refuse = |value: &str| {
@@ -236,7 +251,7 @@ fn a_signed_id_cannot_hold_what_ends_it() {
     assert_eq!(why.reason(), "separator");
     assert_eq!(
         why.to_string(),
-        "webhook-id contains \".\", which ends it in the signed message"
+        "webhook-id contains \".\", which separates it in the signed message"
     );
 }
 

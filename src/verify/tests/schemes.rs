@@ -20,6 +20,26 @@ fn the_documented_scheme_of_ones_own_makes_a_verifier() {
 }
 
 #[test]
+fn a_fact_is_signed_only_if_it_is_read_where_it_was_signed() {
+    let read = |source: &str| {
+        let toml = HMAC.replace("[\"body\"]", "[{ header = [\"a\", \"b\"] }, \"body\"]");
+        let toml = format!("{toml}dedup_id = [{source}]");
+        Covered::by(&scheme(&toml)).dedup_id
+    };
+    assert!(read("{ header = [\"A\", \"b\"] }"));
+    assert!(read("{ json = \"/id\" }"));
+    for other in ["[\"b\", \"a\"]", "\"a\"", "\"b\"", "\"c\""] {
+        assert!(!read(&format!("{{ header = {other} }}")), "{other}");
+    }
+    assert!(!read("{ json = \"/id\" }, { header = \"c\" }"));
+    let token = "kind = \"token\"\ntoken = { query = \"t\" }\ndedup_id = [{ json = \"/id\" }]";
+    assert!(
+        !Covered::by(&scheme(token)).dedup_id,
+        "a token signs nothing"
+    );
+}
+
+#[test]
 fn what_is_misspelt_is_named_with_its_place() {
     for (toml, says) in [
         (HMAC.replace("hash", "hsah"), "unknown field `hsah`"),
@@ -147,6 +167,38 @@ fn what_makes_no_sense_together_is_refused_with_what_to_do() {
 }
 
 #[test]
+fn parts_of_any_text_do_not_run_into_each_other() {
+    let make = |message: &str| {
+        let timestamp = match message.contains("timestamp") {
+            true => "timestamp = { header = \"T\" }",
+            false => "",
+        };
+        let toml = HMAC.replace("\"body\"", message);
+        custom(&format!("{toml}{timestamp}"), &["s"])
+    };
+    let error = make(r#"{ header = "X-Id" }, "body""#).unwrap_err();
+    assert!(
+        error.to_string().contains("runs header x-id into the body"),
+        "{error}"
+    );
+    assert!(make(r#""body", { header = "X-Id" }"#).is_err());
+    assert!(make(r#"{ header = "a" }, { literal = "" }, "body""#).is_err());
+    assert!(make(r#""body", "url""#).is_err());
+    assert!(make(r#""url", "body""#).is_ok());
+    assert!(make(r#"{ header = "X-Id" }, "timestamp", "body""#).is_ok());
+
+    // What stands behind a literal cannot hold it either.
+    let verifier = make(r#""body", { literal = "." }, { header = "X-Id" }"#).unwrap();
+    let sign = |id| verifier.sign(&post("a", &[("x-id", id)]), None, "", at(0));
+    assert!(sign("b").is_ok());
+    let why = sign("b.c").unwrap_err();
+    assert!(
+        matches!(why, SignError::Refused(VerifyError::Separator { .. })),
+        "{why}"
+    );
+}
+
+#[test]
 fn secrets_that_cannot_serve_are_refused_and_never_shown() {
     let standard = || preset("standard-webhooks").unwrap().scheme;
     let make = |scheme: Scheme, secrets: &[&str]| {
@@ -208,7 +260,10 @@ fn a_token_proves_wherever_the_scheme_puts_it_and_goes_no_further() {
         let (left, facts) = verified.into_parts();
         assert_eq!(facts.dedup_id.as_deref(), Some("7"));
         assert!(!facts.dedup_id_signed, "a token signs nothing");
-        assert!(!format!("{left:?}").contains("ss"), "{left:?}");
+        let headers = format!("{:?}", left.headers);
+        assert!(!headers.contains("ss") && !headers.contains(&basic));
+        assert!(!left.path_and_query.contains("ss"));
+        assert!(!format!("{delivery:?}").contains("ss"), "{delivery:?}");
         assert_eq!(left.path_and_query.contains("x=1&y"), !query.is_empty());
 
         let wrong = custom(&toml, &["user:p+ss", "user:p+ss ww", "USER:p+ss w"]).unwrap();

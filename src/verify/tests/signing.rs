@@ -11,12 +11,20 @@ const CUSTOM: &[&str] = &[
     r#"
     kind = "hmac"
     hash = "sha512"
-    signature = { header = "X-Sig", prefix = "v1=", separator = " ;", key_separator = ":", key = "s" }
     encoding = "base64url"
-    message = ["method", { literal = "|" }, "url", "timestamp", { literal = "|" }, { header = "X-Id" }, "body"]
+    message = [
+        "method", { literal = "|" }, "url", "timestamp", { literal = "|" },
+        { header = "X-Id" }, { literal = "|" }, "body",
+    ]
     timestamp = { field = "ts", format = "unix_ms" }
     dedup_id = [{ header = "X-Id" }]
     event_type = [{ header = ["X-Kind", "X-Type"] }]
+    [signature]
+    header = "X-Sig"
+    prefix = "v1="
+    separator = " ;"
+    key_separator = ":"
+    key = "s"
     "#,
     r#"
     kind = "hmac"
@@ -126,7 +134,11 @@ fn the_first_secret_signs_and_a_captured_signature_is_replaced() {
 
 proptest! {
     #[test]
-    fn what_is_signed_proves_and_one_changed_byte_does_not(body in proptest::collection::vec(any::<u8>(), 1..200), at_byte: usize, bit in 0u8..8) {
+    fn what_is_signed_proves_and_one_changed_byte_does_not(
+        body in proptest::collection::vec(any::<u8>(), 1..200),
+        at_byte: usize,
+        bit in 0u8..8,
+    ) {
         for verifier in verifiers() {
             let mut draft = post("", &[]);
             draft.body = body.clone().into();

@@ -230,10 +230,14 @@ fn published_vectors_of_other_providers_prove_by_a_scheme_of_ones_own() {
             r#"
             kind = "hmac"
             hash = "sha256"
-            signature = {{ header = "{header}", separator = ",;", key_separator = "=", key = "{key}" }}
             encoding = "hex"
             message = ["timestamp", {{ literal = "{between}" }}, "body"]
-            timestamp = {{ field = "{field}", tolerance = "5s" }}"#
+            timestamp = {{ field = "{field}", tolerance = "5s" }}
+            [signature]
+            header = "{header}"
+            separator = ",;"
+            key_separator = "="
+            key = "{key}""#
         );
         let verifier = custom(&toml, &[secret]).unwrap();
         let delivery = post(body, &[(header, value)]);

@@ -1,0 +1,165 @@
+//! Pages, topics, types and the last n.
+
+use super::*;
+
+pub(in crate::journal) async fn pages_are_bounded_and_miss_nothing(factory: &impl Factory) {
+    let (journal, _guard) = open(factory).await;
+    for n in 0..100 {
+        append(&*journal, draft("a", vec![b'x'; n * 7])).await;
+    }
+    for bytes_max in [0, 1, 700, 1500, 1 << 20] {
+        for selection in [Selection::all(), topics(&["a"])] {
+            let events = read_all(&*journal, &selection, bytes_max).await;
+            assert_eq!(sequences(&events), (1..=100).collect::<Vec<_>>());
+        }
+    }
+    let page = journal
+        .read(&Selection::all(), Sequence(40), 2000)
+        .await
+        .unwrap();
+    assert!((2..10).contains(&page.events.len()), "a page is filled");
+}
+
+pub(in crate::journal) async fn an_event_larger_than_a_page_is_read_alone(factory: &impl Factory) {
+    let (journal, _guard) = open(factory).await;
+    for len in [1, 3_000_000, 1] {
+        append(&*journal, draft("a", vec![0; len])).await;
+    }
+    let page = journal
+        .read(&Selection::all(), Sequence(1), 1000)
+        .await
+        .unwrap();
+    assert_eq!(
+        (sequences(&page.events), page.scanned),
+        (vec![2], Sequence(2))
+    );
+}
+
+pub(in crate::journal) async fn a_topic_includes_its_subtopics_and_nothing_else(
+    factory: &impl Factory,
+) {
+    let (journal, _guard) = open(factory).await;
+    for name in ["a", "a.b", "a.b.c", "ab", "a-b", "b.a", "b"] {
+        append(&*journal, draft(name, name.to_owned())).await;
+    }
+    for (name, expected) in [
+        ("a", vec![1, 2, 3]),
+        ("a.b", vec![2, 3]),
+        ("a.b.c", vec![3]),
+        ("ab", vec![4]),
+        ("b", vec![6, 7]),
+        ("c", vec![]),
+    ] {
+        let events = read_all(&*journal, &topics(&[name]), 1 << 20).await;
+        assert_eq!(sequences(&events), expected, "{name}");
+    }
+}
+
+pub(in crate::journal) async fn several_topics_are_merged_in_order_without_doubles(
+    factory: &impl Factory,
+) {
+    let (journal, _guard) = open(factory).await;
+    for n in 0..90 {
+        append(&*journal, draft(["a", "b.x", "c"][n % 3], "x")).await;
+    }
+    // Built by hand: even topics that cover each other give no doubles.
+    let covering = Selection {
+        topics: Topics::These(["b", "a", "b.x"].map(|name| name.parse().unwrap()).into()),
+        types: None,
+    };
+    let expected: Vec<u64> = (1..=90).filter(|n| n % 3 != 0).collect();
+    for selection in [topics(&["b", "a"]), covering] {
+        for bytes_max in [400, 1 << 20] {
+            let events = read_all(&*journal, &selection, bytes_max).await;
+            assert_eq!(sequences(&events), expected);
+        }
+    }
+}
+
+pub(in crate::journal) async fn types_are_filtered_and_counted_as_looked_at(
+    factory: &impl Factory,
+) {
+    let (journal, _guard) = open(factory).await;
+    for n in 0..30 {
+        append(&*journal, typed("a", ["push", "issues", "star"][n % 3])).await;
+    }
+    for topics in [Selection::all(), topics(&["a"])] {
+        let selection = of_types(topics, &["issues", "star", "absent"]);
+        let events = read_all(&*journal, &selection, 500).await;
+        let expected: Vec<u64> = (1..=30).filter(|n| n % 3 != 1).collect();
+        assert_eq!(sequences(&events), expected);
+        let page = journal.read(&selection, Sequence(30), 500).await.unwrap();
+        assert_eq!((page.events.len(), page.scanned), (0, Sequence(30)));
+    }
+    let none = of_types(Selection::all(), &[]);
+    let page = journal.read(&none, Sequence::ZERO, 500).await.unwrap();
+    assert_eq!((page.events.len(), page.scanned), (0, Sequence(30)));
+}
+
+pub(in crate::journal) async fn a_rare_type_does_not_make_one_read_walk_everything(
+    factory: &impl Factory,
+) {
+    const EVENTS: usize = crate::journal::PAGE_ENTRIES_MAX + 100;
+    let (journal, _guard) = open(factory).await;
+    join_all((0..EVENTS).map(|_| journal.append(draft("a", ""), None))).await;
+    append(&*journal, typed("a", "rare")).await;
+    for topics in [Selection::all(), topics(&["a"]), topics(&["a", "b"])] {
+        let selection = of_types(topics, &["rare"]);
+        let page = journal
+            .read(&selection, Sequence::ZERO, 1000)
+            .await
+            .unwrap();
+        assert_eq!(page.events.len(), 0);
+        assert_eq!(
+            page.scanned,
+            Sequence(crate::journal::PAGE_ENTRIES_MAX as u64)
+        );
+        let page = journal.read(&selection, page.scanned, 1000).await.unwrap();
+        assert_eq!(sequences(&page.events), [EVENTS as u64 + 1]);
+    }
+}
+
+pub(in crate::journal) async fn the_last_n_are_counted_after_types_and_with_subtopics(
+    factory: &impl Factory,
+) {
+    let (journal, _guard) = open(factory).await;
+    for n in 0..12 {
+        let name = ["a", "a.b", "c"][n % 3];
+        append(&*journal, typed(name, ["x", "y"][n % 2])).await;
+    }
+    // a: 1 4 7 10, a.b: 2 5 8 11, c: 3 6 9 12; x is odd, y even.
+    for (selection, count, expected) in [
+        (Selection::all(), 0, 12),
+        (Selection::all(), 1, 11),
+        (Selection::all(), 5, 7),
+        (Selection::all(), 1000, 0),
+        (topics(&["a"]), 3, 7),
+        (topics(&["a", "c"]), 3, 9),
+        (of_types(topics(&["a"]), &["x"]), 2, 6),
+        (of_types(Selection::all(), &["y"]), 2, 9),
+        (of_types(topics(&["a"]), &["x"]), 1000, 0),
+        (of_types(topics(&["c"]), &["y"]), 1000, 5),
+        (topics(&["absent"]), 3, 12),
+    ] {
+        let position = journal.before_last(&selection, count).await.unwrap();
+        assert_eq!(
+            position,
+            Sequence(expected),
+            "last {count} of {selection:?}"
+        );
+    }
+}
+
+pub(in crate::journal) async fn a_position_beyond_the_head_reads_nothing(factory: &impl Factory) {
+    let (journal, _guard) = open(factory).await;
+    append(&*journal, draft("a", "x")).await;
+    for selection in [Selection::all(), topics(&["a"])] {
+        for beyond in [1, 2, 1 << 40, u64::MAX] {
+            let page = journal
+                .read(&selection, Sequence(beyond), 1000)
+                .await
+                .unwrap();
+            assert_eq!((page.events.len(), page.scanned), (0, Sequence(beyond)));
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! A prefix goes, and whoever asks for it is told.
+
+use super::*;
+
+pub(in crate::journal) async fn old_events_go_and_the_floor_says_so(factory: &impl Factory) {
+    let hands = Hands::at(NOON);
+    let (journal, _guard) = factory.open(ROOMY, hands.clock()).await;
+    for n in 0..10 {
+        let day = Duration::from_secs(n * 86_400);
+        let arrived = Draft {
+            received_at: NOON.plus(day),
+            ..draft("a.b", "x")
+        };
+        append(&*journal, arrived).await;
+    }
+    // Seven days are kept: at the end of day 9, what came before day 2 goes.
+    hands.advance(Duration::from_secs(9 * 86_400));
+    until(|| journal.floor() >= Sequence(2)).await;
+    for selection in [Selection::all(), topics(&["a"]), topics(&["a.b"])] {
+        let events = read_all(&*journal, &selection, 300).await;
+        assert_eq!(sequences(&events), (3..=10).collect::<Vec<_>>());
+        let last = journal.before_last(&selection, 1000).await.unwrap();
+        assert_eq!(last, Sequence(2), "the oldest that is still here");
+    }
+    assert_eq!(
+        (journal.floor(), journal.head()),
+        (Sequence(2), Sequence(10))
+    );
+}
+
+pub(in crate::journal) async fn beyond_the_bytes_the_oldest_events_go(factory: &impl Factory) {
+    let bounds = Bounds {
+        retention: Retention {
+            bytes: 200_000,
+            ..ROOMY.retention
+        },
+        ..ROOMY
+    };
+    let (journal, _guard) = factory.open(bounds, Hands::at(NOON).clock()).await;
+    for _ in 0..1000 {
+        append(&*journal, draft("a", vec![b'x'; 1000])).await;
+        assert!(journal.floor() <= journal.head());
+    }
+    until(|| journal.floor() >= Sequence(800)).await;
+    let events = read_all(&*journal, &topics(&["a"]), 1 << 20).await;
+    assert!(
+        (150..=200).contains(&events.len()),
+        "{} are left",
+        events.len()
+    );
+    assert_eq!(events.last().unwrap().sequence, Sequence(1000));
+    assert_eq!(events[0].sequence, journal.floor().next());
+}
+
+pub(in crate::journal) async fn dedup_outlives_the_event_it_speaks_of(factory: &impl Factory) {
+    let bounds = Bounds {
+        retention: Retention {
+            bytes: 1000,
+            ..ROOMY.retention
+        },
+        ..ROOMY
+    };
+    let (journal, _guard) = factory.open(bounds, Hands::at(NOON).clock()).await;
+    journal.append(draft("a", "x"), Some(key(1))).await.unwrap();
+    append(&*journal, draft("a", vec![0; 1000])).await;
+    until(|| journal.floor() >= Sequence(1)).await;
+    let again = journal.append(draft("a", "x"), Some(key(1))).await.unwrap();
+    assert_eq!((again.sequence, again.duplicate), (Sequence(1), true));
+}
+
+pub(in crate::journal) async fn when_all_is_deleted_the_head_stays(factory: &impl Factory) {
+    let hands = Hands::at(NOON);
+    let (journal, _guard) = factory.open(ROOMY, hands.clock()).await;
+    for _ in 0..700 {
+        append(&*journal, draft("a", "x")).await;
+    }
+    hands.advance(ROOMY.retention.age + Duration::from_secs(1));
+    until(|| journal.floor() == Sequence(700)).await;
+    assert_eq!(journal.head(), Sequence(700));
+    for selection in [Selection::all(), topics(&["a"])] {
+        let page = journal
+            .read(&selection, Sequence::ZERO, 1000)
+            .await
+            .unwrap();
+        assert_eq!((page.events.len(), page.scanned), (0, Sequence(700)));
+        assert_eq!(
+            journal.before_last(&selection, 3).await.unwrap(),
+            Sequence(700)
+        );
+    }
+    let fresh = Draft {
+        received_at: hands.now(),
+        ..draft("a", "x")
+    };
+    assert_eq!(append(&*journal, fresh).await, Sequence(701));
+    assert_eq!(read_all(&*journal, &topics(&["a"]), 1000).await.len(), 1);
+}
+
+pub(in crate::journal) async fn a_reader_behind_the_floor_is_told(factory: &impl Factory) {
+    let bounds = Bounds {
+        retention: Retention {
+            bytes: 20_000,
+            ..ROOMY.retention
+        },
+        ..ROOMY
+    };
+    let (journal, _guard) = factory.open(bounds, Hands::at(NOON).clock()).await;
+    let writes = async {
+        for _ in 0..2000 {
+            append(&*journal, draft("a", vec![0; 500])).await;
+        }
+    };
+    // What is missing from a page is never above the page's floor.
+    let reads = async {
+        let mut position = Sequence::ZERO;
+        while position < Sequence(2000) {
+            let page = journal.read(&topics(&["a"]), position, 3000).await.unwrap();
+            check_page(&page, position, 3000);
+            let mut expected = page.floor.max(position).next();
+            for event in page.events.iter().filter(|e| e.sequence > page.floor) {
+                assert_eq!(event.sequence, expected);
+                expected = expected.next();
+            }
+            assert!(
+                page.scanned < expected,
+                "scanned {}, floor {}",
+                page.scanned,
+                page.floor
+            );
+            position = page.scanned;
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::join!(writes, reads);
+}
+
+pub(in crate::journal) async fn a_follower_behind_the_floor_goes_on_after_it(
+    factory: &impl Factory,
+) {
+    let hands = Hands::at(NOON);
+    let (journal, _guard) = factory.open(ROOMY, hands.clock()).await;
+    for _ in 0..50 {
+        append(&*journal, draft("a", "x")).await;
+    }
+    let mut commits = journal.follow(Sequence(10));
+    hands.advance(ROOMY.retention.age + Duration::from_secs(1));
+    until(|| journal.floor() == Sequence(50)).await;
+    let fresh = Draft {
+        received_at: hands.now(),
+        ..draft("a", "x")
+    };
+    append(&*journal, fresh).await;
+    assert_eq!(sequences(&commits.next().await.unwrap().unwrap()), [51]);
+}

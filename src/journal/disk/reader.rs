@@ -1,0 +1,114 @@
+//! Reads on blocking threads, a bounded number at a time.
+//!
+//! Invariant: whoever reads holds a place until its thread is done, also where
+//! nobody waits for the result any more; so once `close` has all places, no
+//! thread uses the files.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Semaphore;
+
+use super::{
+    pages::{self, Newest},
+    store::Store,
+};
+use crate::{
+    event::{Selection, Sequence},
+    journal::{Page, ReadError, live::Live},
+};
+
+/// The most reads at a time; further ones wait.
+const READERS_MAX: u32 = 8;
+
+/// The way to the files.
+pub(super) struct Reader {
+    /// `None` once closed.
+    store: Mutex<Option<Arc<Store>>>,
+    live: Arc<Live>,
+    places: Arc<Semaphore>,
+}
+
+impl Reader {
+    pub(super) fn new(store: Arc<Store>, live: Arc<Live>) -> Self {
+        Self {
+            store: Mutex::new(Some(store)),
+            live,
+            places: Arc::new(Semaphore::new(READERS_MAX as usize)),
+        }
+    }
+
+    pub(super) async fn page(
+        &self,
+        selection: Selection,
+        after: Sequence,
+        bytes_max: usize,
+    ) -> Result<Page, ReadError> {
+        self.read(move |store, live| pages::page(store, live, &selection, after, bytes_max))
+            .await
+    }
+
+    pub(super) async fn before_last(
+        &self,
+        selection: &Selection,
+        count: usize,
+    ) -> Result<Sequence, ReadError> {
+        let head = self.live.head();
+        let mut newest = Newest {
+            wanted: count,
+            oldest: None,
+            upto: head,
+            looked_at: 0,
+        };
+        // Step by step, so that other reads get their turn.
+        loop {
+            let selection = selection.clone();
+            let look = move |store: &Store, live: &Live| {
+                let more = newest.look(store, live, &selection)?;
+                Ok((newest, more))
+            };
+            let (looked, more) = self.read(look).await?;
+            if !more {
+                return Ok(looked.oldest.map_or(head, Sequence::previous));
+            }
+            newest = looked;
+        }
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Store, &Live) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        let place = place.map_err(|_| ReadError::Closed)?;
+        let store = self.store().clone().ok_or(ReadError::Closed)?;
+        let live = Arc::clone(&self.live);
+        let reading = tokio::task::spawn_blocking(move || {
+            let found = look(&store, &live);
+            drop((store, place));
+            found
+        });
+        // The engine panics on some kinds of damage.
+        let panicked = |e: tokio::task::JoinError| ReadError::Storage(e.to_string().into());
+        reading.await.map_err(panicked)?
+    }
+
+    /// Waits for the reads under way, then lets go of the files.
+    pub(super) async fn close(&self) {
+        let all = self.places.acquire_many(READERS_MAX).await;
+        let store = self.store().take();
+        // Closing the files blocks.
+        let closed = tokio::task::spawn_blocking(move || drop(store)).await;
+        drop((all, closed));
+        self.places.close();
+    }
+
+    /// The files, for tests to look behind the scenes.
+    #[cfg(test)]
+    pub(super) fn store_for_tests(&self) -> Arc<Store> {
+        self.store().clone().expect("the journal is open")
+    }
+
+    fn store(&self) -> std::sync::MutexGuard<'_, Option<Arc<Store>>> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,456 @@
+//! What only a journal on disk can get wrong, and the contract suite.
+
+use std::{
+    fs,
+    path::Path,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, future::join_all};
+use tempfile::TempDir;
+
+use super::{store::Purpose, *};
+use crate::journal::{
+    Retention,
+    contract::{
+        Factory, Hands, NOON, ROOMY, append, draft, key, read_all, sequences, suite, until,
+    },
+};
+
+mod damage;
+mod figures;
+
+/// The real world with a tick that tests need not wait for.
+fn quick() -> Outside {
+    Outside {
+        tick: Duration::from_millis(5),
+        ..Outside::real()
+    }
+}
+
+fn place(folder: &Path) -> Place {
+    Place {
+        path: folder.into(),
+        reserve_bytes: 0,
+        new_epoch: false,
+    }
+}
+
+async fn try_open(folder: &Path) -> Result<Disk, OpenError> {
+    open_in(place(folder), ROOMY, quick()).await
+}
+
+async fn open_in(place: Place, bounds: Bounds, outside: Outside) -> Result<Disk, OpenError> {
+    let clock = Hands::at(NOON).clock();
+    Disk::open_with(place, bounds, clock, Measures::noop(), outside).await
+}
+
+async fn open(folder: &Path) -> Disk {
+    try_open(folder).await.unwrap()
+}
+
+/// Waits until the threads of a journal that was dropped are gone.
+async fn open_after_drop(folder: &Path) -> Disk {
+    loop {
+        match try_open(folder).await {
+            Ok(disk) => return disk,
+            Err(OpenError::Locked { .. }) => tokio::time::sleep(Duration::from_millis(1)).await,
+            Err(e) => panic!("{e}"),
+        }
+    }
+}
+
+struct OnDisk;
+
+impl Factory for OnDisk {
+    type Guard = TempDir;
+
+    async fn open(&self, bounds: Bounds, clock: Clock) -> (Arc<dyn Journal>, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let place = place(folder.path());
+        let disk = Disk::open_with(place, bounds, clock, Measures::noop(), quick()).await;
+        (Arc::new(disk.unwrap()), folder)
+    }
+}
+
+suite! { OnDisk }
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = open(folder.path()).await;
+    let epoch = disk.epoch();
+    for n in 1..=50 {
+        let dedup = (n % 2 == 0).then(|| key(n));
+        let body = n.to_string();
+        disk.append(draft("a.b", body), dedup).await.unwrap();
+    }
+    disk.close().await;
+    for _ in 0..2 {
+        let disk = open(folder.path()).await;
+        assert_eq!(disk.epoch(), epoch);
+        assert_eq!((disk.head(), disk.floor()), (Sequence(50), Sequence::ZERO));
+        let topic = Selection::topic("a".parse().unwrap());
+        let events = read_all(&disk, &topic, 1 << 20).await;
+        assert_eq!(sequences(&events), (1..=50).collect::<Vec<_>>());
+        assert_eq!(events[41].draft.body, "42");
+        let again = disk.append(draft("a.b", "x"), Some(key(42))).await.unwrap();
+        assert_eq!((again.sequence, again.duplicate), (Sequence(42), true));
+        disk.close().await;
+    }
+    let disk = open(folder.path()).await;
+    assert_eq!(append(&disk, draft("a", "x")).await, Sequence(51));
+}
+
+#[tokio::test]
+async fn a_journal_dropped_without_close_ends_its_threads_and_keeps_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = open(folder.path()).await;
+    let mut commits = disk.follow(Sequence::ZERO);
+    for _ in 0..20 {
+        append(&disk, draft("a", "x")).await;
+    }
+    drop(disk);
+    while let Some(Ok(_)) = commits.next().await {}
+    drop(commits);
+    let disk = open_after_drop(folder.path()).await;
+    assert_eq!(disk.head(), Sequence(20));
+    assert_eq!(read_all(&disk, &Selection::all(), 1 << 20).await.len(), 20);
+}
+
+#[tokio::test]
+async fn retention_goes_on_where_it_was_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let tight = Bounds {
+        retention: Retention {
+            bytes: 50_000,
+            ..ROOMY.retention
+        },
+        ..ROOMY
+    };
+    let disk = open_in(place(folder.path()), tight, quick()).await.unwrap();
+    for _ in 0..200 {
+        append(&disk, draft("a", vec![0; 1000])).await;
+    }
+    until(|| disk.floor() >= Sequence(150)).await;
+    disk.close().await;
+    let floor = disk.floor();
+    let disk = open_in(place(folder.path()), tight, quick()).await.unwrap();
+    assert_eq!((disk.floor(), disk.head()), (floor, Sequence(200)));
+    for _ in 0..100 {
+        append(&disk, draft("a", vec![0; 1000])).await;
+    }
+    until(|| disk.floor() >= Sequence(250)).await;
+    let events = read_all(&disk, &Selection::all(), 1 << 20).await;
+    assert!(
+        (40..=50).contains(&events.len()),
+        "{} are left",
+        events.len()
+    );
+}
+
+#[tokio::test]
+async fn a_journal_that_lost_its_last_events_to_retention_restarts_above_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let nothing = Bounds {
+        retention: Retention {
+            bytes: 0,
+            ..ROOMY.retention
+        },
+        ..ROOMY
+    };
+    let disk = open_in(place(folder.path()), nothing, quick())
+        .await
+        .unwrap();
+    append(&disk, draft("a", "x")).await;
+    append(&disk, draft("a", "x")).await;
+    until(|| disk.floor() == Sequence(2)).await;
+    disk.close().await;
+    let disk = open(folder.path()).await;
+    assert_eq!((disk.floor(), disk.head()), (Sequence(2), Sequence(2)));
+    assert_eq!(append(&disk, draft("a", "x")).await, Sequence(3));
+}
+
+#[tokio::test]
+async fn a_folder_in_use_is_refused_with_who_uses_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = open(folder.path()).await;
+    let refused = try_open(folder.path()).await.err().unwrap();
+    assert!(matches!(refused, OpenError::Locked { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("this process"), "{refused}");
+    append(&disk, draft("a", "x")).await;
+    disk.close().await;
+    open(folder.path()).await;
+}
+
+#[tokio::test]
+async fn a_folder_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("made/here");
+    let _disk = open(&path).await;
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+/// Holds up every batch of events, before it is written and after, until the
+/// test lets it go on or fail.
+struct Gate {
+    /// Says that a batch is held up.
+    held: mpsc::Receiver<()>,
+    /// Lets the batch go on, or fail.
+    pass: std::sync::mpsc::SyncSender<bool>,
+}
+
+fn gated() -> (Outside, Gate) {
+    let (pass, verdicts) = std::sync::mpsc::sync_channel::<bool>(9);
+    let verdicts = Mutex::new(verdicts);
+    let (holding, held) = mpsc::channel(9);
+    let hold = move || {
+        holding.blocking_send(()).unwrap();
+        let passes = verdicts.lock().unwrap().recv().unwrap();
+        passes.then_some(()).ok_or(fjall::Error::Poisoned)
+    };
+    let commit = move |purpose, batch: fjall::OwnedWriteBatch| {
+        if purpose != Purpose::Append {
+            return batch.commit();
+        }
+        hold()?;
+        batch.commit()?;
+        hold()
+    };
+    let outside = Outside {
+        commit: Arc::new(commit),
+        ..quick()
+    };
+    (outside, Gate { held, pass })
+}
+
+#[tokio::test]
+async fn nothing_is_answered_or_shown_before_it_is_durable() {
+    let folder = tempfile::tempdir().unwrap();
+    let (outside, mut gate) = gated();
+    let disk = open_in(place(folder.path()), ROOMY, outside).await.unwrap();
+    let mut commits = disk.follow(Sequence::ZERO);
+    let mut answer = disk.append(draft("a", "x"), Some(key(1)));
+    let moment = Duration::from_millis(20);
+    for at in ["before the write", "before its end is known"] {
+        tokio::select! {
+            _ = &mut answer => panic!("answered {at}"),
+            _ = gate.held.recv() => {}
+        }
+        let early = tokio::time::timeout(moment, &mut answer).await;
+        assert!(early.is_err(), "answered {at}");
+        let early = tokio::time::timeout(moment, commits.next()).await;
+        assert!(early.is_err(), "followed {at}");
+        assert_eq!(disk.head(), Sequence::ZERO, "{at}");
+        for selection in [Selection::all(), Selection::topic("a".parse().unwrap())] {
+            let page = disk.read(&selection, Sequence::ZERO, 1000).await.unwrap();
+            assert_eq!(
+                (page.events.len(), page.scanned),
+                (0, Sequence::ZERO),
+                "{at}"
+            );
+            let last = disk.before_last(&selection, 9).await.unwrap();
+            assert_eq!(last, Sequence::ZERO, "{at}");
+        }
+        gate.pass.send(true).unwrap();
+    }
+    assert_eq!(answer.await.unwrap().sequence, Sequence(1));
+    assert_eq!(disk.head(), Sequence(1), "who is answered can read it");
+    assert_eq!(commits.next().await.unwrap().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_duplicate_in_the_same_batch_shares_its_fate() {
+    for passes in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let (outside, mut gate) = gated();
+        let disk = open_in(place(folder.path()), ROOMY, outside).await.unwrap();
+        let first = disk.append(draft("a", "x"), None);
+        // While the first batch is held up, these gather for the second.
+        let others = async {
+            gate.held.recv().await.unwrap();
+            let again = || disk.append(draft("a", "x"), Some(key(7)));
+            let release = async {
+                for verdict in [true, true, passes, true] {
+                    gate.pass.send(verdict).unwrap();
+                }
+            };
+            tokio::join!(again(), again(), again(), release)
+        };
+        let (first, (a, b, c, ())) = tokio::join!(first, others);
+        assert_eq!(first.unwrap().sequence, Sequence(1));
+        if passes {
+            let found = [a, b, c].map(|a| a.map(|a| (a.sequence.0, a.duplicate)));
+            assert_eq!(found, [(2, false), (2, true), (2, true)].map(Ok));
+            assert_eq!(disk.head(), Sequence(2));
+        } else {
+            assert!([a, b, c].iter().all(Result::is_err));
+            assert_eq!(disk.head(), Sequence(1));
+        }
+        let held = std::iter::from_fn(|| gate.held.try_recv().ok()).count();
+        let expected = if passes { 3 } else { 2 };
+        assert_eq!(held, expected, "two batches, no third");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_write_fails_all_that_wait_and_all_that_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = Arc::new(AtomicBool::new(false));
+    let outside = Outside {
+        commit: Arc::new({
+            let broken = Arc::clone(&broken);
+            move |_, batch| match broken.load(Ordering::SeqCst) {
+                true => Err(fjall::Error::Io(std::io::Error::other("the disk is gone"))),
+                false => batch.commit(),
+            }
+        }),
+        ..quick()
+    };
+    let disk = open_in(place(folder.path()), ROOMY, outside).await.unwrap();
+    append(&disk, draft("a", "x")).await;
+    broken.store(true, Ordering::SeqCst);
+    let refused = join_all((0..50).map(|_| disk.append(draft("a", "x"), None))).await;
+    for refused in refused {
+        let Err(AppendError::Failed(reason)) = refused else {
+            panic!("{refused:?}");
+        };
+        assert!(reason.contains("the disk is gone"), "{reason}");
+    }
+    assert!(disk.failed().await.contains("the disk is gone"));
+    // Also when the disk works again: what is on it now is not known.
+    broken.store(false, Ordering::SeqCst);
+    let refused = disk.append(draft("a", "x"), None).await;
+    assert!(
+        matches!(refused, Err(AppendError::Failed(_))),
+        "{refused:?}"
+    );
+    assert_eq!(disk.head(), Sequence(1));
+    assert_eq!(read_all(&disk, &Selection::all(), 1000).await.len(), 1);
+    disk.close().await;
+    assert_eq!(open(folder.path()).await.head(), Sequence(1));
+}
+
+#[tokio::test]
+async fn a_writer_that_panics_leaves_nobody_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let outside = Outside {
+        commit: Arc::new(|purpose, batch| match purpose {
+            Purpose::Append => panic!("on purpose"),
+            _ => batch.commit(),
+        }),
+        ..quick()
+    };
+    let disk = open_in(place(folder.path()), ROOMY, outside).await.unwrap();
+    let refused = join_all((0..3).map(|_| disk.append(draft("a", "x"), None))).await;
+    assert!(refused.iter().all(Result::is_err), "{refused:?}");
+    assert!(disk.failed().await.contains("panicked"));
+    disk.close().await;
+}
+
+#[tokio::test]
+async fn below_the_reserve_nothing_is_stored_until_there_is_room_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let free = Arc::new(AtomicU64::new(1000));
+    let outside = Outside {
+        free_bytes: Arc::new({
+            let free = Arc::clone(&free);
+            move |_| Ok(free.load(Ordering::SeqCst))
+        }),
+        ..quick()
+    };
+    let place = Place {
+        reserve_bytes: 500,
+        ..place(folder.path())
+    };
+    let tight = Bounds {
+        retention: Retention {
+            bytes: 5000,
+            ..ROOMY.retention
+        },
+        ..ROOMY
+    };
+    let disk = open_in(place, tight, outside).await.unwrap();
+    for _ in 0..10 {
+        append(&disk, draft("a", vec![0; 1000])).await;
+    }
+    free.store(499, Ordering::SeqCst);
+    let refused = disk.append(draft("a", "x"), None).await;
+    let no_room = AppendError::NoRoom {
+        free_bytes: 499,
+        reserve_bytes: 500,
+    };
+    assert_eq!(refused, Err(no_room));
+    // Retention goes on, and so does reading.
+    until(|| disk.floor() >= Sequence(6)).await;
+    assert!(!read_all(&disk, &Selection::all(), 1 << 20).await.is_empty());
+    free.store(500, Ordering::SeqCst);
+    assert_eq!(append(&disk, draft("a", "x")).await, Sequence(11));
+}
+
+#[tokio::test]
+async fn the_floor_is_durable_before_anything_below_it_is_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let nothing = Bounds {
+        retention: Retention {
+            bytes: 0,
+            ..ROOMY.retention
+        },
+        ..ROOMY
+    };
+    // The process "dies" between the floor and the deletion, then before both.
+    for (dies_at, floor) in [(Purpose::Delete, 5), (Purpose::Floor, 5)] {
+        let outside = Outside {
+            commit: Arc::new(move |purpose, batch| match purpose {
+                _ if purpose == dies_at => Err(fjall::Error::Poisoned),
+                _ => batch.commit(),
+            }),
+            ..quick()
+        };
+        let disk = open_in(place(folder.path()), ROOMY, quick()).await.unwrap();
+        for _ in 0..5 {
+            append(&disk, draft("a", "x")).await;
+        }
+        disk.close().await;
+        let disk = open_in(place(folder.path()), nothing, outside)
+            .await
+            .unwrap();
+        disk.failed().await;
+        assert_eq!(disk.floor(), disk.head(), "readers are told first");
+        disk.close().await;
+        let disk = open(folder.path()).await;
+        assert_eq!(disk.floor(), Sequence(floor), "died at {dies_at:?}");
+        let left = read_all(&disk, &Selection::all(), 1000).await;
+        assert_eq!(left.len() as u64, disk.head().0 - floor);
+        // What the crash left below the floor goes too.
+        let events = disk.reader.store_for_tests().events.clone();
+        until(|| {
+            events
+                .range(..=keys::sequence(Sequence(floor)))
+                .next()
+                .is_none()
+        })
+        .await;
+        drop(events);
+        disk.close().await;
+    }
+}
+
+#[tokio::test]
+async fn many_events_open_in_good_time() {
+    const EVENTS: usize = 20_000;
+    let folder = tempfile::tempdir().unwrap();
+    let disk = open(folder.path()).await;
+    let appends = (0..EVENTS).map(|_| disk.append(draft("a.b", vec![b'x'; 300]), None));
+    assert!(join_all(appends).await.iter().all(Result::is_ok));
+    disk.close().await;
+    let started = std::time::Instant::now();
+    let disk = open(folder.path()).await;
+    let took = started.elapsed();
+    println!("{EVENTS} events open in {took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert_eq!(disk.head(), Sequence(EVENTS as u64));
+}

@@ -1,0 +1,73 @@
+//! How fast it is: printed, not judged, since machines differ.
+//!
+//! `cargo test --release --lib figures -- --nocapture`
+
+use std::time::Instant;
+
+use super::*;
+
+const EVENT_BYTES: usize = 1024;
+
+/// A little where it only has to run, enough to mean something in a release.
+const EVENTS: usize = if cfg!(debug_assertions) {
+    2_000
+} else {
+    400_000
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn figures_of_durable_appends() {
+    for appenders in [1, 16, 256] {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = open_in(place(folder.path()), ROOMY, Outside::real());
+        let disk = disk.await.unwrap();
+        let events = EVENTS * appenders.min(64) / 256;
+        let body = bytes::Bytes::from(body());
+        let started = Instant::now();
+        let appends = join_all((0..appenders).map(|_| async {
+            let mut slowest = Duration::ZERO;
+            for _ in 0..events / appenders {
+                let asked = Instant::now();
+                append(&disk, draft("orders.eu", body.clone())).await;
+                slowest = slowest.max(asked.elapsed());
+            }
+            slowest
+        }));
+        let slowest = appends.await.into_iter().max().unwrap();
+        let secs = started.elapsed().as_secs_f64();
+        println!(
+            "{appenders} appenders: {:.0} events/s, slowest {slowest:?}, {} KiB resident",
+            disk.head().0 as f64 / secs,
+            resident_kib(),
+        );
+        read_figures(&disk).await;
+        disk.close().await;
+        let started = Instant::now();
+        open(folder.path()).await.close().await;
+        println!("  opened and closed again in {:?}", started.elapsed());
+    }
+}
+
+async fn read_figures(disk: &Disk) {
+    let topic = Selection::topic("orders".parse().unwrap());
+    for (what, selection) in [("everything", Selection::all()), ("a topic", topic)] {
+        let started = Instant::now();
+        let events = read_all(disk, &selection, 256 * 1024).await.len();
+        let secs = started.elapsed().as_secs_f64();
+        println!("  reads {what}: {:.0} events/s", events as f64 / secs);
+    }
+}
+
+/// Bytes that do not compress.
+fn body() -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(7);
+    std::iter::repeat_with(|| random.u8(..))
+        .take(EVENT_BYTES)
+        .collect()
+}
+
+fn resident_kib() -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.unwrap_or("? kB").trim().replace(" kB", "")
+}

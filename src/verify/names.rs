@@ -1,0 +1,80 @@
+//! Header names as a scheme writes them: one, or several that mean the same.
+
+use std::fmt;
+
+use http::HeaderName;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, SeqAccess, Visitor},
+};
+
+/// One header name or several that mean the same; written as a text or a list
+/// of texts. Never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    first: HeaderName,
+    others: Vec<HeaderName>,
+}
+
+impl Names {
+    /// The one that Hookrill itself sends.
+    #[must_use]
+    pub fn first(&self) -> &HeaderName {
+        &self.first
+    }
+
+    /// All, in order of preference.
+    pub fn iter(&self) -> impl Iterator<Item = &HeaderName> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+}
+
+impl From<HeaderName> for Names {
+    fn from(first: HeaderName) -> Self {
+        Self {
+            first,
+            others: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.first)?;
+        self.others
+            .iter()
+            .try_for_each(|name| write!(f, ", {name}"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NamesVisitor)
+    }
+}
+
+struct NamesVisitor;
+
+impl<'de> Visitor<'de> for NamesVisitor {
+    type Value = Names;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a header name, or a list of header names")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Names, E> {
+        let name = HeaderName::from_bytes(text.as_bytes())
+            .map_err(|_| E::custom(format_args!("{text:?} is not a header name")))?;
+        Ok(name.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Names, A::Error> {
+        let empty = || A::Error::custom("a list of header names needs at least one");
+        let text: String = list.next_element()?.ok_or_else(empty)?;
+        let mut names: Names = self.visit_str(&text)?;
+        while let Some(text) = list.next_element::<String>()? {
+            names.others.push(NamesVisitor.visit_str(&text)?.first);
+        }
+        Ok(names)
+    }
+}

@@ -1,0 +1,549 @@
+//! A gateway that is started as a sentence, and what talks to it.
+//!
+//! ```ignore
+//! let gateway = Gateway::on_disk().start().await;
+//! gateway.post("orders", "{}").await;
+//! gateway.subscriber("/events/orders").await.events(1).await;
+//! ```
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use hookrill::{
+    access::{self, Claims},
+    app::{App, ServeError},
+    config::{Config, Environment, Missing, Sources},
+    event::{Clock, Timestamp},
+    verify::Secret,
+};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+    task::JoinHandle,
+    time::timeout,
+};
+
+/// Longer than anything here takes on a slow day.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const TOKEN_SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub const ADMIN_TOKEN: &str = "the-operators-own-token";
+pub const GITHUB_SECRET: &str = "It's a Secret to Everybody";
+/// Where the gateway's clock begins, in seconds since the Unix epoch.
+pub const BEGIN_SECS: u64 = 1_700_000_000;
+
+const TOPICS: &str = r#"
+[access]
+secret = "0123456789abcdef0123456789abcdef"
+
+[topics.open]
+access = "public"
+scheme = { kind = "none" }
+
+[topics.shut]
+scheme = { kind = "none" }
+
+[topics.named]
+access = "public"
+event_names = true
+preset = "github"
+secrets = ["It's a Secret to Everybody", "the one before"]
+
+[topics.standard]
+access = "public"
+preset = "standard-webhooks"
+secrets = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]
+
+[topics.slack]
+access = "public"
+preset = "slack"
+secrets = ["slack-signing-secret"]
+"#;
+
+/// A gateway that is yet to be started.
+pub struct Plan {
+    server: String,
+    journal: String,
+    rest: String,
+    folder: Option<TempDir>,
+}
+
+/// A gateway that runs.
+pub struct Gateway {
+    pub address: SocketAddr,
+    pub folder: Option<TempDir>,
+    /// Seconds that the gateway's clock was moved on.
+    pub later_secs: Arc<AtomicU64>,
+    stop: Option<oneshot::Sender<()>>,
+    running: JoinHandle<Result<(), ServeError>>,
+}
+
+impl Gateway {
+    pub fn in_memory() -> Plan {
+        Plan::new("kind = \"memory\"", None)
+    }
+
+    pub fn on_disk() -> Plan {
+        let folder = TempDir::new().unwrap();
+        Self::in_folder(folder)
+    }
+
+    pub fn in_folder(folder: TempDir) -> Plan {
+        let journal = format!(
+            "kind = \"disk\"\npath = {:?}\ndisk_reserve = \"1 MiB\"",
+            folder.path()
+        );
+        Plan::new(&journal, Some(folder))
+    }
+
+    /// Stops it as an operator would, and gives back the folder.
+    pub async fn stop(mut self) -> Option<TempDir> {
+        self.ask_to_stop();
+        timeout(PATIENCE, &mut self.running)
+            .await
+            .expect("the gateway stops in time")
+            .expect("the gateway does not panic")
+            .expect("the gateway stops cleanly");
+        self.folder.take()
+    }
+
+    pub fn ask_to_stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            stop.send(()).expect("the gateway runs");
+        }
+    }
+
+    pub async fn has_stopped(&mut self) -> Result<(), ServeError> {
+        let stopped = timeout(PATIENCE, &mut self.running).await;
+        stopped.expect("the gateway stops in time").unwrap()
+    }
+
+    pub async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Sends a request and reads the whole answer.
+    pub async fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
+        let mut stream = self.connect().await;
+        stream.write_all(request.as_ref()).await.unwrap();
+        Answer::read(&mut stream).await
+    }
+
+    pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.ask(head("GET", path, headers) + "Connection: close\r\n\r\n")
+            .await
+    }
+
+    pub async fn post(&self, topic: &str, body: impl AsRef<[u8]>) -> Answer {
+        self.post_with(topic, &[], body).await
+    }
+
+    pub async fn post_with(
+        &self,
+        topic: &str,
+        headers: &[(&str, &str)],
+        body: impl AsRef<[u8]>,
+    ) -> Answer {
+        let body = body.as_ref();
+        let mut request = head("POST", &format!("/ingest/{topic}"), headers);
+        request += &format!(
+            "Content-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
+        self.ask([request.as_bytes(), body].concat()).await
+    }
+
+    /// Ingests so many events over a few connections at once.
+    pub async fn fill(&self, topic: &str, count: usize, body_bytes: usize) {
+        fill(self.address, topic, count, body_bytes).await;
+    }
+
+    pub async fn subscriber(&self, path: &str) -> Subscriber {
+        self.subscriber_with(path, &[]).await
+    }
+
+    pub async fn subscriber_with(&self, path: &str, headers: &[(&str, &str)]) -> Subscriber {
+        let mut stream = self.connect().await;
+        let request = head("GET", path, headers) + "\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        Subscriber::over(stream).await
+    }
+
+    pub async fn metric(&self, name: &str) -> f64 {
+        let bearer = format!("Bearer {ADMIN_TOKEN}");
+        let page = self.get("/metrics", &[("Authorization", &bearer)]).await;
+        let line = page.text().lines().find_map(|line| {
+            let (key, value) = line.rsplit_once(' ')?;
+            (key == name).then(|| value.parse().unwrap())
+        });
+        line.unwrap_or(0.0)
+    }
+}
+
+impl Plan {
+    fn new(journal: &str, folder: Option<TempDir>) -> Self {
+        Self {
+            server: format!("listen = \"127.0.0.1:0\"\nadmin_token = \"{ADMIN_TOKEN}\""),
+            journal: journal.into(),
+            rest: TOPICS.into(),
+            folder,
+        }
+    }
+
+    /// Adds a line to `[server]`.
+    pub fn server(mut self, line: &str) -> Self {
+        self.server = format!("{}\n{line}", self.server);
+        self
+    }
+
+    /// Adds a line to `[journal]`, instead of one for the same key.
+    pub fn journal(mut self, line: &str) -> Self {
+        let key = line.split('=').next().unwrap();
+        let others = self.journal.lines().filter(|other| !other.starts_with(key));
+        self.journal = others.chain([line]).collect::<Vec<_>>().join("\n");
+        self
+    }
+
+    /// Adds whole sections.
+    pub fn sections(mut self, sections: &str) -> Self {
+        self.rest = format!("{}\n{sections}", self.rest);
+        self
+    }
+
+    pub async fn start(self) -> Gateway {
+        self.try_start().await.unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// # Errors
+    ///
+    /// What the gateway would say.
+    pub async fn try_start(self) -> Result<Gateway, String> {
+        let toml = format!(
+            "[server]\n{}\n[journal]\n{}\n{}",
+            self.server, self.journal, self.rest
+        );
+        let sources = Sources {
+            file: Some("test.toml".as_ref()),
+            environment: &Environment::default(),
+            read: &|_| Ok(toml.clone().into_bytes()),
+        };
+        let config = Config::load(sources, Missing::Make).map_err(|e| e.to_string())?;
+        let later_secs = Arc::new(AtomicU64::new(0));
+        let clock = {
+            let later_secs = Arc::clone(&later_secs);
+            Clock::new(move || {
+                Timestamp::from_unix_secs(BEGIN_SECS + later_secs.load(Ordering::Relaxed))
+            })
+        };
+        let app = App::build(config, clock).await.map_err(|e| e.to_string())?;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async {
+            _ = stopped.await;
+        };
+        #[expect(clippy::disallowed_methods, reason = "the harness waits for it")]
+        let running = tokio::spawn(app.serve(listener, shutdown));
+        Ok(Gateway {
+            address,
+            folder: self.folder,
+            later_secs,
+            stop: Some(stop),
+            running,
+        })
+    }
+}
+
+/// Ingests so many events over a few connections at once.
+pub async fn fill(address: SocketAddr, topic: &str, count: usize, body_bytes: usize) {
+    const CONNECTIONS: usize = 16;
+    let body = "x".repeat(body_bytes);
+    let request = head("POST", &format!("/ingest/{topic}"), &[]);
+    let request = format!("{request}Content-Length: {body_bytes}\r\n\r\n{body}");
+    let posting = (0..CONNECTIONS).map(|n| {
+        let request = request.as_bytes();
+        async move {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            for _ in 0..count / CONNECTIONS + usize::from(n < count % CONNECTIONS) {
+                stream.write_all(request).await.unwrap();
+                accepted(&mut stream).await;
+            }
+        }
+    });
+    futures_util::future::join_all(posting).await;
+}
+
+/// Reads one answer of a connection that stays open.
+async fn accepted(stream: &mut TcpStream) {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"}") {
+        let read = timeout(PATIENCE, stream.read_buf(&mut bytes)).await;
+        assert_ne!(read.expect("an answer comes").unwrap(), 0, "cut off");
+    }
+    let answer = String::from_utf8_lossy(&bytes);
+    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+}
+
+/// A subscriber token for these topics, good for so many seconds.
+pub fn token(topics: &[&str], secs: u64) -> String {
+    let claims = Claims {
+        topics: topics.iter().map(|&topic| topic.to_owned()).collect(),
+        exp: BEGIN_SECS + secs,
+        nbf: None,
+        sub: None,
+    };
+    access::mint(&Secret::new(TOKEN_SECRET.as_bytes()), &claims).unwrap()
+}
+
+fn head(method: &str, path: &str, headers: &[(&str, &str)]) -> String {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: gateway\r\n");
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    head
+}
+
+/// A whole HTTP/1.1 response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub async fn read(stream: &mut TcpStream) -> Self {
+        let mut bytes = Vec::new();
+        // A reset after the answer is no concern of these tests.
+        _ = timeout(PATIENCE, stream.read_to_end(&mut bytes))
+            .await
+            .expect("the answer comes, and its end");
+        Self::parse(&bytes)
+    }
+
+    fn parse(bytes: &[u8]) -> Self {
+        let end = find(bytes, b"\r\n\r\n").unwrap_or_else(|| {
+            panic!("no response: {:?}", String::from_utf8_lossy(bytes));
+        });
+        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+        let status = head[9..12].parse().unwrap();
+        let mut body = bytes[end + 4..].to_vec();
+        if head
+            .to_ascii_lowercase()
+            .contains("transfer-encoding: chunked")
+        {
+            let mut chunks = Chunks::default();
+            chunks.take(&body);
+            body = chunks.body;
+        }
+        Self { status, head, body }
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {:?}", self.text()))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (key, value) = line.split_once(": ")?;
+            key.eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
+
+    /// The id of an event that was stored.
+    pub fn id(&self) -> String {
+        assert!(matches!(self.status, 200 | 202), "{self:?}");
+        self.json()["id"].as_str().unwrap().to_owned()
+    }
+}
+
+/// The chunked transfer coding (RFC 9112, section 7.1), as it comes.
+#[derive(Default)]
+struct Chunks {
+    waiting: Vec<u8>,
+    body: Vec<u8>,
+    ended: bool,
+}
+
+impl Chunks {
+    fn take(&mut self, bytes: &[u8]) {
+        self.waiting.extend_from_slice(bytes);
+        while let Some(end) = find(&self.waiting, b"\r\n") {
+            let size = std::str::from_utf8(&self.waiting[..end]).unwrap();
+            let size = usize::from_str_radix(size, 16).unwrap();
+            let whole = end + 2 + size + 2;
+            if self.waiting.len() < whole {
+                return;
+            }
+            self.body
+                .extend_from_slice(&self.waiting[end + 2..whole - 2]);
+            self.waiting.drain(..whole);
+            self.ended |= size == 0;
+        }
+    }
+}
+
+fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
+    bytes
+        .windows(needle.len())
+        .position(|window| window == needle)
+}
+
+/// An SSE client by the book: parses fields, keeps the last id.
+pub struct Subscriber {
+    stream: TcpStream,
+    chunks: Chunks,
+    pub head: String,
+    pub last_id: Option<String>,
+    pub retry: Option<u64>,
+}
+
+/// A dispatched event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub name: String,
+    pub id: String,
+    pub data: String,
+}
+
+impl Message {
+    pub fn sequence(&self) -> u64 {
+        self.id.split_once('-').unwrap().1.parse().unwrap()
+    }
+}
+
+impl Subscriber {
+    pub async fn over(mut stream: TcpStream) -> Self {
+        let mut bytes = Vec::new();
+        let end = loop {
+            if let Some(end) = find(&bytes, b"\r\n\r\n") {
+                break end;
+            }
+            let more = timeout(PATIENCE, stream.read_buf(&mut bytes)).await;
+            assert_ne!(
+                more.expect("a head comes").unwrap(),
+                0,
+                "closed before the head"
+            );
+        };
+        let mut chunks = Chunks::default();
+        chunks.take(&bytes[end + 4..]);
+        Self {
+            stream,
+            chunks,
+            head: String::from_utf8(bytes[..end].to_vec()).unwrap(),
+            last_id: None,
+            retry: None,
+        }
+    }
+
+    pub fn status(&self) -> u16 {
+        self.head[9..12].parse().unwrap()
+    }
+
+    /// The next event of any name; `None` at the end of the stream.
+    pub async fn next(&mut self) -> Option<Message> {
+        loop {
+            while let Some(end) = find(&self.chunks.body, b"\n\n") {
+                let block: Vec<u8> = self.chunks.body.drain(..end + 2).collect();
+                if let Some(message) = self.dispatch(std::str::from_utf8(&block).unwrap()) {
+                    return Some(message);
+                }
+            }
+            if self.chunks.ended {
+                return None;
+            }
+            let mut bytes = Vec::with_capacity(64 * 1024);
+            let read = timeout(PATIENCE, self.stream.read_buf(&mut bytes)).await;
+            match read.expect("the stream goes on or ends") {
+                Ok(0) | Err(_) => panic!("cut off without the last chunk"),
+                Ok(_) => self.chunks.take(&bytes),
+            }
+        }
+    }
+
+    fn dispatch(&mut self, block: &str) -> Option<Message> {
+        let (mut name, mut data) = (String::new(), Vec::new());
+        for line in block.lines().filter(|line| !line.is_empty()) {
+            let (field, value) = line.split_once(':').unwrap();
+            let value = value.strip_prefix(' ').unwrap_or(value);
+            match field {
+                "event" => name = value.into(),
+                "id" => self.last_id = Some(value.into()),
+                "retry" => self.retry = Some(value.parse().unwrap()),
+                "data" => data.push(value),
+                other => panic!("a field {other:?}"),
+            }
+        }
+        (!data.is_empty()).then(|| Message {
+            name,
+            id: self.last_id.clone().unwrap_or_default(),
+            data: data.join("\n"),
+        })
+    }
+
+    /// The next events that are not Hookrill's own.
+    pub async fn events(&mut self, count: usize) -> Vec<Message> {
+        let mut events = Vec::with_capacity(count);
+        while events.len() < count {
+            let message = self.next().await.expect("the stream goes on");
+            match &*message.name {
+                "hookrill.cursor" => {}
+                "hookrill.gap" => panic!("an unexpected gap: {}", message.data),
+                _ => events.push(message),
+            }
+        }
+        events
+    }
+
+    /// Waits for the stream's clean end, with nothing but heartbeats before it.
+    pub async fn ended(&mut self) {
+        while let Some(message) = self.next().await {
+            assert_eq!(message.name, "hookrill.cursor", "{message:?}");
+        }
+    }
+
+    /// The next line of an NDJSON stream that is not empty.
+    pub async fn line(&mut self) -> String {
+        loop {
+            if let Some(end) = find(&self.chunks.body, b"\n") {
+                let line: Vec<u8> = self.chunks.body.drain(..=end).collect();
+                match String::from_utf8(line).unwrap().trim_end() {
+                    "" => continue,
+                    line => return line.to_owned(),
+                }
+            }
+            let mut bytes = Vec::new();
+            let read = timeout(PATIENCE, self.stream.read_buf(&mut bytes)).await;
+            assert_ne!(read.expect("the stream goes on").unwrap(), 0, "cut off");
+            self.chunks.take(&bytes);
+        }
+    }
+
+    /// Waits for the opening cursor and gives it.
+    pub async fn opened(&mut self) -> String {
+        let message = self.next().await.expect("a stream opens");
+        assert_eq!(message.name, "hookrill.cursor");
+        message.id
+    }
+}
+
+/// A signature as GitHub makes it.
+pub fn github_signature(secret: &str, body: &[u8]) -> String {
+    use hmac::{Hmac, KeyInit as _, Mac as _};
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(body);
+    let digest = mac.finalize().into_bytes();
+    format!("sha256={}", data_encoding::HEXLOWER.encode(&digest))
+}

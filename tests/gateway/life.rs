@@ -1,0 +1,103 @@
+//! How a gateway starts, drains and ends.
+
+use std::time::{Duration, Instant};
+
+use super::harness::Gateway;
+
+#[tokio::test]
+async fn a_drain_ends_streams_with_a_wait_and_answers_what_is_under_way() {
+    let mut gateway = Gateway::on_disk().start().await;
+    let mut subscribers = Vec::new();
+    for _ in 0..20 {
+        let mut subscriber = gateway.subscriber("/events/open").await;
+        subscriber.opened().await;
+        subscriber.retry = None;
+        subscribers.push(subscriber);
+    }
+    let mut idle = gateway.connect().await;
+    let begun = Instant::now();
+    gateway.ask_to_stop();
+    let mut waits = Vec::new();
+    for subscriber in &mut subscribers {
+        subscriber.ended().await;
+        waits.push(subscriber.retry.expect("a wait"));
+    }
+    gateway.has_stopped().await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(9), "within the grace");
+    let (least, most) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
+    assert!(
+        *least >= 3_000 && *most <= 8_000 && most - least > 500,
+        "{waits:?}"
+    );
+    assert!(
+        tokio::net::TcpStream::connect(gateway.address)
+            .await
+            .is_err()
+    );
+    let mut rest = Vec::new();
+    _ = tokio::io::AsyncReadExt::read_to_end(&mut idle, &mut rest).await;
+}
+
+#[tokio::test]
+async fn a_subscriber_that_does_not_read_cannot_hold_up_the_drain() {
+    let mut gateway = Gateway::in_memory()
+        .server("shutdown_grace = \"2s\"")
+        .start()
+        .await;
+    let stuck = gateway.subscriber("/events/open").await;
+    gateway.fill("open", 4_000, 4096).await;
+    let begun = Instant::now();
+    gateway.ask_to_stop();
+    gateway.has_stopped().await.unwrap();
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
+    drop(stuck);
+}
+
+#[tokio::test]
+async fn two_gateways_cannot_share_a_folder() {
+    let gateway = Gateway::on_disk().start().await;
+    let path = gateway.folder.as_ref().unwrap().path().to_owned();
+    let error = Gateway::on_disk()
+        .journal(&format!("path = {path:?}"))
+        .try_start()
+        .await
+        .err()
+        .expect("the folder is taken");
+    assert!(error.contains("one process per folder"), "{error}");
+}
+
+#[tokio::test]
+async fn http_2_gets_the_same_stream() {
+    use http_body_util::BodyExt as _;
+    let gateway = Gateway::in_memory().start().await;
+    let stream = hyper_util::rt::TokioIo::new(gateway.connect().await);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut client, connection) = hyper::client::conn::http2::handshake(executor, stream)
+        .await
+        .unwrap();
+    let request = http::Request::get(format!("http://{}/events/open", gateway.address))
+        .body(http_body_util::Empty::<bytes::Bytes>::new())
+        .unwrap();
+    let checks = async {
+        let response = client.send_request(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let mut body = response.into_body();
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"\ndata:\n\n") {
+            seen.extend(body.frame().await.unwrap().unwrap().into_data().unwrap());
+        }
+        assert!(seen.starts_with(b"retry: "));
+        gateway.post("open", "over h2").await;
+        while !seen.ends_with(b"\ndata: over h2\n\n") {
+            seen.extend(body.frame().await.unwrap().unwrap().into_data().unwrap());
+        }
+    };
+    tokio::select! {
+        _ = connection => panic!("the connection ends"),
+        () = checks => {}
+    }
+}

@@ -1,0 +1,8 @@
+//! The whole gateway over real sockets, in this process.
+
+mod harness;
+
+mod events;
+mod hostile;
+mod ingest;
+mod life;
