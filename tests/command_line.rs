@@ -1,4 +1,9 @@
 //! The program as a shell sees it: output, errors, exit status.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
