@@ -120,7 +120,7 @@ const BUILT_IN: &[(&str, &[&str])] = &[
     ("Verified::new(", &["verify"]),
     // `event` reads back what was stored.
     ("= Draft {", &["ingest", "event"]),
-    (".at(", &["journal", "event"]),
+    ("draft.at(", &["journal", "event"]),
     // `subscribe` wraps what it reads from the journal.
     ("Frame::new(", &["hub", "subscribe"]),
 ];
