@@ -220,9 +220,11 @@ async fn follow_until(journal: &dyn Journal, after: Sequence, last: u64) -> Vec<
     events
 }
 
-/// Waits for what a journal's own thread does.
+/// Waits for what a journal's own thread does; not for ever.
 pub(super) async fn until(mut claim: impl FnMut() -> bool) {
+    let started = std::time::Instant::now();
     while !claim() {
+        assert!(started.elapsed() < Duration::from_secs(30), "never came");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
