@@ -65,6 +65,7 @@ macro_rules! suite {
             dedup::a_key_counts_within_its_topic_only
             dedup::beyond_the_maximum_the_oldest_keys_are_forgotten
             dedup::a_key_that_was_renewed_is_as_young_as_its_renewal
+            dedup::a_renewed_key_is_not_forgotten_with_its_old_entry
             retention::old_events_go_and_the_floor_says_so
             retention::beyond_the_bytes_the_oldest_events_go
             retention::dedup_outlives_the_event_it_speaks_of

@@ -136,7 +136,11 @@ async fn a_journal_dropped_without_close_ends_its_threads_and_keeps_all() {
         append(&disk, draft("a", "x")).await;
     }
     drop(disk);
-    while let Some(Ok(_)) = commits.next().await {}
+    let rest = async { while commits.next().await.is_some() {} };
+    let limit = Duration::from_secs(30);
+    tokio::time::timeout(limit, rest)
+        .await
+        .expect("the followers end");
     drop(commits);
     let disk = open_after_drop(folder.path()).await;
     assert_eq!(disk.head(), Sequence(20));
