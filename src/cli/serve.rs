@@ -113,6 +113,7 @@ fn welcome(config: &Config, newcomer: &Newcomer, clock: &Clock) -> String {
     let verb = if newcomer.made { "made" } else { "kept" };
     let topics = vec!["*".to_owned()];
     let token = token::mint(config, topics, TOKEN_TTL, None, clock).unwrap_or_default();
+    let program = program();
     // Other shells know nothing of this process's environment.
     let place = match folder.to_string().as_str() {
         "data" => String::new(),
@@ -134,9 +135,19 @@ Watch, in another terminal or in a browser (the token is good for a day):
 
 Send an event:
 
-  {place}hookrill send hello '{{\"text\":\"Hello, world\"}}'{gateway}
+  {place}{program} send hello '{{\"text\":\"Hello, world\"}}'{gateway}
 "
     )
+}
+
+/// This program as it was called, so that what is printed can be pasted.
+fn program() -> String {
+    let called = std::env::args().next().unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    match called.is_empty() || !called.chars().all(plain) {
+        true => "hookrill".to_owned(),
+        false => called,
+    }
 }
 
 /// A word as a shell reads it.

@@ -31,6 +31,9 @@ const RETAIN_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const RETAIN_BYTES: u64 = 10 << 30;
 const DISK_RESERVE: u64 = 256 << 20;
 const DEDUP_ENTRIES_MAX: u64 = 1_000_000;
+/// What fits beside everything else in a small container.
+const RETAIN_BYTES_IN_MEMORY: u64 = 64 << 20;
+const DEDUP_ENTRIES_MAX_IN_MEMORY: u64 = 100_000;
 const HEARTBEAT: Duration = Duration::from_secs(15);
 const RETRY: Duration = Duration::from_secs(3);
 const LOG_LEVEL: &str = "info";
@@ -148,6 +151,10 @@ fn journal(mut section: Section<'_>) -> journal::Settings {
             disk
         }
     };
+    let (retain_bytes, dedup_entries) = match kind {
+        journal::Kind::Memory => (RETAIN_BYTES_IN_MEMORY, DEDUP_ENTRIES_MAX_IN_MEMORY),
+        journal::Kind::Disk { .. } => (RETAIN_BYTES, DEDUP_ENTRIES_MAX),
+    };
     let settings = journal::Settings {
         kind,
         retention: journal::Retention {
@@ -156,11 +163,11 @@ fn journal(mut section: Section<'_>) -> journal::Settings {
                 .unwrap_or(RETAIN_AGE),
             bytes: section
                 .value("retain_bytes", values::retain_bytes)
-                .unwrap_or(RETAIN_BYTES),
+                .unwrap_or(retain_bytes),
         },
         dedup_entries_max: section
             .value("dedup_entries_max", values::dedup_entries_max)
-            .unwrap_or(DEDUP_ENTRIES_MAX),
+            .unwrap_or(dedup_entries),
     };
     section.end();
     settings

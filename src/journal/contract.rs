@@ -65,6 +65,7 @@ macro_rules! suite {
             dedup::a_key_counts_within_its_topic_only
             dedup::beyond_the_maximum_the_oldest_keys_are_forgotten
             dedup::a_key_that_was_renewed_is_as_young_as_its_renewal
+            dedup::a_renewed_key_is_not_forgotten_with_its_old_entry
             retention::old_events_go_and_the_floor_says_so
             retention::beyond_the_bytes_the_oldest_events_go
             retention::dedup_outlives_the_event_it_speaks_of
@@ -220,9 +221,11 @@ async fn follow_until(journal: &dyn Journal, after: Sequence, last: u64) -> Vec<
     events
 }
 
-/// Waits for what a journal's own thread does.
+/// Waits for what a journal's own thread does; not for ever.
 pub(super) async fn until(mut claim: impl FnMut() -> bool) {
+    let started = std::time::Instant::now();
     while !claim() {
+        assert!(started.elapsed() < Duration::from_secs(30), "never came");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }

@@ -162,7 +162,9 @@ pub struct Page {
     /// The events found, in order.
     pub events: Vec<Arc<Event>>,
     /// How far the read looked: every event of the selection after the asked
-    /// position and up to here is in `events`, save what `floor` took.
+    /// position and up to here is in `events`, save what `floor` took. Never
+    /// before the asked position; where the read came to the end of what is
+    /// there, the head as it was before the read.
     pub scanned: Sequence,
     /// The floor as read after the events. Where it is above the position
     /// asked for, events up to it may be missing from `events`.
@@ -225,7 +227,8 @@ pub struct Settings {
 /// A journal's backend.
 #[derive(Debug, Clone)]
 pub enum Kind {
-    /// In this process: what it acknowledged survives nothing.
+    /// In this process: what it acknowledged survives nothing, and what it
+    /// keeps takes memory, so `retention.bytes` wants to be small.
     Memory,
     /// In a folder.
     Disk {

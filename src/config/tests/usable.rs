@@ -64,6 +64,14 @@ fn what_is_not_written_has_the_documented_defaults() {
 }
 
 #[test]
+fn a_journal_in_memory_keeps_what_fits_into_memory() {
+    let toml = least("[journal]\nkind = \"memory\"\n");
+    let config = Machine::with(&toml).load().unwrap();
+    assert_eq!(config.journal.retention.bytes, 64 << 20);
+    assert_eq!(config.journal.dedup_entries_max, 100_000);
+}
+
+#[test]
 fn the_documented_example_says_all_but_what_any_topic_is() {
     let problems = example().problems();
     let [problem] = &problems[..] else {

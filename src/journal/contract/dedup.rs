@@ -112,3 +112,33 @@ pub(in crate::journal) async fn a_key_that_was_renewed_is_as_young_as_its_renewa
         assert_eq!(appended.duplicate, duplicate, "key {n}");
     }
 }
+
+pub(in crate::journal) async fn a_renewed_key_is_not_forgotten_with_its_old_entry(
+    factory: &impl Factory,
+) {
+    let bounds = Bounds {
+        dedup_entries_max: 3,
+        ..ROOMY
+    };
+    let (journal, _guard) = factory.open(bounds, Hands::at(NOON).clock()).await;
+    let early = || draft("a", "x");
+    let late = || Draft {
+        received_at: NOON.plus(key(1).window),
+        ..draft("a", "x")
+    };
+    // By age they are then 1, 3, 2; keys 4 and 5 push out 1 and 3.
+    for (draft, n, duplicate) in [
+        (early(), 1, false),
+        (early(), 2, false),
+        (late(), 3, false),
+        (late(), 2, false),
+        (late(), 4, false),
+        (late(), 5, false),
+        (late(), 2, true),
+        (late(), 5, true),
+        (late(), 3, false),
+    ] {
+        let appended = journal.append(draft, Some(key(n))).await.unwrap();
+        assert_eq!(appended.duplicate, duplicate, "key {n}");
+    }
+}

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::{store::Purpose, *};
 use crate::journal::{
-    Retention,
+    self, Kind, Retention, Settings,
     contract::{
         Factory, Hands, NOON, ROOMY, append, draft, key, read_all, sequences, suite, until,
     },
@@ -77,6 +77,30 @@ impl Factory for OnDisk {
 suite! { OnDisk }
 
 #[tokio::test]
+async fn settings_say_which_journal_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Kind::Disk {
+        path: folder.path().join("journal"),
+        reserve_bytes: 0,
+        new_epoch: false,
+    };
+    for (kind, outlives) in [(Kind::Memory, false), (disk, true)] {
+        let settings = Settings {
+            kind,
+            retention: ROOMY.retention,
+            dedup_entries_max: 10,
+        };
+        let open = || journal::open(settings.clone(), Clock::fixed(NOON), Measures::noop());
+        let first = open().await.unwrap();
+        append(&*first, draft("a", "x")).await;
+        first.close().await;
+        let second = open().await.unwrap();
+        assert_eq!(second.epoch() == first.epoch(), outlives);
+        assert_eq!(second.head(), Sequence(u64::from(outlives)));
+    }
+}
+
+#[tokio::test]
 async fn what_was_acknowledged_is_there_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let disk = open(folder.path()).await;
@@ -112,7 +136,11 @@ async fn a_journal_dropped_without_close_ends_its_threads_and_keeps_all() {
         append(&disk, draft("a", "x")).await;
     }
     drop(disk);
-    while let Some(Ok(_)) = commits.next().await {}
+    let rest = async { while commits.next().await.is_some() {} };
+    let limit = Duration::from_secs(30);
+    tokio::time::timeout(limit, rest)
+        .await
+        .expect("the followers end");
     drop(commits);
     let disk = open_after_drop(folder.path()).await;
     assert_eq!(disk.head(), Sequence(20));
