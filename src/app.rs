@@ -27,7 +27,7 @@ use crate::{
     event::{Clock, Timestamp, frame::Encoder},
     http::{Gateway, Server},
     hub::{self, Hub},
-    ingest::{DedupRule, Ingest, Route},
+    ingest::{Ingest, Route},
     journal::{self, Journal, Measures},
     subscribe::Streams,
     telemetry::{Telemetry, UPKEEP_EVERY},
@@ -194,10 +194,7 @@ impl fmt::Debug for App {
 fn route(topic: &TopicSettings) -> Route {
     Route {
         verifier: topic.verifier.clone(),
-        dedup: topic.dedup.map(|dedup| DedupRule {
-            window: dedup.window,
-            by_body: dedup.by_body,
-        }),
+        dedup: topic.dedup,
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::{
     fmt,
+    io::IsTerminal as _,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -43,6 +44,10 @@ pub struct LogError {
     reason: String,
 }
 
+/// What libraries say is of use where something is wrong; whoever wants more
+/// names them in the level.
+const QUIET: &str = "fjall=warn,lsm_tree=warn";
+
 /// Sends this process's log lines to stderr from now on.
 ///
 /// # Errors
@@ -53,9 +58,11 @@ pub fn log_to_stderr(settings: &Settings) -> Result<(), LogError> {
         level: settings.level.clone(),
         reason,
     };
-    let filter = EnvFilter::try_new(&settings.level).map_err(|e| error(e.to_string()))?;
+    let directives = format!("{QUIET},{}", settings.level);
+    let filter = EnvFilter::try_new(directives).map_err(|e| error(e.to_string()))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match settings.format {
         LogFormat::Text => lines.finish().try_init(),

@@ -9,7 +9,7 @@ use axum::{
 };
 use http::{StatusCode, header};
 use percent_encoding::percent_decode_str;
-use serde_json::json;
+use serde::Serialize;
 
 use super::{Gateway, body, client, refusal::Refusal};
 use crate::{
@@ -79,14 +79,22 @@ fn accepted(outcome: Outcome) -> Response {
                 true => StatusCode::OK,
                 false => StatusCode::ACCEPTED,
             };
-            let stored = json!({
-                "id": cursor.to_string(),
-                "topic": topic.as_str(),
-                "duplicate": duplicate,
-            });
+            let stored = Stored {
+                id: cursor.to_string(),
+                topic: topic.as_str(),
+                duplicate,
+            };
             (status, axum::Json(stored)).into_response()
         }
     }
+}
+
+/// The usual answer.
+#[derive(Serialize)]
+struct Stored<'a> {
+    id: String,
+    topic: &'a str,
+    duplicate: bool,
 }
 
 /// What a provider wants to hear. `nosniff`, since part of it may be the

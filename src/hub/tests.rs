@@ -1,1 +1,116 @@
+//! Channels, slices and the ring, without a journal behind them.
 
+use bytes::Bytes;
+
+use super::*;
+use crate::event::{Draft, Selection, Timestamp, TopicMap};
+
+fn hub(ring_bytes_max: usize) -> Arc<Hub> {
+    let encoder = Encoder {
+        epoch: "e".parse().unwrap(),
+        public_url: "".into(),
+        event_names: TopicMap::default(),
+    };
+    Hub::new(Sequence::ZERO, ring_bytes_max, Arc::new(encoder))
+}
+
+/// Events of these topics, from a sequence on.
+fn commit(from: u64, topics: &[&str], body_bytes: usize) -> Vec<Arc<Event>> {
+    let event = |(n, topic): (u64, &&str)| {
+        let draft = Draft {
+            received_at: Timestamp::default(),
+            topic: topic.parse().unwrap(),
+            event_type: "t".into(),
+            content_type: None,
+            dedup_id: None,
+            headers: vec![],
+            body: Bytes::from(vec![b'x'; body_bytes]),
+        };
+        Arc::new(draft.at(Sequence(n)))
+    };
+    (from..).zip(topics).map(event).collect()
+}
+
+fn topics(names: &[&str]) -> Topics {
+    Topics::these(names.iter().map(|name| name.parse().unwrap()).collect())
+}
+
+/// The sequences of the slices that wait in a channel.
+fn waiting(attachment: &mut Attachment) -> Vec<Vec<u64>> {
+    std::iter::from_fn(|| match attachment.news_now() {
+        News::Frames(frames) => Some(frames.iter().map(|frame| frame.sequence().0).collect()),
+        News::Quiet => None,
+        News::Look | News::Lagged => panic!("frames are due"),
+    })
+    .collect()
+}
+
+#[test]
+fn a_commit_is_one_message_per_channel_and_in_order() {
+    let hub = hub(1 << 20);
+    let mut a = hub.attach(&topics(&["a"]));
+    let mut ab = hub.attach(&topics(&["a.b"]));
+    let mut all = hub.attach(&Topics::All);
+    hub.publish(&commit(1, &["a.b", "c", "a", "a.b.c"], 10));
+    assert_eq!(waiting(&mut a), [[1, 3, 4]]);
+    assert_eq!(waiting(&mut ab), [[1, 4]]);
+    assert_eq!(waiting(&mut all), [[1, 2, 3, 4]]);
+    assert_eq!(hub.done(), Sequence(4));
+}
+
+#[test]
+fn slices_are_bounded_so_that_little_hangs_on_one() {
+    let hub = hub(1 << 20);
+    let mut a = hub.attach(&topics(&["a"]));
+    hub.publish(&commit(1, &["a"; 9], SLICE_BYTES_MAX / 4));
+    assert_eq!(
+        waiting(&mut a),
+        [vec![1, 2, 3, 4], vec![5, 6, 7, 8], vec![9]]
+    );
+}
+
+#[test]
+fn what_the_ring_lets_go_of_is_gone_from_the_channels() {
+    let hub = hub(10_000);
+    let mut a = hub.attach(&topics(&["a"]));
+    hub.publish(&commit(1, &["a"], 10));
+    hub.publish(&commit(2, &["a"], 5_000));
+    hub.publish(&commit(3, &["a"], 10));
+    assert!(matches!(a.news_now(), News::Lagged));
+    assert_eq!(hub.ring().begin(), Sequence(2));
+    let read = |after| hub.ring().read(&Selection::all(), Sequence(after), 1 << 20);
+    assert!(read(1).is_none(), "the ring does not reach back so far");
+    let page = read(2).unwrap();
+    assert_eq!((page.frames.len(), page.scanned), (1, Sequence(3)));
+}
+
+#[test]
+fn a_hole_in_the_journal_sends_everybody_back_to_it() {
+    let hub = hub(1 << 20);
+    let mut one = hub.attach(&topics(&["a"]));
+    let mut many = hub.attach(&topics(&["b", "c"]));
+    hub.publish(&commit(1, &["a"], 10));
+    assert_eq!(waiting(&mut one), [[1]]);
+    hub.reset(Sequence(7));
+    assert!(matches!(one.news_now(), News::Lagged));
+    assert!(matches!(many.news_now(), News::Look));
+    assert_eq!(hub.ring().begin(), Sequence(7));
+    hub.publish(&commit(8, &["a"], 10));
+    assert_eq!(waiting(&mut one), [[8]]);
+}
+
+#[test]
+fn a_look_into_the_ring_is_bounded_in_bytes_and_says_how_far_it_went() {
+    let hub = hub(1 << 20);
+    hub.publish(&commit(1, &["a", "b", "a", "a"], 1_000));
+    let a = Selection::topic("a".parse().unwrap());
+    let page = hub.ring().read(&a, Sequence::ZERO, 1_000).unwrap();
+    let seen: Vec<_> = page.frames.iter().map(|frame| frame.sequence().0).collect();
+    assert_eq!((seen, page.scanned), (vec![1], Sequence(1)));
+    let page = hub.ring().read(&a, Sequence(1), 2_000).unwrap();
+    assert_eq!((page.frames.len(), page.scanned), (2, Sequence(4)));
+    assert!(
+        hub.ring().read(&a, Sequence(5), 1).is_none(),
+        "never ahead of it"
+    );
+}

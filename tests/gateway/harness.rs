@@ -8,6 +8,8 @@
 
 use std::{
     net::SocketAddr,
+    ops::Deref,
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -24,8 +26,9 @@ use hookrill::{
 };
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream},
+    process::{Child, Command},
     sync::oneshot,
     task::JoinHandle,
     time::timeout,
@@ -75,9 +78,14 @@ pub struct Plan {
     folder: Option<TempDir>,
 }
 
+/// What talks to a gateway.
+pub struct Client {
+    pub address: SocketAddr,
+}
+
 /// A gateway that runs.
 pub struct Gateway {
-    pub address: SocketAddr,
+    client: Client,
     pub folder: Option<TempDir>,
     /// Seconds that the gateway's clock was moved on.
     pub later_secs: Arc<AtomicU64>,
@@ -124,7 +132,17 @@ impl Gateway {
         let stopped = timeout(PATIENCE, &mut self.running).await;
         stopped.expect("the gateway stops in time").unwrap()
     }
+}
 
+impl Deref for Gateway {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Client {
     pub async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
@@ -162,7 +180,21 @@ impl Gateway {
 
     /// Ingests so many events over a few connections at once.
     pub async fn fill(&self, topic: &str, count: usize, body_bytes: usize) {
-        fill(self.address, topic, count, body_bytes).await;
+        const CONNECTIONS: usize = 16;
+        let body = "x".repeat(body_bytes);
+        let request = head("POST", &format!("/ingest/{topic}"), &[]);
+        let request = format!("{request}Content-Length: {body_bytes}\r\n\r\n{body}");
+        let posting = (0..CONNECTIONS).map(|n| {
+            let request = request.as_bytes();
+            async move {
+                let mut stream = self.connect().await;
+                for _ in 0..count / CONNECTIONS + usize::from(n < count % CONNECTIONS) {
+                    stream.write_all(request).await.unwrap();
+                    accepted(&mut stream).await;
+                }
+            }
+        });
+        futures_util::future::join_all(posting).await;
     }
 
     pub async fn subscriber(&self, path: &str) -> Subscriber {
@@ -252,32 +284,13 @@ impl Plan {
         #[expect(clippy::disallowed_methods, reason = "the harness waits for it")]
         let running = tokio::spawn(app.serve(listener, shutdown));
         Ok(Gateway {
-            address,
+            client: Client { address },
             folder: self.folder,
             later_secs,
             stop: Some(stop),
             running,
         })
     }
-}
-
-/// Ingests so many events over a few connections at once.
-pub async fn fill(address: SocketAddr, topic: &str, count: usize, body_bytes: usize) {
-    const CONNECTIONS: usize = 16;
-    let body = "x".repeat(body_bytes);
-    let request = head("POST", &format!("/ingest/{topic}"), &[]);
-    let request = format!("{request}Content-Length: {body_bytes}\r\n\r\n{body}");
-    let posting = (0..CONNECTIONS).map(|n| {
-        let request = request.as_bytes();
-        async move {
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            for _ in 0..count / CONNECTIONS + usize::from(n < count % CONNECTIONS) {
-                stream.write_all(request).await.unwrap();
-                accepted(&mut stream).await;
-            }
-        }
-    });
-    futures_util::future::join_all(posting).await;
 }
 
 /// Reads one answer of a connection that stays open.
@@ -289,6 +302,64 @@ async fn accepted(stream: &mut TcpStream) {
     }
     let answer = String::from_utf8_lossy(&bytes);
     assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+}
+
+/// A gateway in a process of its own, so that its memory can be read.
+pub struct Process {
+    client: Client,
+    child: Child,
+    _folder: TempDir,
+}
+
+impl Process {
+    /// One on disk, with the topic `open`.
+    pub async fn start() -> Self {
+        let folder = TempDir::new().unwrap();
+        let config = folder.path().join("hookrill.toml");
+        let toml = "[topics.open]\naccess = \"public\"\nscheme = { kind = \"none\" }\n\
+                    [server]\nlisten = \"127.0.0.1:0\"";
+        std::fs::write(&config, toml).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_hookrill"))
+            .arg("serve")
+            .current_dir(folder.path())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let address = loop {
+            let line = timeout(PATIENCE, lines.next_line()).await;
+            let line = line.expect("it starts").unwrap().expect("it runs");
+            if let Some((_, address)) = line.split_once("listening on http://") {
+                break address.parse().unwrap();
+            }
+        };
+        // Or it would stop at the first line that nobody reads.
+        #[expect(clippy::disallowed_methods, reason = "ends with the process")]
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self {
+            client: Client { address },
+            child,
+            _folder: folder,
+        }
+    }
+
+    /// The memory it has resident (proc(5), `VmRSS`).
+    pub fn resident_bytes(&self) -> usize {
+        let status = format!("/proc/{}/status", self.child.id().unwrap());
+        let status = std::fs::read_to_string(status).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.unwrap().trim().strip_suffix(" kB").unwrap();
+        kib.parse::<usize>().unwrap() * 1024
+    }
+}
+
+impl Deref for Process {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
 }
 
 /// A subscriber token for these topics, good for so many seconds.

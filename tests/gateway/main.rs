@@ -6,3 +6,4 @@ mod events;
 mod hostile;
 mod ingest;
 mod life;
+mod slow;

@@ -23,8 +23,10 @@ const CACHE_BYTES: u64 = 32 * MIB;
 const WRITE_AHEAD_BYTES: u64 = 64 * MIB;
 /// Open table files; the rest of a process's descriptors are for connections.
 const FILES_MAX: usize = 128;
-/// One may flush while the other compacts.
-const WORKERS: usize = 2;
+/// One flushes and compacts in turn. With two, the first of them waits for a
+/// compaction by asking again without a pause, which takes a core from a small
+/// server, and measured slower here.
+const WORKERS: usize = 1;
 
 /// The open files.
 pub(super) struct Store {
@@ -103,11 +105,11 @@ impl Store {
         };
         Ok(Self {
             // Who asks for an event knows from the index that it is there.
-            events: keyspace("events", 16, |o| o.expect_point_read_hits(true))?,
+            events: keyspace("events", 8, |o| o.expect_point_read_hits(true))?,
             // Only ever scanned: filters would take memory and help nobody.
-            index: keyspace("index", 8, |o| o.filter_policy(FilterPolicy::disabled()))?,
-            dedup: keyspace("dedup", 8, |o| o)?,
-            dedup_order: keyspace("dedup_order", 4, |o| {
+            index: keyspace("index", 4, |o| o.filter_policy(FilterPolicy::disabled()))?,
+            dedup: keyspace("dedup", 4, |o| o)?,
+            dedup_order: keyspace("dedup_order", 2, |o| {
                 o.filter_policy(FilterPolicy::disabled())
             })?,
             meta: keyspace("meta", 1, |o| o)?,
