@@ -228,6 +228,36 @@ fn tail_comes_back_to_where_it_was_and_says_gaps() {
 }
 
 #[test]
+fn send_needs_no_configuration() {
+    const TAKEN: &str = "HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}";
+    let folder = folder();
+    for (preset, header) in [
+        (&[][..], "webhook-signature: v1,"),
+        (&["--preset", "github"], "x-hub-signature-256: sha256="),
+    ] {
+        let (url, requests) = stage(&[TAKEN]);
+        let send = [
+            "send",
+            "a.b",
+            "1",
+            "--url",
+            &url,
+            "--secret",
+            "whsec_c2VjcmV0",
+        ];
+        let (status, printed, said) = run(folder.path(), &[&send[..], preset].concat());
+        assert_eq!((status, printed.as_str()), (Some(0), "{}\n"), "{said}");
+        let request = requests.join().unwrap().remove(0);
+        assert!(request.starts_with("post /ingest/a.b "), "{request}");
+        assert!(request.contains(header), "{request}");
+        assert!(
+            request.contains("content-type: application/json\r\n"),
+            "{request}"
+        );
+    }
+}
+
+#[test]
 fn check_says_ok_or_all_that_is_wrong() {
     let folder = folder();
     let folder = folder.path();
