@@ -134,7 +134,6 @@ impl App {
 
     /// The routes, for a server that only takes a router. The app has to be
     /// kept as long as they are served.
-    #[must_use]
     pub fn router(&self) -> Router {
         self.gateway.router()
     }

@@ -83,7 +83,6 @@ impl Gateway {
     }
 
     /// Every route, as a router that any server can take.
-    #[must_use]
     pub fn router(self: &Arc<Self>) -> Router {
         let events = Router::new()
             .route("/events", get(events::subscribe))
