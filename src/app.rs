@@ -20,7 +20,7 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-pub use crate::http::raise_open_files_limit;
+pub use crate::http::{SPARE_CONNECTIONS, raise_open_files_limit};
 use crate::{
     access::Access,
     config::{Config, TopicSettings},

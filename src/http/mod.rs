@@ -22,7 +22,7 @@ use crate::{
     access::Access, event::Clock, ingest::Ingest, subscribe::Streams, telemetry::Telemetry,
     verify::Secret,
 };
-pub use server::{Drained, Server, raise_open_files_limit};
+pub use server::{Drained, SPARE_CONNECTIONS, Server, raise_open_files_limit};
 
 /// The bounds of what a stranger may do, and who the operator is.
 #[derive(Debug, Clone)]
