@@ -8,6 +8,7 @@ mod body;
 mod client;
 mod events;
 mod ingest;
+mod log_budget;
 mod operator;
 mod refusal;
 mod server;
@@ -57,6 +58,8 @@ pub struct Gateway {
     stream_permits: Arc<Semaphore>,
     /// Memory for bodies that are being read.
     body_budget: body::Budget,
+    /// Log lines about who was refused.
+    log_budget: log_budget::LogBudget,
 }
 
 impl Gateway {
@@ -73,6 +76,7 @@ impl Gateway {
         Arc::new(Self {
             stream_permits: Arc::new(Semaphore::new(settings.subscribers_max)),
             body_budget: body::Budget::new(settings.body_bytes_max),
+            log_budget: log_budget::LogBudget::default(),
             settings,
             ingest,
             access,
