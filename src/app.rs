@@ -20,7 +20,7 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-pub use crate::http::raise_open_files_limit;
+pub use crate::http::{SPARE_CONNECTIONS, raise_open_files_limit};
 use crate::{
     access::Access,
     config::{Config, TopicSettings},
@@ -134,7 +134,6 @@ impl App {
 
     /// The routes, for a server that only takes a router. The app has to be
     /// kept as long as they are served.
-    #[must_use]
     pub fn router(&self) -> Router {
         self.gateway.router()
     }

@@ -160,6 +160,39 @@ fn a_gateway_refuses_what_another_secret_signed() {
     gateway.end();
 }
 
+#[test]
+fn the_first_signal_drains_and_the_second_ends_at_once() {
+    let folder = folder();
+    let mut process = hookrill(folder.path(), &["serve"])
+        .env("PORT", "0")
+        .env("HOOKRILL__JOURNAL__KIND", "memory")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(process.stderr.take().unwrap()).lines();
+    let mut until = |words: &str| {
+        let mut lines = said.by_ref().map(Result::unwrap);
+        lines.find(|line| line.contains(words)).unwrap()
+    };
+    let address = until("listening on ");
+    let address = address.trim_start_matches("listening on http://");
+    // A request whose body does not come keeps the drain waiting.
+    let mut slow = TcpStream::connect(address).unwrap();
+    let request = "POST /ingest/a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\
+                   Expect: 100-continue\r\n\r\n";
+    slow.write_all(request.as_bytes()).unwrap();
+    assert!(head(&slow).starts_with("http/1.1 100 "));
+
+    let pid = rustix::process::Pid::from_child(&process);
+    let terminate = || rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    terminate();
+    until("draining");
+    assert!(process.try_wait().unwrap().is_none());
+    terminate();
+    until("hookrill: ended by a second signal");
+    assert_eq!(process.wait().unwrap().code(), Some(1));
+}
+
 /// A server that plays its part: an answer per connection. Gives the requests.
 fn stage(answers: &'static [&'static str]) -> (String, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -225,6 +258,36 @@ fn tail_comes_back_to_where_it_was_and_says_gaps() {
         "hookrill: 403 Forbidden: end",
     ];
     assert_eq!(said, expected);
+}
+
+#[test]
+fn send_needs_no_configuration() {
+    const TAKEN: &str = "HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}";
+    let folder = folder();
+    for (preset, header) in [
+        (&[][..], "webhook-signature: v1,"),
+        (&["--preset", "github"], "x-hub-signature-256: sha256="),
+    ] {
+        let (url, requests) = stage(&[TAKEN]);
+        let send = [
+            "send",
+            "a.b",
+            "1",
+            "--url",
+            &url,
+            "--secret",
+            "whsec_c2VjcmV0",
+        ];
+        let (status, printed, said) = run(folder.path(), &[&send[..], preset].concat());
+        assert_eq!((status, printed.as_str()), (Some(0), "{}\n"), "{said}");
+        let request = requests.join().unwrap().remove(0);
+        assert!(request.starts_with("post /ingest/a.b "), "{request}");
+        assert!(request.contains(header), "{request}");
+        assert!(
+            request.contains("content-type: application/json\r\n"),
+            "{request}"
+        );
+    }
 }
 
 #[test]

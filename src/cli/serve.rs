@@ -60,7 +60,15 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
-    bind().map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
+    bind().map_err(|error| {
+        let hint = match error.kind() {
+            io::ErrorKind::AddrInUse => "; end what listens there, or set server.listen or PORT",
+            io::ErrorKind::AddrNotAvailable => "; set server.listen to an address of this machine",
+            io::ErrorKind::PermissionDenied => "; set server.listen or PORT to 1024 or above",
+            _ => "",
+        };
+        io::Error::new(error.kind(), format!("{address}: {error}{hint}"))
+    })
 }
 
 /// The signals that ask a process to end: SIGTERM, and Ctrl-C.

@@ -184,6 +184,10 @@ mod tests {
                     ["message", "3", "before"],
                 ],
             ),
+            (
+                "data: 1\r\ndata: 2\r\n\r\n",
+                &[["message", "1\n2", "before"]],
+            ),
             ("id: 1\0\ndata: x\n\n", &[["message", "x", "before"]]),
             ("id: 7\n\ndata: x\n\n", &[["message", "x", "7"]]),
             (

@@ -57,9 +57,11 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
         Ok(grant) => grant,
         Err(error) => {
             gateway.telemetry.subscribe_refused(reason(&error));
-            let client = client::address(&request, &gateway.settings.trusted_proxies);
-            let client = client.map(tracing::field::display);
-            tracing::info!(client, %error, "subscription refused");
+            if gateway.log_budget.take(gateway.clock.now()) {
+                let client = client::address(&request, &gateway.settings.trusted_proxies);
+                let client = client.map(tracing::field::display);
+                tracing::info!(client, %error, "subscription refused");
+            }
             return Refusal::from(error).into_response();
         }
     };

@@ -50,7 +50,9 @@ async fn take(State(gateway): State<Arc<Gateway>>, request: Request) -> Response
     match gateway.ingest.take(&topic, delivery).await {
         Ok(outcome) => accepted(outcome),
         Err(error) => {
-            log(&error, client);
+            if gateway.log_budget.take(gateway.clock.now()) {
+                log(&error, client);
+            }
             Refusal::from(error).into_response()
         }
     }

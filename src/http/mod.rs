@@ -8,6 +8,7 @@ mod body;
 mod client;
 mod events;
 mod ingest;
+mod log_budget;
 mod operator;
 mod refusal;
 mod server;
@@ -22,7 +23,7 @@ use crate::{
     access::Access, event::Clock, ingest::Ingest, subscribe::Streams, telemetry::Telemetry,
     verify::Secret,
 };
-pub use server::{Drained, Server, raise_open_files_limit};
+pub use server::{Drained, SPARE_CONNECTIONS, Server, raise_open_files_limit};
 
 /// The bounds of what a stranger may do, and who the operator is.
 #[derive(Debug, Clone)]
@@ -57,6 +58,8 @@ pub struct Gateway {
     stream_permits: Arc<Semaphore>,
     /// Memory for bodies that are being read.
     body_budget: body::Budget,
+    /// Log lines about who was refused.
+    log_budget: log_budget::LogBudget,
 }
 
 impl Gateway {
@@ -73,6 +76,7 @@ impl Gateway {
         Arc::new(Self {
             stream_permits: Arc::new(Semaphore::new(settings.subscribers_max)),
             body_budget: body::Budget::new(settings.body_bytes_max),
+            log_budget: log_budget::LogBudget::default(),
             settings,
             ingest,
             access,
@@ -83,7 +87,6 @@ impl Gateway {
     }
 
     /// Every route, as a router that any server can take.
-    #[must_use]
     pub fn router(self: &Arc<Self>) -> Router {
         let events = Router::new()
             .route("/events", get(events::subscribe))

@@ -265,7 +265,7 @@ async fn a_history_of_twenty_thousand_is_replayed_while_more_arrives() {
     let mut subscriber = gateway.subscriber("/events/open?since=earliest").await;
     let filling = std::sync::Arc::clone(&gateway);
     let (events, ()) = tokio::join!(subscriber.events(OLD + NEW), async move {
-        filling.fill("open", NEW, 64).await
+        filling.fill("open", NEW, 64).await;
     });
     let seen: Vec<u64> = events
         .iter()

@@ -29,7 +29,7 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream},
     process::{Child, Command},
-    sync::oneshot,
+    sync::{oneshot, watch},
     task::JoinHandle,
     time::timeout,
 };
@@ -308,17 +308,34 @@ async fn accepted(stream: &mut TcpStream) {
 pub struct Process {
     client: Client,
     child: Child,
+    heard: watch::Receiver<String>,
     _folder: TempDir,
+}
+
+async fn heard_address(mut heard: watch::Receiver<String>) -> SocketAddr {
+    const SAID: &str = "listening on http://";
+    let listening = heard.wait_for(|said| said.contains(SAID) && said.ends_with('\n'));
+    let said = timeout(PATIENCE, listening)
+        .await
+        .expect("it starts")
+        .unwrap();
+    let (_, address) = said.split_once(SAID).unwrap();
+    let end = address.find(|c: char| !c.is_ascii_digit() && !".:".contains(c));
+    address[..end.unwrap()].parse().unwrap()
 }
 
 impl Process {
     /// One on disk, with the topic `open`.
     pub async fn start() -> Self {
+        Self::start_with("[topics.open]\naccess = \"public\"\nscheme = { kind = \"none\" }").await
+    }
+
+    /// One on disk with these sections, of which `[server]` is not one.
+    pub async fn start_with(sections: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let config = folder.path().join("hookrill.toml");
-        let toml = "[topics.open]\naccess = \"public\"\nscheme = { kind = \"none\" }\n\
-                    [server]\nlisten = \"127.0.0.1:0\"";
-        std::fs::write(&config, toml).unwrap();
+        let server = format!("listen = \"127.0.0.1:0\"\nadmin_token = \"{ADMIN_TOKEN}\"");
+        std::fs::write(&config, format!("[server]\n{server}\n{sections}")).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_hookrill"))
             .arg("serve")
             .current_dir(folder.path())
@@ -326,22 +343,33 @@ impl Process {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
+        let (said, heard) = watch::channel(String::new());
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = loop {
-            let line = timeout(PATIENCE, lines.next_line()).await;
-            let line = line.expect("it starts").unwrap().expect("it runs");
-            if let Some((_, address)) = line.split_once("listening on http://") {
-                break address.parse().unwrap();
-            }
-        };
-        // Or it would stop at the first line that nobody reads.
         #[expect(clippy::disallowed_methods, reason = "ends with the process")]
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                said.send_modify(|said| *said += &(line + "\n"));
+            }
+        });
+        let address = heard_address(heard.clone()).await;
         Self {
             client: Client { address },
             child,
+            heard,
             _folder: folder,
         }
+    }
+
+    /// Stops it as an operator would, and gives all that it said.
+    pub async fn stop(mut self) -> String {
+        let id = i32::try_from(self.child.id().unwrap()).unwrap();
+        let id = rustix::process::Pid::from_raw(id).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        let ended = timeout(PATIENCE, self.child.wait()).await;
+        assert!(ended.expect("it stops in time").unwrap().success());
+        // The task ends with the process, and lets go of its end.
+        while self.heard.changed().await.is_ok() {}
+        self.heard.borrow().clone()
     }
 
     /// The memory it has resident (proc(5), `VmRSS`).
@@ -364,9 +392,14 @@ impl Deref for Process {
 
 /// A subscriber token for these topics, good for so many seconds.
 pub fn token(topics: &[&str], secs: u64) -> String {
+    token_until(topics, BEGIN_SECS + secs)
+}
+
+/// A subscriber token for these topics with this `exp`.
+pub fn token_until(topics: &[&str], exp: u64) -> String {
     let claims = Claims {
         topics: topics.iter().map(|&topic| topic.to_owned()).collect(),
-        exp: BEGIN_SECS + secs,
+        exp,
         nbf: None,
         sub: None,
     };

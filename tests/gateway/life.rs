@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::harness::Gateway;
+use super::harness::{
+    ADMIN_TOKEN, GITHUB_SECRET, Gateway, Process, TOKEN_SECRET, github_signature, token_until,
+};
 
 #[tokio::test]
 async fn a_drain_ends_streams_with_a_wait_and_answers_what_is_under_way() {
@@ -99,5 +101,65 @@ async fn http_2_gets_the_same_stream() {
     tokio::select! {
         _ = connection => panic!("the connection ends"),
         () = checks => {}
+    }
+}
+
+/// Everything is logged, by every library, and nothing of it is a secret.
+#[tokio::test]
+async fn secrets_and_tokens_are_never_logged() {
+    for format in ["text", "json"] {
+        let gateway = Process::start_with(&format!(
+            "[log]\nlevel = \"trace\"\nformat = \"{format}\"\n\
+             [access]\nsecret = \"{TOKEN_SECRET}\"\n\
+             [topics.github]\npreset = \"github\"\nsecrets = [\"{GITHUB_SECRET}\"]\n\
+             [topics.plain]\nsecrets = [\"a-plain-token\"]\n\
+             scheme = {{ kind = \"token\", token = {{ header = \"X-Gitlab-Token\" }} }}"
+        ))
+        .await;
+        let signature = github_signature(GITHUB_SECRET, b"{}");
+        let token = token_until(&["github"], u64::MAX / 1000);
+        let bearer = format!("Bearer {token}");
+        let signed = [("X-Hub-Signature-256", &*signature)];
+        assert_eq!(gateway.post_with("github", &signed, "{}").await.status, 202);
+        assert_eq!(
+            gateway.post_with("github", &signed, "{} ").await.status,
+            401
+        );
+        for (sent, status) in [("a-plain-token", 202), ("another-plain-token", 401)] {
+            let plain = gateway
+                .post_with("plain", &[("X-Gitlab-Token", sent)], "x")
+                .await;
+            assert_eq!(plain.status, status);
+        }
+        let path = format!("/events/github?since=earliest&token={token}");
+        let cookie = format!("hookrill_token={token}");
+        for (path, headers) in [
+            (&*path, vec![]),
+            ("/events/github", vec![("Authorization", &*bearer)]),
+            ("/events/github", vec![("Cookie", &*cookie)]),
+        ] {
+            let mut subscriber = gateway.subscriber_with(path, &headers).await;
+            assert_eq!(subscriber.status(), 200);
+            subscriber.opened().await;
+        }
+        let forged = format!("{path}x");
+        assert_eq!(gateway.get(&forged, &[]).await.status, 401);
+        assert_eq!(gateway.metric("hookrill_ingested_total").await, 2.0);
+        let said = gateway.stop().await;
+        assert!(
+            said.contains("delivery refused"),
+            "the test hears nothing: {said}"
+        );
+        for secret in [
+            &*token,
+            &signature["sha256=".len()..],
+            "plain-token",
+            GITHUB_SECRET,
+            TOKEN_SECRET,
+            ADMIN_TOKEN,
+        ] {
+            let line = said.lines().find(|line| line.contains(secret));
+            assert_eq!(line, None, "{secret} is logged");
+        }
     }
 }

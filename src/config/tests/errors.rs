@@ -257,6 +257,10 @@ fn a_topic_says_who_may_send_to_it_and_who_may_read() {
             "topics.a.secrets: no secret is configured",
         ),
         (
+            "[topics.a]\naccess = \"public\"\npreset = \"github\"\nsecrets = [\"\"]",
+            "topics.a.secrets[0]: this secret is empty",
+        ),
+        (
             "[topics.a]\naccess = \"public\"\npreset = \"github\"\nsecrets = [\"s\", \"\"]",
             "topics.a.secrets[1]: this secret is empty",
         ),

@@ -99,12 +99,14 @@ fn more_than_ten_items_keep_their_order() {
         .map(|i| format!("HOOKRILL__SERVER__CORS_ORIGINS__{i}"))
         .collect();
     let values: Vec<_> = (0..12).map(|i| format!("https://a{i}")).collect();
-    let toml = least("");
-    let mut machine = Machine::with(&toml);
-    for (name, value) in names.iter().zip(&values) {
-        machine = machine.set(name, value);
+    let (none, one) = (least(""), least("[server]\ncors_origins = [\"https://b\"]"));
+    for toml in [none, one] {
+        let mut machine = Machine::with(&toml);
+        for (name, value) in names.iter().zip(&values) {
+            machine = machine.set(name, value);
+        }
+        assert_eq!(machine.load().unwrap().server.cors_origins, values);
     }
-    assert_eq!(machine.load().unwrap().server.cors_origins, values);
 }
 
 #[test]
