@@ -30,6 +30,14 @@ impl Drop for House {
 /// Everything from the journal to the streams, with a ring and a journal of
 /// these sizes.
 async fn house_of(ring_bytes: usize, retain_bytes: u64) -> House {
+    house_with(ring_bytes, retain_bytes, Duration::from_secs(15)).await
+}
+
+async fn house_beating(heartbeat: Duration) -> House {
+    house_with(1 << 20, 1 << 30, heartbeat).await
+}
+
+async fn house_with(ring_bytes: usize, retain_bytes: u64, heartbeat: Duration) -> House {
     let clock = Clock::fixed(Timestamp::from_unix_secs(1_000));
     let settings = journal::Settings {
         kind: Kind::Memory,
@@ -52,7 +60,7 @@ async fn house_of(ring_bytes: usize, retain_bytes: u64) -> House {
         Arc::clone(&journal),
         Arc::clone(&hub),
         Settings {
-            heartbeat: Duration::from_secs(15),
+            heartbeat,
             retry: Duration::from_secs(3),
         },
         clock,
@@ -495,6 +503,52 @@ async fn a_frame_is_encoded_once_for_all_live_subscribers() {
         places.insert(reader.0.next().await.unwrap().as_ptr());
     }
     assert_eq!(places.len(), 1);
+}
+
+/// What a heartbeat claims, its subscriber has been given: whoever resumes
+/// from there misses nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_heartbeat_never_claims_what_was_not_given() {
+    const EVENTS: u64 = 3_000;
+    let house = house_beating(Duration::from_millis(1)).await;
+    let writing = async {
+        for n in 0..EVENTS {
+            house
+                .store(["a", "a.b", "c"][n as usize % 3], "t", "x")
+                .await;
+        }
+    };
+    let reading = join_all([&["a", "c"][..], &["a", "b", "c"], &["*"]].map(|topics| {
+        let house = &house;
+        async move {
+            let mut reader = house.open(topics, Start::Now).await;
+            let (from, _) = reader.opening().await;
+            let (mut seen, mut beats) = (from, 0);
+            while seen < EVENTS {
+                for said in reader.next().await.unwrap() {
+                    match said {
+                        Said::Event(sequence) => {
+                            assert_eq!(sequence, seen + 1, "{topics:?}");
+                            seen = sequence;
+                        }
+                        Said::Cursor(claimed) => {
+                            assert_eq!(claimed, seen, "{topics:?}");
+                            beats += 1;
+                        }
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+            beats
+        }
+    }));
+    let beating = house.streams.beat();
+    let checks = async { tokio::join!(writing, reading).1 };
+    let beats = tokio::select! {
+        () = beating => unreachable!("a heart beats until it is dropped"),
+        beats = tokio::time::timeout(Duration::from_secs(60), checks) => beats.unwrap(),
+    };
+    println!("heartbeats among {EVENTS} events: {beats:?}");
 }
 
 /// Appends race attaching, on several threads, many times over.
