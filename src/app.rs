@@ -155,7 +155,7 @@ impl App {
             biased;
             reason = self.background.failed() => Err(ServeError { reason }),
             () = shutdown => Ok(()),
-            () = server.accept(&listener) => Ok(()),
+            never = server.accept(&listener) => match never {},
         };
         if let Err(error) = &ended {
             tracing::error!(%error, "draining");
@@ -247,9 +247,10 @@ impl Background {
             .wait_for(Option::is_some)
             .await
             .map(|told| told.clone());
-        match told.ok().flatten() {
-            Some(reason) => reason,
-            None => std::future::pending().await,
+        match told {
+            Ok(Some(reason)) => reason,
+            // The task that would say so is gone.
+            Ok(None) | Err(_) => "the pump panicked".to_owned(),
         }
     }
 

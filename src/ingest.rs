@@ -136,12 +136,6 @@ impl Ingest {
         }
     }
 
-    /// The present, for a delivery's time of arrival.
-    #[must_use]
-    pub fn clock(&self) -> &Clock {
-        &self.clock
-    }
-
     /// Proves a delivery and stores it; returns once it is durable.
     ///
     /// # Errors

@@ -79,7 +79,14 @@ impl Draft {
     #[must_use]
     pub fn weight(&self) -> usize {
         const FIXED_BYTES: usize = 128;
+        let optional = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
         let headers: usize = self.headers.iter().map(|(n, v)| n.len() + v.len()).sum();
-        FIXED_BYTES + self.topic.as_str().len() + self.event_type.len() + headers + self.body.len()
+        FIXED_BYTES
+            + self.topic.as_str().len()
+            + self.event_type.len()
+            + optional(&self.content_type)
+            + optional(&self.dedup_id)
+            + headers
+            + self.body.len()
     }
 }

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
+use http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -14,32 +15,92 @@ use tokio::{
 /// How long a body may take to arrive in full.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long a body may say nothing.
-const SILENCE_MAX: Duration = Duration::from_secs(10);
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// How long a body waits for memory.
+const MEMORY_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How long the rest of an over-long body is listened to.
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(2);
-/// What all bodies that are being read may take together, in bytes; more than
-/// one of the longest.
-const BUDGET_BYTES: usize = 256 * 1024 * 1024;
+/// Up to this length a body is a small one, in bytes.
+const SMALL_BYTES_MAX: usize = 256 * 1024;
+/// What all small bodies that are being read may take together, in bytes.
+const SMALL_BUDGET_BYTES: usize = 128 * 1024 * 1024;
+/// What all others may take together, in bytes; more than one of the longest.
+const LARGE_BUDGET_BYTES: usize = 256 * 1024 * 1024;
 /// In what portions the budget is given out, in bytes.
 const PORTION_BYTES: usize = 16 * 1024;
 
-/// Memory for all bodies that are being read.
+/// Memory for all bodies that are being read. Anybody can send a large one
+/// slowly, proven or not; so the many small ones have memory of their own.
 #[derive(Debug)]
-pub(super) struct Budget(Arc<Semaphore>);
+pub(super) struct Budget {
+    small: Arc<Semaphore>,
+    large: Arc<Semaphore>,
+}
 
 impl Budget {
     pub(super) fn new(body_bytes_max: usize) -> Self {
-        let bytes = BUDGET_BYTES.max(body_bytes_max.saturating_mul(2));
-        let portions = (bytes / PORTION_BYTES).min(Semaphore::MAX_PERMITS);
-        Self(Arc::new(Semaphore::new(portions)))
+        let portions = |bytes: usize| {
+            let portions = (bytes / PORTION_BYTES).min(Semaphore::MAX_PERMITS);
+            Arc::new(Semaphore::new(portions))
+        };
+        Self {
+            small: portions(SMALL_BUDGET_BYTES),
+            large: portions(LARGE_BUDGET_BYTES.max(body_bytes_max.saturating_mul(2))),
+        }
     }
+}
+
+/// A body's part of the budget.
+#[derive(Debug, Default)]
+struct Share {
+    small: Option<OwnedSemaphorePermit>,
+    large: Option<OwnedSemaphorePermit>,
+}
+
+impl Share {
+    /// Takes as much as a body of so many bytes needs.
+    async fn grow(&mut self, budget: &Budget, bytes: usize) -> Result<(), BodyError> {
+        let needed = |bytes: usize| bytes.div_ceil(PORTION_BYTES);
+        let (small, large) = match bytes <= SMALL_BYTES_MAX {
+            true => (needed(bytes), 0),
+            false => (0, needed(bytes)),
+        };
+        take(&mut self.large, &budget.large, large).await?;
+        take(&mut self.small, &budget.small, small).await?;
+        if large > 0 {
+            self.small = None;
+        }
+        Ok(())
+    }
+}
+
+/// Makes a permit as large as `needed` portions.
+async fn take(
+    permit: &mut Option<OwnedSemaphorePermit>,
+    budget: &Arc<Semaphore>,
+    needed: usize,
+) -> Result<(), BodyError> {
+    let has = permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+    let missing = u32::try_from(needed.saturating_sub(has)).map_err(|_| BodyError::NoMemory)?;
+    if missing == 0 {
+        return Ok(());
+    }
+    let more = Arc::clone(budget).acquire_many_owned(missing);
+    let Ok(Ok(more)) = timeout(MEMORY_WAIT_MAX, more).await else {
+        return Err(BodyError::NoMemory);
+    };
+    match permit {
+        Some(permit) => permit.merge(more),
+        None => *permit = Some(more),
+    }
+    Ok(())
 }
 
 /// A body, and its share of the budget until it is dropped.
 #[derive(Debug)]
 pub(super) struct Whole {
     pub(super) bytes: Bytes,
-    _share: Option<OwnedSemaphorePermit>,
+    _share: Share,
 }
 
 /// Why a body was not read.
@@ -67,6 +128,25 @@ impl BodyError {
     }
 }
 
+/// What a request's head says of its body.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Announced {
+    /// Its length.
+    pub(super) bytes: Option<u64>,
+    /// It is sent only after a `100 Continue` (RFC 9110, section 10.1.1).
+    pub(super) on_demand: bool,
+}
+
+impl Announced {
+    pub(super) fn by(headers: &HeaderMap) -> Self {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        Self {
+            bytes: text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
+            on_demand: headers.contains_key(header::EXPECT),
+        }
+    }
+}
+
 /// Reads a body of at most `bytes_max` bytes.
 ///
 /// # Errors
@@ -74,24 +154,29 @@ impl BodyError {
 /// [`BodyError`].
 pub(super) async fn read(
     mut body: Body,
-    announced: Option<u64>,
+    announced: Announced,
     bytes_max: usize,
     budget: &Budget,
 ) -> Result<Whole, BodyError> {
     let deadline = Instant::now() + BODY_TIME_MAX;
-    if announced.is_some_and(|bytes| bytes > bytes_max as u64) {
-        discard(body, bytes_max).await;
+    if announced
+        .bytes
+        .is_some_and(|bytes| bytes > bytes_max as u64)
+    {
+        // Reading would ask for what is not wanted.
+        if !announced.on_demand {
+            discard(body, bytes_max).await;
+        }
         return Err(BodyError::Long(bytes_max));
     }
-    let mut whole = Vec::with_capacity(first_capacity(announced));
-    let mut share: Option<OwnedSemaphorePermit> = None;
+    let mut whole = Vec::with_capacity(first_capacity(announced.bytes));
+    let mut share = Share::default();
     while let Some(chunk) = next_chunk(&mut body, deadline).await? {
         if whole.len() + chunk.len() > bytes_max {
             discard(body, bytes_max).await;
             return Err(BodyError::Long(bytes_max));
         }
-        let needed = (whole.len() + chunk.len()).div_ceil(PORTION_BYTES);
-        grow(&mut share, needed, budget, deadline).await?;
+        share.grow(budget, whole.len() + chunk.len()).await?;
         // Copied out of the connection's buffer, which a small body would
         // otherwise keep alive for as long as the event is in memory.
         whole.extend_from_slice(&chunk);
@@ -125,29 +210,6 @@ async fn next_chunk(body: &mut Body, deadline: Instant) -> Result<Option<Bytes>,
     }
 }
 
-/// Makes a share of the budget as large as `needed` portions.
-async fn grow(
-    share: &mut Option<OwnedSemaphorePermit>,
-    needed: usize,
-    budget: &Budget,
-    deadline: Instant,
-) -> Result<(), BodyError> {
-    let has = share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-    let missing = u32::try_from(needed.saturating_sub(has)).map_err(|_| BodyError::NoMemory)?;
-    if missing == 0 {
-        return Ok(());
-    }
-    let more = Arc::clone(&budget.0).acquire_many_owned(missing);
-    let Ok(Ok(more)) = timeout_at(deadline, more).await else {
-        return Err(BodyError::NoMemory);
-    };
-    match share {
-        Some(share) => share.merge(more),
-        None => *share = Some(more),
-    }
-    Ok(())
-}
-
 /// Reads on for a little, so that a sender that writes before it reads gets to
 /// see the refusal instead of a reset.
 async fn discard(mut body: Body, bytes_max: usize) {
@@ -161,4 +223,47 @@ async fn discard(mut body: Body, bytes_max: usize) {
         }
     };
     _ = timeout(DISCARD_TIME_MAX, reading).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LARGE: usize = 5 << 20;
+
+    #[tokio::test(start_paused = true)]
+    async fn large_bodies_cannot_keep_small_ones_waiting() {
+        let budget = Budget::new(LARGE);
+        let mut stalled = Vec::new();
+        for _ in 0..LARGE_BUDGET_BYTES / LARGE {
+            let mut share = Share::default();
+            share.grow(&budget, LARGE).await.unwrap();
+            stalled.push(share);
+        }
+        let refused = Share::default().grow(&budget, LARGE).await;
+        assert_eq!(refused, Err(BodyError::NoMemory));
+        let small = Share::default().grow(&budget, SMALL_BYTES_MAX).await;
+        assert_eq!(small, Ok(()));
+        stalled.pop();
+        assert_eq!(Share::default().grow(&budget, LARGE).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_turns_out_large_gives_back_its_small_share() {
+        let budget = Budget::new(LARGE);
+        let before = budget.small.available_permits();
+        let mut share = Share::default();
+        for bytes in [1, PORTION_BYTES + 1, SMALL_BYTES_MAX] {
+            share.grow(&budget, bytes).await.unwrap();
+            let taken = before - budget.small.available_permits();
+            assert_eq!(taken, bytes.div_ceil(PORTION_BYTES));
+        }
+        share.grow(&budget, SMALL_BYTES_MAX + 1).await.unwrap();
+        assert_eq!(budget.small.available_permits(), before);
+        drop(share);
+        assert_eq!(
+            budget.large.available_permits(),
+            LARGE_BUDGET_BYTES / PORTION_BYTES
+        );
+    }
 }

@@ -15,7 +15,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Gateway, client,
-    refusal::{Refusal, come_back_later},
+    refusal::{Refusal, Waiter, come_back_later},
+    server::{Held, Streaming},
 };
 use crate::{
     access::AccessError,
@@ -41,7 +42,10 @@ struct Asked {
 }
 
 pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let event_source = accepts(request.headers(), EVENT_STREAM);
+    let waiter = Waiter {
+        event_source: accepts(request.headers(), EVENT_STREAM),
+        version: request.version(),
+    };
     let asked = match Asked::read(request.uri(), request.headers()) {
         Ok(asked) => asked,
         Err(refusal) => {
@@ -67,23 +71,33 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
     };
     if gateway.streams.draining() {
         gateway.telemetry.subscribe_refused("draining");
-        return come_back_later(event_source, "the gateway is about to stop");
+        return come_back_later(waiter, "the gateway is about to stop");
     }
-    let Ok(permit) = Arc::clone(&gateway.stream_permits).try_acquire_owned() else {
+    let weight = weight(grant.topics());
+    let Ok(permit) = Arc::clone(&gateway.stream_permits).try_acquire_many_owned(weight) else {
         gateway.telemetry.subscribe_refused("subscribers_max");
-        return come_back_later(
-            event_source,
-            "there are as many subscribers as there may be",
-        );
+        return come_back_later(waiter, "there are as many subscribers as there may be");
     };
     let format = asked.request.format;
+    // A server that only took the router has no connections to look after.
+    let held = request.extensions().get::<Streaming>().map(Streaming::hold);
     match gateway.streams.open(&grant, asked.request).await {
-        Ok(subscription) => streaming(format, subscription, permit),
+        Ok(subscription) => streaming(format, subscription, (permit, held)),
         Err(error) => {
             gateway.telemetry.subscribe_refused("journal");
             tracing::error!(%error, "no stream: the journal cannot be read");
-            come_back_later(event_source, "the journal cannot be read")
+            come_back_later(waiter, "the journal cannot be read")
         }
+    }
+}
+
+/// How many places a stream takes: each topic has a channel, and a stream of
+/// many must not cost as much as many streams for the price of one.
+fn weight(topics: &Topics) -> u32 {
+    const TOPICS_PER_PLACE: usize = 8;
+    match topics {
+        Topics::All => 1,
+        Topics::These(topics) => topics.len().div_ceil(TOPICS_PER_PLACE) as u32,
     }
 }
 
@@ -97,10 +111,14 @@ fn reason(error: &AccessError) -> &'static str {
 }
 
 /// The stream as an ordinary body: a chunk per frame, all clones of one.
-fn streaming(format: Format, subscription: Subscription, permit: OwnedSemaphorePermit) -> Response {
-    let frames = stream::unfold((subscription, permit), |(mut subscription, permit)| async {
+fn streaming(
+    format: Format,
+    subscription: Subscription,
+    place: (OwnedSemaphorePermit, Option<Held>),
+) -> Response {
+    let frames = stream::unfold((subscription, place), |(mut subscription, place)| async {
         let bytes = subscription.next().await?;
-        Some((Ok::<Bytes, Infallible>(bytes), (subscription, permit)))
+        Some((Ok::<Bytes, Infallible>(bytes), (subscription, place)))
     });
     let media_type = match format {
         Format::NdJson => NDJSON,
@@ -272,17 +290,19 @@ fn token(query: &Parameters, headers: &HeaderMap) -> Option<String> {
             .filter_map(|pair| pair.trim().split_once('='))
             .find(|(name, _)| *name == TOKEN_COOKIE)
             .map(|(_, value)| value.trim_matches('"'))
+            .filter(|token| !token.is_empty())
     };
     bearer(headers)
-        .or_else(|| query.all("token").next())
+        .or_else(|| query.all("token").next().filter(|token| !token.is_empty()))
         .or_else(cookie)
-        .filter(|token| !token.is_empty())
         .map(str::to_owned)
 }
 
-/// The token of `Authorization: Bearer` (RFC 6750, section 2.1).
+/// The token of `Authorization: Bearer` (RFC 6750, section 2.1), if there is
+/// one.
 pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }

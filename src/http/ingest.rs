@@ -1,6 +1,6 @@
 //! `POST /ingest/<topic>`.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{Request, State},
@@ -11,7 +11,12 @@ use http::{StatusCode, header};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
-use super::{Gateway, body, client, refusal::Refusal};
+use super::{
+    Gateway,
+    body::{self, Announced},
+    client,
+    refusal::Refusal,
+};
 use crate::{
     ingest::{IngestError, Outcome},
     verify::{Delivery, Reply},
@@ -27,10 +32,7 @@ pub(super) fn route() -> MethodRouter<Arc<Gateway>> {
 async fn take(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let client = client::address(&request, &gateway.settings.trusted_proxies);
     let (head, body) = request.into_parts();
-    let announced = head
-        .headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse().ok());
+    let announced = Announced::by(&head.headers);
     let bytes_max = gateway.settings.body_bytes_max;
     let whole = match body::read(body, announced, bytes_max, &gateway.body_budget).await {
         Ok(whole) => whole,
@@ -50,9 +52,7 @@ async fn take(State(gateway): State<Arc<Gateway>>, request: Request) -> Response
     match gateway.ingest.take(&topic, delivery).await {
         Ok(outcome) => accepted(outcome),
         Err(error) => {
-            if gateway.log_budget.take(gateway.clock.now()) {
-                log(&error, client);
-            }
+            gateway.log(&error, client);
             Refusal::from(error).into_response()
         }
     }
@@ -112,12 +112,15 @@ fn answer(reply: Reply) -> Response {
     (reply.status, head, reply.body).into_response()
 }
 
-fn log(error: &IngestError, client: Option<std::net::IpAddr>) {
-    let client = client.map(tracing::field::display);
-    match error {
-        IngestError::Journal(_) | IngestError::Interrupted => {
-            tracing::error!(client, reason = error.reason(), %error, "delivery not stored");
+impl Gateway {
+    fn log(&self, error: &IngestError, client: Option<IpAddr>) {
+        let client = client.map(tracing::field::display);
+        match error {
+            IngestError::Journal(_) | IngestError::Interrupted => {
+                tracing::error!(client, reason = error.reason(), %error, "delivery not stored");
+            }
+            _ if !self.log_budget.take(self.clock.now()) => {}
+            _ => tracing::info!(client, reason = error.reason(), %error, "delivery refused"),
         }
-        _ => tracing::info!(client, reason = error.reason(), %error, "delivery refused"),
     }
 }

@@ -5,7 +5,7 @@
 //! RFC 9457.
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, Version, header};
 use serde_json::json;
 
 use super::body::BodyError;
@@ -96,7 +96,7 @@ impl From<BodyError> for Refusal {
             }
             BodyError::Slow => {
                 let detail = "the body took too long to arrive";
-                Self::new(StatusCode::REQUEST_TIMEOUT, detail).with(header::CONNECTION, "close")
+                Self::new(StatusCode::REQUEST_TIMEOUT, detail)
             }
             BodyError::Broken => Self::new(StatusCode::BAD_REQUEST, "the body broke off"),
             BodyError::NoMemory => Self::busy("too many bodies are being read"),
@@ -148,17 +148,33 @@ impl IntoResponse for Refusal {
     }
 }
 
+/// Who is asked to come back later.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waiter {
+    /// It accepts `text/event-stream`.
+    pub(super) event_source: bool,
+    pub(super) version: Version,
+}
+
 /// A subscriber that can't be served now. `EventSource` gives up for ever on
 /// any status but 200, so one that may be there gets 200, a wait, and the end.
-pub(super) fn come_back_later(event_source: bool, what: &'static str) -> Response {
-    if event_source {
-        let head = [
-            (header::CONTENT_TYPE, "text/event-stream"),
-            (header::CACHE_CONTROL, "no-store"),
-        ];
-        return (head, stay_away()).into_response();
+/// Its connection is closed: it would take a place from ingest and health.
+pub(super) fn come_back_later(waiter: Waiter, what: &'static str) -> Response {
+    let mut response = match waiter.event_source {
+        true => {
+            let head = [
+                (header::CONTENT_TYPE, "text/event-stream"),
+                (header::CACHE_CONTROL, "no-store"),
+            ];
+            (head, stay_away()).into_response()
+        }
+        false => Refusal::busy(what).into_response(),
+    };
+    if waiter.version < Version::HTTP_2 {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
     }
-    Refusal::busy(what).into_response()
+    response
 }
 
 pub(super) async fn no_such_route() -> Refusal {

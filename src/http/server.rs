@@ -6,7 +6,16 @@
 //! not sent a whole request head is closed in bounded time.
 
 use std::{
-    convert::Infallible, future::poll_fn, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration,
+    convert::Infallible,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo, response::Response};
@@ -38,6 +47,10 @@ const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
 /// The longest request head in bytes; also what hyper holds for a peer that
 /// does not read.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// After this an HTTP/1 connection without a stream takes no new requests.
+const HTTP1_AGE_MAX: Duration = Duration::from_secs(300);
+/// How long a peer may then take to read the last answer.
+const LAST_ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 /// Streams on one HTTP/2 connection.
 const HTTP2_STREAMS_MAX: u32 = 250;
 /// After this an HTTP/2 connection takes no new requests; an idle one closes.
@@ -85,12 +98,12 @@ impl Server {
     }
 
     /// Accepts connections; to be dropped at shutdown.
-    pub async fn accept(&self, listener: &TcpListener) {
+    pub async fn accept(&self, listener: &TcpListener) -> Infallible {
         loop {
             let permit = Arc::clone(&self.connection_permits).acquire_owned();
             let Ok(permit) = permit.await else {
                 // Nobody closes the semaphore.
-                return;
+                return std::future::pending().await;
             };
             match listener.accept().await {
                 Ok((stream, peer)) => self.begin(stream, peer, permit),
@@ -125,6 +138,7 @@ impl Server {
             tasks: self.tasks.clone(),
             closing: self.closing.clone(),
             cutting: self.cutting.clone(),
+            streaming: Streaming::default(),
         };
         let telemetry = Arc::clone(&self.telemetry);
         self.tasks.spawn(async move {
@@ -153,6 +167,40 @@ struct Connection {
     tasks: TaskTracker,
     closing: CancellationToken,
     cutting: CancellationToken,
+    streaming: Streaming,
+}
+
+/// Whether a connection carries a stream: such a one may be as old and as
+/// slow as it likes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Streaming(Arc<AtomicUsize>);
+
+/// A stream that is being sent.
+#[derive(Debug)]
+pub(super) struct Held(Streaming);
+
+impl Streaming {
+    /// Says that there is a stream, until the result is dropped.
+    pub(super) fn hold(&self) -> Held {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Held(self.clone())
+    }
+
+    /// Completes when there is no stream at the end of a time like this.
+    async fn none_after(&self, time: Duration) {
+        loop {
+            sleep(time).await;
+            if self.0.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Connection {
@@ -175,10 +223,11 @@ impl Connection {
         &self,
     ) -> impl HyperService<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
     + use<> {
-        let (router, peer) = (self.router.clone(), self.peer);
+        let (router, peer, streaming) = (self.router.clone(), self.peer, self.streaming.clone());
         service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(streaming.clone());
             router.clone().oneshot(request)
         })
     }
@@ -193,11 +242,14 @@ impl Connection {
         );
         tokio::select! {
             _ = connection.as_mut() => return,
-            () = self.closing.cancelled() => connection.as_mut().graceful_shutdown(),
+            () = self.closing.cancelled() => {}
+            () = self.streaming.none_after(HTTP1_AGE_MAX) => {}
         }
+        connection.as_mut().graceful_shutdown();
         tokio::select! {
             _ = connection => {}
             () = self.cutting.cancelled() => {}
+            () = self.streaming.none_after(LAST_ANSWER_TIME_MAX) => {}
         }
     }
 
@@ -221,6 +273,7 @@ impl Connection {
         tokio::select! {
             _ = connection => {}
             () = self.cutting.cancelled() => {}
+            () = self.streaming.none_after(LAST_ANSWER_TIME_MAX) => {}
         }
     }
 }
@@ -232,9 +285,10 @@ enum Protocol {
 
 /// Looks at the first bytes without taking them.
 async fn first_bytes(stream: &TcpStream) -> io::Result<Protocol> {
-    /// Between looks at a preface that came in part.
+    /// Before another look at a preface that came in part; then ever longer.
     const LOOK_AGAIN: Duration = Duration::from_millis(20);
     let mut first = [0; HTTP2_PREFACE.len()];
+    let mut pause = LOOK_AGAIN;
     loop {
         let count =
             poll_fn(|cx| stream.poll_peek(cx, &mut tokio::io::ReadBuf::new(&mut first))).await?;
@@ -248,7 +302,8 @@ async fn first_bytes(stream: &TcpStream) -> io::Result<Protocol> {
         if seen == HTTP2_PREFACE {
             return Ok(Protocol::Http2);
         }
-        sleep(LOOK_AGAIN).await;
+        sleep(pause).await;
+        pause *= 2;
     }
 }
 

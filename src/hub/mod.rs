@@ -22,9 +22,12 @@ use std::{
 
 use dashmap::DashMap;
 use futures_util::{FutureExt as _, StreamExt as _, stream::SelectAll};
-use tokio::sync::broadcast::{
-    self,
-    error::{RecvError, TryRecvError},
+use tokio::{
+    sync::broadcast::{
+        self,
+        error::{RecvError, TryRecvError},
+    },
+    task::coop::unconstrained,
 };
 use tokio_stream::wrappers::BroadcastStream;
 
@@ -38,14 +41,12 @@ pub use ring::{Ring, RingPage};
 /// How many slices a channel holds for a subscriber that is busy. Small, since
 /// falling behind it costs no more than a look into the ring.
 const CHANNEL_SLICES: usize = 16;
-/// About how many bytes of frames one slice has; a subscriber that stops
-/// reading in the middle of one keeps it alive.
-const SLICE_BYTES_MAX: usize = 16 * 1024;
 /// The channel of those who listen to everything. No topic has this name.
 const EVERYTHING: &str = "";
 
-/// Frames of one channel, in order; gone when the ring has let go of them.
-type Slice = Weak<[Frame]>;
+/// What one commit has for one channel, in order; gone when the ring has let
+/// go of it.
+pub type Slice = Weak<[Frame]>;
 
 /// Topic → live channel.
 pub struct Hub {
@@ -87,8 +88,8 @@ impl Hub {
     }
 
     /// The number of live channels.
-    #[must_use]
-    pub fn channels(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn channels(&self) -> usize {
         self.channels.len()
     }
 
@@ -143,30 +144,31 @@ impl Hub {
         self.done.store(last.0, Ordering::Release);
     }
 
-    /// The frames of each channel that anybody listens to, in slices of
-    /// bounded size, each channel's in order.
+    /// The frames of each channel that anybody listens to, in order.
     fn slices<'f>(&self, frames: &'f [Frame]) -> Vec<(&'f str, Arc<[Frame]>)> {
-        let mut told = Vec::new();
-        let mut open: HashMap<&str, Gathering> = HashMap::new();
+        // `None` for a channel that nobody listens to.
+        let mut channels: HashMap<&str, Option<Vec<Frame>>> = HashMap::new();
         for frame in frames {
             let topic = &frame.event().draft.topic;
             for name in topic.lineage().chain([EVERYTHING]) {
-                let gathering = open.entry(name).or_insert_with(|| Gathering {
-                    wanted: self.channels.contains_key(name),
-                    ..Gathering::default()
-                });
-                told.extend(gathering.add(frame).map(|slice| (name, slice)));
+                let channel = channels
+                    .entry(name)
+                    .or_insert_with(|| self.channels.contains_key(name).then(Vec::new));
+                if let Some(slice) = channel {
+                    slice.push(frame.clone());
+                }
             }
         }
-        told.extend(
-            open.into_iter()
-                .filter_map(|(name, mut gathering)| Some((name, gathering.take()?))),
-        );
-        told
+        let told = channels.into_iter();
+        told.filter_map(|(name, slice)| Some((name, slice?.into())))
+            .collect()
     }
 
     fn tell(&self, name: &str, slice: &Slice) {
-        if let Some(channel) = self.channels.get(name) {
+        // Cloned out: sending wakes every receiver, and whoever attaches
+        // meanwhile should not wait for that.
+        let channel = self.channels.get(name).map(|channel| channel.clone());
+        if let Some(channel) = channel {
             // Refused only where the last receiver has just gone.
             _ = channel.send(Weak::clone(slice));
         }
@@ -180,35 +182,6 @@ impl Hub {
         for channel in &self.channels {
             _ = channel.send(Weak::clone(&gone));
         }
-    }
-}
-
-/// The slice of one channel while the pump goes through a commit.
-#[derive(Default)]
-struct Gathering {
-    wanted: bool,
-    frames: Vec<Frame>,
-    bytes: usize,
-}
-
-impl Gathering {
-    /// Adds a frame; gives out the slice once it is full.
-    fn add(&mut self, frame: &Frame) -> Option<Arc<[Frame]>> {
-        if !self.wanted {
-            return None;
-        }
-        self.frames.push(frame.clone());
-        self.bytes += frame.event().draft.weight();
-        if self.bytes < SLICE_BYTES_MAX {
-            return None;
-        }
-        self.take()
-    }
-
-    fn take(&mut self) -> Option<Arc<[Frame]>> {
-        self.bytes = 0;
-        let frames = std::mem::take(&mut self.frames);
-        (!frames.is_empty()).then(|| frames.into())
     }
 }
 
@@ -227,13 +200,12 @@ enum Listening {
 }
 
 /// What a channel had to say.
+#[derive(Debug)]
 pub enum News {
     /// The next frames, in order, none left out.
-    Frames(Arc<[Frame]>),
-    /// Something may have come; the ring and the journal know what.
+    Slice(Slice),
+    /// Something has come, or was missed: the ring and the journal know what.
     Look,
-    /// The subscriber fell behind; the ring and the journal know what it missed.
-    Lagged,
     /// Nothing, now.
     Quiet,
 }
@@ -243,8 +215,8 @@ impl Attachment {
     pub async fn news(&mut self) -> News {
         match &mut self.listening {
             Listening::One(receiver) => match receiver.recv().await {
-                Ok(slice) => News::from_slice(&slice),
-                Err(RecvError::Lagged(_)) => News::Lagged,
+                Ok(slice) => News::Slice(slice),
+                Err(RecvError::Lagged(_)) => News::Look,
                 // Senders live as long as their receivers do.
                 Err(RecvError::Closed) => std::future::pending().await,
             },
@@ -258,12 +230,20 @@ impl Attachment {
         }
     }
 
-    /// The news there is already.
+    /// Whether this is one channel, which tells of frames and not only that
+    /// something came.
+    #[must_use]
+    pub fn is_of_one(&self) -> bool {
+        matches!(self.listening, Listening::One(_))
+    }
+
+    /// The news there is already. What was sent before this call is not
+    /// overlooked.
     pub fn news_now(&mut self) -> News {
         match &mut self.listening {
             Listening::One(receiver) => match receiver.try_recv() {
-                Ok(slice) => News::from_slice(&slice),
-                Err(TryRecvError::Lagged(_)) => News::Lagged,
+                Ok(slice) => News::Slice(slice),
+                Err(TryRecvError::Lagged(_)) => News::Look,
                 Err(TryRecvError::Empty | TryRecvError::Closed) => News::Quiet,
             },
             Listening::Many(streams) => match drain(streams) {
@@ -279,14 +259,10 @@ impl Attachment {
 fn drain(streams: &mut SelectAll<BroadcastStream<Slice>>) -> usize {
     let bound = streams.len() * CHANNEL_SLICES;
     (0..bound)
-        .take_while(|_| matches!(streams.next().now_or_never(), Some(Some(_))))
+        // Unconstrained, or a task that has done much already would be told
+        // that there is nothing, whatever waits.
+        .take_while(|_| matches!(unconstrained(streams.next()).now_or_never(), Some(Some(_))))
         .count()
-}
-
-impl News {
-    fn from_slice(slice: &Slice) -> Self {
-        slice.upgrade().map_or(Self::Lagged, Self::Frames)
-    }
 }
 
 impl Drop for Attachment {

@@ -14,14 +14,15 @@ use crate::{
         Selection, Sequence,
         frame::{Format, Frame, Gap, GapReason, sse},
     },
-    hub::{Attachment, News},
+    hub::{Attachment, News, Slice},
     journal::ReadError,
 };
 
 /// About how many bytes of events are taken from ring or journal at a time;
 /// what a subscriber that stops reading keeps in memory.
 const PAGE_BYTES_MAX: usize = 32 * 1024;
-/// The longest lifetime that is timed: longer ones end with the process.
+/// The longest lifetime that is timed; a stream that would last longer ends
+/// after this, and its client comes back.
 const LIFETIME_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A stream of bytes for one subscriber. Nothing happens unless it is asked
@@ -56,7 +57,8 @@ enum Stage {
 enum Held {
     Nothing,
     Bytes(Bytes),
-    Slice(Arc<[Frame]>, usize),
+    /// Held weakly: a subscriber that stops reading here pins nothing.
+    Slice(Slice, usize),
     Page(std::vec::IntoIter<Frame>, Sequence),
 }
 
@@ -155,10 +157,13 @@ impl Subscription {
                     self.held = Held::Nothing;
                     return Some(bytes);
                 }
-                Held::Slice(frames, at) => {
-                    let frame = frames.get(*at).cloned();
+                Held::Slice(slice, at) => {
+                    let Some(frames) = slice.upgrade() else {
+                        self.fall_behind();
+                        return None;
+                    };
                     *at += 1;
-                    frame
+                    frames.get(*at - 1).cloned()
                 }
                 Held::Page(frames, scanned) => {
                     let frame = frames.next();
@@ -195,6 +200,7 @@ impl Subscription {
 
     /// Takes the next page from the ring, or from the journal behind it.
     async fn turn_page(&mut self) -> Result<(), ReadError> {
+        self.delivered.settle(&self.streams);
         self.pay_beat_while_replaying();
         if !matches!(self.held, Held::Nothing) {
             return Ok(());
@@ -262,14 +268,24 @@ impl Subscription {
             }
         };
         match news {
-            News::Frames(frames) => self.held = Held::Slice(frames, 0),
-            News::Look => self.stage = Stage::Replay(self.streams.hub.ring().head()),
-            News::Lagged => {
-                self.streams.telemetry.lagged.increment(1);
-                self.stage = Stage::Replay(self.streams.journal.head());
-            }
+            News::Slice(slice) => self.held = Held::Slice(slice, 0),
+            News::Look if self.attachment.is_of_one() => self.fall_behind(),
+            News::Look => self.look(),
             News::Quiet => self.pay_beat(),
         }
+    }
+
+    /// The channel went on without this subscriber.
+    fn fall_behind(&mut self) {
+        self.streams.telemetry.lagged.increment(1);
+        self.look();
+    }
+
+    /// Catches up with what the channels were told of: all that is in the
+    /// ring before they are.
+    fn look(&mut self) {
+        self.held = Held::Nothing;
+        self.stage = Stage::Replay(self.streams.hub.ring().head());
     }
 
     /// Waits for news, a beat or the end; the last two are no news.

@@ -1,6 +1,10 @@
 //! Ordering, resume and gaps, over the journal in memory and the real pump.
 
-use std::{collections::BTreeSet, pin::pin};
+use std::{
+    collections::BTreeSet,
+    pin::pin,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use futures_util::{FutureExt as _, future::join_all};
 use tokio::task::JoinHandle;
@@ -30,6 +34,14 @@ impl Drop for House {
 /// Everything from the journal to the streams, with a ring and a journal of
 /// these sizes.
 async fn house_of(ring_bytes: usize, retain_bytes: u64) -> House {
+    house_with(ring_bytes, retain_bytes, Duration::from_secs(15)).await
+}
+
+async fn house_beating(heartbeat: Duration) -> House {
+    house_with(1 << 20, 1 << 30, heartbeat).await
+}
+
+async fn house_with(ring_bytes: usize, retain_bytes: u64, heartbeat: Duration) -> House {
     let clock = Clock::fixed(Timestamp::from_unix_secs(1_000));
     let settings = journal::Settings {
         kind: Kind::Memory,
@@ -52,7 +64,7 @@ async fn house_of(ring_bytes: usize, retain_bytes: u64) -> House {
         Arc::clone(&journal),
         Arc::clone(&hub),
         Settings {
-            heartbeat: Duration::from_secs(15),
+            heartbeat,
             retry: Duration::from_secs(3),
         },
         clock,
@@ -495,6 +507,55 @@ async fn a_frame_is_encoded_once_for_all_live_subscribers() {
         places.insert(reader.0.next().await.unwrap().as_ptr());
     }
     assert_eq!(places.len(), 1);
+}
+
+/// What a heartbeat claims, its subscriber has been given: whoever resumes
+/// from there misses nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_heartbeat_never_claims_what_was_not_given() {
+    const BEATS: usize = 20;
+    let house = house_beating(Duration::from_millis(1)).await;
+    let done = AtomicUsize::new(0);
+    let reading = [&["a", "c"][..], &["a", "b", "c"], &["*"]].map(|topics| {
+        let (house, done) = (&house, &done);
+        async move {
+            let mut reader = house.open(topics, Start::Now).await;
+            let (mut seen, _) = reader.opening().await;
+            let mut beats = 0;
+            while beats < BEATS {
+                for said in reader.next().await.unwrap() {
+                    match said {
+                        Said::Event(sequence) => {
+                            assert_eq!(sequence, seen + 1, "{topics:?}");
+                            seen = sequence;
+                        }
+                        Said::Cursor(claimed) => {
+                            assert_eq!(claimed, seen, "{topics:?}");
+                            beats += 1;
+                        }
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+            done.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let readers = reading.len();
+    let writing = async {
+        let topics = ["a", "a.b", "c"].iter().cycle();
+        for topic in topics.take_while(|_| done.load(Ordering::Relaxed) < readers) {
+            house.store(topic, "t", "x").await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let beating = house.streams.beat();
+    let checks = async { tokio::join!(writing, join_all(reading)) };
+    tokio::select! {
+        () = beating => unreachable!("a heart beats until it is dropped"),
+        done = tokio::time::timeout(Duration::from_secs(60), checks) => {
+            done.expect("all get their heartbeats");
+        }
+    }
 }
 
 /// Appends race attaching, on several threads, many times over.

@@ -270,7 +270,7 @@ impl Journal for Disk {
         let reader = Arc::clone(&self.reader);
         let read = live::read_page(move |after| {
             let reader = Arc::clone(&reader);
-            async move { reader.page(Selection::all(), after, FOLLOW_BYTES_MAX).await }
+            async move { reader.follow(after, FOLLOW_BYTES_MAX).await }
         });
         live::follow(Arc::clone(&self.live), after, read)
     }

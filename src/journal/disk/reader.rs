@@ -19,6 +19,9 @@ use crate::{
 
 /// The most reads at a time; further ones wait.
 const READERS_MAX: u32 = 8;
+/// The most reads for followers: the pump must not queue behind those who
+/// catch up, or nobody would hear anything new.
+const FOLLOWERS_MAX: u32 = 1;
 
 /// The way to the files.
 pub(super) struct Reader {
@@ -26,6 +29,7 @@ pub(super) struct Reader {
     store: Mutex<Option<Arc<Store>>>,
     live: Arc<Live>,
     places: Arc<Semaphore>,
+    follower_places: Arc<Semaphore>,
 }
 
 impl Reader {
@@ -34,6 +38,7 @@ impl Reader {
             store: Mutex::new(Some(store)),
             live,
             places: Arc::new(Semaphore::new(READERS_MAX as usize)),
+            follower_places: Arc::new(Semaphore::new(FOLLOWERS_MAX as usize)),
         }
     }
 
@@ -43,8 +48,22 @@ impl Reader {
         after: Sequence,
         bytes_max: usize,
     ) -> Result<Page, ReadError> {
-        self.read(move |store, live| pages::page(store, live, &selection, after, bytes_max))
-            .await
+        let look = move |store: &Store, live: &Live| {
+            pages::page(store, live, &selection, after, bytes_max)
+        };
+        self.read(&self.places, look).await
+    }
+
+    /// A page of everything, for a follower.
+    pub(super) async fn follow(
+        &self,
+        after: Sequence,
+        bytes_max: usize,
+    ) -> Result<Page, ReadError> {
+        let look = move |store: &Store, live: &Live| {
+            pages::page(store, live, &Selection::all(), after, bytes_max)
+        };
+        self.read(&self.follower_places, look).await
     }
 
     pub(super) async fn before_last(
@@ -66,7 +85,7 @@ impl Reader {
                 let more = newest.look(store, live, &selection)?;
                 Ok((newest, more))
             };
-            let (looked, more) = self.read(look).await?;
+            let (looked, more) = self.read(&self.places, look).await?;
             if !more {
                 return Ok(looked.oldest.map_or(head, Sequence::previous));
             }
@@ -76,9 +95,10 @@ impl Reader {
 
     async fn read<T: Send + 'static>(
         &self,
+        places: &Arc<Semaphore>,
         look: impl FnOnce(&Store, &Live) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
-        let place = Arc::clone(&self.places).acquire_owned().await;
+        let place = Arc::clone(places).acquire_owned().await;
         let place = place.map_err(|_| ReadError::Closed)?;
         let store = self.store().clone().ok_or(ReadError::Closed)?;
         let live = Arc::clone(&self.live);
@@ -95,11 +115,13 @@ impl Reader {
     /// Waits for the reads under way, then lets go of the files.
     pub(super) async fn close(&self) {
         let all = self.places.acquire_many(READERS_MAX).await;
+        let followers = self.follower_places.acquire_many(FOLLOWERS_MAX).await;
         let store = self.store().take();
         // Closing the files blocks.
         let closed = tokio::task::spawn_blocking(move || drop(store)).await;
-        drop((all, closed));
+        drop((all, followers, closed));
         self.places.close();
+        self.follower_places.close();
     }
 
     /// The files, for tests to look behind the scenes.
