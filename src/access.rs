@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     event::{Timestamp, Topic, TopicMap, Topics},
@@ -116,13 +116,33 @@ pub struct Claims {
     /// The topics it may read with their subtopics; `"*"` for all.
     pub topics: Vec<String>,
     /// Until when, in seconds since the Unix epoch.
+    #[serde(deserialize_with = "numeric_date")]
     pub exp: u64,
     /// From when on, in seconds since the Unix epoch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "some_numeric_date"
+    )]
     pub nbf: Option<u64>,
     /// For whom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sub: Option<String>,
+}
+
+/// A time that may have a fraction, which is dropped (RFC 7519, section 2,
+/// "NumericDate").
+fn numeric_date<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let number = serde_json::Number::deserialize(from)?;
+    let whole = number.as_u64();
+    let fraction = || number.as_f64().filter(|secs| (0.0..9e15).contains(secs));
+    whole
+        .or_else(|| Some(fraction()? as u64))
+        .ok_or_else(|| serde::de::Error::custom("not a time in seconds since the Unix epoch"))
+}
+
+fn some_numeric_date<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    numeric_date(from).map(Some)
 }
 
 /// Signs a subscriber token with HS256 (RFC 7518, section 3.2).
@@ -384,6 +404,10 @@ mod tests {
                 TokenError::Claims,
             ),
             (
+                token(&json!({"topics": ["shut"], "exp": 1e300})),
+                TokenError::Claims,
+            ),
+            (
                 token(&json!({"topics": ["shut"], "exp": -1})),
                 TokenError::Claims,
             ),
@@ -399,6 +423,16 @@ mod tests {
             let granted = access().check(topics(&["shut"]), Some(&bad), NOW);
             assert_eq!(granted, Err(AccessError::TokenBad(why)), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_time_may_have_a_fraction() {
+        let token = token(&json!({"topics": ["shut"], "exp": 1_000_010.9, "nbf": 999_999.5}));
+        let granted = access()
+            .check(topics(&["shut"]), Some(&token), NOW)
+            .unwrap();
+        let ends = Timestamp::from_unix_secs(1_000_015);
+        assert_eq!(granted.expires_at(), Some(ends));
     }
 
     #[test]

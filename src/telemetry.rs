@@ -63,6 +63,8 @@ pub fn log_to_stderr(settings: &Settings) -> Result<(), LogError> {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
+        // Where stderr is gone or full, it would panic to say so.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     match settings.format {
         LogFormat::Text => lines.finish().try_init(),

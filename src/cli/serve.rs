@@ -75,6 +75,9 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Caught, so that a file that may not grow is a write that fails, which
+    /// the journal answers for, and not the end of the process.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -87,6 +90,7 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 

@@ -135,6 +135,14 @@ impl Problems {
         self.count() > 0
     }
 
+    /// Whether something in this place, or in a part of it, is wrong.
+    pub(super) fn below(&self, place: &Place) -> bool {
+        let found = self.0.borrow();
+        found
+            .iter()
+            .any(|problem| problem.place.0.starts_with(&place.0))
+    }
+
     pub(super) fn count(&self) -> usize {
         self.0.borrow().len()
     }

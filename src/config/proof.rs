@@ -99,6 +99,8 @@ fn named(section: &Section<'_>, preset: &Spot<String>) -> Option<Scheme> {
 fn refuse(section: &Section<'_>, error: &SchemeError, secrets: Option<&Spot<Vec<Spot<String>>>>) {
     let what = error.to_string();
     match (error, secrets) {
+        // What was written could not be read, and that is said already.
+        (SchemeError::SecretMissing, Some(list)) if section.problems.below(&list.place) => {}
         (
             SchemeError::SecretEmpty { index } | SchemeError::SecretEncoding { index, .. },
             Some(list),

@@ -45,7 +45,9 @@ pub(super) fn retain_bytes(kind: &Kind) -> Result<u64, String> {
 }
 
 pub(super) fn disk_reserve(kind: &Kind) -> Result<u64, String> {
-    size(kind, MIB..=MIB << 20)
+    // Less would not last until the storage engine has written out what it
+    // holds in memory, and a write that fails ends the gateway.
+    size(kind, 128 * MIB..=MIB << 20)
 }
 
 pub(super) fn retain_age(kind: &Kind) -> Result<Duration, String> {

@@ -176,7 +176,8 @@ pub(super) async fn read(
             discard(body, bytes_max).await;
             return Err(BodyError::Long(bytes_max));
         }
-        share.grow(budget, whole.len() + chunk.len()).await?;
+        whole.reserve(chunk.len());
+        share.grow(budget, whole.capacity()).await?;
         // Copied out of the connection's buffer, which a small body would
         // otherwise keep alive for as long as the event is in memory.
         whole.extend_from_slice(&chunk);

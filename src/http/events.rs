@@ -15,8 +15,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Gateway, client,
+    patience::{Held, Streaming},
     refusal::{Refusal, Waiter, come_back_later},
-    server::{Held, Streaming},
 };
 use crate::{
     access::AccessError,
@@ -80,7 +80,9 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
     };
     let format = asked.request.format;
     // A server that only took the router has no connections to look after.
-    let held = request.extensions().get::<Streaming>().map(Streaming::hold);
+    let lifetime = grant.expires_at().map(|end| end.since(gateway.clock.now()));
+    let streaming_on = request.extensions().get::<Streaming>();
+    let held = streaming_on.map(|connection| connection.hold(lifetime));
     match gateway.streams.open(&grant, asked.request).await {
         Ok(subscription) => streaming(format, subscription, (permit, held)),
         Err(error) => {
@@ -200,9 +202,13 @@ fn start(query: &Parameters, headers: &HeaderMap) -> Result<Start, Refusal> {
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<Start>, Refusal> {
     let refuse = |why: &str| Refusal::parameter("Last-Event-ID", why);
-    let Some(value) = headers.get(LAST_EVENT_ID) else {
+    let mut values = headers.get_all(LAST_EVENT_ID).iter();
+    let Some(value) = values.next() else {
         return Ok(None);
     };
+    if values.next().is_some() {
+        return Err(refuse("it stands more than once"));
+    }
     match value.to_str().map(str::trim) {
         Ok("") => Ok(None),
         Ok(text) => {

@@ -10,6 +10,7 @@ mod events;
 mod ingest;
 mod log_budget;
 mod operator;
+mod patience;
 mod refusal;
 mod server;
 

@@ -6,16 +6,7 @@
 //! not sent a whole request head is closed in bounded time.
 
 use std::{
-    convert::Infallible,
-    future::poll_fn,
-    io,
-    net::SocketAddr,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
+    convert::Infallible, future::poll_fn, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration,
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo, response::Response};
@@ -35,7 +26,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
-use super::Gateway;
+use super::{
+    Gateway,
+    patience::{Patient, Streaming},
+};
 use crate::telemetry::Telemetry;
 
 /// Connections beyond those of subscribers, for ingest, health and admin.
@@ -47,10 +41,6 @@ const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
 /// The longest request head in bytes; also what hyper holds for a peer that
 /// does not read.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
-/// After this an HTTP/1 connection without a stream takes no new requests.
-const HTTP1_AGE_MAX: Duration = Duration::from_secs(300);
-/// How long a peer may then take to read the last answer.
-const LAST_ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 /// Streams on one HTTP/2 connection.
 const HTTP2_STREAMS_MAX: u32 = 250;
 /// After this an HTTP/2 connection takes no new requests; an idle one closes.
@@ -170,39 +160,6 @@ struct Connection {
     streaming: Streaming,
 }
 
-/// Whether a connection carries a stream: such a one may be as old and as
-/// slow as it likes.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Streaming(Arc<AtomicUsize>);
-
-/// A stream that is being sent.
-#[derive(Debug)]
-pub(super) struct Held(Streaming);
-
-impl Streaming {
-    /// Says that there is a stream, until the result is dropped.
-    pub(super) fn hold(&self) -> Held {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Held(self.clone())
-    }
-
-    /// Completes when there is no stream at the end of a time like this.
-    async fn none_after(&self, time: Duration) {
-        loop {
-            sleep(time).await;
-            if self.0.load(Ordering::Relaxed) == 0 {
-                return;
-            }
-        }
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Connection {
     async fn run(self, stream: TcpStream) {
         // Frames are small and must not wait for more of them.
@@ -217,6 +174,10 @@ impl Connection {
             // Said nothing, or left.
             Ok(Err(_)) | Err(_) => {}
         }
+    }
+
+    fn socket(&self, stream: TcpStream) -> TokioIo<Patient> {
+        TokioIo::new(Patient::new(stream, self.streaming.clone()))
     }
 
     fn service(
@@ -238,18 +199,15 @@ impl Connection {
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIME_MAX)
                 .max_buf_size(HEAD_BYTES_MAX)
-                .serve_connection(TokioIo::new(stream), self.service())
+                .serve_connection(self.socket(stream), self.service())
         );
         tokio::select! {
             _ = connection.as_mut() => return,
-            () = self.closing.cancelled() => {}
-            () = self.streaming.none_after(HTTP1_AGE_MAX) => {}
+            () = self.closing.cancelled() => connection.as_mut().graceful_shutdown(),
         }
-        connection.as_mut().graceful_shutdown();
         tokio::select! {
             _ = connection => {}
             () = self.cutting.cancelled() => {}
-            () = self.streaming.none_after(LAST_ANSWER_TIME_MAX) => {}
         }
     }
 
@@ -262,7 +220,7 @@ impl Connection {
                 .max_send_buf_size(HEAD_BYTES_MAX)
                 .keep_alive_interval(HTTP2_PING_EVERY)
                 .keep_alive_timeout(HTTP2_PING_EVERY)
-                .serve_connection(TokioIo::new(stream), self.service())
+                .serve_connection(self.socket(stream), self.service())
         );
         tokio::select! {
             _ = connection.as_mut() => return,
@@ -273,7 +231,6 @@ impl Connection {
         tokio::select! {
             _ = connection => {}
             () = self.cutting.cancelled() => {}
-            () = self.streaming.none_after(LAST_ANSWER_TIME_MAX) => {}
         }
     }
 }

@@ -24,6 +24,7 @@ use hookrill::{
     event::{Clock, Timestamp},
     verify::Secret,
 };
+use rustix::process::{Pid, Resource, Rlimit};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -105,7 +106,7 @@ impl Gateway {
 
     pub fn in_folder(folder: TempDir) -> Plan {
         let journal = format!(
-            "kind = \"disk\"\npath = {:?}\ndisk_reserve = \"1 MiB\"",
+            "kind = \"disk\"\npath = {:?}\ndisk_reserve = \"128 MiB\"",
             folder.path()
         );
         Plan::new(&journal, Some(folder))
@@ -309,7 +310,7 @@ pub struct Process {
     client: Client,
     child: Child,
     heard: watch::Receiver<String>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 async fn heard_address(mut heard: watch::Receiver<String>) -> SocketAddr {
@@ -332,7 +333,11 @@ impl Process {
 
     /// One on disk with these sections, of which `[server]` is not one.
     pub async fn start_with(sections: &str) -> Self {
-        let folder = TempDir::new().unwrap();
+        Self::start_in(TempDir::new().unwrap(), sections).await
+    }
+
+    /// As [`Process::start_with`], in a folder that may have a journal.
+    pub async fn start_in(folder: TempDir, sections: &str) -> Self {
         let config = folder.path().join("hookrill.toml");
         let server = format!("listen = \"127.0.0.1:0\"\nadmin_token = \"{ADMIN_TOKEN}\"");
         std::fs::write(&config, format!("[server]\n{server}\n{sections}")).unwrap();
@@ -356,15 +361,33 @@ impl Process {
             client: Client { address },
             child,
             heard,
-            _folder: folder,
+            folder,
         }
+    }
+
+    fn id(&self) -> Pid {
+        let id = i32::try_from(self.child.id().unwrap()).unwrap();
+        Pid::from_raw(id).unwrap()
+    }
+
+    /// From now on no file of it may grow beyond so many bytes.
+    pub fn limit_files_to(&self, bytes: u64) {
+        let limit = Rlimit {
+            current: Some(bytes),
+            maximum: Some(bytes),
+        };
+        rustix::process::prlimit(Some(self.id()), Resource::Fsize, limit).unwrap();
+    }
+
+    /// Waits until it ends by itself; gives its status and its folder.
+    pub async fn ends(mut self) -> (Option<i32>, TempDir) {
+        let ended = timeout(PATIENCE, self.child.wait()).await;
+        (ended.expect("it ends").unwrap().code(), self.folder)
     }
 
     /// Stops it as an operator would, and gives all that it said.
     pub async fn stop(mut self) -> String {
-        let id = i32::try_from(self.child.id().unwrap()).unwrap();
-        let id = rustix::process::Pid::from_raw(id).unwrap();
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(self.id(), rustix::process::Signal::TERM).unwrap();
         let ended = timeout(PATIENCE, self.child.wait()).await;
         assert!(ended.expect("it stops in time").unwrap().success());
         // The task ends with the process, and lets go of its end.

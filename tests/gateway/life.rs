@@ -163,3 +163,28 @@ async fn secrets_and_tokens_are_never_logged() {
         }
     }
 }
+
+/// What the operating system refuses to write, the journal answers for.
+#[tokio::test]
+async fn a_write_that_fails_ends_the_gateway_and_loses_nothing() {
+    const OPEN: &str = "[topics.open]\naccess = \"public\"\nscheme = { kind = \"none\" }";
+    let gateway = Process::start_with(OPEN).await;
+    let mut subscriber = gateway.subscriber("/events/open").await;
+    subscriber.opened().await;
+    let mut acknowledged = Vec::new();
+    for n in 0..10 {
+        acknowledged.push(gateway.post("open", format!("{n}")).await.id());
+    }
+    gateway.limit_files_to(1024);
+    let refused = gateway.post("open", "too much").await;
+    assert_eq!(refused.status, 503);
+    subscriber.events(10).await;
+    subscriber.ended().await;
+    let (status, folder) = gateway.ends().await;
+    assert_eq!(status, Some(1));
+    let gateway = Process::start_in(folder, OPEN).await;
+    let mut subscriber = gateway.subscriber("/events/open?since=earliest").await;
+    let events = subscriber.events(10).await;
+    let ids: Vec<_> = events.into_iter().map(|event| event.id).collect();
+    assert_eq!(ids, acknowledged);
+}

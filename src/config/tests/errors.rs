@@ -176,7 +176,7 @@ fn a_bad_value_is_refused_at_its_place() {
         (
             "journal",
             "disk_reserve = 0",
-            "journal.disk_reserve: 0 is out of range: 1.0 MiB to 1.0 TiB",
+            "journal.disk_reserve: 0 is out of range: 128.0 MiB to 1.0 TiB",
         ),
         (
             "journal",

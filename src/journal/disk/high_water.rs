@@ -21,6 +21,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -74,7 +75,9 @@ impl Mark {
     /// there, whole.
     pub(super) fn store(&self, folder: &Path) -> io::Result<()> {
         let temporary: PathBuf = folder.join("high-water.new");
-        let mut file = File::create(&temporary)?;
+        let mut options = File::options();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(&temporary)?;
         file.write_all(self.text().as_bytes())?;
         file.sync_all()?;
         fs::rename(&temporary, folder.join(NAME))?;

@@ -74,6 +74,11 @@ impl Chore for Keeper {
         if self.live.failure().is_some() {
             return Next::Wait;
         }
+        if let Err(error) = self.store.sound() {
+            self.live
+                .fail(&format!("its storage engine failed: {error}"));
+            return Next::Wait;
+        }
         match self.retainer.step() {
             Ok(next) => {
                 self.told_of_retention = false;

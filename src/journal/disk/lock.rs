@@ -6,6 +6,7 @@
 use std::{
     fs::{File, TryLockError},
     io::{Read, Write},
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
@@ -26,6 +27,7 @@ impl Lock {
         };
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false);
+        options.mode(0o600);
         let mut file = options.open(&path).map_err(io)?;
         match file.try_lock() {
             Ok(()) => {}

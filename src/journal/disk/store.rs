@@ -3,6 +3,8 @@
 //! Invariant: the folder's lock is held as long as the files are open.
 
 use std::{
+    fs::DirBuilder,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -87,11 +89,22 @@ impl Outside {
 impl Store {
     /// Opens the files in `folder`, making them where there are none; blocks.
     pub(super) fn open(folder: &Path, lock: Lock, outside: Outside) -> Result<Self, OpenError> {
+        let files = Self::files(folder);
+        // Whatever the umask says, and whoever made the folder above: events
+        // are for our eyes only.
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&files)
+            .map_err(|source| OpenError::Io {
+                path: files.clone(),
+                source,
+            })?;
         let refuse = |e: fjall::Error| OpenError::Storage {
             path: folder.into(),
             reason: e.to_string(),
         };
-        let db = Database::builder(Self::files(folder))
+        let db = Database::builder(&files)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(WRITE_AHEAD_BYTES)
             .max_cached_files(Some(FILES_MAX))
@@ -143,6 +156,12 @@ impl Store {
     /// One instant of all keyspaces.
     pub(super) fn snapshot(&self) -> fjall::Snapshot {
         self.db.snapshot()
+    }
+
+    /// Whether the engine still takes writes: its own threads may have failed
+    /// where nobody waits for them.
+    pub(super) fn sound(&self) -> fjall::Result<()> {
+        self.db.persist(PersistMode::Buffer)
     }
 
     pub(super) fn free_bytes(&self) -> std::io::Result<u64> {

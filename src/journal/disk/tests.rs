@@ -165,7 +165,8 @@ async fn retention_goes_on_where_it_was_after_a_restart() {
     disk.close().await;
     let floor = disk.floor();
     let disk = open_in(place(folder.path()), tight, quick()).await.unwrap();
-    assert_eq!((disk.floor(), disk.head()), (floor, Sequence(200)));
+    assert!(disk.floor() >= floor, "it may have gone on already");
+    assert_eq!(disk.head(), Sequence(200));
     for _ in 0..100 {
         append(&disk, draft("a", vec![0; 1000])).await;
     }

@@ -1,0 +1,234 @@
+//! A socket that gives up on a peer that does not read.
+//!
+//! An answer has a bounded time to be taken, since whoever asks and does not
+//! read would hold the connection for ever. A stream has no such bound: a slow
+//! subscriber is never disconnected, until its token ends.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Instant, Sleep, sleep_until},
+};
+
+/// How long a peer may take no byte of an answer.
+const STALL_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Whether a connection carries streams, and until when they may last.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Streaming(Arc<Mutex<Streams>>);
+
+#[derive(Debug, Default)]
+struct Streams {
+    count: usize,
+    /// When the last of them ends; `None` where one of them never does.
+    end: Option<Instant>,
+}
+
+/// A stream that is being sent.
+#[derive(Debug)]
+pub(super) struct Held(Streaming);
+
+impl Streaming {
+    /// Says that there is a stream that lasts so long, until the result is
+    /// dropped.
+    pub(super) fn hold(&self, lifetime: Option<Duration>) -> Held {
+        let end = lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime));
+        self.with(|streams| {
+            streams.end = match streams.count {
+                0 => end,
+                _ => streams.end.zip(end).map(|(one, other)| one.max(other)),
+            };
+            streams.count += 1;
+        });
+        Held(self.clone())
+    }
+
+    /// When a peer that has not read since `stalled_at` has had its time;
+    /// `None`: never.
+    fn patience_ends(&self, stalled_at: Instant) -> Option<Instant> {
+        self.with(|streams| match streams.count {
+            0 => Some(stalled_at + STALL_TIME_MAX),
+            _ => streams.end.map(|end| end.max(stalled_at)),
+        })
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Streams) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.with(|streams| streams.count -= 1);
+    }
+}
+
+/// A socket with a bound on stalled writes.
+#[derive(Debug)]
+pub(super) struct Patient {
+    stream: TcpStream,
+    streaming: Streaming,
+    stall: Option<Stall>,
+}
+
+/// A write that waits for its peer.
+#[derive(Debug)]
+struct Stall {
+    since: Instant,
+    look_again: Pin<Box<Sleep>>,
+}
+
+impl Patient {
+    pub(super) fn new(stream: TcpStream, streaming: Streaming) -> Self {
+        Self {
+            stream,
+            streaming,
+            stall: None,
+        }
+    }
+
+    /// Passes on what a write came to, unless it stalls for too long.
+    fn bounded<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stall = None;
+            return written;
+        }
+        let stall = self.stall.get_or_insert_with(|| {
+            let since = Instant::now();
+            Stall {
+                since,
+                look_again: Box::pin(sleep_until(since + STALL_TIME_MAX)),
+            }
+        });
+        loop {
+            ready!(stall.look_again.as_mut().poll(cx));
+            let now = Instant::now();
+            let end = self.streaming.patience_ends(stall.since);
+            if end.is_some_and(|end| now >= end) {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            // Whether there is a stream, and how long it lasts, may change.
+            let latest = now + STALL_TIME_MAX;
+            let next = end.map_or(latest, |end| end.min(latest));
+            stall.look_again.as_mut().reset(next);
+        }
+    }
+}
+
+impl AsyncRead for Patient {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Patient {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.bounded(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        self.bounded(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// Both ends of a connection of which nobody reads.
+    async fn connection(streaming: &Streaming) -> (Patient, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap());
+        let (accepted, peer) = tokio::join!(listener.accept(), peer);
+        (
+            Patient::new(accepted.unwrap().0, streaming.clone()),
+            peer.unwrap(),
+        )
+    }
+
+    /// Writes until the peer would have to read; gives the seconds until the
+    /// socket gives up.
+    async fn gives_up_after(socket: &mut Patient) -> u64 {
+        let begin = Instant::now();
+        let chunk = vec![0; 1 << 20];
+        let error = loop {
+            if let Err(error) = socket.write_all(&chunk).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        begin.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_nobody_reads_is_given_up() {
+        let (mut socket, _peer) = connection(&Streaming::default()).await;
+        assert_eq!(gives_up_after(&mut socket).await, 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_is_given_up_when_its_token_ends() {
+        let streaming = Streaming::default();
+        let (mut socket, _peer) = connection(&streaming).await;
+        let _held = streaming.hold(Some(Duration::from_secs(3_600)));
+        assert_eq!(gives_up_after(&mut socket).await, 3_600);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_without_an_end_waits_for_its_reader() {
+        let streaming = Streaming::default();
+        let (mut socket, mut peer) = connection(&streaming).await;
+        let held = streaming.hold(None);
+        let day = Duration::from_secs(24 * 3_600);
+        let gave_up = tokio::time::timeout(day, gives_up_after(&mut socket)).await;
+        assert!(gave_up.is_err());
+        // Read again, it goes on; and once it is no stream, it has its time.
+        let mut some = vec![0; 1 << 20];
+        peer.read_exact(&mut some).await.unwrap();
+        drop(held);
+        assert!(gives_up_after(&mut socket).await <= 30);
+    }
+}
