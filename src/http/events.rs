@@ -73,14 +73,15 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
         gateway.telemetry.subscribe_refused("draining");
         return come_back_later(waiter, "the gateway is about to stop");
     }
-    let weight = weight(grant.topics());
+    let weight = weight(grant.topics()).min(gateway.settings.subscribers_max);
+    let weight = u32::try_from(weight).unwrap_or(u32::MAX);
     let Ok(permit) = Arc::clone(&gateway.stream_permits).try_acquire_many_owned(weight) else {
         gateway.telemetry.subscribe_refused("subscribers_max");
         return come_back_later(waiter, "there are as many subscribers as there may be");
     };
     let format = asked.request.format;
-    // A server that only took the router has no connections to look after.
     let lifetime = grant.expires_at().map(|end| end.since(gateway.clock.now()));
+    // A server that only took the router has no connections to look after.
     let streaming_on = request.extensions().get::<Streaming>();
     let held = streaming_on.map(|connection| connection.hold(lifetime));
     match gateway.streams.open(&grant, asked.request).await {
@@ -95,11 +96,11 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
 
 /// How many places a stream takes: each topic has a channel, and a stream of
 /// many must not cost as much as many streams for the price of one.
-fn weight(topics: &Topics) -> u32 {
+fn weight(topics: &Topics) -> usize {
     const TOPICS_PER_PLACE: usize = 8;
     match topics {
         Topics::All => 1,
-        Topics::These(topics) => topics.len().div_ceil(TOPICS_PER_PLACE) as u32,
+        Topics::These(topics) => topics.len().div_ceil(TOPICS_PER_PLACE),
     }
 }
 
