@@ -10,9 +10,9 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 # An empty program with the real one's dependencies: this layer is built anew
 # only when one of them changes.
-RUN mkdir src \
+RUN mkdir -p src/bin \
     && echo 'fn main() {}' > src/main.rs \
-    && touch src/lib.rs \
+    && touch src/lib.rs src/bin/shuttle.rs \
     && cargo build --release --locked \
     && rm -r src
 
