@@ -1,6 +1,6 @@
 //! `GET /events`: what a subscriber gets, and how it goes on after a cut.
 
-use super::harness::{Gateway, token};
+use super::harness::{Gateway, PATIENCE, token};
 
 const ACCEPT_STREAM: (&str, &str) = ("Accept", "text/event-stream");
 
@@ -137,6 +137,18 @@ async fn a_token_serves_by_header_query_and_cookie() {
 }
 
 #[tokio::test]
+async fn a_token_for_everything_opens_everything() {
+    let gateway = Gateway::in_memory().start().await;
+    let path = format!("/events?token={}", token(&["*"], 60));
+    let mut subscriber = gateway.subscriber(&path).await;
+    subscriber.opened().await;
+    let shut = gateway.post("shut.a", "x").await.id();
+    let open = gateway.post("open", "y").await.id();
+    let seen = subscriber.events(2).await;
+    assert_eq!([&seen[0].id, &seen[1].id], [&shut, &open]);
+}
+
+#[tokio::test]
 async fn a_stream_ends_when_its_token_does() {
     let gateway = Gateway::in_memory().start().await;
     let path = format!("/events/shut?token={}", token(&["shut"], 1));
@@ -170,6 +182,10 @@ async fn event_source_is_kept_alive_where_waiting_helps() {
         .parse()
         .unwrap();
     assert!((5_000..=30_000).contains(&wait), "{wait}");
+    // Kept alive, those who wait would take the places of ingest and health.
+    let head = "GET /events/open HTTP/1.1\r\nHost: g\r\nAccept: text/event-stream\r\n\r\n";
+    let closed = gateway.ask(head).await;
+    assert_eq!(closed.header("connection"), Some("close"));
     let refused = gateway.get("/events/open", &[]).await;
     assert_eq!(refused.status, 503);
     assert!(refused.header("retry-after").is_some());
@@ -273,4 +289,23 @@ async fn a_history_of_twenty_thousand_is_replayed_while_more_arrives() {
         .collect();
     let expected: Vec<u64> = (1..=(OLD + NEW) as u64).collect();
     assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn http_1_0_gets_the_stream_without_chunks() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let gateway = Gateway::in_memory().start().await;
+    gateway.post("open", "for an old client").await;
+    let mut stream = gateway.connect().await;
+    let head = "GET /events/open?since=earliest HTTP/1.0\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"\ndata: for an old client\n\n") {
+        let read = tokio::time::timeout(PATIENCE, stream.read_buf(&mut seen)).await;
+        assert_ne!(read.unwrap().unwrap(), 0, "cut off");
+    }
+    let seen = String::from_utf8(seen).unwrap();
+    let (head, body) = seen.split_once("\r\n\r\n").unwrap();
+    assert!(!head.to_ascii_lowercase().contains("chunked"), "{head}");
+    assert!(body.starts_with("retry: "), "{body}");
 }

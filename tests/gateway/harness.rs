@@ -372,11 +372,29 @@ impl Process {
 
     /// From now on no file of it may grow beyond so many bytes.
     pub fn limit_files_to(&self, bytes: u64) {
+        self.limit(Resource::Fsize, bytes);
+    }
+
+    /// From now on it may open so many files more than it has open.
+    pub fn limit_open_files_to_more(&self, more: u64) {
+        let open = format!("/proc/{}/fd", self.child.id().unwrap());
+        let open = std::fs::read_dir(open).unwrap().count() as u64;
+        self.limit(Resource::Nofile, open + more);
+    }
+
+    fn limit(&self, resource: Resource, to: u64) {
         let limit = Rlimit {
-            current: Some(bytes),
-            maximum: Some(bytes),
+            current: Some(to),
+            maximum: Some(to),
         };
-        rustix::process::prlimit(Some(self.id()), Resource::Fsize, limit).unwrap();
+        rustix::process::prlimit(Some(self.id()), resource, limit).unwrap();
+    }
+
+    /// Waits until it has said this.
+    pub async fn heard(&self, what: &str) {
+        let mut heard = self.heard.clone();
+        let said = timeout(PATIENCE, heard.wait_for(|said| said.contains(what))).await;
+        said.expect("it is said").expect("it runs");
     }
 
     /// Waits until it ends by itself; gives its status and its folder.

@@ -188,3 +188,19 @@ async fn a_write_that_fails_ends_the_gateway_and_loses_nothing() {
     let ids: Vec<_> = events.into_iter().map(|event| event.id).collect();
     assert_eq!(ids, acknowledged);
 }
+
+#[tokio::test]
+async fn out_of_open_files_accepting_pauses_and_then_goes_on() {
+    let gateway = Process::start().await;
+    gateway.limit_open_files_to_more(5);
+    let mut waiting = Vec::new();
+    for _ in 0..20 {
+        waiting.push(gateway.connect().await);
+    }
+    gateway.heard("accepting pauses").await;
+    drop(waiting);
+    assert_eq!(gateway.post("open", "after").await.status, 202);
+    let pauses = gateway.metric("hookrill_accept_pauses_total").await;
+    // Five a second, not as many as a loop can turn.
+    assert!((1.0..1_000.0).contains(&pauses), "{pauses}");
+}
