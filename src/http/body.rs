@@ -241,6 +241,8 @@ mod tests {
             share.grow(&budget, LARGE).await.unwrap();
             stalled.push(share);
         }
+        let rest = budget.large.available_permits();
+        let _rest = budget.large.acquire_many(rest as u32).await.unwrap();
         let refused = Share::default().grow(&budget, LARGE).await;
         assert_eq!(refused, Err(BodyError::NoMemory));
         let small = Share::default().grow(&budget, SMALL_BYTES_MAX).await;
