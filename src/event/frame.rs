@@ -4,6 +4,7 @@
 //! and shared by all subscribers. Invariant: nothing in a body, type or id can
 //! start a field of its own.
 
+mod chunk;
 mod cloudevents;
 pub mod sse;
 
@@ -15,6 +16,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{Cursor, Epoch, Event, Sequence, Topic, TopicMap};
+pub use chunk::{Chunk, Framing, LAST_CHUNK};
 pub use cloudevents::gap_line;
 
 /// How a subscriber wants its events.
@@ -66,7 +68,7 @@ pub struct Frame(Arc<Shared>);
 struct Shared {
     event: Arc<Event>,
     encoder: Arc<Encoder>,
-    encoded: [OnceLock<Bytes>; Format::COUNT],
+    encoded: [OnceLock<Chunk>; Format::COUNT],
 }
 
 impl Frame {
@@ -92,10 +94,10 @@ impl Frame {
         self.0.event.sequence
     }
 
-    /// The bytes that a subscriber of this format gets.
+    /// What a subscriber of this format gets.
     #[must_use]
-    pub fn bytes(&self, format: Format) -> &Bytes {
-        self.0.encoded[format as usize].get_or_init(|| self.encode(format))
+    pub fn chunk(&self, format: Format) -> &Chunk {
+        self.0.encoded[format as usize].get_or_init(|| Chunk::new(&self.encode(format)))
     }
 
     /// About how much memory the frame takes once it is encoded, in bytes.

@@ -1,27 +1,27 @@
 //! `GET /events`: a subscription's parameters, and its stream as a body.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use axum::{
-    body::Body,
     extract::{Query, Request, State},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
-use futures_util::stream;
-use http::{HeaderMap, HeaderName, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use percent_encoding::percent_decode_str;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Gateway, client,
-    patience::{Held, Streaming},
+    patience::Streaming,
     refusal::{Refusal, Waiter, come_back_later},
+    writer::{Stream, Takeable},
 };
 use crate::{
     access::AccessError,
-    event::{Cursor, Topic, Topics, frame::Format},
-    subscribe::{self, LAST_MAX, Start, Subscription},
+    event::{Cursor, Timestamp, Topic, Topics, frame::Format},
+    subscribe::{self, LAST_MAX, Start},
 };
 
 /// The most topics on one stream.
@@ -79,13 +79,24 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
         gateway.telemetry.subscribe_refused("subscribers_max");
         return come_back_later(waiter, "there are as many subscribers as there may be");
     };
-    let format = asked.request.format;
-    let lifetime = grant.expires_at().map(|end| end.since(gateway.clock.now()));
+    let now = gateway.clock.now();
+    let head = head(asked.request.format, now);
     // A server that only took the router has no connections to look after.
     let streaming_on = request.extensions().get::<Streaming>();
+    let lifetime = grant.expires_at().map(|end| end.since(now));
     let held = streaming_on.map(|connection| connection.hold(lifetime));
+    let takeable = request.extensions().get::<Takeable>().is_some();
     match gateway.streams.open(&grant, asked.request).await {
-        Ok(subscription) => streaming(format, subscription, (permit, held)),
+        Ok(subscription) => {
+            let stream = Stream {
+                subscription,
+                places: (permit, held),
+            };
+            match takeable {
+                true => stream.riding_on(head.into_response()),
+                false => (head, stream.into_body()).into_response(),
+            }
+        }
         Err(error) => {
             gateway.telemetry.subscribe_refused("journal");
             tracing::error!(%error, "no stream: the journal cannot be read");
@@ -113,28 +124,31 @@ fn reason(error: &AccessError) -> &'static str {
     }
 }
 
-/// The stream as an ordinary body: a chunk per frame, all clones of one.
-fn streaming(
-    format: Format,
-    subscription: Subscription,
-    place: (OwnedSemaphorePermit, Option<Held>),
-) -> Response {
-    let frames = stream::unfold((subscription, place), |(mut subscription, place)| async {
-        let bytes = subscription.next().await?;
-        Some((Ok::<Bytes, Infallible>(bytes), (subscription, place)))
-    });
+/// What a stream's response says of it.
+fn head(format: Format, now: Timestamp) -> [(HeaderName, HeaderValue); 5] {
     let media_type = match format {
         Format::NdJson => NDJSON,
         Format::Raw | Format::CloudEvents => EVENT_STREAM,
     };
-    let head = [
-        (header::CONTENT_TYPE, media_type),
-        (header::CACHE_CONTROL, "no-store"),
+    [
+        (header::CONTENT_TYPE, HeaderValue::from_static(media_type)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         // nginx would collect the stream into its buffers.
-        (ACCEL_BUFFERING, "no"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
-    (StatusCode::OK, head, Body::from_stream(frames)).into_response()
+        (ACCEL_BUFFERING, HeaderValue::from_static("no")),
+        (
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ),
+        // hyper adds it, but not to a response that it does not write.
+        (header::DATE, date(now)),
+    ]
+}
+
+/// The time as HTTP writes it (RFC 9110, section 5.6.7).
+fn date(now: Timestamp) -> HeaderValue {
+    let at = UNIX_EPOCH + Duration::from_millis(now.unix_ms());
+    let text = httpdate::fmt_http_date(at);
+    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 impl Asked {

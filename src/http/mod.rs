@@ -13,6 +13,7 @@ mod operator;
 mod patience;
 mod refusal;
 mod server;
+mod writer;
 
 use std::{sync::Arc, time::Duration};
 

@@ -95,6 +95,11 @@ impl Patient {
         }
     }
 
+    /// The socket, unless it still has something to write.
+    pub(super) fn into_stream(self) -> Option<TcpStream> {
+        self.stall.is_none().then_some(self.stream)
+    }
+
     /// Passes on what a write came to, unless it stalls for too long.
     fn bounded<T>(
         &mut self,

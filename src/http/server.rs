@@ -6,11 +6,18 @@
 //! not sent a whole request head is closed in bounded time.
 
 use std::{
-    convert::Infallible, future::poll_fn, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration,
+    convert::Infallible,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
+    time::Duration,
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo, response::Response};
-use http::Request;
+use http::{Method, Request};
 use hyper::{
     body::Incoming,
     rt::Executor,
@@ -29,6 +36,7 @@ use tower::ServiceExt as _;
 use super::{
     Gateway,
     patience::{Patient, Streaming},
+    writer::{Stream, Takeable, Writer},
 };
 use crate::telemetry::Telemetry;
 
@@ -128,15 +136,31 @@ impl Server {
             tasks: self.tasks.clone(),
             closing: self.closing.clone(),
             cutting: self.cutting.clone(),
-            streaming: Streaming::default(),
+            place: Place::take(Arc::clone(&self.telemetry), permit),
         };
-        let telemetry = Arc::clone(&self.telemetry);
-        self.tasks.spawn(async move {
-            telemetry.connections.increment(1.0);
-            connection.run(stream).await;
-            telemetry.connections.decrement(1.0);
-            drop(permit);
-        });
+        self.tasks.spawn(connection.run(stream));
+    }
+}
+
+/// A connection's place among all, until it is closed.
+pub(super) struct Place {
+    telemetry: Arc<Telemetry>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    fn take(telemetry: Arc<Telemetry>, permit: OwnedSemaphorePermit) -> Self {
+        telemetry.connections.increment(1.0);
+        Self {
+            telemetry,
+            _permit: permit,
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.telemetry.connections.decrement(1.0);
     }
 }
 
@@ -157,8 +181,12 @@ struct Connection {
     tasks: TaskTracker,
     closing: CancellationToken,
     cutting: CancellationToken,
-    streaming: Streaming,
+    place: Place,
 }
+
+/// A response whose stream is to be written by a task of its own; put here
+/// by the service, under the eyes of the connection that calls it.
+type Handover = Arc<Mutex<Option<(Response, Stream)>>>;
 
 impl Connection {
     async fn run(self, stream: TcpStream) {
@@ -176,42 +204,87 @@ impl Connection {
         }
     }
 
-    fn socket(&self, stream: TcpStream) -> TokioIo<Patient> {
-        TokioIo::new(Patient::new(stream, self.streaming.clone()))
+    async fn http1(self, stream: TcpStream) {
+        let handover = Handover::default();
+        let io = TokioIo::new(Patient::new(stream, Streaming::default()));
+        let mut connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIME_MAX)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(io, self.http1_service(&handover));
+        tokio::select! {
+            () = run_until_handed_over(&mut connection, &handover) => {}
+            () = self.closing.cancelled() => {
+                Pin::new(&mut connection).graceful_shutdown();
+                tokio::select! {
+                    () = run_until_handed_over(&mut connection, &handover) => {}
+                    () = self.cutting.cancelled() => return,
+                }
+            }
+        }
+        let handed_over = lock(&handover).take();
+        if let Some((head, stream)) = handed_over {
+            self.hand_over(connection.into_parts(), &head, stream);
+        }
     }
 
-    fn service(
+    /// The routes; a response that carries a stream is never given to hyper.
+    fn http1_service(
         &self,
+        handover: &Handover,
     ) -> impl HyperService<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+    + Unpin
     + use<> {
-        let (router, peer, streaming) = (self.router.clone(), self.peer, self.streaming.clone());
-        service_fn(move |request: Request<Incoming>| {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(ConnectInfo(peer));
-            request.extensions_mut().insert(streaming.clone());
-            router.clone().oneshot(request)
+        let (router, peer, handover) = (self.router.clone(), self.peer, Arc::clone(handover));
+        service_fn(move |mut request: Request<Incoming>| {
+            let version = request.version();
+            if request.method() == Method::GET {
+                request.extensions_mut().insert(Takeable);
+            }
+            let answer = answer(&router, peer, request);
+            let handover = Arc::clone(&handover);
+            async move {
+                let mut response = answer.await?;
+                let Some(stream) = Stream::carried_by(&mut response) else {
+                    return Ok(response);
+                };
+                *response.version_mut() = version;
+                *lock(&handover) = Some((response, stream));
+                std::future::pending().await
+            }
         })
     }
 
-    async fn http1(self, stream: TcpStream) {
-        let mut connection = pin!(
-            http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIME_MAX)
-                .max_buf_size(HEAD_BYTES_MAX)
-                .serve_connection(self.socket(stream), self.service())
+    /// Goes on with the stream in a task of its own: this one is larger.
+    fn hand_over<S>(
+        self,
+        parts: http1::Parts<TokioIo<Patient>, S>,
+        head: &Response,
+        stream: Stream,
+    ) {
+        // An earlier answer that the peer has not read is gone with hyper.
+        let Some(socket) = parts.io.into_inner().into_stream() else {
+            return;
+        };
+        let writer = Writer::new(
+            socket,
+            head,
+            stream,
+            &parts.read_buf,
+            self.cutting,
+            self.place,
         );
-        tokio::select! {
-            _ = connection.as_mut() => return,
-            () = self.closing.cancelled() => connection.as_mut().graceful_shutdown(),
-        }
-        tokio::select! {
-            _ = connection => {}
-            () = self.cutting.cancelled() => {}
-        }
+        self.tasks.spawn(writer.run());
     }
 
     async fn http2(self, stream: TcpStream) {
+        let streaming = Streaming::default();
+        let io = TokioIo::new(Patient::new(stream, streaming.clone()));
+        let (router, peer) = (self.router.clone(), self.peer);
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(streaming.clone());
+            answer(&router, peer, request)
+        });
         let mut connection = pin!(
             http2::Builder::new(Tracked(self.tasks.clone()))
                 .timer(TokioTimer::new())
@@ -220,7 +293,7 @@ impl Connection {
                 .max_send_buf_size(HEAD_BYTES_MAX)
                 .keep_alive_interval(HTTP2_PING_EVERY)
                 .keep_alive_timeout(HTTP2_PING_EVERY)
-                .serve_connection(self.socket(stream), self.service())
+                .serve_connection(io, service)
         );
         tokio::select! {
             _ = connection.as_mut() => return,
@@ -233,6 +306,34 @@ impl Connection {
             () = self.cutting.cancelled() => {}
         }
     }
+}
+
+/// What the routes answer.
+fn answer(
+    router: &Router,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(ConnectInfo(peer));
+    router.clone().oneshot(request)
+}
+
+/// Runs the connection until it ends or has handed over a stream.
+async fn run_until_handed_over<C: Future + Unpin>(connection: &mut C, handover: &Handover) {
+    poll_fn(|cx| {
+        let ended = Pin::new(&mut *connection).poll(cx).is_ready();
+        match ended || lock(handover).is_some() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+}
+
+/// Never held while anything else is done.
+fn lock(handover: &Handover) -> MutexGuard<'_, Option<(Response, Stream)>> {
+    handover.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 enum Protocol {

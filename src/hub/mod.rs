@@ -215,19 +215,19 @@ impl Attachment {
     pub async fn news(&mut self) -> News {
         match &mut self.listening {
             Listening::One(receiver) => match receiver.recv().await {
-                Ok(slice) => News::Slice(slice),
-                Err(RecvError::Lagged(_)) => News::Look,
-                // Senders live as long as their receivers do.
-                Err(RecvError::Closed) => std::future::pending().await,
+                Ok(slice) => return News::Slice(slice),
+                Err(RecvError::Lagged(_)) => return News::Look,
+                Err(RecvError::Closed) => {}
             },
             Listening::Many(streams) => {
-                if streams.next().await.is_none() {
-                    return std::future::pending().await;
+                if streams.next().await.is_some() {
+                    drain(streams);
+                    return News::Look;
                 }
-                drain(streams);
-                News::Look
             }
         }
+        // Never: senders live as long as their receivers do.
+        std::future::pending().await
     }
 
     /// Whether this is one channel, which tells of frames and not only that

@@ -21,14 +21,14 @@ use crate::{
     access::Grant,
     event::{
         Clock, Cursor, Selection, Sequence,
-        frame::{Format, Gap, GapReason, sse},
+        frame::{Chunk, Format, Gap, GapReason, sse},
     },
     hub::Hub,
     journal::{Journal, ReadError},
     telemetry::Telemetry,
 };
 use pulse::Pulse;
-pub use stream::Subscription;
+pub use stream::{Given, Subscription};
 
 /// How streams are kept alive and brought back.
 #[derive(Debug, Clone)]
@@ -180,7 +180,7 @@ impl Streams {
     }
 
     /// The first bytes of a stream.
-    fn opening(&self, format: Format, begin: &Begin) -> Bytes {
+    fn opening(&self, format: Format, begin: &Begin) -> Chunk {
         let gap = begin.gap.map(|(asked, reason)| Gap {
             reason,
             asked,
@@ -201,7 +201,7 @@ impl Streams {
             opening.push(b'\n');
         }
         opening.extend_from_slice(gap_bytes.as_deref().unwrap_or_default());
-        opening.into()
+        Chunk::new(&opening)
     }
 
     fn gap(&self, format: Format, gap: &Gap) -> Bytes {
@@ -212,10 +212,18 @@ impl Streams {
         }
     }
 
+    /// What keeps a quiet stream alive, and its client's id up to date.
+    fn sign_of_life(&self, format: Format, at: Cursor) -> Chunk {
+        match format {
+            Format::NdJson => Chunk::new(b"\n"),
+            Format::Raw | Format::CloudEvents => Chunk::new(&sse::cursor(at)),
+        }
+    }
+
     /// The last bytes of a stream that ends because the gateway does.
-    fn farewell(&self, format: Format) -> Option<Bytes> {
+    fn farewell(&self, format: Format) -> Option<Chunk> {
         let wait = spread(self.settings.retry, DRAIN_SPREAD);
-        (format != Format::NdJson).then(|| sse::retry(wait))
+        (format != Format::NdJson).then(|| Chunk::new(&sse::retry(wait)))
     }
 }
 

@@ -1,0 +1,290 @@
+//! Streams over HTTP/1.1, written straight to their sockets.
+//!
+//! hyper and axum parse, route and authorise a subscription like any request.
+//! The response that comes out of all that carries the stream; its connection
+//! is taken back from hyper, and a small task of its own writes the response's
+//! head and then frames that all subscribers share, as many as wait in one
+//! write. What hyper and axum held for the connection is gone by then, and so
+//! an idle subscriber costs little more than its socket.
+//!
+//! Invariant: nothing is queued here; a peer that does not read leaves its
+//! events where they are.
+
+use std::{
+    convert::Infallible,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderName, Version, header};
+use tokio::{
+    io::{AsyncWriteExt as _, Interest},
+    net::TcpStream,
+    sync::OwnedSemaphorePermit,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{patience::Held, server::Place};
+use crate::{
+    event::frame::{Framing, LAST_CHUNK},
+    subscribe::{Given, Subscription},
+};
+
+/// How much a subscriber may send after its request; it is thrown away.
+const INPUT_BYTES_MAX: usize = 64 * 1024;
+/// How long a stream that has ended waits for its peer to take what is left,
+/// and then to leave.
+const FAREWELL_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// A subscription and what it holds while it is open.
+pub(super) struct Stream {
+    pub(super) subscription: Subscription,
+    pub(super) places: Places,
+}
+
+/// Its places among all streams; and the connection's patience, where the
+/// stream is a body.
+pub(super) type Places = (OwnedSemaphorePermit, Option<Held>);
+
+/// Says of a request that its connection can be taken back from hyper.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Takeable;
+
+/// A stream on its way through the layers, in its response's extensions.
+#[derive(Clone)]
+struct Carried(Arc<Mutex<Option<Stream>>>);
+
+impl Stream {
+    /// The stream as an ordinary body: a frame at a time, all clones of one.
+    pub(super) fn into_body(self) -> Body {
+        let frames = stream::unfold(self, |mut stream| async {
+            let bytes = stream.subscription.next().await?;
+            Some((Ok::<Bytes, Infallible>(bytes), stream))
+        });
+        Body::from_stream(frames)
+    }
+
+    /// The response that carries the stream to its connection.
+    pub(super) fn riding_on(self, mut response: Response) -> Response {
+        let carried = Carried(Arc::new(Mutex::new(Some(self))));
+        response.extensions_mut().insert(carried);
+        response
+    }
+
+    /// The stream that `response` carries.
+    pub(super) fn carried_by(response: &mut Response) -> Option<Self> {
+        let Carried(stream) = response.extensions_mut().remove()?;
+        stream.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Writes one stream.
+pub(super) struct Writer {
+    socket: TcpStream,
+    subscription: Subscription,
+    framing: Framing,
+    input: Input,
+    cutting: CancellationToken,
+    /// What is held until the connection is closed.
+    _places: (Places, Place),
+}
+
+/// Why a peer is not written to any more.
+#[derive(Debug)]
+struct Gone;
+
+impl Writer {
+    /// A writer of `stream` to a connection taken back after `head`, of which
+    /// `input` was read ahead; `cutting` ends it at once, and it keeps `place`
+    /// until then.
+    pub(super) fn new(
+        socket: TcpStream,
+        head: &Response,
+        stream: Stream,
+        read_ahead: &[u8],
+        cutting: CancellationToken,
+        place: Place,
+    ) -> Self {
+        let framing = match head.version() {
+            Version::HTTP_11 => Framing::Chunked,
+            _ => Framing::Plain,
+        };
+        let Stream {
+            mut subscription,
+            places,
+        } = stream;
+        subscription.begin_with(&head_bytes(head, framing), framing);
+        forget_waker(&socket);
+        Self {
+            socket,
+            subscription,
+            framing,
+            input: Input {
+                bytes: read_ahead.len(),
+            },
+            cutting,
+            _places: (places, place),
+        }
+    }
+
+    /// Writes until the stream ends or the peer leaves.
+    pub(super) fn run(self) -> impl Future<Output = ()> {
+        // An `async fn` would keep its argument beside what it moved it to.
+        let mut writer = self;
+        async move {
+            if writer.stream().await.is_ok() {
+                // Rare and larger than the rest: not part of every task.
+                let cutting = writer.cutting.clone();
+                let farewell = Box::pin(timeout(FAREWELL_TIME_MAX, writer.farewell()));
+                _ = cutting.run_until_cancelled_owned(farewell).await;
+            }
+        }
+    }
+
+    /// Writes until the stream has ended.
+    async fn stream(&mut self) -> Result<(), Gone> {
+        while !self.subscription.has_ended() {
+            tokio::select! {
+                biased;
+                _ = self.subscription.ready() => {}
+                gone = self.input.until_gone(&self.socket) => return Err(gone),
+            }
+            if self.give()? == Given::Part {
+                self.wait_for_peer().await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn give(&mut self) -> Result<Given, Gone> {
+        let socket = &self.socket;
+        let given = self
+            .subscription
+            .give(self.framing, |pieces| socket.try_write_vectored(pieces));
+        given.map_err(|_| Gone)
+    }
+
+    /// Waits until the peer takes more, or need not.
+    async fn wait_for_peer(&mut self) -> Result<(), Gone> {
+        self.subscription.let_go();
+        let either = Interest::READABLE | Interest::WRITABLE;
+        tokio::select! {
+            ready = self.socket.ready(either) => {
+                ready.map_err(|_| Gone)?;
+                self.input.discard(&self.socket)
+            }
+            () = self.subscription.ends() => Ok(()),
+        }
+    }
+
+    /// Gives out what is left and ends the body.
+    async fn farewell(&mut self) -> Result<(), Gone> {
+        while self.subscription.ready().await {
+            if self.give()? == Given::Part {
+                self.socket.writable().await.map_err(|_| Gone)?;
+            }
+        }
+        if self.framing == Framing::Chunked {
+            self.socket.write_all(LAST_CHUNK).await.map_err(|_| Gone)?;
+        }
+        self.socket.shutdown().await.map_err(|_| Gone)?;
+        // To close on unread input would reset the connection, and the peer
+        // could lose the end (RFC 9112, section 9.6).
+        let Gone = self.input.until_gone(&self.socket).await;
+        Ok(())
+    }
+}
+
+/// Lets go of the task that read the request: the socket remembers whom to
+/// wake, and with that keeps all memory of a task that is long done.
+fn forget_waker(socket: &TcpStream) {
+    let nobody = &mut Context::from_waker(Waker::noop());
+    // Where it is ready, the waker was taken out already.
+    _ = socket.poll_read_ready(nobody);
+    _ = socket.poll_write_ready(nobody);
+}
+
+/// The head of `response`, as hyper would write it, with what says how the body
+/// goes. The connection ends with the stream: what was sent ahead of its time
+/// is not answered.
+fn head_bytes(response: &Response, framing: Framing) -> Vec<u8> {
+    /// hyper's to say, and here ours.
+    const OF_THE_CONNECTION: [HeaderName; 3] = [
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+    ];
+    let (version, body) = match framing {
+        Framing::Chunked => ("HTTP/1.1", "transfer-encoding: chunked\r\n"),
+        Framing::Plain => ("HTTP/1.0", ""),
+    };
+    let mut head = format!("{version} {}\r\n", response.status()).into_bytes();
+    let headers = response.headers().iter();
+    for (name, value) in headers.filter(|(name, _)| !OF_THE_CONNECTION.contains(name)) {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(body.as_bytes());
+    head.extend_from_slice(b"connection: close\r\n\r\n");
+    head
+}
+
+/// What the peer sends, which nobody asked for.
+struct Input {
+    bytes: usize,
+}
+
+impl Input {
+    /// Completes when the peer has left, or has sent too much.
+    async fn until_gone(&mut self, socket: &TcpStream) -> Gone {
+        loop {
+            if socket.readable().await.is_err() {
+                return Gone;
+            }
+            if let Err(gone) = self.discard(socket) {
+                return gone;
+            }
+        }
+    }
+
+    /// Throws away what is there.
+    fn discard(&mut self, socket: &TcpStream) -> Result<(), Gone> {
+        let mut thrown_away = [0; 2048];
+        while self.bytes <= INPUT_BYTES_MAX {
+            match socket.try_read(&mut thrown_away) {
+                Ok(0) => return Err(Gone),
+                Ok(count) => self.bytes += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(_) => return Err(Gone),
+            }
+        }
+        Err(Gone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The most that the task of one subscriber may take. Beside it there are
+    /// the socket's registration (256 bytes), the timer of a token, the topics'
+    /// names, and what the allocator adds.
+    const TASK_BYTES_MAX: usize = 1_000;
+
+    #[test]
+    fn a_subscriber_costs_a_small_task() {
+        fn size_of_task<F>(_: impl FnOnce(Writer) -> F) -> usize {
+            size_of::<F>()
+        }
+        let bytes = size_of_task(Writer::run);
+        assert!(bytes <= TASK_BYTES_MAX, "{bytes} bytes");
+    }
+}
