@@ -5,6 +5,7 @@
 //! start a field of its own.
 
 mod cloudevents;
+pub mod gzip;
 pub mod sse;
 
 use std::{
