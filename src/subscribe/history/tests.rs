@@ -288,7 +288,7 @@ async fn readers_at_nearby_cursors_share() {
     for &at in cursors.iter().rev() {
         again.walk(&all, Sequence(at), Sequence(3_000)).await;
     }
-    let blocks = (1_000..1_200).filter(|at| at % BLOCK == 0).count() + 1;
+    let blocks = (1_000..1_200).filter(|at| at % 16 == 0).count() + 1;
     let reads = again.journal.reads();
     assert!(reads <= blocks + fewest + 1, "{reads} reads");
 }
@@ -555,6 +555,17 @@ async fn a_gap_is_told_to_those_below_the_floor_and_to_nobody_else() {
         let expected: Vec<u64> = (at.max(floor) + 1..=207).collect();
         assert_eq!((walked.gaps, walked.events), (gaps, expected), "from {at}");
     }
+}
+
+#[tokio::test]
+async fn a_reader_may_wait_on_any_thread() {
+    fn on_any_thread<T: Send>(reading: T) -> T {
+        reading
+    }
+    let house = house().await;
+    let a = topics(&["a"]);
+    let reading = on_any_thread(house.history.page(&a, Sequence::ZERO));
+    assert!(reading.await.unwrap().frames.is_empty());
 }
 
 #[tokio::test]
