@@ -1,10 +1,14 @@
 //! Who may subscribe to what: tokens in, [`Grant`]s out.
 //!
-//! A token is a JWT (RFC 7519) signed with HS256. Time is an argument.
+//! A token is a JWT (RFC 7519) signed with HS256. Time is an argument. What a
+//! token says is verified once and kept; whether it holds now, and for these
+//! topics, is asked each time.
 //! Invariant: only [`Access::check`] makes a [`Grant`], and `subscribe` opens
 //! no stream without one.
 
-use std::time::Duration;
+mod proven;
+
+use std::{sync::Arc, time::Duration};
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -13,6 +17,7 @@ use crate::{
     event::{Timestamp, Topic, TopicMap, Topics},
     verify::Secret,
 };
+use proven::{Kept, Proven};
 
 /// Who may subscribe to a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -99,6 +104,9 @@ pub enum TokenError {
     /// Not a JWT, another algorithm than HS256, or another secret.
     #[error("its form, algorithm or signature is wrong")]
     Signature,
+    /// It has a `crit` header, and names what must be understood.
+    #[error("its header demands extensions (`crit`) and none is known here")]
+    Critical,
     /// Claims that do not have the documented form.
     #[error("it needs the claims `exp`, a time, and `topics`, a list of topics or \"*\"")]
     Claims,
@@ -161,6 +169,8 @@ pub struct Access {
     validation: Validation,
     leeway: Duration,
     policies: TopicMap<Policy>,
+    /// Good for this secret alone, so it lives and ends with it.
+    kept: Kept,
 }
 
 impl Access {
@@ -180,6 +190,7 @@ impl Access {
             validation,
             leeway: settings.leeway,
             policies: settings.policies.clone(),
+            kept: Kept::new(),
         }
     }
 
@@ -204,12 +215,11 @@ impl Access {
             });
         }
         let token = token.ok_or(AccessError::TokenMissing)?;
-        let (claims, expires_at) = self.claims(token, now).map_err(AccessError::TokenBad)?;
-        let covered = covered_by(&claims).map_err(AccessError::TokenBad)?;
-        self.require(&topics, &covered)?;
+        let proven = self.proven(token, now).map_err(AccessError::TokenBad)?;
+        self.require(&topics, &proven.covered)?;
         Ok(Grant {
             topics,
-            expires_at: Some(expires_at),
+            expires_at: Some(proven.expires_at),
         })
     }
 
@@ -228,27 +238,55 @@ impl Access {
         Ok(needed)
     }
 
-    fn claims(&self, token: &str, now: Timestamp) -> Result<(Claims, Timestamp), TokenError> {
+    /// What the token says, if it holds now.
+    fn proven(&self, token: &str, now: Timestamp) -> Result<Arc<Proven>, TokenError> {
         let key = self.key.as_ref().ok_or(TokenError::NoSecret)?;
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::Long);
         }
+        let name = proven::name(token);
+        if let Some(proven) = self.kept.find(&name) {
+            self.require_now(&proven, now)?;
+            return Ok(proven);
+        }
+        let proven = Arc::new(self.verify(token, key)?);
+        self.require_now(&proven, now)?;
+        // Only what held: whoever makes tokens up must not push others out.
+        self.kept.put(name, &proven);
+        Ok(proven)
+    }
+
+    fn verify(&self, token: &str, key: &DecodingKey) -> Result<Proven, TokenError> {
         // Decoded in two steps, so that a sound token with odd claims is told
         // from one that somebody made up.
-        let proven = jsonwebtoken::decode::<serde_json::Value>(token, key, &self.validation)
+        let sound = jsonwebtoken::decode::<serde_json::Value>(token, key, &self.validation)
             .map_err(|_| TokenError::Signature)?;
+        // RFC 7515, section 4.1.11: whoever does not understand all that is
+        // named there must refuse. Nothing is understood here, and to name
+        // nothing is not allowed either.
+        if sound.header.crit.is_some() {
+            return Err(TokenError::Critical);
+        }
         let claims: Claims =
-            serde_json::from_value(proven.claims).map_err(|_| TokenError::Claims)?;
-        // One instant for admission and for the end of the stream.
-        let expires_at = Timestamp::from_unix_secs(claims.exp).plus(self.leeway);
-        if now >= expires_at {
+            serde_json::from_value(sound.claims).map_err(|_| TokenError::Claims)?;
+        Ok(Proven {
+            covered: covered_by(&claims)?,
+            // One instant for admission and for the end of the stream.
+            expires_at: Timestamp::from_unix_secs(claims.exp).plus(self.leeway),
+            from: claims.nbf.map(Timestamp::from_unix_secs),
+        })
+    }
+
+    /// Asked at each use: time passes, also for what is kept.
+    fn require_now(&self, proven: &Proven, now: Timestamp) -> Result<(), TokenError> {
+        if now >= proven.expires_at {
             return Err(TokenError::Expired);
         }
-        let from = claims.nbf.map(Timestamp::from_unix_secs);
-        if from.is_some_and(|from| now.plus(self.leeway) < from) {
+        let early = |from| now.plus(self.leeway) < from;
+        if proven.from.is_some_and(early) {
             return Err(TokenError::NotYet);
         }
-        Ok((claims, expires_at))
+        Ok(())
     }
 
     fn require(&self, topics: &Topics, covered: &Topics) -> Result<(), AccessError> {
@@ -278,172 +316,4 @@ fn covered_by(claims: &Claims) -> Result<Topics, TokenError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use data_encoding::BASE64URL_NOPAD;
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    const NOW: Timestamp = Timestamp::from_unix_secs(1_000_000);
-
-    fn secret() -> Secret {
-        Secret::new(*b"0123456789abcdef0123456789abcdef")
-    }
-
-    fn access() -> Access {
-        let topic = |name: &str| name.parse().unwrap();
-        let named = [
-            (topic("open"), Policy::Public),
-            (topic("shut"), Policy::Token),
-        ];
-        Access::new(&Settings {
-            secret: Some(secret()),
-            leeway: Duration::from_secs(5),
-            policies: TopicMap::new(named.into(), None),
-        })
-    }
-
-    fn topics(names: &[&str]) -> Topics {
-        Topics::these(names.iter().map(|name| name.parse().unwrap()).collect())
-    }
-
-    fn signed(algorithm: Algorithm, claims: &Value, key: &[u8]) -> String {
-        jsonwebtoken::encode(
-            &Header::new(algorithm),
-            claims,
-            &EncodingKey::from_secret(key),
-        )
-        .unwrap()
-    }
-
-    fn token(claims: &Value) -> String {
-        signed(Algorithm::HS256, claims, secret().expose())
-    }
-
-    #[test]
-    fn public_topics_need_no_token_and_look_at_none() {
-        let grant = access().check(topics(&["open.a"]), Some("rubbish"), NOW);
-        assert_eq!(grant.unwrap().expires_at(), None);
-    }
-
-    #[test]
-    fn a_token_covers_its_topics_and_what_is_below_them() {
-        let shut = token(&json!({"topics": ["shut.a"], "exp": 1_000_010}));
-        let all = token(&json!({"topics": ["*"], "exp": 1_000_010}));
-        let unknown = |name: &str| AccessError::UnknownTopic(name.parse().unwrap());
-        let not_covered = |name: &str| AccessError::NotCovered(name.into());
-        for (wanted, token, expected) in [
-            (topics(&["shut.a"]), Some(&shut), Ok(())),
-            (topics(&["shut.a.b", "open"]), Some(&shut), Ok(())),
-            (topics(&["shut"]), Some(&shut), Err(not_covered("shut"))),
-            (
-                topics(&["shut.ab"]),
-                Some(&shut),
-                Err(not_covered("shut.ab")),
-            ),
-            (topics(&["other"]), Some(&all), Err(unknown("other"))),
-            (topics(&["shut"]), None, Err(AccessError::TokenMissing)),
-            (
-                topics(&["shut", "open"]),
-                None,
-                Err(AccessError::TokenMissing),
-            ),
-            (Topics::All, Some(&shut), Err(not_covered("*"))),
-            (Topics::All, None, Err(AccessError::TokenMissing)),
-            (Topics::All, Some(&all), Ok(())),
-        ] {
-            let granted = access().check(wanted.clone(), token.map(String::as_str), NOW);
-            assert_eq!(granted.map(|_| ()), expected, "{wanted:?}");
-        }
-    }
-
-    #[test]
-    fn admission_and_the_end_of_the_stream_are_one_instant() {
-        let token = token(&json!({"topics": ["shut"], "exp": 1_000_000}));
-        let at = |secs: u64, ms: u64| {
-            let now = Timestamp::from_unix_ms(secs * 1000 + ms);
-            access().check(topics(&["shut"]), Some(&token), now)
-        };
-        let ends = Timestamp::from_unix_secs(1_000_005);
-        assert_eq!(at(1_000_004, 999).unwrap().expires_at(), Some(ends));
-        let expired = AccessError::TokenBad(TokenError::Expired);
-        assert_eq!(at(1_000_005, 0), Err(expired));
-    }
-
-    #[test]
-    fn a_token_that_does_not_hold_is_refused() {
-        let good = json!({"topics": ["shut"], "exp": 1_000_010});
-        let unsigned = {
-            let part = |json: Value| BASE64URL_NOPAD.encode(json.to_string().as_bytes());
-            format!("{}.{}.", part(json!({"alg": "none"})), part(good.clone()))
-        };
-        let hs512 = signed(Algorithm::HS512, &good, secret().expose());
-        let other_key = signed(Algorithm::HS256, &good, b"another secret");
-        let mut changed = token(&good);
-        changed.replace_range(changed.len() - 5..changed.len() - 4, "-");
-        for (bad, why) in [
-            (String::new(), TokenError::Signature),
-            ("a.b.c".into(), TokenError::Signature),
-            (unsigned, TokenError::Signature),
-            (hs512, TokenError::Signature),
-            (other_key, TokenError::Signature),
-            (changed, TokenError::Signature),
-            ("x".repeat(TOKEN_BYTES_MAX + 1), TokenError::Long),
-            (token(&json!({"topics": ["shut"]})), TokenError::Claims),
-            (token(&json!({"exp": 1_000_010})), TokenError::Claims),
-            (
-                token(&json!({"topics": "shut", "exp": 1_000_010})),
-                TokenError::Claims,
-            ),
-            (
-                token(&json!({"topics": ["a b"], "exp": 1_000_010})),
-                TokenError::Claims,
-            ),
-            (
-                token(&json!({"topics": ["shut"], "exp": "soon"})),
-                TokenError::Claims,
-            ),
-            (
-                token(&json!({"topics": ["shut"], "exp": 1e300})),
-                TokenError::Claims,
-            ),
-            (
-                token(&json!({"topics": ["shut"], "exp": -1})),
-                TokenError::Claims,
-            ),
-            (
-                token(&json!({"topics": ["shut"], "exp": 999_995})),
-                TokenError::Expired,
-            ),
-            (
-                token(&json!({"topics": ["shut"], "exp": 1_000_010, "nbf": 1_000_006})),
-                TokenError::NotYet,
-            ),
-        ] {
-            let granted = access().check(topics(&["shut"]), Some(&bad), NOW);
-            assert_eq!(granted, Err(AccessError::TokenBad(why)), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_time_may_have_a_fraction() {
-        let token = token(&json!({"topics": ["shut"], "exp": 1_000_010.9, "nbf": 999_999.5}));
-        let granted = access()
-            .check(topics(&["shut"]), Some(&token), NOW)
-            .unwrap();
-        let ends = Timestamp::from_unix_secs(1_000_015);
-        assert_eq!(granted.expires_at(), Some(ends));
-    }
-
-    #[test]
-    fn a_minted_token_is_a_good_token() {
-        let claims = Claims {
-            topics: vec!["shut".into()],
-            exp: 1_000_010,
-            nbf: None,
-            sub: Some("someone".into()),
-        };
-        let token = mint(&secret(), &claims).unwrap();
-        assert!(access().check(topics(&["shut"]), Some(&token), NOW).is_ok());
-    }
-}
+mod tests;

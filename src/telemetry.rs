@@ -98,6 +98,10 @@ pub struct Telemetry {
     pub connections: Gauge,
     /// How often a stream fell behind its channel and went back to the journal.
     pub lagged: Counter,
+    /// Pages of older events read from the journal.
+    pub history_pages_read: Counter,
+    /// Pages of older events given out that another had read.
+    pub history_pages_shared: Counter,
     /// How often accepting paused for want of file descriptors.
     pub accept_pauses: Counter,
     /// Seconds from the start of a commit until it was durable.
@@ -152,6 +156,8 @@ impl Telemetry {
             subscribers: level("hookrill_subscribers"),
             connections: level("hookrill_connections"),
             lagged: count("hookrill_lagged_total"),
+            history_pages_read: count("hookrill_history_pages_read_total"),
+            history_pages_shared: count("hookrill_history_pages_shared_total"),
             accept_pauses: count("hookrill_accept_pauses_total"),
             commit_secs: spread("hookrill_journal_commit_seconds"),
             commit_events: spread("hookrill_journal_commit_events"),
@@ -239,6 +245,14 @@ fn describe() {
     counter!(
         "hookrill_gaps_total",
         "Gaps that subscribers were told of, by reason."
+    );
+    counter!(
+        "hookrill_history_pages_read_total",
+        "Pages of older events read from the journal."
+    );
+    counter!(
+        "hookrill_history_pages_shared_total",
+        "Pages of older events given out that another subscriber had read."
     );
     counter!(
         "hookrill_accept_pauses_total",

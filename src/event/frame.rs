@@ -6,6 +6,7 @@
 
 mod chunk;
 mod cloudevents;
+pub mod gzip;
 pub mod sse;
 
 use std::{

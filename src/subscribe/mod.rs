@@ -10,6 +10,7 @@
 //! Invariant: positions given out only rise, and between two of them no event
 //! of the selection is left out that the subscriber is not told of.
 
+pub mod history;
 mod pulse;
 mod stream;
 

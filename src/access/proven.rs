@@ -1,0 +1,135 @@
+//! What verified tokens say, kept so that a storm of reconnects does not
+//! verify each of them anew.
+//!
+//! Keeps no token, only its hash; nothing that did not verify; and no answer:
+//! time and topics are asked of it at each use. Bounded in bytes, and so in
+//! entries. Invariant: what is found was verified by the [`Access`] that holds
+//! it, whose secret does not change.
+//!
+//! [`Access`]: super::Access
+
+use std::sync::Arc;
+
+use quick_cache::{Weighter, sync::Cache};
+use sha2::{Digest as _, Sha256};
+
+use crate::event::{Timestamp, Topic, Topics};
+
+/// The most bytes that are kept, as they are charged.
+const KEPT_BYTES_MAX: u64 = 16 << 20;
+/// What an entry is charged at least; most take less.
+const ENTRY_BYTES_MIN: usize = 256;
+/// So this is the most entries.
+const ENTRIES_MAX: usize = KEPT_BYTES_MAX as usize / ENTRY_BYTES_MIN;
+
+/// What a verified token says.
+#[derive(Debug)]
+pub(super) struct Proven {
+    /// The topics it may read.
+    pub(super) covered: Topics,
+    /// When it ends, leeway included.
+    pub(super) expires_at: Timestamp,
+    /// When it begins, leeway not included.
+    pub(super) from: Option<Timestamp>,
+}
+
+/// What a token is kept under: the SHA-256 of all of its text, signature
+/// included.
+pub(super) type Name = [u8; 32];
+
+/// A token's name.
+pub(super) fn name(token: &str) -> Name {
+    Sha256::digest(token).into()
+}
+
+/// The verified tokens: sharded, so that a look takes no lock for longer than
+/// one takes, and freed from the coldest without a search.
+///
+/// Names are compared in the usual way, which stops at the first byte that
+/// differs. What that tells by its time is about SHA-256 values: to come close
+/// to one that is kept, somebody would have to find texts that hash to it byte
+/// by byte, and would then know a hash and still no signature.
+pub(super) struct Kept(Cache<Name, Arc<Proven>, Charge>);
+
+impl Kept {
+    pub(super) fn new() -> Self {
+        Self(Cache::with_weighter(ENTRIES_MAX, KEPT_BYTES_MAX, Charge))
+    }
+
+    pub(super) fn find(&self, name: &Name) -> Option<Arc<Proven>> {
+        self.0.get(name)
+    }
+
+    pub(super) fn put(&self, name: Name, proven: &Arc<Proven>) {
+        self.0.insert(name, Arc::clone(proven));
+    }
+}
+
+/// What an entry is charged.
+#[derive(Clone)]
+struct Charge;
+
+impl Weighter<Name, Arc<Proven>> for Charge {
+    fn weight(&self, _: &Name, proven: &Arc<Proven>) -> u64 {
+        let topics = match &proven.covered {
+            Topics::All => 0,
+            Topics::These(topics) => topics.iter().map(topic_bytes).sum(),
+        };
+        ENTRY_BYTES_MIN.max(topics + 128) as u64
+    }
+}
+
+/// The name, what counts its users, and the pointer to it.
+fn topic_bytes(topic: &Topic) -> usize {
+    topic.as_str().len() + 2 * size_of::<usize>() + size_of::<Topic>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proven(topics: &[String]) -> Arc<Proven> {
+        let topics = topics.iter().map(|topic| topic.parse().unwrap());
+        Arc::new(Proven {
+            covered: Topics::these(topics.collect()),
+            expires_at: Timestamp::from_unix_secs(1),
+            from: None,
+        })
+    }
+
+    #[test]
+    fn no_more_is_kept_than_the_bound() {
+        let kept = Kept::new();
+        let small = proven(&["a".into()]);
+        for n in 0..3 * ENTRIES_MAX {
+            kept.put(name(&n.to_string()), &small);
+        }
+        assert!(kept.0.weight() <= KEPT_BYTES_MAX && kept.0.len() <= ENTRIES_MAX);
+        assert!(kept.0.len() > ENTRIES_MAX / 2, "{} kept", kept.0.len());
+        let many: Vec<String> = (0..1_000).map(|n| format!("topic-{n}")).collect();
+        let large = proven(&many);
+        for n in 0..1_000 {
+            kept.put(name(&format!("large {n}")), &large);
+        }
+        assert!(kept.0.weight() <= KEPT_BYTES_MAX);
+        let most = KEPT_BYTES_MAX as usize / (1_000 * 40);
+        assert!(
+            kept.0
+                .iter()
+                .filter(|(_, p)| Arc::ptr_eq(p, &large))
+                .count()
+                <= most
+        );
+    }
+
+    #[test]
+    fn as_many_as_come_back_at_once_are_all_found() {
+        let kept = Kept::new();
+        let one = proven(&["a".into()]);
+        let names: Vec<Name> = (0..15_000).map(|n| name(&n.to_string())).collect();
+        for name in &names {
+            kept.put(*name, &one);
+        }
+        assert!(names.iter().all(|name| kept.find(name).is_some()));
+    }
+}

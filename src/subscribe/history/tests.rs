@@ -1,0 +1,680 @@
+//! Sharing, bounds and completeness, over the journal in memory.
+
+use std::{
+    pin::pin,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures_util::{FutureExt as _, future::join_all, stream::BoxStream};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    event::{Clock, Dedup, Draft, Epoch, Event, Timestamp, TopicMap},
+    journal::{AppendError, Appended, Commit, Kind, Measures, Retention},
+};
+
+/// A journal that counts its reads, and can hold or fail them.
+struct Watched {
+    journal: Arc<dyn Journal>,
+    reads: AtomicUsize,
+    under_way: AtomicUsize,
+    under_way_most: AtomicUsize,
+    fails: AtomicBool,
+    /// A read needs a permit to go on, and keeps it not.
+    gate: Semaphore,
+}
+
+impl Watched {
+    fn reads(&self) -> usize {
+        self.reads.load(Ordering::SeqCst)
+    }
+
+    fn open_gate(&self) {
+        self.gate.add_permits(1_000_000);
+    }
+}
+
+#[async_trait]
+impl Journal for Watched {
+    async fn append(&self, draft: Draft, dedup: Option<Dedup>) -> Result<Appended, AppendError> {
+        self.journal.append(draft, dedup).await
+    }
+
+    async fn read(
+        &self,
+        selection: &Selection,
+        after: Sequence,
+        bytes_max: usize,
+    ) -> Result<journal::Page, ReadError> {
+        assert_eq!(selection.types, None, "types are picked later");
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        let now = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+        self.under_way_most.fetch_max(now, Ordering::SeqCst);
+        let _leaves = Leaves(&self.under_way);
+        self.gate.acquire().await.unwrap().forget();
+        tokio::task::yield_now().await;
+        if self.fails.swap(false, Ordering::SeqCst) {
+            return Err(ReadError::Storage("a bad disk".into()));
+        }
+        let page = self.journal.read(selection, after, bytes_max).await;
+        tokio::task::yield_now().await;
+        page
+    }
+
+    async fn before_last(
+        &self,
+        selection: &Selection,
+        count: usize,
+    ) -> Result<Sequence, ReadError> {
+        self.journal.before_last(selection, count).await
+    }
+
+    fn follow(&self, after: Sequence) -> BoxStream<'static, Result<Commit, ReadError>> {
+        self.journal.follow(after)
+    }
+
+    fn head(&self) -> Sequence {
+        self.journal.head()
+    }
+
+    fn floor(&self) -> Sequence {
+        self.journal.floor()
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.journal.epoch()
+    }
+
+    async fn failed(&self) -> String {
+        self.journal.failed().await
+    }
+
+    async fn close(&self) {
+        self.journal.close().await;
+    }
+}
+
+struct Leaves<'a>(&'a AtomicUsize);
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+struct House {
+    journal: Arc<Watched>,
+    history: History,
+    telemetry: Arc<Telemetry>,
+}
+
+const DEFAULT: Settings = Settings {
+    cache_bytes_max: 64 << 20,
+    page_bytes_max: 64 << 10,
+    reads_max: 32,
+};
+
+/// A journal with its history; reads pass the gate.
+async fn house() -> House {
+    let house = house_with(DEFAULT, 1 << 30).await;
+    house.journal.open_gate();
+    house
+}
+
+/// A house whose gate is shut.
+async fn house_with(settings: Settings, retain_bytes: u64) -> House {
+    let retention = Retention {
+        age: Duration::from_secs(3600),
+        bytes: retain_bytes,
+    };
+    let kept = journal::Settings {
+        kind: Kind::Memory,
+        retention,
+        dedup_entries_max: 10,
+    };
+    let clock = Clock::fixed(Timestamp::from_unix_secs(1_000));
+    let inner = journal::open(kept, clock, Measures::noop()).await.unwrap();
+    let encoder = Arc::new(Encoder {
+        epoch: inner.epoch(),
+        public_url: "".into(),
+        event_names: TopicMap::default(),
+    });
+    let journal = Arc::new(Watched {
+        journal: inner,
+        reads: AtomicUsize::new(0),
+        under_way: AtomicUsize::new(0),
+        under_way_most: AtomicUsize::new(0),
+        fails: AtomicBool::new(false),
+        gate: Semaphore::new(0),
+    });
+    let telemetry = Telemetry::new().unwrap();
+    let watched = Arc::clone(&journal) as Arc<dyn Journal>;
+    House {
+        history: History::new(watched, encoder, settings, Arc::clone(&telemetry)),
+        journal,
+        telemetry,
+    }
+}
+
+impl House {
+    async fn store(&self, topic: &str, bytes: usize) -> Sequence {
+        let draft = Draft {
+            received_at: Timestamp::from_unix_secs(1_000),
+            topic: topic.parse().unwrap(),
+            event_type: "t".into(),
+            content_type: None,
+            dedup_id: None,
+            headers: vec![],
+            body: vec![b'x'; bytes].into(),
+        };
+        self.journal.append(draft, None).await.unwrap().sequence
+    }
+
+    async fn store_many(&self, topic: &str, bytes: usize, count: usize) {
+        for _ in 0..count {
+            self.store(topic, bytes).await;
+        }
+    }
+
+    /// The sequences that a reader is given from `after` up to `head`, and
+    /// the gaps it is told of; on the way it leaves pages to others.
+    async fn walk(&self, topics: &Topics, after: Sequence, head: Sequence) -> Walked {
+        let mut walked = Walked::default();
+        let mut at = after;
+        while at < head {
+            let page = self.history.page(topics, at).await.unwrap();
+            if page.floor > at {
+                walked.gaps.push((at.0, page.floor.0));
+                at = page.floor;
+                continue;
+            }
+            assert!(page.after <= at && page.scanned > at, "{page:?} for {at}");
+            let new = page.frames.iter().filter(|f| f.sequence() > at);
+            walked.events.extend(new.map(|frame| frame.sequence().0));
+            assert!(walked.events.last().is_none_or(|&e| e <= page.scanned.0));
+            at = page.scanned;
+        }
+        walked.end = at;
+        walked
+    }
+
+    /// What the journal itself has for such a reader.
+    async fn truth(&self, topics: &Topics, after: Sequence, upto: Sequence) -> Vec<u64> {
+        let selection = Selection {
+            topics: topics.clone(),
+            types: None,
+        };
+        let mut events: Vec<Arc<Event>> = Vec::new();
+        let mut at = after;
+        while at < upto {
+            let read = self.journal.journal.read(&selection, at, usize::MAX);
+            let page = read.await.unwrap();
+            events.extend(page.events);
+            at = page.scanned;
+        }
+        let sequences = events.iter().map(|event| event.sequence.0);
+        sequences.take_while(|&s| s <= upto.0).collect()
+    }
+
+    fn census(&self) -> [usize; 4] {
+        self.history.shelves().census()
+    }
+
+    fn flights(&self) -> usize {
+        self.census()[3]
+    }
+}
+
+#[derive(Debug, Default)]
+struct Walked {
+    events: Vec<u64>,
+    gaps: Vec<(u64, u64)>,
+    end: Sequence,
+}
+
+fn topics(names: &[&str]) -> Topics {
+    match names {
+        ["*"] => Topics::All,
+        named => Topics::these(named.iter().map(|name| name.parse().unwrap()).collect()),
+    }
+}
+
+#[tokio::test]
+async fn ten_thousand_readers_cause_as_many_reads_as_there_are_pages() {
+    let house = house().await;
+    house.store_many("a.b", 100, 3_000).await;
+    let a = topics(&["a"]);
+    let readers = (0..10_000).map(|_| house.walk(&a, Sequence::ZERO, Sequence(3_000)));
+    let expected: Vec<u64> = (1..=3_000).collect();
+    for walked in join_all(readers).await {
+        assert_eq!(walked.events, expected);
+    }
+    let [_, _, pages, flights] = house.census();
+    assert_eq!((house.journal.reads(), flights), (pages, 0));
+    let weight: usize = 3_000 * (128 + 3 + 1 + 100);
+    let fewest = weight.div_ceil(DEFAULT.page_bytes_max);
+    assert!((fewest..fewest + 3).contains(&pages), "{pages} pages");
+    let text = house.telemetry.render();
+    let shared = 10_000 * pages - pages;
+    assert!(text.contains(&format!("hookrill_history_pages_read_total {pages}\n")));
+    assert!(text.contains(&format!("hookrill_history_pages_shared_total {shared}\n")));
+}
+
+#[tokio::test]
+async fn readers_at_nearby_cursors_share() {
+    let house = house().await;
+    house.store_many("a", 100, 3_000).await;
+    let all = topics(&["*"]);
+    let cursors: Vec<u64> = (0..200).map(|n| 1_000 + n).collect();
+    let readers = cursors
+        .iter()
+        .map(|&at| house.walk(&all, Sequence(at), Sequence(3_000)));
+    for (walked, at) in join_all(readers).await.iter().zip(&cursors) {
+        let expected: Vec<u64> = (at + 1..=3_000).collect();
+        assert_eq!(walked.events, expected);
+    }
+    // Those who come while a page is being read wait and see.
+    let fewest = (2_000 * 229_usize).div_ceil(DEFAULT.page_bytes_max);
+    let reads = house.journal.reads();
+    assert!(reads <= fewest + 1, "{reads} reads");
+    // One after the other and from the back, so that none finds what it needs
+    // but those of its own block: a read for each block, and the rest once.
+    let again = house_with(DEFAULT, 1 << 30).await;
+    again.journal.open_gate();
+    again.store_many("a", 100, 3_000).await;
+    for &at in cursors.iter().rev() {
+        again.walk(&all, Sequence(at), Sequence(3_000)).await;
+    }
+    let blocks = (1_000..1_200).filter(|at| at % 16 == 0).count() + 1;
+    let reads = again.journal.reads();
+    assert!(reads <= blocks + fewest + 1, "{reads} reads");
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_on_is_given_nothing_twice() {
+    let house = house().await;
+    house.store_many("a", 100, 3_000).await;
+    let a = topics(&["a"]);
+    let mut at = Sequence(100);
+    while at < Sequence(3_000) {
+        let page = house.history.page(&a, at).await.unwrap();
+        let begins = block_of(at);
+        assert_eq!(page.after, begins);
+        assert!(page.after == at || at == Sequence(100), "{at}");
+        let end = page.frames.last().map(Frame::sequence);
+        assert_eq!(end, Some(page.scanned));
+        at = page.scanned;
+    }
+}
+
+#[tokio::test]
+async fn readers_from_everywhere_at_once_do_not_each_read_their_own() {
+    let house = house().await;
+    house.store_many("a", 100, 6_000).await;
+    let all = topics(&["*"]);
+    let mut cursors: Vec<u64> = (0..1_000).map(|n| n * 6).collect();
+    fastrand::Rng::with_seed(1).shuffle(&mut cursors);
+    let readers = cursors
+        .iter()
+        .map(|&at| house.walk(&all, Sequence(at), Sequence(6_000)));
+    for (walked, at) in join_all(readers).await.iter().zip(&cursors) {
+        let expected: Vec<u64> = (at + 1..=6_000).collect();
+        assert_eq!(walked.events, expected);
+    }
+    let fewest = (6_000 * 229_usize).div_ceil(DEFAULT.page_bytes_max);
+    let reads = house.journal.reads();
+    assert!(reads <= 4 * fewest, "{reads} reads for {fewest} pages");
+    println!("1,000 readers from everywhere: {reads} reads for {fewest} pages");
+}
+
+#[tokio::test]
+async fn all_that_ask_at_the_same_time_wait_for_one_read() {
+    let house = house_with(DEFAULT, 1 << 30).await;
+    house.store_many("a", 10, 100).await;
+    let a = topics(&["a"]);
+    let mut askers: Vec<_> = (0..16)
+        .map(|n| Box::pin(house.history.page(&a, Sequence(48 + n))))
+        .collect();
+    for asker in &mut askers {
+        assert!(asker.now_or_never().is_none());
+    }
+    assert_eq!((house.journal.reads(), house.flights()), (1, 1));
+    house.journal.gate.add_permits(1);
+    let pages = join_all(askers).await;
+    let first = pages[0].as_ref().unwrap();
+    for page in &pages {
+        assert!(Arc::ptr_eq(page.as_ref().unwrap(), first));
+    }
+    assert_eq!((house.journal.reads(), house.flights()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_reader_that_is_cancelled_strands_nobody() {
+    let house = house_with(DEFAULT, 1 << 30).await;
+    house.store_many("a", 10, 100).await;
+    let a = topics(&["a"]);
+    let mut reading = Box::pin(house.history.page(&a, Sequence::ZERO));
+    let mut waiting = pin!(house.history.page(&a, Sequence(3)));
+    assert!((&mut reading).now_or_never().is_none());
+    assert!((&mut waiting).now_or_never().is_none());
+    drop(reading);
+    house.journal.gate.add_permits(1);
+    assert_eq!(waiting.await.unwrap().frames.len(), 100);
+    // And whoever gives up alone leaves nothing behind.
+    let b = topics(&["b", "c.d"]);
+    let mut alone = Box::pin(house.history.page(&b, Sequence::ZERO));
+    assert!((&mut alone).now_or_never().is_none());
+    assert_eq!(house.flights(), 1);
+    drop(alone);
+    let [_, named, _, flights] = house.census();
+    assert_eq!((named, flights), (1, 0));
+}
+
+#[tokio::test]
+async fn an_error_goes_to_the_asker_and_the_next_one_tries_again() {
+    let house = house_with(DEFAULT, 1 << 30).await;
+    house.store_many("a", 10, 20).await;
+    let a = topics(&["a"]);
+    let mut first = pin!(house.history.page(&a, Sequence::ZERO));
+    let mut second = pin!(house.history.page(&a, Sequence::ZERO));
+    assert!((&mut first).now_or_never().is_none());
+    assert!((&mut second).now_or_never().is_none());
+    house.journal.fails.store(true, Ordering::SeqCst);
+    house.journal.open_gate();
+    let (first, second) = tokio::join!(first, second);
+    assert!(matches!(first, Err(ReadError::Storage(_))));
+    assert_eq!(second.unwrap().frames.len(), 20);
+    assert_eq!((house.journal.reads(), house.flights()), (2, 0));
+}
+
+#[tokio::test]
+async fn topics_never_see_each_others_events() {
+    let house = house().await;
+    let stored = [
+        "a", "a.b", "a.b.c", "b", "b.c", "c", "ab", "a-b", "a:b", "_",
+    ];
+    for n in 0..200 {
+        house.store(stored[n % stored.len()], 10).await;
+    }
+    let asked: &[&[&str]] = &[
+        &["a", "b.c"],
+        &["a.b", "c"],
+        &["a.b.c"],
+        &["a.b", "b.c"],
+        &["a", "b", "c"],
+        &["ab", "c"],
+        &["a-b"],
+        &["a:b"],
+        &["_"],
+        &["*"],
+        &["a"],
+        &["none"],
+    ];
+    // Twice, so that the second time all is found and nothing is read.
+    for round in 0..2 {
+        for names in asked {
+            let topics = topics(names);
+            let walked = house.walk(&topics, Sequence::ZERO, Sequence(200)).await;
+            let truth = house.truth(&topics, Sequence::ZERO, Sequence(200)).await;
+            assert_eq!(walked.events, truth, "{names:?} in round {round}");
+        }
+        assert_eq!(house.journal.reads(), asked.len());
+    }
+    let none = house.history.page(&topics(&["none"]), Sequence::ZERO).await;
+    assert!(none.unwrap().frames.is_empty());
+}
+
+#[tokio::test]
+async fn no_more_pages_are_read_at_a_time_than_the_budget_has() {
+    let settings = Settings {
+        reads_max: 3,
+        ..DEFAULT
+    };
+    let house = house_with(settings, 1 << 30).await;
+    let named: Vec<Topics> = (0..20)
+        .map(|n| topics(&["all", &format!("t{n}")]))
+        .collect();
+    house.store_many("all", 10_000, 40).await;
+    let readers = named
+        .iter()
+        .map(|topics| house.walk(topics, Sequence::ZERO, Sequence(40)));
+    let mut readers = pin!(join_all(readers));
+    assert!((&mut readers).now_or_never().is_none());
+    assert_eq!(house.journal.reads(), 3, "the rest waits for a place");
+    house.journal.open_gate();
+    let expected: Vec<u64> = (1..=40).collect();
+    for walked in readers.await {
+        assert_eq!(walked.events, expected);
+    }
+    assert_eq!(house.journal.under_way_most.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn what_is_kept_stays_within_its_bytes() {
+    let settings = Settings {
+        cache_bytes_max: 300_000,
+        ..DEFAULT
+    };
+    let house = house_with(settings, 1 << 30).await;
+    house.journal.open_gate();
+    house.store_many("a.b", 1_000, 1_000).await;
+    house.store("a", 200_000).await;
+    for names in [&["a"][..], &["*"], &["a.b"], &["none"], &["a", "b"]] {
+        for after in [0, 100, 500, 990] {
+            let topics = topics(names);
+            let walked = house.walk(&topics, Sequence(after), Sequence(1_001)).await;
+            let truth = house.truth(&topics, Sequence(after), Sequence(1_001)).await;
+            assert_eq!(walked.events, truth);
+            let [bytes, named, pages, flights] = house.census();
+            assert!(bytes <= 300_000 && pages > 0, "{bytes} in {pages} pages");
+            assert!(named <= pages && flights == 0);
+        }
+    }
+    // Pages with nothing in them are bounded too, and so are their topics.
+    for n in 0..2_000 {
+        let topics = topics(&[&format!("t{n}")]);
+        let page = house.history.page(&topics, Sequence::ZERO);
+        assert_eq!(page.await.unwrap().scanned, Sequence(1_001));
+    }
+    let [bytes, named, pages, _] = house.census();
+    assert!(bytes <= 300_000 && named <= pages && pages < 600);
+}
+
+#[tokio::test]
+async fn events_larger_than_a_page_are_each_read_once_from_within_a_block() {
+    let house = house().await;
+    house.store_many("a", 70_000, 40).await;
+    let a = topics(&["a"]);
+    for after in [0, 1, 5, 15, 16, 17, 39] {
+        let walked = house.walk(&a, Sequence(after), Sequence(40)).await;
+        let expected: Vec<u64> = (after + 1..=40).collect();
+        assert_eq!(walked.events, expected);
+    }
+    assert_eq!(house.journal.reads(), 40);
+}
+
+#[tokio::test]
+async fn a_rare_topic_is_found_without_reading_all_between() {
+    let house = house().await;
+    for n in 1..=20_000 {
+        house
+            .store(if n % 5_000 == 0 { "rare" } else { "loud" }, 0)
+            .await;
+    }
+    let rare = topics(&["rare"]);
+    for after in [0, 0, 1, 4_999, 5_000, 12_345, 19_999] {
+        let walked = house.walk(&rare, Sequence(after), Sequence(20_000)).await;
+        let expected: Vec<u64> = (1..=4).map(|n| n * 5_000).filter(|&n| n > after).collect();
+        assert_eq!(walked.events, expected);
+    }
+    let reads = house.journal.reads();
+    assert!(reads <= 8, "{reads} reads, empty pages are kept too");
+}
+
+#[tokio::test]
+async fn a_page_at_the_head_stands_for_no_more_than_it_saw() {
+    let house = house().await;
+    let a = topics(&["a"]);
+    house.store_many("a", 10, 20).await;
+    for head in 20..60 {
+        // The page of those who are behind is kept and goes on being found.
+        let page = house.history.page(&a, Sequence(17)).await.unwrap();
+        assert!(page.scanned <= Sequence(head));
+        let at_head = house.history.page(&a, Sequence(head)).await.unwrap();
+        assert!(at_head.frames.is_empty() && at_head.scanned == Sequence(head));
+        assert!(house.history.page_now(&a, Sequence(head)).is_none());
+        house.store("a", 10).await;
+        let next = house.history.page(&a, Sequence(head)).await.unwrap();
+        assert_eq!(next.scanned, Sequence(head + 1));
+        let new = next.frames.iter().map(|frame| frame.sequence().0);
+        assert_eq!(new.filter(|&s| s > head).collect::<Vec<_>>(), [head + 1]);
+    }
+    let reads = house.journal.reads();
+    house.history.page(&a, Sequence(60)).await.unwrap();
+    assert_eq!(house.journal.reads(), reads, "at the head nothing is read");
+}
+
+#[tokio::test]
+async fn a_gap_is_told_to_those_below_the_floor_and_to_nobody_else() {
+    let house = house_with(DEFAULT, 10_000).await;
+    house.journal.open_gate();
+    house.store_many("a", 100, 207).await;
+    let floor = house.journal.floor().0;
+    assert!(floor % BLOCK > 1, "the floor is inside a block");
+    let a = topics(&["a"]);
+    for at in [floor, floor + 1, floor - 1, 0, floor] {
+        let walked = house.walk(&a, Sequence(at), Sequence(207)).await;
+        let gaps = if at < floor {
+            vec![(at, floor)]
+        } else {
+            vec![]
+        };
+        let expected: Vec<u64> = (at.max(floor) + 1..=207).collect();
+        assert_eq!((walked.gaps, walked.events), (gaps, expected), "from {at}");
+    }
+}
+
+#[tokio::test]
+async fn a_reader_may_wait_on_any_thread() {
+    fn on_any_thread<T: Send>(reading: T) -> T {
+        reading
+    }
+    let house = house().await;
+    let a = topics(&["a"]);
+    let reading = on_any_thread(house.history.page(&a, Sequence::ZERO));
+    assert!(reading.await.unwrap().frames.is_empty());
+}
+
+#[tokio::test]
+async fn a_page_is_found_at_once_or_not_at_all() {
+    let house = house().await;
+    house.store_many("a", 10, 50).await;
+    let a = topics(&["a"]);
+    assert!(house.history.page_now(&a, Sequence(5)).is_none());
+    let page = house.history.page(&a, Sequence(5)).await.unwrap();
+    let now = house.history.page_now(&a, Sequence(40)).unwrap();
+    assert!(Arc::ptr_eq(&page, &now));
+    assert_eq!(house.journal.reads(), 1);
+}
+
+/// Appends and retention race readers on several threads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn appends_that_race_reads_are_neither_lost_nor_doubled() {
+    for (round, retain_bytes) in [(0, 1 << 30), (1, 40_000), (2, 1 << 30)] {
+        let settings = Settings {
+            cache_bytes_max: [1 << 20, 1 << 20, 9_000][round],
+            page_bytes_max: 4_000,
+            reads_max: 4,
+        };
+        let house = house_with(settings, retain_bytes).await;
+        house.journal.open_gate();
+        let writing = async {
+            for n in 0..2_000 {
+                house.store(["a", "b.c", "b"][n % 3], n % 400).await;
+                tokio::task::yield_now().await;
+            }
+        };
+        let reading = join_all((0..24).map(|n| {
+            let house = &house;
+            async move {
+                let (names, nth) = [(&["*"][..], [0, 1, 2]), (&["b"], [1, 2, 2])][n % 2];
+                let topics = topics(names);
+                let mut at = Sequence::ZERO;
+                while at < Sequence(2_000) {
+                    let head = house.journal.head();
+                    let walked = house.walk(&topics, at, head).await;
+                    let lost = |s: u64| walked.gaps.iter().any(|&(a, f)| a < s && s <= f);
+                    let wanted = |s: u64| nth.contains(&((s - 1) % 3));
+                    let expected =
+                        (at.0 + 1..=walked.end.0.max(at.0)).filter(|&s| wanted(s) && !lost(s));
+                    assert_eq!(walked.events, expected.collect::<Vec<_>>(), "{names:?}");
+                    at = at.max(walked.end);
+                    tokio::task::yield_now().await;
+                }
+            }
+        }));
+        let both = async { tokio::join!(writing, reading) };
+        let both = tokio::time::timeout(Duration::from_secs(60), both).await;
+        both.expect("a reader waits for what was stored");
+        assert_eq!(house.flights(), 0);
+    }
+}
+
+/// What happens to a history, in any order.
+#[derive(Debug, Clone)]
+enum Act {
+    Store(usize, usize),
+    Walk(usize, u64),
+    /// One page, as a reader that then goes away takes it.
+    Glance(usize, u64),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let sizes = prop_oneof![4 => 0..300_usize, 1 => 0..6_000_usize];
+    prop_oneof![
+        6 => (0..4_usize, sizes).prop_map(|(topic, bytes)| Act::Store(topic, bytes)),
+        1 => (0..5_usize, 0..150_u64).prop_map(|(topics, back)| Act::Walk(topics, back)),
+        1 => (0..5_usize, 0..150_u64).prop_map(|(topics, back)| Act::Glance(topics, back)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn walking_pages_yields_what_the_journal_has(
+        acts in proptest::collection::vec(act(), 1..200),
+        cache_bytes_max in prop_oneof![Just(0_usize), Just(5_000), Just(20_000), Just(1 << 20)],
+        page_bytes_max in 1..5_000_usize,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let settings = Settings { cache_bytes_max, page_bytes_max, reads_max: 2 };
+            let house = house_with(settings, 1 << 30).await;
+            house.journal.open_gate();
+            let asked = [&["*"][..], &["a"], &["a.b", "b"], &["b", "c"], &["none"]];
+            for act in acts {
+                let head = house.journal.head();
+                match act {
+                    Act::Store(topic, bytes) => {
+                        house.store(["a", "a.b", "b", "c.d"][topic], bytes).await;
+                    }
+                    Act::Glance(names, back) => {
+                        let at = Sequence(head.0.saturating_sub(back));
+                        house.history.page(&topics(asked[names]), at).await.unwrap();
+                    }
+                    Act::Walk(names, back) => {
+                        let at = Sequence(head.0.saturating_sub(back));
+                        let topics = topics(asked[names]);
+                        let walked = house.walk(&topics, at, head).await;
+                        assert_eq!(walked.events, house.truth(&topics, at, head).await);
+                        assert!(walked.gaps.is_empty());
+                    }
+                }
+                let [bytes, _, _, flights] = house.census();
+                assert!(bytes <= cache_bytes_max && flights == 0);
+            }
+        });
+    }
+}
