@@ -62,7 +62,7 @@ pub struct History {
 #[derive(Debug)]
 pub struct Page {
     /// The events of the topics, of all types, in order.
-    pub frames: Box<[Frame]>,
+    pub frames: Arc<[Frame]>,
     /// The position after which the page begins.
     pub after: Sequence,
     /// All of the topics after `after` and up to here is in `frames`, save
@@ -157,7 +157,7 @@ impl History {
     /// What a reader is given that has everything.
     fn nothing_after(&self, after: Sequence) -> Arc<Page> {
         Arc::new(Page {
-            frames: Box::default(),
+            frames: Arc::from([]),
             after,
             scanned: after,
             floor: self.journal.floor(),

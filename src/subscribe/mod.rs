@@ -10,7 +10,7 @@
 //! Invariant: positions given out only rise, and between two of them no event
 //! of the selection is left out that the subscriber is not told of.
 
-pub mod history;
+mod history;
 mod pulse;
 mod stream;
 
@@ -28,6 +28,7 @@ use crate::{
     journal::{Journal, ReadError},
     telemetry::Telemetry,
 };
+use history::History;
 use pulse::Pulse;
 pub use stream::{Given, Subscription};
 
@@ -43,6 +44,14 @@ pub struct Settings {
 
 /// The most newest events that `last` may ask for.
 pub const LAST_MAX: usize = 1_000;
+
+/// What catching up takes of memory in all: pages that were read, and, for
+/// each that is being read, the page and one event beyond it.
+const HISTORY: history::Settings = history::Settings {
+    cache_bytes_max: 16 * 1024 * 1024,
+    page_bytes_max: 64 * 1024,
+    reads_max: 32,
+};
 
 /// How long a client is asked to stay away from a gateway that can't serve it
 /// now, in milliseconds.
@@ -78,6 +87,7 @@ pub struct Request {
 pub struct Streams {
     journal: Arc<dyn Journal>,
     hub: Arc<Hub>,
+    history: History,
     pulse: Pulse,
     settings: Settings,
     clock: Clock,
@@ -94,9 +104,12 @@ impl Streams {
         clock: Clock,
         telemetry: Arc<Telemetry>,
     ) -> Arc<Self> {
+        let (older, encoder) = (Arc::clone(&journal), Arc::clone(hub.encoder()));
+        let history = History::new(older, encoder, HISTORY, Arc::clone(&telemetry));
         Arc::new(Self {
             journal,
             hub,
+            history,
             pulse: Pulse::new(),
             settings,
             clock,

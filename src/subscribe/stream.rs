@@ -32,7 +32,7 @@ use crate::{
     journal::ReadError,
 };
 
-/// About how many bytes of events are taken from ring or journal at a time.
+/// About how many bytes of events are taken from the ring at a time.
 const PAGE_BYTES_MAX: usize = 32 * 1024;
 /// The most frames that go out in one write.
 const WRITE_FRAMES_MAX: usize = 64;
@@ -391,19 +391,17 @@ impl Subscription {
             self.held = Held::Page(page.frames.into(), page.scanned);
             return Ok(());
         }
-        let journal = &self.streams.journal;
-        let page = journal
-            .read(&self.selection, self.position, PAGE_BYTES_MAX)
-            .await?;
-        if page.floor > self.position {
-            // What the page holds is read again from the floor on.
-            self.tell_gap(page.floor);
-            return Ok(());
+        let (history, topics) = (&self.streams.history, &self.selection.topics);
+        let page = match history.page_now(topics, self.position) {
+            Some(page) => page,
+            // Boxed: few wait for a read, and all would make room for it.
+            None => Box::pin(history.page(topics, self.position)).await?,
+        };
+        match page.floor > self.position {
+            // What the page holds is looked for again from the floor on.
+            true => self.tell_gap(page.floor),
+            false => self.held = Held::Page(Arc::clone(&page.frames), page.scanned),
         }
-        let encoder = self.streams.hub.encoder();
-        let events = page.events.into_iter();
-        let frames = events.map(|event| Frame::new(event, encoder)).collect();
-        self.held = Held::Page(frames, page.scanned);
         Ok(())
     }
 
