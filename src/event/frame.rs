@@ -1,12 +1,13 @@
 //! An event as text on the wire: SSE and CloudEvents.
 //!
-//! A [`Frame`] is encoded at most once per format, by whoever needs it first,
-//! and shared by all subscribers. Invariant: nothing in a body, type or id can
+//! A [`Frame`] is encoded at most once per form, by whoever needs it first, and
+//! shared by all subscribers. Invariant: nothing in a body, type or id can
 //! start a field of its own.
 
 mod chunk;
 mod cloudevents;
 pub mod gzip;
+mod piece;
 pub mod sse;
 
 use std::{
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use super::{Cursor, Epoch, Event, Sequence, Topic, TopicMap};
 pub use chunk::{Chunk, Framing, LAST_CHUNK};
 pub use cloudevents::gap_line;
+pub use piece::{Coded, Coding, Piece};
 
 /// How a subscriber wants its events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,6 +35,23 @@ pub enum Format {
 
 impl Format {
     const COUNT: usize = 3;
+}
+
+/// All that two subscribers may want differently of one event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Form {
+    /// How it is written.
+    pub format: Format,
+    /// How that is coded.
+    pub coding: Coding,
+}
+
+impl Form {
+    const COUNT: usize = Format::COUNT * Coding::COUNT;
+
+    fn index(self) -> usize {
+        self.format as usize * Coding::COUNT + self.coding as usize
+    }
 }
 
 /// What the encoding of an event depends on beside the event.
@@ -69,7 +88,8 @@ pub struct Frame(Arc<Shared>);
 struct Shared {
     event: Arc<Event>,
     encoder: Arc<Encoder>,
-    encoded: [OnceLock<Chunk>; Format::COUNT],
+    /// Boxed, since most forms are never asked for.
+    encoded: [OnceLock<Box<Piece>>; Form::COUNT],
 }
 
 impl Frame {
@@ -95,10 +115,11 @@ impl Frame {
         self.0.event.sequence
     }
 
-    /// What a subscriber of this format gets.
+    /// What a subscriber of this form gets.
     #[must_use]
-    pub fn chunk(&self, format: Format) -> &Chunk {
-        self.0.encoded[format as usize].get_or_init(|| Chunk::new(&self.encode(format)))
+    pub fn piece(&self, form: Form) -> &Piece {
+        self.0.encoded[form.index()]
+            .get_or_init(|| Box::new(Piece::new(&self.encode(form.format), form.coding)))
     }
 
     /// About how much memory the frame takes once it is encoded, in bytes.

@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{
     access::AccessError,
-    event::{Cursor, Timestamp, Topic, Topics, frame::Format},
+    event::{
+        Cursor, Timestamp, Topic, Topics,
+        frame::{Coding, Form, Format},
+    },
     subscribe::{self, LAST_MAX, Start},
 };
 
@@ -80,7 +83,7 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
         return come_back_later(waiter, "there are as many subscribers as there may be");
     };
     let now = gateway.clock.now();
-    let head = head(asked.request.format, now);
+    let head = head(asked.request.form, now);
     // A server that only took the router has no connections to look after.
     let streaming_on = request.extensions().get::<Streaming>();
     let lifetime = grant.expires_at().map(|end| end.since(now));
@@ -125,23 +128,28 @@ fn reason(error: &AccessError) -> &'static str {
 }
 
 /// What a stream's response says of it.
-fn head(format: Format, now: Timestamp) -> [(HeaderName, HeaderValue); 5] {
-    let media_type = match format {
+fn head(form: Form, now: Timestamp) -> HeaderMap {
+    let media_type = match form.format {
         Format::NdJson => NDJSON,
         Format::Raw | Format::CloudEvents => EVENT_STREAM,
     };
-    [
-        (header::CONTENT_TYPE, HeaderValue::from_static(media_type)),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    let mut head = HeaderMap::new();
+    for (name, value) in [
+        (header::CONTENT_TYPE, media_type),
+        (header::CACHE_CONTROL, "no-store"),
         // nginx would collect the stream into its buffers.
-        (ACCEL_BUFFERING, HeaderValue::from_static("no")),
-        (
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        ),
-        // hyper adds it, but not to a response that it does not write.
-        (header::DATE, date(now)),
-    ]
+        (ACCEL_BUFFERING, "no"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::VARY, "accept-encoding"),
+    ] {
+        head.insert(name, HeaderValue::from_static(value));
+    }
+    if form.coding == Coding::Gzip {
+        head.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    // hyper adds it, but not to a response that it does not write.
+    head.insert(header::DATE, date(now));
+    head
 }
 
 /// The time as HTTP writes it (RFC 9110, section 5.6.7).
@@ -162,7 +170,10 @@ impl Asked {
             request: subscribe::Request {
                 start: start(&query, headers)?,
                 types: types(&query)?,
-                format,
+                form: Form {
+                    format,
+                    coding: coding(headers),
+                },
             },
             token: token(&query, headers),
         })
@@ -292,13 +303,51 @@ fn format(query: &Parameters, headers: &HeaderMap) -> Result<Format, Refusal> {
 
 /// Whether `Accept` names this media type.
 fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
-    headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
+    listed(headers, header::ACCEPT)
         .filter_map(|range| range.split(';').next())
         .any(|range| range.trim().eq_ignore_ascii_case(media_type))
+}
+
+/// Whether `Accept-Encoding` takes gzip (RFC 9110, section 12.5.3): named, or
+/// meant by `*`, and not at a weight of zero.
+fn coding(headers: &HeaderMap) -> Coding {
+    let mut any = None;
+    for range in listed(headers, header::ACCEPT_ENCODING) {
+        let (name, parameters) = range.split_once(';').unwrap_or((range, ""));
+        let taken = !refused(parameters);
+        match name.trim() {
+            "*" => any = any.or(Some(taken)),
+            name if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") => {
+                return if taken {
+                    Coding::Gzip
+                } else {
+                    Coding::Identity
+                };
+            }
+            _ => {}
+        }
+    }
+    match any {
+        Some(true) => Coding::Gzip,
+        Some(false) | None => Coding::Identity,
+    }
+}
+
+/// Whether parameters have a weight of zero (RFC 9110, section 12.4.2).
+fn refused(parameters: &str) -> bool {
+    let weight = parameters.split(';').find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("q").then(|| value.trim())
+    });
+    weight.is_some_and(|weight| weight.parse::<f32>().is_ok_and(|weight| weight <= 0.0))
+}
+
+/// The elements of a header that is a list, over all its lines.
+fn listed(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(name).into_iter();
+    lines
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
 }
 
 fn token(query: &Parameters, headers: &HeaderMap) -> Option<String> {

@@ -12,9 +12,11 @@
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
     io,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Waker},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -22,18 +24,13 @@ use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderName, Version, header};
-use tokio::{
-    io::{AsyncWriteExt as _, Interest},
-    net::TcpStream,
-    sync::OwnedSemaphorePermit,
-    time::timeout,
-};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, sync::OwnedSemaphorePermit, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{patience::Held, server::Place};
 use crate::{
     event::frame::{Framing, LAST_CHUNK},
-    subscribe::{Given, Subscription},
+    subscribe::{Feed, Given, Step, Subscription},
 };
 
 /// How much a subscriber may send after its request; it is thrown away.
@@ -119,8 +116,8 @@ impl Writer {
             mut subscription,
             places,
         } = stream;
-        subscription.begin_with(&head_bytes(head, framing), framing);
-        forget_waker(&socket);
+        let (feed, _) = subscription.split();
+        feed.begin_with(&head_bytes(head, framing), framing);
         Self {
             socket,
             subscription,
@@ -149,65 +146,103 @@ impl Writer {
 
     /// Writes until the stream has ended.
     async fn stream(&mut self) -> Result<(), Gone> {
-        while !self.subscription.has_ended() {
-            tokio::select! {
-                biased;
-                _ = self.subscription.ready() => {}
-                gone = self.input.until_gone(&self.socket) => return Err(gone),
-            }
-            if self.give()? == Given::Part {
-                self.wait_for_peer().await?;
+        let Self {
+            socket,
+            subscription,
+            framing,
+            input,
+            ..
+        } = self;
+        let (feed, calls) = subscription.split();
+        while !feed.has_ended() {
+            // Outlives many events: to listen anew for each costs more.
+            let mut called = pin!(calls.hear());
+            loop {
+                let called = called.as_mut();
+                let gone = |cx: &mut Context<'_>| input.poll_gone(socket, cx);
+                let woken = match feed.step() {
+                    Step::End => break,
+                    Step::Read => race(feed.read(), called, gone).await?,
+                    Step::Wait => race(feed.news(), called, gone).await?,
+                    Step::Give if give(feed, *framing, socket)? == Given::All => Woken::ByWork,
+                    Step::Give => {
+                        feed.let_go();
+                        race(room(socket), called, gone).await?
+                    }
+                };
+                if woken == Woken::ByCall {
+                    break;
+                }
             }
         }
         Ok(())
-    }
-
-    fn give(&mut self) -> Result<Given, Gone> {
-        let socket = &self.socket;
-        let given = self
-            .subscription
-            .give(self.framing, |pieces| socket.try_write_vectored(pieces));
-        given.map_err(|_| Gone)
-    }
-
-    /// Waits until the peer takes more, or need not.
-    async fn wait_for_peer(&mut self) -> Result<(), Gone> {
-        self.subscription.let_go();
-        let either = Interest::READABLE | Interest::WRITABLE;
-        tokio::select! {
-            ready = self.socket.ready(either) => {
-                ready.map_err(|_| Gone)?;
-                self.input.discard(&self.socket)
-            }
-            () = self.subscription.ends() => Ok(()),
-        }
     }
 
     /// Gives out what is left and ends the body.
     async fn farewell(&mut self) -> Result<(), Gone> {
-        while self.subscription.ready().await {
-            if self.give()? == Given::Part {
-                self.socket.writable().await.map_err(|_| Gone)?;
+        let Self {
+            socket,
+            subscription,
+            framing,
+            input,
+            ..
+        } = self;
+        let (feed, _) = subscription.split();
+        while feed.step() == Step::Give {
+            if give(feed, *framing, socket)? == Given::Part {
+                room(socket).await;
             }
         }
-        if self.framing == Framing::Chunked {
-            self.socket.write_all(LAST_CHUNK).await.map_err(|_| Gone)?;
+        if *framing == Framing::Chunked {
+            socket.write_all(LAST_CHUNK).await.map_err(|_| Gone)?;
         }
-        self.socket.shutdown().await.map_err(|_| Gone)?;
+        socket.shutdown().await.map_err(|_| Gone)?;
         // To close on unread input would reset the connection, and the peer
         // could lose the end (RFC 9112, section 9.6).
-        let Gone = self.input.until_gone(&self.socket).await;
+        let Gone = poll_fn(|cx| input.poll_gone(socket, cx)).await;
         Ok(())
     }
 }
 
-/// Lets go of the task that read the request: the socket remembers whom to
-/// wake, and with that keeps all memory of a task that is long done.
-fn forget_waker(socket: &TcpStream) {
-    let nobody = &mut Context::from_waker(Waker::noop());
-    // Where it is ready, the waker was taken out already.
-    _ = socket.poll_read_ready(nobody);
-    _ = socket.poll_write_ready(nobody);
+fn give(feed: &mut Feed, framing: Framing, socket: &TcpStream) -> Result<Given, Gone> {
+    let given = feed.give(framing, |pieces| match pieces {
+        // One piece is the rule, and cheaper to send by itself.
+        [piece] => socket.try_write(piece),
+        pieces => socket.try_write_vectored(pieces),
+    });
+    given.map_err(|_| Gone)
+}
+
+/// Waits until the peer takes more, or an error that the next write meets.
+fn room(socket: &TcpStream) -> impl Future<Output = ()> {
+    // Readiness by `poll`, here and below, has its place in the socket's
+    // registration; as futures they would double the task.
+    poll_fn(|cx| socket.poll_write_ready(cx).map(drop))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Woken {
+    ByWork,
+    ByCall,
+}
+
+/// Waits for `work` or a call, as long as the peer is there.
+async fn race(
+    work: impl Future<Output = ()>,
+    mut called: Pin<&mut impl Future<Output = ()>>,
+    mut gone: impl FnMut(&mut Context<'_>) -> Poll<Gone>,
+) -> Result<Woken, Gone> {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        if work.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(Woken::ByWork));
+        }
+        if called.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(Woken::ByCall));
+        }
+        gone(cx).map(Err)
+    })
+    .await
 }
 
 /// The head of `response`, as hyper would write it, with what says how the body
@@ -243,14 +278,12 @@ struct Input {
 }
 
 impl Input {
-    /// Completes when the peer has left, or has sent too much.
-    async fn until_gone(&mut self, socket: &TcpStream) -> Gone {
+    /// Ready when the peer has left, or has sent too much.
+    fn poll_gone(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<Gone> {
         loop {
-            if socket.readable().await.is_err() {
-                return Gone;
-            }
-            if let Err(gone) = self.discard(socket) {
-                return gone;
+            let readable = ready!(socket.poll_read_ready(cx)).map_err(|_| Gone);
+            if let Err(gone) = readable.and_then(|()| self.discard(socket)) {
+                return Poll::Ready(gone);
             }
         }
     }

@@ -10,6 +10,7 @@
 //! Invariant: positions given out only rise, and between two of them no event
 //! of the selection is left out that the subscriber is not told of.
 
+mod give;
 mod history;
 mod pulse;
 mod stream;
@@ -22,15 +23,16 @@ use crate::{
     access::Grant,
     event::{
         Clock, Cursor, Selection, Sequence,
-        frame::{Chunk, Format, Gap, GapReason, sse},
+        frame::{Form, Format, Gap, GapReason, Piece, sse},
     },
     hub::Hub,
     journal::{Journal, ReadError},
     telemetry::Telemetry,
 };
+pub use give::Given;
 use history::History;
 use pulse::Pulse;
-pub use stream::{Given, Subscription};
+pub use stream::{Calls, Feed, Step, Subscription};
 
 /// How streams are kept alive and brought back.
 #[derive(Debug, Clone)]
@@ -79,8 +81,8 @@ pub struct Request {
     pub start: Start,
     /// Which event types; `None` is all.
     pub types: Option<Box<[Box<str>]>>,
-    /// How events are written.
-    pub format: Format,
+    /// How events are written and coded.
+    pub form: Form,
 }
 
 /// Opens streams.
@@ -135,13 +137,13 @@ impl Streams {
         // durable in between is on the channel or below that head.
         let attachment = self.hub.attach(&selection.topics);
         let begin = self.begin(&selection, request.start).await?;
-        let opening = self.opening(request.format, &begin);
+        let opening = self.opening(request.form, &begin);
         let lifetime = grant.expires_at().map(|end| end.since(self.clock.now()));
         Ok(Subscription::begin(
             Arc::clone(self),
             attachment,
             selection,
-            request.format,
+            request.form,
             begin.position,
             opening,
             lifetime,
@@ -194,7 +196,8 @@ impl Streams {
     }
 
     /// The first bytes of a stream.
-    fn opening(&self, format: Format, begin: &Begin) -> Chunk {
+    fn opening(&self, form: Form, begin: &Begin) -> Piece {
+        let format = form.format;
         let gap = begin.gap.map(|(asked, reason)| Gap {
             reason,
             asked,
@@ -215,7 +218,7 @@ impl Streams {
             opening.push(b'\n');
         }
         opening.extend_from_slice(gap_bytes.as_deref().unwrap_or_default());
-        Chunk::new(&opening)
+        Piece::first(&opening, form.coding)
     }
 
     fn gap(&self, format: Format, gap: &Gap) -> Bytes {
@@ -227,17 +230,18 @@ impl Streams {
     }
 
     /// What keeps a quiet stream alive, and its client's id up to date.
-    fn sign_of_life(&self, format: Format, at: Cursor) -> Chunk {
-        match format {
-            Format::NdJson => Chunk::new(b"\n"),
-            Format::Raw | Format::CloudEvents => Chunk::new(&sse::cursor(at)),
+    fn sign_of_life(&self, form: Form, at: Cursor) -> Piece {
+        match form.format {
+            Format::NdJson => Piece::new(b"\n", form.coding),
+            Format::Raw | Format::CloudEvents => Piece::new(&sse::cursor(at), form.coding),
         }
     }
 
     /// The last bytes of a stream that ends because the gateway does.
-    fn farewell(&self, format: Format) -> Option<Chunk> {
+    fn farewell(&self, form: Form) -> Option<Piece> {
         let wait = spread(self.settings.retry, DRAIN_SPREAD);
-        (format != Format::NdJson).then(|| Chunk::new(&sse::retry(wait)))
+        let farewell = || Piece::new(&sse::retry(wait), form.coding);
+        (form.format != Format::NdJson).then(farewell)
     }
 }
 

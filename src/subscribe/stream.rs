@@ -6,27 +6,28 @@
 //! nothing is left out and nothing comes twice.
 
 use std::{
-    future::poll_fn,
-    io::{self, IoSlice},
+    future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use bytes::{Buf as _, Bytes};
-use smallvec::SmallVec;
+use bytes::Bytes;
 use tokio::{
-    sync::watch,
+    sync::futures::Notified,
     task::coop,
-    time::{Instant, Sleep, sleep},
+    time::{Instant, Sleep, sleep_until},
 };
 
-use super::{Streams, pulse::Beat};
+use super::{
+    Streams,
+    pulse::{Call, Ear},
+};
 use crate::{
     event::{
         Selection, Sequence,
-        frame::{Chunk, Format, Frame, Framing, Gap, GapReason},
+        frame::{Coded, Form, Frame, Gap, GapReason, Piece},
     },
     hub::{Attachment, News, Slice},
     journal::ReadError,
@@ -34,35 +35,42 @@ use crate::{
 
 /// About how many bytes of events are taken from the ring at a time.
 const PAGE_BYTES_MAX: usize = 32 * 1024;
-/// The most frames that go out in one write.
-const WRITE_FRAMES_MAX: usize = 64;
 /// The longest lifetime that is timed; a stream that would last longer ends
 /// after this, and its client comes back.
 const LIFETIME_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A stream for one subscriber. Nothing happens unless it is asked for more.
 pub struct Subscription {
-    streams: Arc<Streams>,
-    attachment: Attachment,
-    selection: Selection,
-    format: Format,
+    feed: Feed,
+    calls: Calls,
+}
+
+/// What a subscriber is given: step by step, and never waiting for more than
+/// it says.
+pub struct Feed {
+    pub(super) streams: Arc<Streams>,
+    pub(super) attachment: Attachment,
+    pub(super) selection: Selection,
+    pub(super) form: Form,
     /// All of the selection up to here went out or was told of.
-    position: Sequence,
-    /// What is left of a chunk that went out in part.
-    rest: Bytes,
+    pub(super) position: Sequence,
+    /// What is left of a piece that went out in part.
+    pub(super) rest: Bytes,
     /// What goes out next.
-    held: Held,
-    stage: Stage,
-    beat: watch::Receiver<Beat>,
+    pub(super) held: Held,
+    pub(super) stage: Stage,
+    pub(super) coded: Coded,
+    ear: Ear,
     /// A heartbeat is owed, and may claim this position once all that came
-    /// before it is given out.
+    /// before it went out.
     beat_owed: Option<Sequence>,
-    expiry: Option<Pin<Box<Sleep>>>,
-    delivered: Tally,
+    /// When the token ends.
+    end: Option<Instant>,
+    pub(super) delivered: Tally,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     /// From ring or journal, up to here.
     Replay(Sequence),
     Live,
@@ -70,39 +78,35 @@ enum Stage {
 }
 
 /// Where the next frames are; the position says which of them went out.
-enum Held {
+pub(super) enum Held {
     Nothing,
     /// Written for this subscriber alone.
-    Own(Chunk),
+    Own(Box<Piece>),
     /// Held weakly: a subscriber that stops reading here pins nothing.
     Slice(Slice),
     /// A page, and the position once all of it went out.
     Page(Arc<[Frame]>, Sequence),
 }
 
-/// What is ready for one write.
-#[derive(Default)]
-struct Hand {
-    frames: SmallVec<[Arc<[Frame]>; 8]>,
-    /// Where the frames are a page: the position once all of it went out.
-    page: Option<Sequence>,
-}
-
-/// What became of a write.
+/// What is to be done next for a subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Given {
-    /// All of it went out.
-    All,
-    /// The peer does not take more now.
-    Part,
+pub enum Step {
+    /// Give out what is ready.
+    Give,
+    /// Read on: [`Feed::read`].
+    Read,
+    /// Wait for [`Feed::news`] or a call.
+    Wait,
+    /// Nothing more will come.
+    End,
 }
 
 /// Counted here and added up when there is time, so that subscribers do not
 /// share a counter for every frame.
 #[derive(Default)]
-struct Tally {
-    frames: u64,
-    bytes: u64,
+pub(super) struct Tally {
+    pub(super) frames: u64,
+    pub(super) bytes: u64,
 }
 
 impl Subscription {
@@ -110,97 +114,160 @@ impl Subscription {
         streams: Arc<Streams>,
         attachment: Attachment,
         selection: Selection,
-        format: Format,
+        form: Form,
         position: Sequence,
-        opening: Chunk,
+        opening: Piece,
         lifetime: Option<Duration>,
     ) -> Self {
         streams.telemetry.subscribers.increment(1.0);
         let head = streams.journal.head();
-        Self {
+        let ear = streams.pulse.join();
+        let end = lifetime.map(|left| Instant::now() + left.min(LIFETIME_MAX));
+        let calls = Calls {
+            streams: Arc::clone(&streams),
+            phase: ear.phase(),
+            end: end.map(|at| Box::pin(sleep_until(at))),
+        };
+        let feed = Feed {
+            streams,
             attachment,
             selection,
-            format,
+            form,
             position,
             rest: Bytes::new(),
-            held: Held::Own(opening),
+            held: Held::Own(Box::new(opening)),
             stage: Stage::Replay(head),
-            beat: streams.pulse.join(),
+            coded: Coded::new(form.coding),
+            ear,
             beat_owed: None,
-            expiry: lifetime.map(|left| Box::pin(sleep(left.min(LIFETIME_MAX)))),
+            end,
             delivered: Tally::default(),
-            streams,
-        }
+        };
+        Self { feed, calls }
     }
 
     /// The next bytes; `None` at the end of the stream. Cancel-safe.
     pub async fn next(&mut self) -> Option<Bytes> {
-        while self.ready().await {
-            if let Some(bytes) = self.take() {
-                return Some(bytes);
-            }
-        }
-        None
-    }
-
-    /// Waits until there is something to give out; `false` once the stream has
-    /// ended and nothing is left of it. Cancel-safe.
-    pub async fn ready(&mut self) -> bool {
+        let Self { feed, calls } = self;
         loop {
-            self.listen();
-            if !self.rest.is_empty() || !matches!(self.held, Held::Nothing) {
-                return true;
-            }
-            match self.stage {
-                Stage::Ended => return false,
-                Stage::Live => self.live().await,
-                Stage::Replay(until) if self.position >= until => self.stage = Stage::Live,
-                Stage::Replay(_) => {
-                    if let Err(error) = self.turn_page().await {
-                        tracing::error!(%error, "a stream ends: its events cannot be read");
-                        self.end(None);
+            let called = calls.hear();
+            match feed.step() {
+                Step::End => return None,
+                Step::Read => feed.read().await,
+                Step::Wait => either(feed.news(), called).await,
+                Step::Give => {
+                    if let Some(bytes) = feed.take() {
+                        return Some(bytes);
                     }
                 }
             }
         }
     }
 
-    /// Gives what is ready to one `write`, which says how many bytes it took.
-    ///
-    /// # Errors
-    ///
-    /// That of `write`, save that it would block.
-    pub fn give(
-        &mut self,
-        framing: Framing,
-        write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
-    ) -> io::Result<Given> {
-        let hand = self.hand(framing);
-        let mut pieces = SmallVec::<[IoSlice<'_>; WRITE_FRAMES_MAX]>::new();
-        if !self.rest.is_empty() {
-            pieces.push(IoSlice::new(&self.rest));
+    /// What is given out, and what calls for another look, for a writer that
+    /// waits for both in its own way.
+    pub fn split(&mut self) -> (&mut Feed, &mut Calls) {
+        (&mut self.feed, &mut self.calls)
+    }
+}
+
+/// Waits for the first of the two.
+async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    poll_fn(|cx| match one.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(()),
+        Poll::Pending => other.as_mut().poll(cx),
+    })
+    .await;
+}
+
+/// What a stream is told beside its events: beats, the drain, its token's end.
+pub struct Calls {
+    streams: Arc<Streams>,
+    phase: usize,
+    /// Boxed, since most streams of public topics have none.
+    end: Option<Pin<Box<Sleep>>>,
+}
+
+impl Calls {
+    /// Completes with the next call after this was made; [`Feed::step`] heeds
+    /// it. To be made before that, so that none is overheard.
+    pub fn hear(&mut self) -> impl Future<Output = ()> + '_ {
+        Called {
+            told: self.streams.pulse.next(self.phase),
+            end: self.end.as_mut(),
         }
-        let frames = self.wanted(&hand.frames).take(WRITE_FRAMES_MAX - 1);
-        pieces.extend(frames.map(|frame| IoSlice::new(frame.chunk(self.format).bytes(framing))));
-        let ready = pieces.iter().map(|piece| piece.len()).sum::<usize>();
-        let sent = match ready {
-            0 => 0,
-            _ => write(&pieces).or_else(blocked)?,
-        };
-        drop(pieces);
-        self.settle(framing, &hand, sent);
-        Ok(match sent < ready {
-            true => Given::Part,
-            false => Given::All,
-        })
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// By hand, as part of every subscriber's task: `select!` would take half
+    /// as much memory again.
+    struct Called<'c> {
+        #[pin]
+        told: Notified<'c>,
+        end: Option<&'c mut Pin<Box<Sleep>>>,
+    }
+}
+
+impl Future for Called<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let called = self.project();
+        if let Some(end) = called.end
+            && end.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(());
+        }
+        called.told.poll(cx)
+    }
+}
+
+impl Feed {
+    /// What is to be done next. Heeds what the whole gateway is told, and the
+    /// end of the token.
+    pub fn step(&mut self) -> Step {
+        self.listen();
+        loop {
+            if !self.rest.is_empty() || !matches!(self.held, Held::Nothing) {
+                return Step::Give;
+            }
+            match self.stage {
+                Stage::Ended => match self.coded.end() {
+                    Some(end) => self.held = own(end),
+                    None => return Step::End,
+                },
+                Stage::Replay(until) if self.position >= until => self.stage = Stage::Live,
+                Stage::Replay(_) => return Step::Read,
+                Stage::Live if self.beat_owed.is_none() => {
+                    self.delivered.settle(&self.streams);
+                    return Step::Wait;
+                }
+                Stage::Live => {
+                    let news = self.attachment.news_now();
+                    self.take_in(news);
+                }
+            }
+        }
     }
 
-    /// Puts these bytes, as they are, before the opening.
-    pub fn begin_with(&mut self, head: &[u8], framing: Framing) {
-        if let Held::Own(opening) = &self.held {
-            self.rest = [head, opening.bytes(framing)].concat().into();
-            self.held = Held::Nothing;
+    /// Takes the next page from the ring, or from the journal behind it.
+    /// Cancel-safe.
+    pub async fn read(&mut self) {
+        // A fast peer must not keep the thread to itself.
+        coop::consume_budget().await;
+        self.delivered.settle(&self.streams);
+        if let Err(error) = self.turn_page().await {
+            tracing::error!(%error, "a stream ends: its events cannot be read");
+            self.end(None);
         }
+    }
+
+    /// Waits for events. Cancel-safe.
+    pub async fn news(&mut self) {
+        let news = self.attachment.news().await;
+        self.take_in(news);
     }
 
     /// Lets go of what others do not hold as well, while the peer does not
@@ -211,177 +278,37 @@ impl Subscription {
         }
     }
 
-    /// Waits until the stream is to end, for a writer whose peer does not
-    /// read. Cancel-safe.
-    pub async fn ends(&mut self) {
-        while self.stage != Stage::Ended {
-            called(&mut self.expiry, &mut self.beat).await;
-            self.listen();
-        }
-    }
-
     /// Whether nothing but what is ready will come.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.stage == Stage::Ended
     }
 
-    /// Heeds what the whole gateway is told, and the end of the token.
     fn listen(&mut self) {
-        let end = self.expiry.as_ref().map(|sleep| sleep.deadline());
-        if end.is_some_and(|end| Instant::now() >= end) {
+        if self.end.is_some_and(|end| Instant::now() >= end) {
             self.end(None);
         }
-        if self.beat.has_changed().unwrap_or(false) {
-            let beat = *self.beat.borrow_and_update();
-            match beat {
-                // The position is loaded before the channel is drained, so
-                // that all up to it has been on the channel once it is empty.
-                Beat::Alive => self.beat_owed = Some(self.streams.hub.done()),
-                Beat::Drain => self.end(self.streams.farewell(self.format)),
-            }
+        match self.streams.pulse.heard(&mut self.ear) {
+            None => {}
+            // The position is loaded before the channel is drained, so that
+            // all up to it has been on the channel once it is empty.
+            Some(Call::Beat) => self.beat_owed = Some(self.streams.hub.done()),
+            Some(Call::Drain) => self.end(self.streams.farewell(self.form)),
         }
     }
 
     /// Gives out nothing more but this.
-    fn end(&mut self, last: Option<Chunk>) {
+    fn end(&mut self, last: Option<Piece>) {
         if self.stage != Stage::Ended {
             self.stage = Stage::Ended;
-            self.held = last.map_or(Held::Nothing, Held::Own);
+            self.held = last.map_or(Held::Nothing, own);
         }
     }
 
-    /// The next bytes of what is held.
-    fn take(&mut self) -> Option<Bytes> {
-        if !self.rest.is_empty() {
-            return Some(std::mem::take(&mut self.rest));
-        }
-        let (frames, reached) = match &self.held {
-            Held::Nothing => return None,
-            Held::Own(chunk) => {
-                let bytes = chunk.payload();
-                self.held = Held::Nothing;
-                return Some(bytes);
-            }
-            Held::Slice(slice) => {
-                let Some(frames) = slice.upgrade() else {
-                    self.fall_behind();
-                    return None;
-                };
-                let reached = last(&frames);
-                (frames, reached)
-            }
-            Held::Page(frames, reached) => (Arc::clone(frames), *reached),
-        };
-        let next = self.wanted(std::slice::from_ref(&frames)).next().cloned();
-        let Some(frame) = next else {
-            self.held = Held::Nothing;
-            self.position = self.position.max(reached);
-            return None;
-        };
-        self.position = frame.sequence();
-        let bytes = frame.chunk(self.format).payload();
-        self.delivered.add(bytes.len());
-        Some(bytes)
-    }
-
-    /// The frames that the subscriber does not have and wants.
-    fn wanted<'f>(&self, frames: &'f [Arc<[Frame]>]) -> impl Iterator<Item = &'f Frame> {
-        let position = self.position;
-        frames.iter().flat_map(move |frames| {
-            let newer = frames.partition_point(|frame| frame.sequence() <= position);
-            let newer = frames[newer..].iter();
-            newer.filter(|frame| self.selection.wants_type(&frame.event().draft.event_type))
-        })
-    }
-
-    /// Takes hold of what is held, and of all that waits behind it.
-    fn hand(&mut self, framing: Framing) -> Hand {
-        let mut hand = Hand::default();
-        match std::mem::replace(&mut self.held, Held::Nothing) {
-            Held::Nothing => {}
-            Held::Own(chunk) if self.rest.is_empty() => self.rest = chunk.rest(framing, 0),
-            Held::Own(chunk) => self.held = Held::Own(chunk),
-            Held::Page(frames, reached) => {
-                hand.frames.push(frames);
-                hand.page = Some(reached);
-            }
-            Held::Slice(slice) => self.collect(slice, &mut hand),
-        }
-        hand
-    }
-
-    /// The slice, and those that follow it on the channel: what waits goes out
-    /// together.
-    fn collect(&mut self, first: Slice, hand: &mut Hand) {
-        let (mut slice, mut count) = (first, 0);
-        loop {
-            let Some(frames) = slice.upgrade() else {
-                return self.fall_behind();
-            };
-            count += frames.len();
-            hand.frames.push(frames);
-            // After a fall behind, what the channel has is not what follows.
-            if count >= WRITE_FRAMES_MAX || self.stage != Stage::Live {
-                return;
-            }
-            slice = match self.attachment.news_now() {
-                News::Slice(next) => next,
-                News::Look => return self.fall_behind(),
-                News::Quiet => return,
-            };
-        }
-    }
-
-    /// Moves on by what went out, and puts back the rest.
-    fn settle(&mut self, framing: Framing, hand: &Hand, sent: usize) {
-        if sent < self.rest.len() {
-            self.rest.advance(sent);
-            return self.put_back(hand);
-        }
-        let mut left = sent - self.rest.len();
-        let (mut position, mut rest, mut whole) = (self.position, Bytes::new(), true);
-        let mut delivered = Tally::default();
-        for frame in self.wanted(&hand.frames) {
-            if left == 0 {
-                whole = false;
-                break;
-            }
-            let chunk = frame.chunk(self.format);
-            let bytes = chunk.bytes(framing).len();
-            if left < bytes {
-                rest = chunk.rest(framing, left);
-            }
-            left = left.saturating_sub(bytes);
-            position = frame.sequence();
-            delivered.add(bytes);
-        }
-        self.position = position;
-        self.rest = rest;
-        self.delivered.frames += delivered.frames;
-        self.delivered.bytes += delivered.bytes;
-        match whole {
-            true => self.position = position.max(hand.reached()),
-            false => self.put_back(hand),
-        }
-    }
-
-    fn put_back(&mut self, hand: &Hand) {
-        match (hand.page, &*hand.frames) {
-            (Some(reached), [frames]) => self.held = Held::Page(Arc::clone(frames), reached),
-            (None, [frames]) => self.held = Held::Slice(Arc::downgrade(frames)),
-            (_, []) => {}
-            // The ring has them too.
-            _ => self.look(),
-        }
-    }
-
-    /// Takes the next page from the ring, or from the journal behind it.
     async fn turn_page(&mut self) -> Result<(), ReadError> {
-        // A fast peer must not keep the thread to itself.
-        coop::consume_budget().await;
-        self.delivered.settle(&self.streams);
-        if self.pay_beat_while_replaying() {
+        if self.beat_owed.take().is_some() {
+            // While replaying, a beat claims the position scanned so far.
+            self.held = own(self.sign_of_life());
             return Ok(());
         }
         let ring = self.streams.hub.ring();
@@ -413,32 +340,16 @@ impl Subscription {
             resumed: encoder.cursor(floor),
         };
         self.position = floor;
-        self.held = Held::Own(Chunk::new(&self.streams.gap(self.format, &gap)));
+        let told = self.streams.gap(self.form.format, &gap);
+        self.held = own(Piece::new(&told, self.form.coding));
     }
 
-    /// While replaying, a beat claims the position scanned so far.
-    fn pay_beat_while_replaying(&mut self) -> bool {
-        let owed = self.beat_owed.take().is_some();
-        if owed {
-            self.held = Held::Own(self.sign_of_life());
-        }
-        owed
-    }
-
-    fn sign_of_life(&self) -> Chunk {
+    fn sign_of_life(&self) -> Piece {
         let at = self.streams.hub.encoder().cursor(self.position);
-        self.streams.sign_of_life(self.format, at)
+        self.streams.sign_of_life(self.form, at)
     }
 
-    /// Takes what the channel has, or waits for something.
-    async fn live(&mut self) {
-        let news = match self.beat_owed {
-            Some(_) => self.attachment.news_now(),
-            None => {
-                self.delivered.settle(&self.streams);
-                self.wait().await
-            }
-        };
+    fn take_in(&mut self, news: News) {
         match news {
             News::Slice(slice) => self.held = Held::Slice(slice),
             News::Look if self.attachment.is_of_one() => self.fall_behind(),
@@ -447,86 +358,35 @@ impl Subscription {
         }
     }
 
+    /// The channel is empty, so all that it was told of up to the position
+    /// that was done when the beat came went out.
+    fn pay_beat(&mut self) {
+        if let Some(done) = self.beat_owed.take() {
+            self.position = self.position.max(done);
+            self.held = own(self.sign_of_life());
+        }
+    }
+
     /// The channel went on without this subscriber.
-    fn fall_behind(&mut self) {
+    pub(super) fn fall_behind(&mut self) {
         self.streams.telemetry.lagged.increment(1);
         self.look();
     }
 
     /// Catches up with what the channels were told of: all that is in the
     /// ring before they are.
-    fn look(&mut self) {
+    pub(super) fn look(&mut self) {
         self.held = Held::Nothing;
         self.stage = Stage::Replay(self.streams.hub.ring().head());
     }
-
-    /// Waits for news, a beat or the end; the last two are no news.
-    async fn wait(&mut self) -> News {
-        let mut called = pin!(called(&mut self.expiry, &mut self.beat));
-        let mut news = pin!(self.attachment.news());
-        poll_fn(|cx| match called.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(News::Quiet),
-            Poll::Pending => news.as_mut().poll(cx),
-        })
-        .await
-    }
-
-    /// The channel is empty, so all that it was told of up to the position
-    /// that was done when the beat came is given out.
-    fn pay_beat(&mut self) {
-        if let Some(done) = self.beat_owed.take() {
-            self.position = self.position.max(done);
-            self.held = Held::Own(self.sign_of_life());
-        }
-    }
 }
 
-/// Waits for a beat or the end of the token; [`Subscription::listen`] heeds it.
-///
-/// By hand, as a future in every subscriber's task: `select!` over `async`
-/// functions would take half as much memory again.
-async fn called(expiry: &mut Option<Pin<Box<Sleep>>>, beat: &mut watch::Receiver<Beat>) {
-    let told = {
-        let mut beaten = pin!(beat.changed());
-        poll_fn(|cx| match expired(expiry, cx) {
-            true => Poll::Ready(None),
-            false => beaten.as_mut().poll(cx).map(Some),
-        })
-        .await
-    };
-    // The heart lives as long as the streams, which hold it.
-    if matches!(told, Some(Ok(()))) {
-        beat.mark_changed();
-    }
-}
-
-fn expired(expiry: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> bool {
-    let sleep = expiry.as_mut();
-    sleep.is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready())
-}
-
-/// A peer that takes nothing now took no bytes.
-fn blocked(error: io::Error) -> io::Result<usize> {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => Ok(0),
-        _ => Err(error),
-    }
-}
-
-fn last(frames: &[Frame]) -> Sequence {
-    frames.last().map(Frame::sequence).unwrap_or_default()
-}
-
-impl Hand {
-    /// The position once all of it went out.
-    fn reached(&self) -> Sequence {
-        let newest = || self.frames.last().map(|frames| last(frames));
-        self.page.or_else(newest).unwrap_or_default()
-    }
+fn own(piece: Piece) -> Held {
+    Held::Own(Box::new(piece))
 }
 
 impl Tally {
-    fn add(&mut self, bytes: usize) {
+    pub(super) fn add(&mut self, bytes: usize) {
         self.frames += 1;
         self.bytes += bytes as u64;
     }
@@ -540,7 +400,7 @@ impl Tally {
     }
 }
 
-impl Drop for Subscription {
+impl Drop for Feed {
     fn drop(&mut self) {
         self.delivered.settle(&self.streams);
         self.streams.telemetry.subscribers.decrement(1.0);

@@ -11,7 +11,10 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::{
-    event::{Draft, Timestamp, Topic, TopicMap, Topics, frame::Encoder},
+    event::{
+        Draft, Timestamp, Topic, TopicMap, Topics,
+        frame::{Coding, Encoder},
+    },
     hub::pump,
     journal::{self, Kind, Measures, Retention},
 };
@@ -131,7 +134,10 @@ impl House {
         let request = Request {
             start,
             types: types.map(|types| types.iter().map(|&t| t.into()).collect()),
-            format,
+            form: Form {
+                format,
+                coding: Coding::Identity,
+            },
         };
         let grant = Grant::of(topics, None);
         Reader(self.streams.open(&grant, request).await.unwrap())
@@ -461,7 +467,10 @@ async fn a_stream_ends_when_its_grant_does() {
     let request = Request {
         start: Start::Earliest,
         types: None,
-        format: Format::Raw,
+        form: Form {
+            format: Format::Raw,
+            coding: Coding::Identity,
+        },
     };
     let open = || house.streams.open(&grant, request.clone());
     let (mut live, mut replaying) = (Reader(open().await.unwrap()), open().await.unwrap());

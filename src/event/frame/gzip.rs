@@ -28,6 +28,9 @@ pub const HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
 /// Shorter texts are stored: a sync flush alone takes five bytes.
 const DEFLATED_MIN: usize = 32;
+/// Longer texts are stored: whoever deflates one holds up its thread, for some
+/// five milliseconds a megabyte.
+const DEFLATED_MAX: usize = 1024 * 1024;
 /// The longest text of one stored block (RFC 1951, section 3.2.4).
 const STORED_MAX: usize = 0xffff;
 /// What goes before a stored block's text.
@@ -40,6 +43,13 @@ const ROOM_KEPT_MAX: usize = 256 * 1024;
 pub struct Block {
     /// Whole deflate blocks, none of them the last; empty for no text.
     pub bytes: Bytes,
+    /// What the text adds to a stream's trailer.
+    pub sum: Sum,
+}
+
+/// What a text adds to the trailer of a stream that it is in.
+#[derive(Debug, Clone, Copy)]
+pub struct Sum {
     /// The text's CRC-32.
     pub crc: u32,
     /// The text's length, modulo 2³².
@@ -56,9 +66,11 @@ pub fn block(plain: &[u8]) -> Block {
     crc.update(plain);
     Block {
         bytes: deflated(plain).unwrap_or_else(|| stored(plain)),
-        crc: crc.sum(),
-        len: plain.len() as u32,
-        shift: x_to_the_8(plain.len() as u64),
+        sum: Sum {
+            crc: crc.sum(),
+            len: plain.len() as u32,
+            shift: x_to_the_8(plain.len() as u64),
+        },
     }
 }
 
@@ -70,13 +82,13 @@ pub struct Trailer {
 }
 
 impl Trailer {
-    /// A block was sent.
-    pub fn add(&mut self, block: &Block) {
+    /// A block with this sum was sent.
+    pub fn add(&mut self, sum: Sum) {
         // The CRC of two texts in a row: the first one's, moved on by as many
         // zero bytes as the second is long, and the second one's. As zlib's
         // `crc32_combine_op` does it.
-        self.crc = product(self.crc, block.shift) ^ block.crc;
-        self.len = self.len.wrapping_add(block.len);
+        self.crc = product(self.crc, sum.shift) ^ sum.crc;
+        self.len = self.len.wrapping_add(sum.len);
     }
 
     /// The end of the stream: an empty last block, and what proves that
@@ -111,7 +123,7 @@ thread_local! {
 
 /// The text deflated, if that makes it shorter.
 fn deflated(plain: &[u8]) -> Option<Bytes> {
-    if plain.len() < DEFLATED_MIN {
+    if !(DEFLATED_MIN..=DEFLATED_MAX).contains(&plain.len()) {
         return None;
     }
     DEFLATER.with_borrow_mut(|deflater| deflater.deflate(plain))

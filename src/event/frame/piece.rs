@@ -1,0 +1,98 @@
+//! A piece of a stream, ready to go out: with its chunk, deflated or not.
+//!
+//! Invariant: pieces of one coding may follow each other in any order, and a
+//! gzip stream ends with the trailer that their sums add up to.
+
+use super::{
+    Chunk,
+    gzip::{self, Sum, Trailer},
+};
+
+/// How the bytes of a stream are coded (RFC 9110, section 8.4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Coding {
+    /// As they are.
+    Identity,
+    /// As one gzip stream.
+    Gzip,
+}
+
+/// Some of a stream, coded and with its chunk. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    chunk: Chunk,
+    sum: Option<Sum>,
+}
+
+/// What a stream's end depends on.
+#[derive(Debug, Default)]
+pub struct Coded(Option<Trailer>);
+
+impl Coding {
+    pub(super) const COUNT: usize = 2;
+}
+
+impl Piece {
+    /// `text`, which is not empty, for the middle of a stream.
+    #[must_use]
+    pub fn new(text: &[u8], coding: Coding) -> Self {
+        match coding {
+            Coding::Identity => Self {
+                chunk: Chunk::new(text),
+                sum: None,
+            },
+            Coding::Gzip => {
+                let block = gzip::block(text);
+                Self {
+                    chunk: Chunk::new(&block.bytes),
+                    sum: Some(block.sum),
+                }
+            }
+        }
+    }
+
+    /// `text`, which is not empty, and what a stream begins with.
+    #[must_use]
+    pub fn first(text: &[u8], coding: Coding) -> Self {
+        match coding {
+            Coding::Identity => Self::new(text, coding),
+            Coding::Gzip => {
+                let block = gzip::block(text);
+                Self {
+                    chunk: Chunk::new(&[&gzip::HEAD, &*block.bytes].concat()),
+                    sum: Some(block.sum),
+                }
+            }
+        }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn chunk(&self) -> &Chunk {
+        &self.chunk
+    }
+}
+
+impl Coded {
+    /// Nothing went out yet.
+    #[must_use]
+    pub fn new(coding: Coding) -> Self {
+        Self((coding == Coding::Gzip).then(Trailer::default))
+    }
+
+    /// A piece of this coding went out.
+    pub fn add(&mut self, piece: &Piece) {
+        if let (Some(trailer), Some(sum)) = (&mut self.0, piece.sum) {
+            trailer.add(sum);
+        }
+    }
+
+    /// What ends the stream, the first time this is asked.
+    pub fn end(&mut self) -> Option<Piece> {
+        let trailer = self.0.take()?;
+        Some(Piece {
+            chunk: Chunk::new(&trailer.finish()),
+            sum: None,
+        })
+    }
+}
