@@ -51,7 +51,7 @@ fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
 /// fails.
 fn exit_status(mut process: Child) -> Option<i32> {
     let pid = rustix::process::Pid::from_child(&process);
-    let (ended, end) = mpsc::channel();
+    let (ended, end) = mpsc::sync_channel(1);
     let waiting = thread::spawn(move || {
         let status = process.wait();
         _ = ended.send(());
