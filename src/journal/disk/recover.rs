@@ -13,10 +13,11 @@ use std::path::Path;
 use super::{
     high_water::Mark,
     keys::{self, FORMAT, Floor, Named, State},
+    pages::{Direction, Walk},
     store::{Purpose, Store},
 };
 use crate::{
-    event::{Epoch, Sequence},
+    event::{Epoch, Selection, Sequence},
     journal::OpenError,
 };
 
@@ -101,23 +102,24 @@ fn no_holes(store: &Store, found: &Found, start: Sequence) -> Result<(), OpenErr
     if found.last_event != head {
         return Err(lost(found.last_event.next()));
     }
-    let mut expected = floor
+    let from = floor
         .next()
         .max(Sequence(head.0.saturating_sub(LOOKED_AT_MAX)));
-    // Forward and by keys alone, which takes two thirds of the time of a walk
-    // from the newest; beside the engine's own recovery this is most of a start.
-    let key_of = |sequence| keys::index(keys::EVERYTHING, sequence);
-    for entry in store.index.range(key_of(expected)..=key_of(head)) {
-        let key = entry.key().map_err(|e| unreadable(&store.folder, e))?;
-        if keys::sequence_of(&key) != Some(expected) {
+    let (all, snapshot) = (Selection::all(), store.snapshot());
+    let walk = Walk::new(store, &snapshot, &all, from, head, Direction::Backward)
+        .map_err(|e| unreadable(&store.folder, e))?;
+    let mut expected = head;
+    for entry in walk {
+        let entry = entry.map_err(|e| unreadable(&store.folder, e))?;
+        if entry.sequence != expected {
             return Err(lost(expected));
         }
-        expected = expected.next();
+        expected = expected.previous();
     }
-    match expected > head {
-        true => Ok(()),
-        false => Err(lost(expected)),
+    if expected >= from {
+        return Err(lost(expected));
     }
+    Ok(())
 }
 
 /// Gives the journal a name.
