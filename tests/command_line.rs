@@ -500,9 +500,11 @@ fn a_gateway_whose_stderr_is_gone_goes_on() {
     )
     .output()
     .unwrap();
-    let said = String::from_utf8(forged.stderr).unwrap();
-    assert!(said.contains("401"), "{said}");
     let pid = rustix::process::Pid::from_child(&process);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    assert_eq!(exit_status(process), Some(0));
+    // Judged once it is gone, so that no failure leaves it behind.
+    let status = exit_status(process);
+    let said = String::from_utf8(forged.stderr).unwrap();
+    assert!(said.contains("401"), "{said}");
+    assert_eq!(status, Some(0));
 }
