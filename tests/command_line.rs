@@ -6,8 +6,13 @@ use std::{
     net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Output, Stdio},
+    sync::mpsc,
     thread::{self, JoinHandle},
+    time::Duration,
 };
+
+/// How long a process may take to end, which takes it milliseconds.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const GITHUB_SECRET: &str = "It's a Secret to Everybody";
 /// GitHub's documentation, "Validating webhook deliveries".
@@ -40,6 +45,25 @@ fn ended(output: Output) -> (Option<i32>, String, String) {
 
 fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     ended(hookrill(folder, arguments).output().unwrap())
+}
+
+/// The status it exits with. One that does not exit is killed, and the test
+/// fails.
+fn exit_status(mut process: Child) -> Option<i32> {
+    let pid = rustix::process::Pid::from_child(&process);
+    let (ended, end) = mpsc::sync_channel(1);
+    let waiting = thread::spawn(move || {
+        let status = process.wait();
+        _ = ended.send(());
+        status
+    });
+    let in_time = end.recv_timeout(PATIENCE).is_ok();
+    if !in_time {
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+    let status = waiting.join().unwrap().unwrap();
+    assert!(in_time, "the process does not end");
+    status.code()
 }
 
 /// A gateway that is ended with the test.
@@ -476,9 +500,11 @@ fn a_gateway_whose_stderr_is_gone_goes_on() {
     )
     .output()
     .unwrap();
-    let said = String::from_utf8(forged.stderr).unwrap();
-    assert!(said.contains("401"), "{said}");
     let pid = rustix::process::Pid::from_child(&process);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    assert_eq!(process.wait().unwrap().code(), Some(0));
+    // Judged once it is gone, so that no failure leaves it behind.
+    let status = exit_status(process);
+    let said = String::from_utf8(forged.stderr).unwrap();
+    assert!(said.contains("401"), "{said}");
+    assert_eq!(status, Some(0));
 }

@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{HeaderMap, header};
+use http_body::Frame;
 use http_body_util::BodyExt as _;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -52,7 +54,7 @@ impl Budget {
 
 /// A body's part of the budget.
 #[derive(Debug, Default)]
-struct Share {
+pub(super) struct Share {
     small: Option<OwnedSemaphorePermit>,
     large: Option<OwnedSemaphorePermit>,
 }
@@ -85,9 +87,13 @@ async fn take(
     if missing == 0 {
         return Ok(());
     }
-    let more = Arc::clone(budget).acquire_many_owned(missing);
-    let Ok(Ok(more)) = timeout(MEMORY_WAIT_MAX, more).await else {
-        return Err(BodyError::NoMemory);
+    let more = match Arc::clone(budget).try_acquire_many_owned(missing) {
+        Ok(more) => more,
+        Err(_) => {
+            let more = Arc::clone(budget).acquire_many_owned(missing);
+            let more = timeout(MEMORY_WAIT_MAX, more).await.ok();
+            more.and_then(Result::ok).ok_or(BodyError::NoMemory)?
+        }
     };
     match permit {
         Some(permit) => permit.merge(more),
@@ -96,11 +102,11 @@ async fn take(
     Ok(())
 }
 
-/// A body, and its share of the budget until it is dropped.
+/// A body, and its share of the budget, to be held as long as the request is.
 #[derive(Debug)]
 pub(super) struct Whole {
     pub(super) bytes: Bytes,
-    _share: Share,
+    pub(super) share: Share,
 }
 
 /// Why a body was not read.
@@ -158,7 +164,6 @@ pub(super) async fn read(
     bytes_max: usize,
     budget: &Budget,
 ) -> Result<Whole, BodyError> {
-    let deadline = Instant::now() + BODY_TIME_MAX;
     if announced
         .bytes
         .is_some_and(|bytes| bytes > bytes_max as u64)
@@ -171,7 +176,8 @@ pub(super) async fn read(
     }
     let mut whole = Vec::with_capacity(first_capacity(announced.bytes));
     let mut share = Share::default();
-    while let Some(chunk) = next_chunk(&mut body, deadline).await? {
+    let mut deadline = None;
+    while let Some(chunk) = next_chunk(&mut body, &mut deadline).await? {
         if whole.len() + chunk.len() > bytes_max {
             discard(body, bytes_max).await;
             return Err(BodyError::Long(bytes_max));
@@ -185,7 +191,7 @@ pub(super) async fn read(
     whole.shrink_to_fit();
     Ok(Whole {
         bytes: whole.into(),
-        _share: share,
+        share,
     })
 }
 
@@ -195,20 +201,37 @@ fn first_capacity(announced: Option<u64>) -> usize {
     announced.unwrap_or(0).min(PORTION_BYTES)
 }
 
-async fn next_chunk(body: &mut Body, deadline: Instant) -> Result<Option<Bytes>, BodyError> {
+/// The deadline counts from the first wait: most bodies are here with their
+/// heads, and need no clock.
+async fn next_chunk(
+    body: &mut Body,
+    deadline: &mut Option<Instant>,
+) -> Result<Option<Bytes>, BodyError> {
     loop {
-        let until = deadline.min(Instant::now() + SILENCE_MAX);
-        let frame = match timeout_at(until, body.frame()).await {
-            Err(_) => return Err(BodyError::Slow),
-            Ok(None) => return Ok(None),
-            Ok(Some(Err(_))) => return Err(BodyError::Broken),
-            Ok(Some(Ok(frame))) => frame,
+        let frame = match body.frame().now_or_never() {
+            Some(frame) => frame,
+            None => wait_for_frame(body, deadline).await?,
+        };
+        let frame = match frame {
+            None => return Ok(None),
+            Some(Err(_)) => return Err(BodyError::Broken),
+            Some(Ok(frame)) => frame,
         };
         // Trailers are not part of what was signed.
         if let Ok(chunk) = frame.into_data() {
             return Ok(Some(chunk));
         }
     }
+}
+
+async fn wait_for_frame(
+    body: &mut Body,
+    deadline: &mut Option<Instant>,
+) -> Result<Option<Result<Frame<Bytes>, axum::Error>>, BodyError> {
+    let now = Instant::now();
+    let deadline = *deadline.get_or_insert(now + BODY_TIME_MAX);
+    let frame = timeout_at(deadline.min(now + SILENCE_MAX), body.frame()).await;
+    frame.map_err(|_| BodyError::Slow)
 }
 
 /// Reads on for a little, so that a sender that writes before it reads gets to

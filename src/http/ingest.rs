@@ -34,7 +34,11 @@ async fn take(State(gateway): State<Arc<Gateway>>, request: Request) -> Response
     let (head, body) = request.into_parts();
     let announced = Announced::by(&head.headers);
     let bytes_max = gateway.settings.body_bytes_max;
-    let whole = match body::read(body, announced, bytes_max, &gateway.body_budget).await {
+    // The share is held to the end.
+    let body::Whole {
+        bytes,
+        share: _share,
+    } = match body::read(body, announced, bytes_max, &gateway.body_budget).await {
         Ok(whole) => whole,
         Err(error) => {
             gateway.telemetry.ingest_refused(error.reason());
@@ -46,7 +50,7 @@ async fn take(State(gateway): State<Arc<Gateway>>, request: Request) -> Response
         method: head.method,
         path_and_query: head.uri.path_and_query().map_or("/", |p| p.as_str()).into(),
         headers: head.headers,
-        body: whole.bytes.clone(),
+        body: bytes,
         received_at: gateway.clock.now(),
     };
     match gateway.ingest.take(&topic, delivery).await {

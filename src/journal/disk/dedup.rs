@@ -31,35 +31,31 @@ pub(super) struct Additions {
 }
 
 impl Additions {
-    /// Where the key was seen, if a delivery at `at` is its duplicate.
-    pub(super) fn seen(
-        &self,
-        store: &Store,
-        key: &[u8],
-        at: Timestamp,
-    ) -> Result<Option<Sequence>, ReadError> {
-        let seen = match self.fresh.get(key) {
-            Some(seen) => Some(*seen),
-            None => stored(store, key)?,
-        };
-        Ok(seen
-            .filter(|seen| at < seen.until)
-            .map(|seen| seen.sequence))
-    }
-
-    /// Remembers a key in place of an expired entry or of none.
-    pub(super) fn remember(
+    /// Where the key was seen, if a delivery at `at` is its duplicate; else
+    /// remembers it as `seen`, in place of an expired entry or of none.
+    pub(super) fn meet(
         &mut self,
         store: &Store,
         key: Vec<u8>,
+        at: Timestamp,
         seen: Seen,
-    ) -> Result<(), ReadError> {
-        if !self.fresh.contains_key(&key) {
-            self.replaced
-                .extend(stored(store, &key)?.map(|s| s.sequence));
+    ) -> Result<Option<Sequence>, ReadError> {
+        let mut stale = None;
+        let before = match self.fresh.get(&key) {
+            Some(fresh) => Some(*fresh),
+            None => {
+                stale = stored(store, &key)?;
+                stale
+            }
+        };
+        if let Some(before) = before
+            && at < before.until
+        {
+            return Ok(Some(before.sequence));
         }
+        self.replaced.extend(stale.map(|stale| stale.sequence));
         self.fresh.insert(key, seen);
-        Ok(())
+        Ok(None)
     }
 
     /// Puts all into the batch, and forgets the oldest entries: those beyond
@@ -69,18 +65,22 @@ impl Additions {
         store: &Store,
         batch: &mut OwnedWriteBatch,
         state: &mut State,
-        entries_max: u64,
+        bound: &mut Bound,
         now: Timestamp,
     ) -> Result<(), ReadError> {
         let replaced = self.replaced.len();
         let kept = state.dedup_entries.saturating_sub(replaced as u64);
-        let over = (kept + self.fresh.len() as u64).saturating_sub(entries_max);
-        let front = Front {
-            batch,
-            replaced: &self.replaced,
-            now,
+        let over = (kept + self.fresh.len() as u64).saturating_sub(bound.entries_max);
+        let forgotten = if over > 0 || replaced > 0 || now >= bound.front_until {
+            let front = Front {
+                batch,
+                replaced: &self.replaced,
+                now,
+            };
+            front.forget(store, state, bound, over)?
+        } else {
+            0
         };
-        let forgotten = front.forget(store, state, over)?;
         for sequence in self.replaced {
             batch.remove(&store.dedup_order, keys::sequence(sequence));
         }
@@ -103,6 +103,24 @@ impl Additions {
     }
 }
 
+/// How much is remembered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bound {
+    entries_max: u64,
+    /// The oldest entry expires no sooner, so there is no use in looking: that
+    /// takes longer than all else here.
+    front_until: Timestamp,
+}
+
+impl Bound {
+    pub(super) fn new(entries_max: u64) -> Self {
+        Self {
+            entries_max,
+            front_until: Timestamp::from_unix_ms(0),
+        }
+    }
+}
+
 /// The old end of `dedup_order`.
 struct Front<'a> {
     batch: &'a mut OwnedWriteBatch,
@@ -113,8 +131,15 @@ struct Front<'a> {
 impl Front<'_> {
     /// Forgets from the oldest on; at least `over` entries, if there are as many
     /// and the turn's bound allows.
-    fn forget(self, store: &Store, state: &mut State, over: u64) -> Result<usize, ReadError> {
+    fn forget(
+        self,
+        store: &Store,
+        state: &mut State,
+        bound: &mut Bound,
+        over: u64,
+    ) -> Result<usize, ReadError> {
         let mut forgotten = 0;
+        bound.front_until = self.now;
         // The entries below are gone: only their tombstones are left to walk.
         let range = keys::sequence(state.dedup_floor.next())..;
         for entry in store.dedup_order.range(range).take(FORGET_MAX) {
@@ -123,6 +148,7 @@ impl Front<'_> {
             if !self.replaced.contains(&sequence) {
                 let (until, key) = keys::take_order_value(&value).ok_or_else(damaged)?;
                 if forgotten as u64 >= over && until > self.now {
+                    bound.front_until = until;
                     break;
                 }
                 self.batch.remove(&store.dedup, key);

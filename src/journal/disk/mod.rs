@@ -1,7 +1,8 @@
 //! The journal in a folder.
 //!
-//! Built on an embedded storage engine, `fjall`. One thread writes
-//! (`writer.rs`, `dedup.rs`), one deletes and keeps the high-water mark
+//! Built on an embedded storage engine, `fjall`. A task gathers what wants to
+//! be stored (`gather.rs`), one thread writes it (`writer.rs`, `dedup.rs`), one
+//! deletes and keeps the high-water mark
 //! (`keeper.rs`, `retention.rs`, `high_water.rs`), readers borrow a bounded
 //! number of blocking threads (`reader.rs`, `pages.rs`). `recover.rs` decides at start whether the folder is whole;
 //! `keys.rs` has the stored bytes.
@@ -9,6 +10,7 @@
 //! Invariant: nothing here blocks an async thread on the disk.
 
 mod dedup;
+mod gather;
 mod high_water;
 mod keeper;
 mod keys;
@@ -34,8 +36,11 @@ use std::{
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::task::TaskTracker;
 
 use self::{
+    dedup::Bound,
+    gather::gather,
     high_water::Mark,
     keeper::Keeper,
     lock::Lock,
@@ -69,7 +74,7 @@ pub(super) struct Place {
 pub(super) struct Disk {
     epoch: Epoch,
     live: Arc<Live>,
-    /// `None` once closed. The writer ends when the last sender is gone.
+    /// `None` once closed. The writing ends when the last sender is gone.
     requests: Mutex<Option<mpsc::Sender<Request>>>,
     queue_kib: Arc<Semaphore>,
     reader: Arc<Reader>,
@@ -78,6 +83,7 @@ pub(super) struct Disk {
 }
 
 struct Threads {
+    gathering: TaskTracker,
     writer: JoinHandle<()>,
     keeper: Ticker,
 }
@@ -143,10 +149,11 @@ impl Disk {
             clock,
             measures,
             reserve_bytes: place.reserve_bytes,
-            dedup_entries_max: bounds.dedup_entries_max,
+            dedup_bound: Bound::new(bounds.dedup_entries_max),
             state,
         };
         let (requests, waiting) = mpsc::channel(QUEUE_MAX);
+        let (turns, gathered) = std::sync::mpsc::sync_channel(1);
         let thread_error = |source| OpenError::Io {
             path: place.path.clone(),
             source,
@@ -156,15 +163,22 @@ impl Disk {
         let keeper = Ticker::start("journal-keep", tick, keeper).map_err(thread_error)?;
         let named = std::thread::Builder::new().name("journal-write".into());
         let writer = named
-            .spawn(move || writer.run(waiting))
+            .spawn(move || writer.run(&gathered))
             .map_err(thread_error)?;
+        let gathering = TaskTracker::new();
+        gathering.spawn(gather(waiting, turns, Arc::clone(&live)));
+        gathering.close();
         Ok(Self {
             epoch,
             live: Arc::clone(&live),
             requests: Mutex::new(Some(requests)),
             queue_kib: Arc::new(Semaphore::new(QUEUE_KIB_MAX as usize)),
             reader: Arc::new(Reader::new(store, live)),
-            threads: tokio::sync::Mutex::new(Some(Threads { writer, keeper })),
+            threads: tokio::sync::Mutex::new(Some(Threads {
+                gathering,
+                writer,
+                keeper,
+            })),
         })
     }
 
@@ -293,11 +307,17 @@ impl Journal for Disk {
 
     async fn close(&self) {
         let mut threads = self.threads.lock().await;
-        let Some(Threads { writer, keeper }) = threads.take() else {
+        let Some(Threads {
+            gathering,
+            writer,
+            keeper,
+        }) = threads.take()
+        else {
             return;
         };
         let requests = self.requests.lock();
         drop(requests.unwrap_or_else(PoisonError::into_inner).take());
+        gathering.wait().await;
         let join = move || {
             // A writer that panicked has marked the journal as failed.
             let _ = writer.join();

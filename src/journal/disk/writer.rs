@@ -1,37 +1,52 @@
-//! The one thread that appends: takes all that wait, writes one batch with one
-//! fsync, then answers all. A lone event does not wait for company.
+//! The one thread that appends: takes a turn, writes one batch with one fsync.
 //!
-//! Refuses to answer before the fsync, and to write after a failure.
-//! Invariant: batch durable, then head published, then answers.
+//! Refuses to write after a failure. Invariant: what it hands back to be
+//! published and answered is durable.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, mpsc},
+    time::Instant,
+};
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{
-    dedup::Additions,
+    dedup::{Additions, Bound},
     keys::{self, Seen, State},
     store::{Purpose, Store},
     tally::Tally,
 };
 use crate::{
     event::{Clock, Dedup, Draft, Event, stored},
-    journal::{AppendError, Appended, Measures, ReadError, live::Live},
+    journal::{AppendError, Appended, Commit, Measures, ReadError, live::Live},
 };
-
-/// The most events in a batch.
-const BATCH_EVENTS_MAX: usize = 256;
-/// A batch takes no further event once it weighs as much.
-const BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// An event that wants to be stored.
 pub(super) struct Request {
     pub(super) draft: Draft,
     pub(super) dedup: Option<Dedup>,
     /// Dropped without an answer where the journal has failed.
-    pub(super) answer: oneshot::Sender<Result<Appended, AppendError>>,
+    pub(super) answer: Answer,
     /// Its share of the memory for waiting events.
     pub(super) _share: OwnedSemaphorePermit,
+}
+
+type Answer = oneshot::Sender<Result<Appended, AppendError>>;
+
+/// Events that are to become durable together.
+pub(super) struct Turn {
+    pub(super) waiting: Vec<Request>,
+    /// Dropped where the journal has failed.
+    pub(super) done: oneshot::Sender<Served>,
+}
+
+/// What became of a turn.
+#[derive(Default)]
+pub(super) struct Served {
+    /// What is durable now; `None` where all were duplicates, or refused.
+    pub(super) commit: Option<Commit>,
+    /// To be given once the commit is published.
+    pub(super) answers: Vec<(Answer, Result<Appended, AppendError>)>,
 }
 
 /// What the thread has.
@@ -42,62 +57,59 @@ pub(super) struct Writer {
     pub(super) clock: Clock,
     pub(super) measures: Measures,
     pub(super) reserve_bytes: u64,
-    pub(super) dedup_entries_max: u64,
+    pub(super) dedup_bound: Bound,
     /// As of the last batch.
     pub(super) state: State,
 }
 
-/// One turn: the batch in the making, and who is to be told what.
-struct Turn {
+/// The batch in the making, and who is to be told what.
+struct Making {
     state: State,
     events: Vec<Arc<Event>>,
     additions: Additions,
-    answers: Vec<(oneshot::Sender<Result<Appended, AppendError>>, Appended)>,
+    answers: Vec<(Answer, Result<Appended, AppendError>)>,
 }
 
 impl Writer {
-    /// Runs until every sender of requests is gone; blocks.
-    pub(super) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+    /// Runs until the sender of turns is gone; blocks.
+    pub(super) fn run(mut self, turns: &mpsc::Receiver<Turn>) {
         let _guard = FailOnPanic(Arc::clone(&self.live));
-        while let Some(first) = requests.blocking_recv() {
-            let waiting = gather(first, &mut requests);
+        while let Ok(Turn { waiting, done }) = turns.recv() {
             if self.live.failure().is_some() {
                 // Dropping the requests tells those who wait.
                 continue;
             }
-            if let Err(e) = self.serve(waiting) {
-                self.live.fail(&e.to_string());
+            if let Ok(served) = self.serve(waiting) {
+                // Where nobody takes it, nobody waits for an answer.
+                _ = done.send(served);
             }
         }
     }
 
-    fn serve(&mut self, waiting: Vec<Request>) -> Result<(), ReadError> {
+    /// An error is the journal's, which is known as failed before anybody is
+    /// told: dropping the answers tells those who wait.
+    fn serve(&mut self, waiting: Vec<Request>) -> Result<Served, ReadError> {
         if let Err(refusal) = self.room() {
-            for request in waiting {
-                // Who no longer waits for the answer needs none.
-                let _ = request.answer.send(Err(refusal.clone()));
-            }
-            return Ok(());
+            let refuse = |request: Request| (request.answer, Err(refusal.clone()));
+            return Ok(Served {
+                commit: None,
+                answers: waiting.into_iter().map(refuse).collect(),
+            });
         }
-        let mut turn = Turn {
+        let mut making = Making {
             state: self.state,
             events: Vec::with_capacity(waiting.len()),
             additions: Additions::default(),
             answers: Vec::with_capacity(waiting.len()),
         };
+        let live = Arc::clone(&self.live);
+        let fail = |e: &ReadError| live.fail(&e.to_string());
         for request in waiting {
-            self.place(&mut turn, request)?;
+            self.place(&mut making, request).inspect_err(fail)?;
         }
-        let answers = std::mem::take(&mut turn.answers);
-        if let Err(e) = self.commit(turn) {
-            // Known as failed before anybody is told.
-            self.live.fail(&e.to_string());
-            return Err(e);
-        }
-        for (answer, appended) in answers {
-            let _ = answer.send(Ok(appended));
-        }
-        Ok(())
+        let answers = std::mem::take(&mut making.answers);
+        let commit = self.commit(making).inspect_err(fail)?;
+        Ok(Served { commit, answers })
     }
 
     /// Whether the disk has room. One `statvfs` takes about a microsecond and a
@@ -116,56 +128,47 @@ impl Writer {
     }
 
     /// Gives an event its place, or finds that it has one.
-    fn place(&self, turn: &mut Turn, request: Request) -> Result<(), ReadError> {
+    fn place(&self, making: &mut Making, request: Request) -> Result<(), ReadError> {
         let Request {
             draft,
             dedup,
             answer,
             ..
         } = request;
-        let dedup = dedup.map(|d| (keys::dedup(&draft.topic, &d.key), d.window));
-        if let Some((key, _)) = &dedup
-            && let Some(sequence) = turn.additions.seen(&self.store, key, draft.received_at)?
-        {
-            let duplicate = true;
-            turn.answers.push((
-                answer,
-                Appended {
-                    sequence,
-                    duplicate,
-                },
-            ));
-            return Ok(());
+        let sequence = making.state.head.next();
+        let first = match dedup {
+            Some(dedup) => {
+                let key = keys::dedup(&draft.topic, &dedup.key);
+                let until = draft.received_at.plus(dedup.window);
+                let seen = Seen { sequence, until };
+                making
+                    .additions
+                    .meet(&self.store, key, draft.received_at, seen)?
+            }
+            None => None,
+        };
+        let appended = Appended {
+            sequence: first.unwrap_or(sequence),
+            duplicate: first.is_some(),
+        };
+        if !appended.duplicate {
+            making.state.head = sequence;
+            making.events.push(Arc::new(draft.at(sequence)));
         }
-        let sequence = turn.state.head.next();
-        turn.state.head = sequence;
-        if let Some((key, window)) = dedup {
-            let until = draft.received_at.plus(window);
-            turn.additions
-                .remember(&self.store, key, Seen { sequence, until })?;
-        }
-        turn.events.push(Arc::new(draft.at(sequence)));
-        let duplicate = false;
-        turn.answers.push((
-            answer,
-            Appended {
-                sequence,
-                duplicate,
-            },
-        ));
+        making.answers.push((answer, Ok(appended)));
         Ok(())
     }
 
-    /// Makes the turn durable, then visible.
-    fn commit(&mut self, turn: Turn) -> Result<(), ReadError> {
-        if turn.events.is_empty() {
+    /// Makes the turn durable.
+    fn commit(&mut self, making: Making) -> Result<Option<Commit>, ReadError> {
+        if making.events.is_empty() {
             // Duplicates of what was durable before.
-            return Ok(());
+            return Ok(None);
         }
         let started = Instant::now();
-        let mut state = turn.state;
+        let mut state = making.state;
         let mut batch = self.store.durable_batch();
-        for event in &turn.events {
+        for event in &making.events {
             let value = stored::encode(event);
             state.bytes_appended += value.len() as u64;
             batch.insert(&self.store.events, keys::sequence(event.sequence), value);
@@ -174,32 +177,19 @@ impl Writer {
                 batch.insert(&self.store.index, key, event_type);
             }
         }
-        let (entries_max, now) = (self.dedup_entries_max, self.clock.now());
-        turn.additions
-            .write(&self.store, &mut batch, &mut state, entries_max, now)?;
+        let (bound, now) = (&mut self.dedup_bound, self.clock.now());
+        let additions = making.additions;
+        additions.write(&self.store, &mut batch, &mut state, bound, now)?;
         batch.insert(&self.store.meta, keys::STATE, state.encode());
         self.store.commit(Purpose::Append, batch)?;
         self.state = state;
         self.tally.appended(state.bytes_appended);
         self.measures.commit_secs.record(started.elapsed());
-        self.measures.commit_events.record(turn.events.len() as f64);
-        self.live.publish(turn.events.into());
-        Ok(())
+        self.measures
+            .commit_events
+            .record(making.events.len() as f64);
+        Ok(Some(making.events.into()))
     }
-}
-
-/// All that wait, up to a batch full.
-fn gather(first: Request, requests: &mut mpsc::Receiver<Request>) -> Vec<Request> {
-    let mut bytes = first.draft.weight();
-    let mut waiting = vec![first];
-    while waiting.len() < BATCH_EVENTS_MAX && bytes < BATCH_BYTES_MAX {
-        let Ok(request) = requests.try_recv() else {
-            break;
-        };
-        bytes += request.draft.weight();
-        waiting.push(request);
-    }
-    waiting
 }
 
 /// A writer that panics leaves nobody waiting and nobody in doubt.
