@@ -120,14 +120,15 @@ impl Ledger {
         };
         let lists: Vec<Vec<u32>> = match self.is_plain(places.clone()) {
             // All alike: one stands for all.
-            true if all.judge(0, &self.order, &all.ranks(&self.order)).count() == 0 => {
+            true if all.judge(0, &self.order, &ranks(&self.order)).count() == 0 => {
                 return Faults::default();
             }
             _ => places.map(got).collect(),
         };
         let complete = lists.iter().find(|list| all.is_complete(list));
-        let fallback: Vec<u32> = all.in_sending_order();
-        let ranks = all.ranks(complete.unwrap_or(&fallback));
+        // Where nobody is, the longest shows an order at least.
+        let longest = lists.iter().max_by_key(|list| list.len());
+        let ranks = ranks(complete.or(longest).map_or(&[], Vec::as_slice));
         let mut faults = Faults::default();
         for (subscriber, list) in lists.iter().enumerate() {
             faults.add(&all.judge(subscriber, list, &ranks));
@@ -160,23 +161,10 @@ impl<'s> Known<'s> {
         }
     }
 
-    fn in_sending_order(&self) -> Vec<u32> {
-        let mut all: Vec<u32> = self.acknowledged.keys().copied().collect();
-        all.extend(&self.sent.unanswered);
-        all.sort_unstable();
-        all
-    }
-
     /// Whether a list has each acknowledged event once, and each sender's
     /// events in that sender's order.
     fn is_complete(&self, list: &[u32]) -> bool {
-        self.judge(0, list, &self.ranks(list)).count() == 0
-    }
-
-    /// The place of each event in `order`.
-    fn ranks(&self, order: &[u32]) -> HashMap<u32, usize> {
-        let places = order.iter().enumerate();
-        places.map(|(rank, number)| (*number, rank)).collect()
+        self.judge(0, list, &ranks(list)).count() == 0
     }
 
     fn judge(&self, subscriber: usize, list: &[u32], ranks: &HashMap<u32, usize>) -> Faults {
@@ -199,7 +187,7 @@ impl<'s> Known<'s> {
                 continue;
             }
             let rank = ranks.get(&number).copied();
-            let behind = rank < latest;
+            let behind = rank.is_some() && rank < latest;
             latest = latest.max(rank);
             let overtaken = acknowledged.is_some_and(|&(sender, place)| {
                 let before = latest_of[sender].replace(place);
@@ -222,6 +210,15 @@ impl<'s> Known<'s> {
             }
         }
     }
+}
+
+/// The place at which each event came first.
+fn ranks(order: &[u32]) -> HashMap<u32, usize> {
+    let mut ranks = HashMap::with_capacity(order.len());
+    for (rank, number) in order.iter().enumerate() {
+        ranks.entry(*number).or_insert(rank);
+    }
+    ranks
 }
 
 #[cfg(test)]

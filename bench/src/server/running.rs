@@ -151,7 +151,9 @@ impl Running {
             ("peers", &peers),
         ];
         for file in &start.files {
-            fs::write(folder.path().join(&file.path), fill(&file.text, &values))?;
+            let path = folder.path().join(&file.path);
+            fs::create_dir_all(path.parent().unwrap_or(folder.path()))?;
+            fs::write(path, fill(&file.text, &values))?;
         }
         let said = folder.path().join("said");
         let beside = start.beside.iter().map(|words| {
