@@ -13,7 +13,7 @@ use crate::{
 };
 
 pub use table::print;
-pub use targets::{Verdict, judge};
+pub use targets::{SUBJECT, Verdict, judge};
 
 /// One measure of one server. Every figure may be absent.
 #[derive(Debug, Clone, Serialize)]

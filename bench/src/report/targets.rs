@@ -23,7 +23,8 @@ pub struct Verdict {
     pub ok: Option<bool>,
 }
 
-const SUBJECT: &str = "hookrill";
+/// The server whose targets are judged.
+pub const SUBJECT: &str = "hookrill";
 
 impl Verdict {
     pub(super) fn cells(&self) -> Vec<String> {

@@ -11,10 +11,6 @@ use rustix::event::epoll;
 use super::{PATIENCE, Round, RoundError};
 use crate::{ledger::Place, server::Audience, wire::Subscription};
 
-/// So many may wait for their stream at a time: below any server's backlog,
-/// beyond which the kernel would drop connections and try again after 1 s.
-const OPENING_MAX: usize = 128;
-
 /// One subscriber.
 pub(super) struct Subscriber {
     socket: TcpStream,
@@ -36,7 +32,7 @@ impl Round<'_> {
             self.connect(request, topic)
                 .map_err(|error| RoundError::system("a subscriber's connection", error))?;
             self.audiences[topic] += 1;
-            self.wait_for_heads(OPENING_MAX)?;
+            self.wait_for_heads(self.spec.opening_max.max(1))?;
         }
         self.wait_for_heads(1)
     }

@@ -65,6 +65,10 @@ pub struct Spec {
     /// The most subscribers it can take.
     #[serde(default = "all_of_them")]
     pub subscribers_max: usize,
+    /// So many streams may be opened at a time: below its backlog, beyond
+    /// which the kernel would drop connections and try again after a second.
+    #[serde(default = "opening_max")]
+    pub opening_max: usize,
     /// How it is started, if it is.
     pub start: Option<Start>,
     /// Where it runs already, otherwise.
@@ -80,6 +84,10 @@ pub struct Spec {
 
 fn all_of_them() -> usize {
     usize::MAX
+}
+
+fn opening_max() -> usize {
+    128
 }
 
 /// How a server is started.
