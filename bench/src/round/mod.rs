@@ -32,7 +32,7 @@ use sender::Sender;
 use subscriber::Subscriber;
 use tally::{Event, Tally};
 
-/// Without a byte for so long, nothing more is waited for.
+/// Without progress for so long, nothing more is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 const READ_BYTES: usize = 256 * 1024;
 const READY_AT_ONCE: usize = 1024;

@@ -158,7 +158,7 @@ impl Round<'_> {
     }
 
     fn is_silent(&self, began: Duration) -> bool {
-        self.clock.elapsed() > began.max(self.tally.last_byte) + PATIENCE
+        self.clock.elapsed() > began.max(self.tally.last_progress) + PATIENCE
     }
 
     fn offered(&self, offering: &Offering, before: &Counts) -> Offered {

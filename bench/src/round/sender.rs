@@ -80,7 +80,7 @@ impl Round<'_> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(failed(error)),
             };
-            self.tally.last_byte = self.clock.elapsed();
+            self.tally.last_progress = self.clock.elapsed();
             if bytes == 0 {
                 sender.socket = None;
                 return match sender.waits_for {

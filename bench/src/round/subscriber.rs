@@ -66,7 +66,7 @@ impl Round<'_> {
             if opening < most {
                 return Ok(());
             }
-            let silent_since = began.max(self.tally.last_byte);
+            let silent_since = began.max(self.tally.last_progress);
             if self.clock.elapsed() > silent_since + PATIENCE {
                 let all = self.subscribers.len();
                 return Err(RoundError::NotOpened { opening, all });
@@ -94,7 +94,6 @@ impl Round<'_> {
         let was_open = subscriber.stream.is_open();
         let tally = &mut self.tally;
         tally.wire_bytes += bytes as u64;
-        tally.last_byte = now;
         let before = tally.delivered;
         let Subscriber {
             stream,
@@ -112,9 +111,13 @@ impl Round<'_> {
             subscriber: index,
             source,
         })?;
-        tally.opened += usize::from(!was_open && stream.is_open());
+        if !was_open && stream.is_open() {
+            tally.opened += 1;
+            tally.last_progress = now;
+        }
         if tally.delivered > before {
             tally.last_delivery = now;
+            tally.last_progress = now;
         }
         Ok(())
     }

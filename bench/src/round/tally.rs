@@ -38,8 +38,9 @@ pub(super) struct Tally {
     pub(super) refused: u64,
     /// The first refusal: status and text.
     pub(super) refusal: Option<(u16, String)>,
-    /// When the last byte came, on the round's clock.
-    pub(super) last_byte: Duration,
+    /// When a stream opened, an event came or an answer, on the round's
+    /// clock. Not any byte: heartbeats would keep a round waiting for ever.
+    pub(super) last_progress: Duration,
     /// When the last event came.
     pub(super) last_delivery: Duration,
     /// In microseconds.
@@ -59,7 +60,7 @@ impl Tally {
             acknowledged: 0,
             refused: 0,
             refusal: None,
-            last_byte: Duration::ZERO,
+            last_progress: Duration::ZERO,
             last_delivery: Duration::ZERO,
             latency: latency.expect("1 < LATENCY_MICROS_MAX, and 3 is a precision it has"),
         }
