@@ -123,7 +123,7 @@ impl All {
                         // A peer that breaks is a figure less; of Hookrill
                         // nothing is known then.
                         unbroken &= spec.name != report::SUBJECT;
-                        let why = format!("{case:?} broke off: {error}");
+                        let why = format!("{case:?} broke off: {}", error.root_cause());
                         left_out.push((spec.name.clone(), why));
                     }
                 }
