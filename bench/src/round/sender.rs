@@ -110,6 +110,9 @@ impl Round<'_> {
         if !sender.answer.is_done() {
             return Ok(());
         }
+        if sender.answer.closes() {
+            sender.socket = None;
+        }
         sender.answer.reset();
         let Some(event) = sender.waits_for.take() else {
             return Ok(());

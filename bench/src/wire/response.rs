@@ -19,6 +19,7 @@ pub struct Response {
     head: Vec<u8>,
     status: u16,
     gzip: bool,
+    close: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,12 @@ impl Response {
         self.gzip
     }
 
+    /// Whether the server ends the connection behind this answer.
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        self.close
+    }
+
     /// Whether the whole answer was read.
     #[must_use]
     pub fn is_done(&self) -> bool {
@@ -73,6 +80,7 @@ impl Response {
     pub fn reset(&mut self) {
         self.state = State::Head;
         self.gzip = false;
+        self.close = false;
         self.head.clear();
     }
 
@@ -159,6 +167,9 @@ impl Response {
     }
 
     fn read_field(&mut self, name: &str, value: &str) -> Option<()> {
+        if name.eq_ignore_ascii_case("connection") {
+            self.close = value.eq_ignore_ascii_case("close");
+        }
         let chunked = matches!(self.state, State::ChunkSize { .. });
         if self.state == State::Done {
             return Some(());
