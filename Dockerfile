@@ -8,11 +8,13 @@ FROM ${RUST_IMAGE} AS dependencies
 RUN apk add --no-cache build-base cmake perl
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
+# A member of the workspace, which cargo wants to see; it is not built.
+COPY bench/Cargo.toml bench/Cargo.toml
 # An empty program with the real one's dependencies: this layer is built anew
 # only when one of them changes.
-RUN mkdir -p src/bin \
+RUN mkdir -p src/bin bench/src \
     && echo 'fn main() {}' > src/main.rs \
-    && touch src/lib.rs src/bin/shuttle.rs \
+    && touch src/lib.rs src/bin/shuttle.rs bench/src/lib.rs \
     && cargo build --release --locked \
     && rm -r src
 

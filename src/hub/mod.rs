@@ -128,13 +128,20 @@ impl Hub {
 
     /// Tells every channel of events that became durable; the pump's alone.
     fn publish(&self, commit: &[Arc<Event>]) {
+        let Some(last) = commit.last().map(|event| event.sequence) else {
+            return;
+        };
+        if self.channels.is_empty() {
+            // Nobody to tell. Whoever attaches from now on asks the journal
+            // for its head afterwards, and this commit is below that.
+            self.ring.restart(last);
+            self.done.store(last.0, Ordering::Release);
+            return;
+        }
         let frames: Vec<Frame> = commit
             .iter()
             .map(|event| Frame::new(Arc::clone(event), &self.encoder))
             .collect();
-        let Some(last) = frames.last().map(Frame::sequence) else {
-            return;
-        };
         let told = self.slices(&frames);
         let slices = told.iter().map(|(_, slice)| Arc::clone(slice)).collect();
         self.ring.push(frames.clone(), slices);

@@ -138,13 +138,15 @@ impl Ring {
 
     /// Forgets everything and goes on after `position`.
     pub(super) fn restart(&self, position: Sequence) {
-        let mut ring = self.write_lock();
-        *ring = Turns {
+        let anew = Turns {
             turns: VecDeque::new(),
             begin: position,
             head: position,
             bytes: 0,
         };
+        let old = std::mem::replace(&mut *self.write_lock(), anew);
+        // Freeing takes longer than the exchange: not under the lock.
+        drop(old);
     }
 
     // A panic while the lock is held would have to come from the collections

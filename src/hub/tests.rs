@@ -96,6 +96,22 @@ fn what_the_ring_lets_go_of_is_gone_from_the_channels() {
 }
 
 #[test]
+fn while_nobody_listens_nothing_is_kept_and_nothing_is_claimed() {
+    let hub = hub(1 << 20);
+    let before = hub.attach(&topics(&["a"]));
+    hub.publish(&commit(1, &["a"], 10));
+    drop(before);
+    hub.publish(&commit(2, &["a"], 10));
+    assert_eq!(hub.done(), Sequence(2));
+    let mut a = hub.attach(&topics(&["a"]));
+    let read = |after| hub.ring().read(&Selection::all(), Sequence(after), 1 << 20);
+    assert!(read(0).is_none() && read(1).is_none(), "the journal has it");
+    hub.publish(&commit(3, &["a"], 10));
+    assert_eq!(waiting(&mut a), [[3]]);
+    assert_eq!(read(2).unwrap().frames.len(), 1);
+}
+
+#[test]
 fn a_hole_in_the_journal_sends_everybody_back_to_it() {
     let hub = hub(1 << 20);
     let mut one = hub.attach(&topics(&["a"]));
@@ -116,6 +132,7 @@ fn a_hole_in_the_journal_sends_everybody_back_to_it() {
 #[test]
 fn a_look_into_the_ring_is_bounded_in_bytes_and_says_how_far_it_went() {
     let hub = hub(1 << 20);
+    let _somebody = hub.attach(&topics(&["c"]));
     hub.publish(&commit(1, &["a", "b", "a", "a"], 1_000));
     let a = Selection::topic("a".parse().unwrap());
     let page = hub.ring().read(&a, Sequence::ZERO, 1_000).unwrap();
