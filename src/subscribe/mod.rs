@@ -238,10 +238,9 @@ impl Streams {
     }
 
     /// The last bytes of a stream that ends because the gateway does.
-    fn farewell(&self, form: Form) -> Option<Piece> {
+    fn farewell(&self, format: Format) -> Option<Bytes> {
         let wait = spread(self.settings.retry, DRAIN_SPREAD);
-        let farewell = || Piece::new(&sse::retry(wait), form.coding);
-        (form.format != Format::NdJson).then(farewell)
+        (format != Format::NdJson).then(|| sse::retry(wait))
     }
 }
 

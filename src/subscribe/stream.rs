@@ -293,16 +293,23 @@ impl Feed {
             // The position is loaded before the channel is drained, so that
             // all up to it has been on the channel once it is empty.
             Some(Call::Beat) => self.beat_owed = Some(self.streams.hub.done()),
-            Some(Call::Drain) => self.end(self.streams.farewell(self.form)),
+            Some(Call::Drain) => self.end(self.streams.farewell(self.form.format)),
         }
     }
 
     /// Gives out nothing more but this.
-    fn end(&mut self, last: Option<Piece>) {
-        if self.stage != Stage::Ended {
-            self.stage = Stage::Ended;
-            self.held = last.map_or(Held::Nothing, own);
+    fn end(&mut self, last: Option<Bytes>) {
+        if self.stage == Stage::Ended {
+            return;
         }
+        self.stage = Stage::Ended;
+        let coding = self.form.coding;
+        self.held = match last {
+            None => Held::Nothing,
+            Some(text) if self.coded.has_begun() => own(Piece::new(&text, coding)),
+            // It takes the place of the opening.
+            Some(text) => own(Piece::first(&text, coding)),
+        };
     }
 
     async fn turn_page(&mut self) -> Result<(), ReadError> {

@@ -26,7 +26,11 @@ pub struct Piece {
 
 /// What a stream's end depends on.
 #[derive(Debug, Default)]
-pub struct Coded(Option<Trailer>);
+pub struct Coded {
+    /// Of a gzip stream that has not ended.
+    trailer: Option<Trailer>,
+    begun: bool,
+}
 
 impl Coding {
     pub(super) const COUNT: usize = 2;
@@ -77,21 +81,32 @@ impl Coded {
     /// Nothing went out yet.
     #[must_use]
     pub fn new(coding: Coding) -> Self {
-        Self((coding == Coding::Gzip).then(Trailer::default))
+        Self {
+            trailer: (coding == Coding::Gzip).then(Trailer::default),
+            begun: false,
+        }
     }
 
     /// A piece of this coding went out.
     pub fn add(&mut self, piece: &Piece) {
-        if let (Some(trailer), Some(sum)) = (&mut self.0, piece.sum) {
+        self.begun = true;
+        if let (Some(trailer), Some(sum)) = (&mut self.trailer, piece.sum) {
             trailer.add(sum);
         }
     }
 
+    /// Whether any piece went out.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.begun
+    }
+
     /// What ends the stream, the first time this is asked.
     pub fn end(&mut self) -> Option<Piece> {
-        let trailer = self.0.take()?;
+        let end = self.trailer.take()?.finish();
+        let head: &[u8] = if self.begun { &[] } else { &gzip::HEAD };
         Some(Piece {
-            chunk: Chunk::new(&trailer.finish()),
+            chunk: Chunk::new(&[head, &end].concat()),
             sum: None,
         })
     }
