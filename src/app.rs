@@ -132,10 +132,27 @@ impl App {
         })
     }
 
-    /// The routes, for a server that only takes a router. The app has to be
-    /// kept as long as they are served.
+    /// The routes, for a server that only takes a router. When that is to
+    /// stop: [`App::end_streams`], the server's own drain, [`App::close`].
     pub fn router(&self) -> Router {
         self.gateway.router()
+    }
+
+    /// Ends every stream and refuses new ones.
+    pub fn end_streams(&self) {
+        self.telemetry.readiness.end("the gateway is about to stop");
+        self.streams.drain();
+    }
+
+    /// Stops what runs in the background and closes the journal, within its
+    /// part of the grace.
+    pub async fn close(self) {
+        self.background.stop().await;
+        let rest = self.shutdown_grace.mul_f64(1.0 - CONNECTIONS_SHARE);
+        if timeout(rest, self.journal.close()).await.is_err() {
+            tracing::warn!("the journal did not close in time; what it acknowledged is safe");
+        }
+        tracing::info!("stopped");
     }
 
     /// Serves `listener` until `shutdown` completes or the gateway fails, then
@@ -160,7 +177,7 @@ impl App {
         if let Err(error) = &ended {
             tracing::error!(%error, "draining");
         }
-        self.telemetry.readiness.end("the gateway is about to stop");
+        self.end_streams();
         drop(listener);
         self.drain(&server).await;
         ended
@@ -168,19 +185,13 @@ impl App {
 
     async fn drain(self, server: &Server) {
         tracing::info!("draining");
-        self.streams.drain();
         let drained = server
             .drain(self.shutdown_grace.mul_f64(CONNECTIONS_SHARE))
             .await;
         if drained.cut > 0 {
             tracing::warn!(cut = drained.cut, "connections did not end in time");
         }
-        self.background.stop().await;
-        let rest = self.shutdown_grace.mul_f64(1.0 - CONNECTIONS_SHARE);
-        if timeout(rest, self.journal.close()).await.is_err() {
-            tracing::warn!("the journal did not close in time; what it acknowledged is safe");
-        }
-        tracing::info!("stopped");
+        self.close().await;
     }
 }
 

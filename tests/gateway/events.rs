@@ -1,6 +1,8 @@
 //! `GET /events`: what a subscriber gets, and how it goes on after a cut.
+//! Read twice: over the connection writer, and over an ordinary body.
 
-use super::harness::{Gateway, PATIENCE, token};
+use super::Gateway;
+use crate::harness::{PATIENCE, token};
 
 const ACCEPT_STREAM: (&str, &str) = ("Accept", "text/event-stream");
 
@@ -285,7 +287,7 @@ async fn a_history_of_twenty_thousand_is_replayed_while_more_arrives() {
     });
     let seen: Vec<u64> = events
         .iter()
-        .map(super::harness::Message::sequence)
+        .map(crate::harness::Message::sequence)
         .collect();
     let expected: Vec<u64> = (1..=(OLD + NEW) as u64).collect();
     assert_eq!(seen, expected);

@@ -77,6 +77,7 @@ pub struct Plan {
     journal: String,
     rest: String,
     folder: Option<TempDir>,
+    as_a_router: bool,
 }
 
 /// What talks to a gateway.
@@ -227,6 +228,7 @@ impl Plan {
             journal: journal.into(),
             rest: TOPICS.into(),
             folder,
+            as_a_router: false,
         }
     }
 
@@ -241,6 +243,12 @@ impl Plan {
         let key = line.split('=').next().unwrap();
         let others = self.journal.lines().filter(|other| !other.starts_with(key));
         self.journal = others.chain([line]).collect::<Vec<_>>().join("\n");
+        self
+    }
+
+    /// Leaves the connections to a server that only takes a router.
+    pub fn as_a_router(mut self) -> Self {
+        self.as_a_router = true;
         self
     }
 
@@ -282,8 +290,10 @@ impl Plan {
         let shutdown = async {
             _ = stopped.await;
         };
-        #[expect(clippy::disallowed_methods, reason = "the harness waits for it")]
-        let running = tokio::spawn(app.serve(listener, shutdown));
+        let running = match self.as_a_router {
+            true => spawn(serve_router(app, listener, shutdown)),
+            false => spawn(app.serve(listener, shutdown)),
+        };
         Ok(Gateway {
             client: Client { address },
             folder: self.folder,
@@ -292,6 +302,34 @@ impl Plan {
             running,
         })
     }
+}
+
+fn spawn(
+    running: impl Future<Output = Result<(), ServeError>> + Send + 'static,
+) -> JoinHandle<Result<(), ServeError>> {
+    #[expect(clippy::disallowed_methods, reason = "the harness waits for it")]
+    tokio::spawn(running)
+}
+
+/// As a program does that has the gateway's routes among its own.
+async fn serve_router(
+    app: App,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    let router = app.router();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let stopped = async { _ = stopped.await };
+    let serving = axum::serve(listener, router).with_graceful_shutdown(stopped);
+    let ending = async {
+        shutdown.await;
+        app.end_streams();
+        drop(stop);
+    };
+    let (served, ()) = tokio::join!(serving.into_future(), ending);
+    served.unwrap();
+    app.close().await;
+    Ok(())
 }
 
 /// Reads one answer of a connection that stays open.
@@ -515,14 +553,14 @@ impl Answer {
 
 /// The chunked transfer coding (RFC 9112, section 7.1), as it comes.
 #[derive(Default)]
-struct Chunks {
+pub struct Chunks {
     waiting: Vec<u8>,
-    body: Vec<u8>,
-    ended: bool,
+    pub body: Vec<u8>,
+    pub ended: bool,
 }
 
 impl Chunks {
-    fn take(&mut self, bytes: &[u8]) {
+    pub fn take(&mut self, bytes: &[u8]) {
         self.waiting.extend_from_slice(bytes);
         while let Some(end) = find(&self.waiting, b"\r\n") {
             let size = std::str::from_utf8(&self.waiting[..end]).unwrap();
@@ -547,8 +585,8 @@ fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
 
 /// An SSE client by the book: parses fields, keeps the last id.
 pub struct Subscriber {
-    stream: TcpStream,
-    chunks: Chunks,
+    pub stream: TcpStream,
+    pub chunks: Chunks,
     pub head: String,
     pub last_id: Option<String>,
     pub retry: Option<u64>,

@@ -9,8 +9,44 @@
 
 mod harness;
 
-mod events;
 mod hostile;
 mod ingest;
 mod life;
 mod slow;
+mod writer;
+
+/// The same claims where a connection is taken back and written to…
+#[path = "."]
+mod to_a_socket {
+    use crate::harness::Gateway;
+    #[path = "events.rs"]
+    mod events;
+}
+
+/// …and where a server takes the routes and knows nothing of that.
+#[expect(clippy::duplicate_mod, reason = "the same cases, another way")]
+#[path = "."]
+mod as_a_body {
+    use tempfile::TempDir;
+
+    use crate::harness::{self, Plan};
+
+    struct Gateway;
+
+    impl Gateway {
+        fn in_memory() -> Plan {
+            harness::Gateway::in_memory().as_a_router()
+        }
+
+        fn on_disk() -> Plan {
+            harness::Gateway::on_disk().as_a_router()
+        }
+
+        fn in_folder(folder: TempDir) -> Plan {
+            harness::Gateway::in_folder(folder).as_a_router()
+        }
+    }
+
+    #[path = "events.rs"]
+    mod events;
+}
