@@ -77,7 +77,7 @@ pub struct Plan {
     journal: String,
     rest: String,
     folder: Option<TempDir>,
-    as_a_router: bool,
+    with_router_only: bool,
 }
 
 /// What talks to a gateway.
@@ -228,7 +228,7 @@ impl Plan {
             journal: journal.into(),
             rest: TOPICS.into(),
             folder,
-            as_a_router: false,
+            with_router_only: false,
         }
     }
 
@@ -247,8 +247,8 @@ impl Plan {
     }
 
     /// Leaves the connections to a server that only takes a router.
-    pub fn as_a_router(mut self) -> Self {
-        self.as_a_router = true;
+    pub fn with_router_only(mut self) -> Self {
+        self.with_router_only = true;
         self
     }
 
@@ -290,7 +290,7 @@ impl Plan {
         let shutdown = async {
             _ = stopped.await;
         };
-        let running = match self.as_a_router {
+        let running = match self.with_router_only {
             true => spawn(serve_router(app, listener, shutdown)),
             false => spawn(app.serve(listener, shutdown)),
         };

@@ -35,15 +35,15 @@ mod as_a_body {
 
     impl Gateway {
         fn in_memory() -> Plan {
-            harness::Gateway::in_memory().as_a_router()
+            harness::Gateway::in_memory().with_router_only()
         }
 
         fn on_disk() -> Plan {
-            harness::Gateway::on_disk().as_a_router()
+            harness::Gateway::on_disk().with_router_only()
         }
 
         fn in_folder(folder: TempDir) -> Plan {
-            harness::Gateway::in_folder(folder).as_a_router()
+            harness::Gateway::in_folder(folder).with_router_only()
         }
     }
 
