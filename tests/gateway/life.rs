@@ -59,6 +59,25 @@ async fn a_subscriber_that_does_not_read_cannot_hold_up_the_drain() {
     drop(stuck);
 }
 
+/// The next heartbeat of the second is more than a minute away, so that none
+/// comes to wake its writer.
+#[tokio::test]
+async fn subscribers_that_do_not_read_are_cut_without_waiting_for_a_heartbeat() {
+    let mut gateway = Gateway::in_memory()
+        .server("shutdown_grace = \"2s\"")
+        .sections("[subscribe]\nheartbeat = \"10m\"")
+        .start()
+        .await;
+    let stuck = [
+        gateway.subscriber("/events/open").await,
+        gateway.subscriber("/events/open").await,
+    ];
+    gateway.fill("open", 4_000, 4096).await;
+    gateway.ask_to_stop();
+    gateway.has_stopped().await.unwrap();
+    drop(stuck);
+}
+
 #[tokio::test]
 async fn two_gateways_cannot_share_a_folder() {
     let gateway = Gateway::on_disk().start().await;
