@@ -195,3 +195,40 @@ impl Gap {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Draft, Timestamp};
+
+    fn frame(body: &'static [u8]) -> Frame {
+        let encoder = Encoder {
+            epoch: "e".parse().unwrap(),
+            public_url: "".into(),
+            event_names: TopicMap::default(),
+        };
+        let draft = Draft {
+            received_at: Timestamp::from_unix_ms(0),
+            topic: "t".parse().unwrap(),
+            event_type: "webhook".into(),
+            content_type: None,
+            dedup_id: None,
+            headers: vec![],
+            body: Bytes::from_static(body),
+        };
+        Frame::new(Arc::new(draft.at(Sequence(1))), &Arc::new(encoder))
+    }
+
+    #[test]
+    fn a_frame_weighs_no_less_than_it_takes_in_one_form() {
+        // Every line has its own `data:`, and so six bytes for one.
+        let frame = frame(&[b'\n'; 10_000]);
+        let piece = frame.piece(Form {
+            format: Format::Raw,
+            coding: Coding::Identity,
+        });
+        let taken = frame.event().draft.weight() + piece.chunk().bytes(Framing::Chunked).len();
+        let weight = frame.weight();
+        assert!(taken <= weight, "takes {taken} bytes and weighs {weight}");
+    }
+}

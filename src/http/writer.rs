@@ -8,7 +8,7 @@
 //! an idle subscriber costs little more than its socket.
 //!
 //! Invariant: nothing is queued here; a peer that does not read leaves its
-//! events where they are.
+//! events where they are, save the one that it has taken a part of.
 
 use std::{
     convert::Infallible,
@@ -154,14 +154,18 @@ impl Writer {
             ..
         } = self;
         let (feed, calls) = subscription.split();
-        while !feed.has_ended() {
+        loop {
             // Outlives many events: to listen anew for each costs more.
             let mut called = pin!(calls.hear());
             loop {
+                let step = feed.step();
+                if feed.has_ended() {
+                    return Ok(());
+                }
                 let called = called.as_mut();
                 let gone = |cx: &mut Context<'_>| input.poll_gone(socket, cx);
-                let woken = match feed.step() {
-                    Step::End => break,
+                let woken = match step {
+                    Step::End => return Ok(()),
                     Step::Read => race(feed.read(), called, gone).await?,
                     Step::Wait => race(feed.news(), called, gone).await?,
                     Step::Give if give(feed, *framing, socket)? == Given::All => Woken::ByWork,
@@ -175,7 +179,6 @@ impl Writer {
                 }
             }
         }
-        Ok(())
     }
 
     /// Gives out what is left and ends the body.

@@ -285,6 +285,9 @@ impl Feed {
     }
 
     fn listen(&mut self) {
+        if self.has_ended() {
+            return;
+        }
         if self.end.is_some_and(|end| Instant::now() >= end) {
             self.end(None);
         }
