@@ -413,6 +413,28 @@ async fn a_stream_ends_when_its_grant_does() {
 }
 
 #[tokio::test]
+async fn a_reader_comes_to_rest_behind_events_of_others() {
+    let house = house().await;
+    let _keeps_the_ring = house.open(&["*"], Start::Now).await;
+    house.store_many("a", 2).await;
+    house.store_many("b", 3).await;
+    house.told(5).await;
+    let mut reader = house.open(&["a"], Start::Earliest).await;
+    assert_eq!(reader.events(2).await, [1, 2]);
+    for _ in 0..100 {
+        let (feed, _) = reader.subscription.split();
+        match feed.step() {
+            Step::Wait => return,
+            Step::Read => feed.read().await,
+            Step::Give if WAY == Way::Body => drop(feed.take()),
+            Step::Give => reader.give(),
+            Step::End => panic!("it ends"),
+        }
+    }
+    panic!("it reads the same again and again");
+}
+
+#[tokio::test]
 async fn channels_go_when_their_last_subscriber_does() {
     let house = house().await;
     let one = house.open(&["a"], Start::Now).await;
