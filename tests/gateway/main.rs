@@ -9,6 +9,7 @@
 
 mod harness;
 
+mod crowd;
 mod events;
 mod hostile;
 mod ingest;
