@@ -205,7 +205,12 @@ impl Writer {
                 return Ok(Given::Part);
             }
         }
-        Ok(Given::All)
+        // Several slices that did not fit one write are left to the ring, and
+        // the stream is to look there by itself.
+        Ok(match feed.is_live() {
+            true => Given::All,
+            false => Given::Part,
+        })
     }
 
     /// Gives a sign of life, which may claim `done`.

@@ -167,7 +167,7 @@ impl Relay {
             count += frames.len();
             hand.frames.push(frames);
             // As in `Feed::collect`: mostly, this was all there is.
-            if count >= WRITE_PIECES_MAX || self.streams.hub.done() <= self.position {
+            if count >= WRITE_PIECES_MAX - 1 || self.streams.hub.done() <= self.position {
                 return Some(hand);
             }
             slice = match self.attachment.news_now() {
@@ -218,6 +218,12 @@ impl Feed {
     #[must_use]
     pub fn is_pending(&self) -> bool {
         !self.rest.is_empty() || !matches!(self.held, Held::Nothing)
+    }
+
+    /// Whether nothing but the channel is to be looked at.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.stage == Stage::Live
     }
 
     /// Makes ready a sign of life, which may claim `done`.
