@@ -73,14 +73,19 @@ struct Gateway {
     stderr: JoinHandle<String>,
 }
 
+/// A gateway in memory, on a port of its own, whose log is read.
+fn serving(folder: &Path) -> Child {
+    hookrill(folder, &["serve"])
+        .env("PORT", "0")
+        .env("HOOKRILL__JOURNAL__KIND", "memory")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
 impl Gateway {
     fn start(folder: &Path) -> Self {
-        let mut process = hookrill(folder, &["serve"])
-            .env("PORT", "0")
-            .env("HOOKRILL__JOURNAL__KIND", "memory")
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut process = serving(folder);
         let mut stderr = BufReader::new(process.stderr.take().unwrap());
         // A machine with few open files makes it warn first.
         let mut said = String::new();
@@ -478,12 +483,7 @@ fn a_token_is_minted_from_the_configuration_alone() {
 fn a_gateway_whose_stderr_is_gone_goes_on() {
     let folder = folder();
     let folder = folder.path();
-    let mut process = hookrill(folder, &["serve"])
-        .env("PORT", "0")
-        .env("HOOKRILL__JOURNAL__KIND", "memory")
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut process = serving(folder);
     let url = {
         let mut stderr = BufReader::new(process.stderr.take().unwrap());
         let mut said = String::new();

@@ -98,7 +98,7 @@ struct Gone;
 
 impl Writer {
     /// A writer of `stream` to a connection taken back after `head`, of which
-    /// `input` was read ahead; `cutting` ends it at once, and it keeps `place`
+    /// `read_ahead` came after the request; `cutting` ends it at once, and it keeps `place`
     /// until then.
     pub(super) fn new(
         socket: TcpStream,
@@ -183,26 +183,20 @@ impl Writer {
 
     /// Gives out what is left and ends the body.
     async fn farewell(&mut self) -> Result<(), Gone> {
-        let Self {
-            socket,
-            subscription,
-            framing,
-            input,
-            ..
-        } = self;
-        let (feed, _) = subscription.split();
+        let (feed, _) = self.subscription.split();
         while feed.step() == Step::Give {
-            if give(feed, *framing, socket)? == Given::Part {
-                room(socket).await;
+            if give(feed, self.framing, &self.socket)? == Given::Part {
+                room(&self.socket).await;
             }
         }
-        if *framing == Framing::Chunked {
-            socket.write_all(LAST_CHUNK).await.map_err(|_| Gone)?;
+        if self.framing == Framing::Chunked {
+            let last = self.socket.write_all(LAST_CHUNK).await;
+            last.map_err(|_| Gone)?;
         }
-        socket.shutdown().await.map_err(|_| Gone)?;
+        self.socket.shutdown().await.map_err(|_| Gone)?;
         // To close on unread input would reset the connection, and the peer
         // could lose the end (RFC 9112, section 9.6).
-        let Gone = poll_fn(|cx| input.poll_gone(socket, cx)).await;
+        let Gone = poll_fn(|cx| self.input.poll_gone(&self.socket, cx)).await;
         Ok(())
     }
 }
