@@ -5,6 +5,7 @@
 //! `refusal.rs` or stands beside the route that succeeds.
 
 mod body;
+mod bundle;
 mod client;
 mod events;
 mod ingest;

@@ -35,6 +35,7 @@ use tower::ServiceExt as _;
 
 use super::{
     Gateway,
+    bundle::Bundles,
     patience::{Patient, Streaming},
     writer::{Stream, Takeable, Writer},
 };
@@ -67,6 +68,7 @@ pub struct Server {
     telemetry: Arc<Telemetry>,
     connection_permits: Arc<Semaphore>,
     tasks: TaskTracker,
+    bundles: Arc<Bundles>,
     /// No more requests: end when those under way have their answers.
     closing: CancellationToken,
     /// End now.
@@ -85,11 +87,13 @@ impl Server {
     #[must_use]
     pub fn new(gateway: &Arc<Gateway>) -> Self {
         let connections_max = gateway.settings.subscribers_max + SPARE_CONNECTIONS;
+        let tasks = TaskTracker::new();
         Self {
             router: gateway.router(),
             telemetry: Arc::clone(&gateway.telemetry),
             connection_permits: Arc::new(Semaphore::new(connections_max)),
-            tasks: TaskTracker::new(),
+            bundles: Bundles::new(tasks.clone()),
+            tasks,
             closing: CancellationToken::new(),
             cutting: CancellationToken::new(),
         }
@@ -134,6 +138,7 @@ impl Server {
             router: self.router.clone(),
             peer,
             tasks: self.tasks.clone(),
+            bundles: Arc::clone(&self.bundles),
             closing: self.closing.clone(),
             cutting: self.cutting.clone(),
             place: Place::take(Arc::clone(&self.telemetry), permit),
@@ -179,6 +184,7 @@ struct Connection {
     router: Router,
     peer: SocketAddr,
     tasks: TaskTracker,
+    bundles: Arc<Bundles>,
     closing: CancellationToken,
     cutting: CancellationToken,
     place: Place,
@@ -273,6 +279,7 @@ impl Connection {
             &parts.read_buf,
             self.cutting,
             self.place,
+            self.bundles,
         );
         self.tasks.spawn(writer.run());
     }

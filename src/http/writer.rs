@@ -4,7 +4,7 @@
 //! The response that comes out of all that carries the stream; its connection
 //! is taken back from hyper, and a small task of its own writes the response's
 //! head and then frames that all subscribers share, as many as wait in one
-//! write. What hyper and axum held for the connection is gone by then, and so
+//! write; once it is live and has company, a bundle goes on with it. What hyper and axum held for the connection is gone by then, and so
 //! an idle subscriber costs little more than its socket.
 //!
 //! Invariant: nothing is queued here; a peer that does not read leaves its
@@ -13,7 +13,7 @@
 use std::{
     convert::Infallible,
     future::poll_fn,
-    io,
+    io::{self, IoSlice},
     pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
@@ -24,13 +24,21 @@ use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderName, Version, header};
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, sync::OwnedSemaphorePermit, time::timeout};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::TcpStream,
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{patience::Held, server::Place};
+use super::{bundle::Bundles, patience::Held, server::Place};
 use crate::{
-    event::frame::{Framing, LAST_CHUNK},
-    subscribe::{Feed, Given, Step, Subscription},
+    event::{
+        Sequence,
+        frame::{Framing, LAST_CHUNK},
+    },
+    subscribe::{Feed, Given, Hand, Step, Subscription},
 };
 
 /// How much a subscriber may send after its request; it is thrown away.
@@ -88,13 +96,22 @@ pub(super) struct Writer {
     framing: Framing,
     input: Input,
     cutting: CancellationToken,
+    bundles: Arc<Bundles>,
     /// What is held until the connection is closed.
     _places: (Places, Place),
 }
 
 /// Why a peer is not written to any more.
 #[derive(Debug)]
-struct Gone;
+pub(super) struct Gone;
+
+/// How a writer goes on that has written by itself.
+enum Left {
+    /// The stream has ended.
+    ToEnd,
+    /// A bundle of this channel can write it.
+    ToJoin(Box<str>),
+}
 
 impl Writer {
     /// A writer of `stream` to a connection taken back after `head`, of which
@@ -107,7 +124,8 @@ impl Writer {
         read_ahead: &[u8],
         cutting: CancellationToken,
         place: Place,
-    ) -> Self {
+        bundles: Arc<Bundles>,
+    ) -> Box<Self> {
         let framing = match head.version() {
             Version::HTTP_11 => Framing::Chunked,
             _ => Framing::Plain,
@@ -118,7 +136,7 @@ impl Writer {
         } = stream;
         let (feed, _) = subscription.split();
         feed.begin_with(&head_bytes(head, framing), framing);
-        Self {
+        Box::new(Self {
             socket,
             subscription,
             framing,
@@ -126,26 +144,89 @@ impl Writer {
                 bytes: read_ahead.len(),
             },
             cutting,
+            bundles,
             _places: (places, place),
-        }
+        })
     }
 
-    /// Writes until the stream ends or the peer leaves.
-    pub(super) fn run(self) -> impl Future<Output = ()> {
+    /// Writes until the stream ends, the peer leaves, or a bundle goes on.
+    pub(super) fn run(self: Box<Self>) -> impl Future<Output = ()> {
         // An `async fn` would keep its argument beside what it moved it to.
         let mut writer = self;
         async move {
-            if writer.stream().await.is_ok() {
-                // Rare and larger than the rest: not part of every task.
-                let cutting = writer.cutting.clone();
-                let farewell = Box::pin(timeout(FAREWELL_TIME_MAX, writer.farewell()));
-                _ = cutting.run_until_cancelled_owned(farewell).await;
+            match writer.stream().await {
+                Err(Gone) => {}
+                Ok(Left::ToJoin(channel)) => {
+                    let bundles = Arc::clone(&writer.bundles);
+                    bundles.join(&channel, writer);
+                }
+                Ok(Left::ToEnd) => {
+                    // Rare and larger than the rest: not part of every task.
+                    let cutting = writer.cutting.clone();
+                    let farewell = Box::pin(timeout(FAREWELL_TIME_MAX, writer.farewell()));
+                    _ = cutting.run_until_cancelled_owned(farewell).await;
+                }
             }
         }
     }
 
-    /// Writes until the stream has ended.
-    async fn stream(&mut self) -> Result<(), Gone> {
+    /// What is written.
+    pub(super) fn subscription(&self) -> &Subscription {
+        &self.subscription
+    }
+
+    /// What is written, for whoever listens for it.
+    pub(super) fn subscription_mut(&mut self) -> &mut Subscription {
+        &mut self.subscription
+    }
+
+    /// When its token ends.
+    pub(super) fn end_at(&self) -> Option<Instant> {
+        self.subscription.end_at()
+    }
+
+    /// Gives what one hand holds for many.
+    pub(super) fn give_of(&mut self, hand: &Hand) -> Result<Given, Gone> {
+        let (feed, _) = self.subscription.split();
+        let write = |pieces: &[IoSlice<'_>]| send(&self.socket, pieces);
+        let given = feed.give_of(hand, self.framing, write);
+        match given.map_err(|_| Gone)? {
+            // A page may hold more than one write takes.
+            Given::All => self.give_pending(),
+            Given::Part => Ok(Given::Part),
+        }
+    }
+
+    /// Gives what is ready.
+    pub(super) fn give_pending(&mut self) -> Result<Given, Gone> {
+        let (feed, _) = self.subscription.split();
+        while feed.is_pending() {
+            if give(feed, self.framing, &self.socket)? == Given::Part {
+                return Ok(Given::Part);
+            }
+        }
+        // Several slices that did not fit one write are left to the ring, and
+        // the stream is to look there by itself.
+        Ok(match feed.is_live() {
+            true => Given::All,
+            false => Given::Part,
+        })
+    }
+
+    /// Gives a sign of life, which may claim `done`.
+    pub(super) fn beat(&mut self, done: Sequence) -> Result<Given, Gone> {
+        let (feed, _) = self.subscription.split();
+        feed.beat(done);
+        self.give_pending()
+    }
+
+    /// Ready when the peer has left.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
+        self.input.poll_gone(&self.socket, cx)
+    }
+
+    /// Writes until the stream has ended, or another can listen for it.
+    async fn stream(&mut self) -> Result<Left, Gone> {
         let Self {
             socket,
             subscription,
@@ -160,13 +241,16 @@ impl Writer {
             loop {
                 let step = feed.step();
                 if feed.has_ended() {
-                    return Ok(());
+                    return Ok(Left::ToEnd);
                 }
                 let called = called.as_mut();
                 let gone = |cx: &mut Context<'_>| input.poll_gone(socket, cx);
                 let woken = match step {
-                    Step::End => return Ok(()),
+                    Step::End => return Ok(Left::ToEnd),
                     Step::Read => race(feed.read(), called, gone).await?,
+                    Step::Wait if let Some(channel) = feed.shared_channel() => {
+                        return Ok(Left::ToJoin(channel.into()));
+                    }
                     Step::Wait => race(feed.news(), called, gone).await?,
                     Step::Give if give(feed, *framing, socket)? == Given::All => Woken::ByWork,
                     Step::Give => {
@@ -202,12 +286,16 @@ impl Writer {
 }
 
 fn give(feed: &mut Feed, framing: Framing, socket: &TcpStream) -> Result<Given, Gone> {
-    let given = feed.give(framing, |pieces| match pieces {
+    let given = feed.give(framing, |pieces| send(socket, pieces));
+    given.map_err(|_| Gone)
+}
+
+fn send(socket: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    match pieces {
         // One piece is the rule, and cheaper to send by itself.
         [piece] => socket.try_write(piece),
         pieces => socket.try_write_vectored(pieces),
-    });
-    given.map_err(|_| Gone)
+    }
 }
 
 /// Waits until the peer takes more, or an error that the next write meets.
@@ -304,17 +392,22 @@ impl Input {
 mod tests {
     use super::*;
 
-    /// The most that the task of one subscriber may take. Beside it there are
-    /// the socket's registration (256 bytes), the timer of a token, the topics'
-    /// names, and what the allocator adds.
-    const TASK_BYTES_MAX: usize = 1_000;
+    /// The most that one subscriber may take with a task of its own, and as
+    /// the member of a bundle. Beside it there are the socket's registration
+    /// (256 bytes), the timer of a token, the topics' names, and what the
+    /// allocator adds.
+    const ALONE_BYTES_MAX: usize = 1_000;
+    const MEMBER_BYTES_MAX: usize = 600;
 
     #[test]
-    fn a_subscriber_costs_a_small_task() {
-        fn size_of_task<F>(_: impl FnOnce(Writer) -> F) -> usize {
+    fn a_subscriber_costs_little_alone_and_less_in_a_bundle() {
+        fn size_of_task<F>(_: impl FnOnce(Box<Writer>) -> F) -> usize {
             size_of::<F>()
         }
-        let bytes = size_of_task(Writer::run);
-        assert!(bytes <= TASK_BYTES_MAX, "{bytes} bytes");
+        let (task, member) = (size_of_task(Writer::run), size_of::<Writer>());
+        assert!(
+            member <= MEMBER_BYTES_MAX && task + member <= ALONE_BYTES_MAX,
+            "a task of {task} bytes, a member of {member}"
+        );
     }
 }

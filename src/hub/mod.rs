@@ -101,18 +101,21 @@ impl Hub {
             Topics::All => [EVERYTHING.into()].into(),
             Topics::These(topics) => topics.iter().map(|topic| topic.as_str().into()).collect(),
         };
-        let listening = match &*names {
+        Attachment {
+            hub: Arc::clone(self),
+            listening: self.listen(&names),
+            names,
+        }
+    }
+
+    fn listen(&self, names: &[Box<str>]) -> Listening {
+        match names {
             [one] => Listening::One(self.receiver(one)),
             many => Listening::Many(
                 many.iter()
                     .map(|name| BroadcastStream::new(self.receiver(name)))
                     .collect(),
             ),
-        };
-        Attachment {
-            hub: Arc::clone(self),
-            names,
-            listening,
         }
     }
 
@@ -204,6 +207,8 @@ enum Listening {
     /// Several channels only wake: one event may be due on two of them, and
     /// between two channels there is no order.
     Many(SelectAll<BroadcastStream<Slice>>),
+    /// None, while another listens.
+    Paused,
 }
 
 /// What a channel had to say.
@@ -232,6 +237,7 @@ impl Attachment {
                     return News::Look;
                 }
             }
+            Listening::Paused => {}
         }
         // Never: senders live as long as their receivers do.
         std::future::pending().await
@@ -257,7 +263,33 @@ impl Attachment {
                 0 => News::Quiet,
                 _ => News::Look,
             },
+            Listening::Paused => News::Quiet,
         }
+    }
+
+    /// The one channel that this listens to, where others do so as well.
+    #[must_use]
+    pub fn shared_channel(&self) -> Option<&str> {
+        let (Listening::One(_), [name]) = (&self.listening, &*self.names) else {
+            return None;
+        };
+        let channel = self.hub.channels.get(&**name)?;
+        (channel.receiver_count() > 1).then_some(name)
+    }
+
+    /// Lets go of its channels, and hears nothing until it is resumed.
+    pub fn pause(&mut self) {
+        self.listening = Listening::Paused;
+        for name in &self.names {
+            self.hub
+                .channels
+                .remove_if(name, |_, channel| channel.receiver_count() == 0);
+        }
+    }
+
+    /// Listens anew: as [`Hub::attach`], to what comes from now on.
+    pub fn resume(&mut self) {
+        self.listening = self.hub.listen(&self.names);
     }
 }
 
@@ -274,12 +306,7 @@ fn drain(streams: &mut SelectAll<BroadcastStream<Slice>>) -> usize {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        self.listening = Listening::Many(SelectAll::new());
-        for name in &self.names {
-            self.hub
-                .channels
-                .remove_if(name, |_, channel| channel.receiver_count() == 0);
-        }
+        self.pause();
     }
 }
 

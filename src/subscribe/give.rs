@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The most pieces that go out in one write.
-const WRITE_PIECES_MAX: usize = 64;
+pub(super) const WRITE_PIECES_MAX: usize = 64;
 
 /// What became of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,12 +32,12 @@ pub enum Given {
     Part,
 }
 
-/// Frames that are ready for one write.
+/// Frames that are ready for one write, of one stream or of many.
 #[derive(Default)]
-struct Hand {
-    frames: SmallVec<[Arc<[Frame]>; 8]>,
+pub struct Hand {
+    pub(super) frames: SmallVec<[Arc<[Frame]>; 8]>,
     /// Where the frames are a page: the position once all of it went out.
-    page: Option<Sequence>,
+    pub(super) page: Option<Sequence>,
 }
 
 impl Feed {
@@ -52,6 +52,20 @@ impl Feed {
         write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
     ) -> io::Result<Given> {
         let hand = self.hand(framing);
+        self.give_of(&hand, framing, write)
+    }
+
+    /// As [`Feed::give`], of what one hand holds for many.
+    ///
+    /// # Errors
+    ///
+    /// That of `write`, save that it would block.
+    pub fn give_of(
+        &mut self,
+        hand: &Hand,
+        framing: Framing,
+        write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> io::Result<Given> {
         let mut pieces = SmallVec::<[IoSlice<'_>; WRITE_PIECES_MAX]>::new();
         if !self.rest.is_empty() {
             pieces.push(IoSlice::new(&self.rest));
@@ -65,7 +79,7 @@ impl Feed {
             _ => write(&pieces).or_else(blocked)?,
         };
         drop(pieces);
-        self.settle(framing, &hand, sent);
+        self.settle(framing, hand, sent);
         Ok(match sent < ready {
             true => Given::Part,
             false => Given::All,
@@ -228,13 +242,13 @@ fn blocked(error: io::Error) -> io::Result<usize> {
     }
 }
 
-fn last(frames: &[Frame]) -> Sequence {
+pub(super) fn last(frames: &[Frame]) -> Sequence {
     frames.last().map(Frame::sequence).unwrap_or_default()
 }
 
 impl Hand {
     /// The position once all of it went out.
-    fn reached(&self) -> Sequence {
+    pub(super) fn reached(&self) -> Sequence {
         let newest = || self.frames.last().map(|frames| last(frames));
         self.page.or_else(newest).unwrap_or_default()
     }

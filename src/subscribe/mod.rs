@@ -13,6 +13,7 @@
 mod give;
 mod history;
 mod pulse;
+mod relay;
 mod stream;
 
 use std::{sync::Arc, time::Duration};
@@ -29,9 +30,10 @@ use crate::{
     journal::{Journal, ReadError},
     telemetry::Telemetry,
 };
-pub use give::Given;
+pub use give::{Given, Hand};
 use history::History;
 use pulse::Pulse;
+pub use relay::{Relay, Turn};
 pub use stream::{Calls, Feed, Step, Subscription};
 
 /// How streams are kept alive and brought back.

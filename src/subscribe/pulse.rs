@@ -31,7 +31,7 @@ struct Phase {
 }
 
 /// Which phase a stream is in, and what it has heard of it.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Ear {
     phase: usize,
     heard: u64,

@@ -34,15 +34,15 @@ use crate::{
 };
 
 /// About how many bytes of events are taken from the ring at a time.
-const PAGE_BYTES_MAX: usize = 32 * 1024;
+pub(super) const PAGE_BYTES_MAX: usize = 32 * 1024;
 /// The longest lifetime that is timed; a stream that would last longer ends
 /// after this, and its client comes back.
 const LIFETIME_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A stream for one subscriber. Nothing happens unless it is asked for more.
 pub struct Subscription {
-    feed: Feed,
-    calls: Calls,
+    pub(super) feed: Feed,
+    pub(super) calls: Calls,
 }
 
 /// What a subscriber is given: step by step, and never waiting for more than
@@ -60,12 +60,12 @@ pub struct Feed {
     pub(super) held: Held,
     pub(super) stage: Stage,
     pub(super) coded: Coded,
-    ear: Ear,
+    pub(super) ear: Ear,
     /// A heartbeat is owed, and may claim this position once all that came
     /// before it went out.
-    beat_owed: Option<Sequence>,
+    pub(super) beat_owed: Option<Sequence>,
     /// When the token ends.
-    end: Option<Instant>,
+    pub(super) end: Option<Instant>,
     pub(super) delivered: Tally,
 }
 
@@ -123,11 +123,7 @@ impl Subscription {
         let head = streams.journal.head();
         let ear = streams.pulse.join();
         let end = lifetime.map(|left| Instant::now() + left.min(LIFETIME_MAX));
-        let calls = Calls {
-            streams: Arc::clone(&streams),
-            phase: ear.phase(),
-            end: end.map(|at| Box::pin(sleep_until(at))),
-        };
+        let calls = Calls::of(&streams, ear, end);
         let feed = Feed {
             streams,
             attachment,
@@ -164,6 +160,12 @@ impl Subscription {
         }
     }
 
+    /// When the token ends.
+    #[must_use]
+    pub fn end_at(&self) -> Option<Instant> {
+        self.feed.end
+    }
+
     /// What is given out, and what calls for another look, for a writer that
     /// waits for both in its own way.
     pub fn split(&mut self) -> (&mut Feed, &mut Calls) {
@@ -190,6 +192,23 @@ pub struct Calls {
 }
 
 impl Calls {
+    pub(super) fn of(streams: &Arc<Streams>, ear: Ear, end: Option<Instant>) -> Self {
+        Self {
+            streams: Arc::clone(streams),
+            phase: ear.phase(),
+            end: end.map(|at| Box::pin(sleep_until(at))),
+        }
+    }
+
+    /// Calls at this time as well, and at no other.
+    pub fn end_at(&mut self, end: Option<Instant>) {
+        match (&mut self.end, end) {
+            (Some(sleep), Some(at)) if sleep.deadline() == at => {}
+            (Some(sleep), Some(at)) => sleep.as_mut().reset(at),
+            (_, end) => self.end = end.map(|at| Box::pin(sleep_until(at))),
+        }
+    }
+
     /// Completes with the next call after this was made; [`Feed::step`] heeds
     /// it. To be made before that, so that none is overheard.
     pub fn hear(&mut self) -> impl Future<Output = ()> + '_ {
@@ -370,7 +389,7 @@ impl Feed {
 
     /// The channel is empty, so all that it was told of up to the position
     /// that was done when the beat came went out.
-    fn pay_beat(&mut self) {
+    pub(super) fn pay_beat(&mut self) {
         if let Some(done) = self.beat_owed.take() {
             self.position = self.position.max(done);
             self.held = own(self.sign_of_life());
@@ -401,7 +420,7 @@ impl Tally {
         self.bytes += bytes as u64;
     }
 
-    fn settle(&mut self, streams: &Streams) {
+    pub(super) fn settle(&mut self, streams: &Streams) {
         if self.frames > 0 {
             streams.telemetry.delivered.increment(self.frames);
             streams.telemetry.delivered_bytes.increment(self.bytes);

@@ -13,6 +13,10 @@ use futures_util::FutureExt as _;
 
 use super::*;
 use crate::event::frame::{Coding, Framing};
+use house::House;
+
+mod house;
+mod relay;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {

@@ -9,6 +9,7 @@
 
 mod harness;
 
+mod crowd;
 mod hostile;
 mod ingest;
 mod life;

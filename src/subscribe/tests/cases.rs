@@ -6,147 +6,23 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use futures_util::{FutureExt as _, future::join_all};
-use tokio::task::JoinHandle;
+use futures_util::future::join_all;
 
 use super::*;
-use crate::{
-    event::{Draft, Timestamp, Topic, TopicMap, Topics, frame::Encoder},
-    hub::pump,
-    journal::{self, Kind, Measures, Retention},
-};
-
-const HOUR: Duration = Duration::from_secs(3600);
-
-struct House {
-    journal: Arc<dyn Journal>,
-    hub: Arc<Hub>,
-    streams: Arc<Streams>,
-    pump: JoinHandle<()>,
-}
-
-impl Drop for House {
-    fn drop(&mut self) {
-        self.pump.abort();
-    }
-}
+use crate::event::{Timestamp, Topic, Topics};
 
 /// Everything from the journal to the streams, with a ring and a journal of
 /// these sizes.
 async fn house_of(ring_bytes: usize, retain_bytes: u64) -> House {
-    house_with(ring_bytes, retain_bytes, Duration::from_secs(15)).await
+    House::with(WAY, ring_bytes, retain_bytes, House::HEARTBEAT).await
 }
 
 async fn house_beating(heartbeat: Duration) -> House {
-    house_with(1 << 20, 1 << 30, heartbeat).await
-}
-
-async fn house_with(ring_bytes: usize, retain_bytes: u64, heartbeat: Duration) -> House {
-    let clock = Clock::fixed(Timestamp::from_unix_secs(1_000));
-    let settings = journal::Settings {
-        kind: Kind::Memory,
-        retention: Retention {
-            age: HOUR,
-            bytes: retain_bytes,
-        },
-        dedup_entries_max: 10,
-    };
-    let journal = journal::open(settings, clock.clone(), Measures::noop())
-        .await
-        .unwrap();
-    let encoder = Encoder {
-        epoch: journal.epoch(),
-        public_url: "".into(),
-        event_names: TopicMap::default(),
-    };
-    let hub = Hub::new(journal.head(), ring_bytes, Arc::new(encoder));
-    let streams = Streams::new(
-        Arc::clone(&journal),
-        Arc::clone(&hub),
-        Settings {
-            heartbeat,
-            retry: Duration::from_secs(3),
-        },
-        clock,
-        Telemetry::new().unwrap(),
-    );
-    let pump = pump(Arc::clone(&hub), Arc::clone(&journal)).map(|_| ());
-    #[expect(clippy::disallowed_methods, reason = "the house aborts it")]
-    let pump = tokio::spawn(pump);
-    House {
-        journal,
-        hub,
-        streams,
-        pump,
-    }
+    House::with(WAY, 1 << 20, 1 << 30, heartbeat).await
 }
 
 async fn house() -> House {
     house_of(1 << 20, 1 << 30).await
-}
-
-impl House {
-    async fn store(&self, topic: &str, event_type: &str, body: &str) -> Sequence {
-        let draft = Draft {
-            received_at: Timestamp::from_unix_secs(1_000),
-            topic: topic.parse().unwrap(),
-            event_type: event_type.into(),
-            content_type: None,
-            dedup_id: None,
-            headers: vec![],
-            body: body.to_owned().into(),
-        };
-        self.journal.append(draft, None).await.unwrap().sequence
-    }
-
-    async fn store_many(&self, topic: &str, count: usize) {
-        for _ in 0..count {
-            self.store(topic, "t", &"x".repeat(100)).await;
-            tokio::task::yield_now().await;
-        }
-    }
-
-    /// Waits until every channel has been told of all up to here.
-    async fn told(&self, sequence: u64) {
-        while self.hub.done() < Sequence(sequence) {
-            tokio::task::yield_now().await;
-        }
-    }
-
-    async fn open(&self, topics: &[&str], start: Start) -> Reader {
-        self.open_with(topics, start, None, Format::Raw).await
-    }
-
-    async fn open_with(
-        &self,
-        topics: &[&str],
-        start: Start,
-        types: Option<&[&str]>,
-        format: Format,
-    ) -> Reader {
-        let topics = match topics {
-            ["*"] => Topics::All,
-            named => Topics::these(named.iter().map(|t| t.parse().unwrap()).collect()),
-        };
-        let request = Request {
-            start,
-            types: types.map(|types| types.iter().map(|&t| t.into()).collect()),
-            form: Form {
-                format,
-                coding: WAY.coding(),
-            },
-        };
-        let grant = Grant::of(topics, None);
-        Reader::new(self.streams.open(&grant, request).await.unwrap(), WAY)
-    }
-
-    fn cursor(&self, sequence: u64) -> Cursor {
-        self.hub.encoder().cursor(Sequence(sequence))
-    }
-
-    fn after(&self, sequence: u64) -> Start {
-        Start::After(self.cursor(sequence))
-    }
 }
 
 #[tokio::test]

@@ -1,0 +1,141 @@
+//! What streams need around them: a journal in memory and the real pump.
+
+use futures_util::FutureExt as _;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::{
+    event::{Draft, Timestamp, TopicMap, Topics, frame::Encoder},
+    hub::pump,
+    journal::{self, Kind, Measures, Retention},
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Everything from the journal to the streams.
+pub(super) struct House {
+    way: Way,
+    pub(super) journal: Arc<dyn Journal>,
+    pub(super) hub: Arc<Hub>,
+    pub(super) streams: Arc<Streams>,
+    pub(super) pump: JoinHandle<()>,
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        self.pump.abort();
+    }
+}
+
+impl House {
+    pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
+
+    /// With a ring and a journal of these sizes, and readers that go this way.
+    pub(super) async fn with(
+        way: Way,
+        ring_bytes: usize,
+        retain_bytes: u64,
+        heartbeat: Duration,
+    ) -> Self {
+        let clock = Clock::fixed(Timestamp::from_unix_secs(1_000));
+        let settings = journal::Settings {
+            kind: Kind::Memory,
+            retention: Retention {
+                age: HOUR,
+                bytes: retain_bytes,
+            },
+            dedup_entries_max: 10,
+        };
+        let journal = journal::open(settings, clock.clone(), Measures::noop())
+            .await
+            .unwrap();
+        let encoder = Encoder {
+            epoch: journal.epoch(),
+            public_url: "".into(),
+            event_names: TopicMap::default(),
+        };
+        let hub = Hub::new(journal.head(), ring_bytes, Arc::new(encoder));
+        let streams = Streams::new(
+            Arc::clone(&journal),
+            Arc::clone(&hub),
+            Settings {
+                heartbeat,
+                retry: Duration::from_secs(3),
+            },
+            clock,
+            Telemetry::new().unwrap(),
+        );
+        let pump = pump(Arc::clone(&hub), Arc::clone(&journal)).map(|_| ());
+        #[expect(clippy::disallowed_methods, reason = "the house aborts it")]
+        let pump = tokio::spawn(pump);
+        Self {
+            way,
+            journal,
+            hub,
+            streams,
+            pump,
+        }
+    }
+
+    pub(super) async fn store(&self, topic: &str, event_type: &str, body: &str) -> Sequence {
+        let draft = Draft {
+            received_at: Timestamp::from_unix_secs(1_000),
+            topic: topic.parse().unwrap(),
+            event_type: event_type.into(),
+            content_type: None,
+            dedup_id: None,
+            headers: vec![],
+            body: body.to_owned().into(),
+        };
+        self.journal.append(draft, None).await.unwrap().sequence
+    }
+
+    pub(super) async fn store_many(&self, topic: &str, count: usize) {
+        for _ in 0..count {
+            self.store(topic, "t", &"x".repeat(100)).await;
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Waits until every channel has been told of all up to here.
+    pub(super) async fn told(&self, sequence: u64) {
+        while self.hub.done() < Sequence(sequence) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    pub(super) async fn open(&self, topics: &[&str], start: Start) -> Reader {
+        self.open_with(topics, start, None, Format::Raw).await
+    }
+
+    pub(super) async fn open_with(
+        &self,
+        topics: &[&str],
+        start: Start,
+        types: Option<&[&str]>,
+        format: Format,
+    ) -> Reader {
+        let topics = match topics {
+            ["*"] => Topics::All,
+            named => Topics::these(named.iter().map(|t| t.parse().unwrap()).collect()),
+        };
+        let request = Request {
+            start,
+            types: types.map(|types| types.iter().map(|&t| t.into()).collect()),
+            form: Form {
+                format,
+                coding: self.way.coding(),
+            },
+        };
+        let grant = Grant::of(topics, None);
+        Reader::new(self.streams.open(&grant, request).await.unwrap(), self.way)
+    }
+
+    pub(super) fn cursor(&self, sequence: u64) -> Cursor {
+        self.hub.encoder().cursor(Sequence(sequence))
+    }
+
+    pub(super) fn after(&self, sequence: u64) -> Start {
+        Start::After(self.cursor(sequence))
+    }
+}
