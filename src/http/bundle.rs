@@ -22,10 +22,14 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
+    time::Duration,
 };
 
 use dashmap::DashMap;
-use tokio::{task::yield_now, time::Instant};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep},
+};
 use tokio_util::task::TaskTracker;
 
 use super::writer::{Gone, Writer};
@@ -36,6 +40,13 @@ use door::Door;
 const MEMBERS_MAX: usize = 64;
 /// A bundle that was full takes new members again once it has so few.
 const MEMBERS_FEW: usize = MEMBERS_MAX / 2;
+
+/// How long a bundle rests after a turn, by how long the turn took.
+const REST_SHARE: u32 = 16;
+/// The longest rest, and so the most that it delays an event.
+const REST_MAX: Duration = Duration::from_millis(10);
+/// Timers are no finer.
+const REST_MIN: Duration = Duration::from_millis(1);
 
 /// All bundles, by channel.
 pub(super) struct Bundles {
@@ -114,6 +125,7 @@ impl Bundle {
             self.expire();
             calls.end_at(self.end);
             let called = calls.hear();
+            let begun = Instant::now();
             match self.relay.turn(self.members.len()) {
                 Turn::Give(hand) => self.each(|writer| writer.give_of(&hand)),
                 Turn::Beat(done) => self.each(|writer| writer.beat(done)),
@@ -126,8 +138,7 @@ impl Bundle {
             if self.retire() {
                 return;
             }
-            // A turn is long enough for a task that others wait behind.
-            yield_now().await;
+            rest(begun.elapsed()).await;
         }
     }
 
@@ -234,5 +245,20 @@ impl Bundle {
             }
         })
         .await;
+    }
+}
+
+/// Leaves the thread to others after a turn that took so long.
+///
+/// Where events come faster than one by one can be written, those of the
+/// meantime go out in one write, and whoever brings more of them gets to run. A
+/// turn costs a crowd milliseconds and a few members nothing that a timer could
+/// measure, and so does the rest.
+async fn rest(turn: Duration) {
+    let rest = (turn * REST_SHARE).min(REST_MAX);
+    match rest < REST_MIN {
+        // A turn is long enough for a task that others wait behind.
+        true => yield_now().await,
+        false => sleep(rest).await,
     }
 }
