@@ -230,16 +230,20 @@ impl Bundle {
         } = self;
         let (mut news, mut called) = (pin!(relay.news()), pin!(called));
         poll_fn(|cx| {
-            // All of them, whatever else woke this: the socket that did has
+            if news.as_mut().poll(cx).is_ready()
+                || called.as_mut().poll(cx).is_ready()
+                || door.poll_arrival(cx).is_ready()
+            {
+                // The next wait asks the members.
+                return Poll::Ready(());
+            }
+            // All of them, whatever woke this: the socket that did has
             // forgotten its waker.
             let before = members.len();
             members.retain_mut(|writer| writer.poll_gone(cx).is_pending());
             let left = before - members.len();
             door.leave(left);
-            let woken = news.as_mut().poll(cx).is_ready()
-                || called.as_mut().poll(cx).is_ready()
-                || door.poll_arrival(cx).is_ready();
-            match woken || left > 0 {
+            match left > 0 {
                 true => Poll::Ready(()),
                 false => Poll::Pending,
             }
