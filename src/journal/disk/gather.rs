@@ -11,10 +11,7 @@
 //! Invariant: one turn at a time, and its commit is published before its
 //! answers are given.
 
-use std::{
-    sync::{Arc, mpsc::SyncSender},
-    time::{Duration, Instant},
-};
+use std::sync::{Arc, mpsc::SyncSender};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -26,12 +23,6 @@ use crate::journal::live::Live;
 
 /// The most events in a turn.
 const TURN_EVENTS_MAX: usize = 256;
-/// How long a turn looks for more at most: a busy runtime, with thousands of
-/// subscribers to write to, comes back late from each look.
-const LOOK_TIME_MAX: Duration = Duration::from_micros(500);
-/// For how many turns a busy runtime is left alone. Those fill up while the
-/// turn before them is written.
-const TURNS_WITHOUT_LOOKING: u32 = 64;
 /// A turn takes no further event once it weighs as much.
 const TURN_BYTES_MAX: usize = 4 << 20;
 
@@ -41,12 +32,8 @@ pub(super) async fn gather(
     turns: SyncSender<Turn>,
     live: Arc<Live>,
 ) {
-    let mut without_looking = 0_u32;
     while let Some(first) = requests.recv().await {
-        match without_looking {
-            0 if !all_have_come(&requests).await => without_looking = TURNS_WITHOUT_LOOKING,
-            left => without_looking = left.saturating_sub(1),
-        }
+        all_have_come(&requests).await;
         let (done, served) = oneshot::channel();
         let waiting = take(first, &mut requests);
         // There is room for it, since the one before it has been served.
@@ -60,21 +47,16 @@ pub(super) async fn gather(
     }
 }
 
-/// Completes when the queue has stopped growing, a turn is full, or it has
-/// taken too long; says whether the runtime was quick to look.
-async fn all_have_come(requests: &mpsc::Receiver<Request>) -> bool {
-    let begun = Instant::now();
+/// Completes when the queue has stopped growing, or a turn is full.
+async fn all_have_come(requests: &mpsc::Receiver<Request>) {
     loop {
         let waiting = requests.len();
         // The runtime takes the first of these as the time to look at its
         // sockets, and the second to run the tasks that have something to read.
         yield_now().await;
         yield_now().await;
-        if begun.elapsed() > LOOK_TIME_MAX {
-            return false;
-        }
         if requests.len() == waiting || waiting >= TURN_EVENTS_MAX {
-            return true;
+            return;
         }
     }
 }
