@@ -1,6 +1,9 @@
 //! Many subscribers of one topic, which the gateway writes to in bundles.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
+use tokio::time::timeout;
 
 use super::harness::{Gateway, Message, Subscriber, token};
 
@@ -27,9 +30,13 @@ async fn all_get(crowd: &mut [Subscriber], expected: std::ops::RangeInclusive<u6
 
 /// Waits until the gateway has so many subscribers.
 async fn are_left(gateway: &Gateway, count: usize) {
-    while gateway.metric("hookrill_subscribers").await != count as f64 {
-        tokio::task::yield_now().await;
-    }
+    let noticed = async {
+        while gateway.metric("hookrill_subscribers").await != count as f64 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let limit = Duration::from_secs(60);
+    timeout(limit, noticed).await.expect("noticed in a minute");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,6 +56,17 @@ async fn everyone_in_a_crowd_gets_every_event_once_while_others_come_and_go() {
     all_get(&mut came, 1_001..=1_100).await;
 }
 
+/// On disk, where hundreds of posts become one commit, and two commits more
+/// than one write takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_that_do_not_fit_one_write_reach_everyone_in_a_crowd_whole() {
+    const POSTERS: usize = 16;
+    let gateway = Gateway::on_disk().start().await;
+    let mut crowd = crowd(&gateway, "/events/open", 70).await;
+    let filling = (0..POSTERS).map(|_| gateway.fill("open", 250, 100));
+    tokio::join!(join_all(filling), all_get(&mut crowd, 1..=4_000));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn some_of_a_crowd_that_stop_reading_hold_up_none_of_it_and_miss_nothing() {
     let gateway = Gateway::in_memory().start().await;
@@ -64,7 +82,9 @@ async fn some_of_a_crowd_that_stop_reading_hold_up_none_of_it_and_miss_nothing()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn those_who_leave_a_crowd_are_noticed_without_an_event() {
-    let gateway = Gateway::in_memory().start().await;
+    // A heartbeat would meet a closed connection.
+    let heartbeat = "[subscribe]\nheartbeat = \"10m\"";
+    let gateway = Gateway::in_memory().sections(heartbeat).start().await;
     let mut staying = crowd(&gateway, "/events/open", CROWD).await;
     let leaving = crowd(&gateway, "/events/open", CROWD).await;
     // Into bundles with them, whoever was the first.
