@@ -1,28 +1,49 @@
 //! The journal in a folder.
 //!
-//! Built on an embedded storage engine, `fjall`. A task gathers what wants to
-//! be stored (`gather.rs`), one thread writes it (`writer.rs`, `dedup.rs`), one
-//! deletes and keeps the high-water mark
-//! (`keeper.rs`, `retention.rs`, `high_water.rs`), readers borrow a bounded
-//! number of blocking threads (`reader.rs`, `pages.rs`). `recover.rs` decides at start whether the folder is whole;
-//! `keys.rs` has the stored bytes.
+//! A log in segments, one group of events and one fsync per commit. A task
+//! gathers what wants to be stored (`gather.rs`), one thread writes it
+//! (`writer.rs`, `dedup.rs`, `log.rs`), one seals full segments, deletes old
+//! ones and keeps the high-water mark (`keeper.rs`, `seal.rs`, `retention.rs`,
+//! `high_water.rs`), readers borrow a bounded number of blocking threads
+//! (`reader.rs`, `pages.rs`, `newest.rs`). `recover.rs` decides at start whether
+//! the folder is whole. The stored bytes are in `segment.rs`, `group.rs`,
+//! `index_file.rs`, `dedup_file.rs` and `note.rs`.
+//!
+//! ```text
+//! high-water, floor, lock
+//! segments/00000000000000000001.log  .idx  .dup     sealed
+//! segments/00000000000000065537.log                 written
+//! ```
 //!
 //! Invariant: nothing here blocks an async thread on the disk.
 
 mod dedup;
+mod dedup_file;
+mod files;
+mod floor;
 mod gather;
+mod group;
 mod high_water;
+mod index;
+mod index_file;
 mod keeper;
-mod keys;
 mod lock;
+mod log;
+mod newest;
+mod note;
 mod pages;
 mod reader;
 mod recover;
 mod retention;
+mod salvage;
+mod scan;
+mod seal;
+mod segment;
+mod shelf;
 mod store;
-mod tally;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod writer;
 
 use std::{
@@ -39,16 +60,16 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use self::{
-    dedup::Bound,
+    dedup::Deliveries,
     gather::gather,
+    group::Group,
     high_water::Mark,
     keeper::Keeper,
     lock::Lock,
     reader::Reader,
-    recover::Recovered,
+    recover::Asked,
     retention::Retainer,
-    store::{Outside, Store},
-    tally::Tally,
+    store::{Outside, Sizes, Store},
     writer::{Request, Writer},
 };
 use super::{
@@ -57,12 +78,15 @@ use super::{
     live::{self, Live},
     ticker::Ticker,
 };
-use crate::event::{Clock, Dedup, Draft, Epoch, Selection, Sequence};
+use crate::event::{Clock, Dedup, Draft, Epoch, Selection, Sequence, Timestamp};
 
 /// The most appends that wait for the writer; further ones wait for a place.
 const QUEUE_MAX: usize = 1024;
 /// The most memory that waiting events take, in KiB.
 const QUEUE_KIB_MAX: u32 = 64 * 1024;
+/// Where under the folder the storage engine of format 1 had its files.
+const ENGINE_BEFORE: &str = "fjall";
+
 /// A folder, and how to treat it.
 pub(super) struct Place {
     pub(super) path: PathBuf,
@@ -111,7 +135,6 @@ impl Disk {
         let opening = move || Self::start(&place, bounds, clock, measures, outside);
         match tokio::task::spawn_blocking(opening).await {
             Ok(opened) => opened,
-            // The engine panics on some kinds of damage.
             Err(e) => Err(OpenError::Storage {
                 path,
                 reason: e.to_string(),
@@ -127,30 +150,32 @@ impl Disk {
         measures: Measures,
         outside: Outside,
     ) -> Result<Self, OpenError> {
-        let (store, recovered) = open_folder(place, outside)?;
-        let Recovered {
+        let opened = open_folder(place, bounds, clock.now(), outside)?;
+        let Opened {
+            store,
             epoch,
-            state,
+            head,
             floor,
-        } = recovered;
-        let live = Arc::new(Live::new(state.head, floor.floor));
-        let tally = Arc::new(Tally::new(state.bytes_appended, floor.bytes_deleted));
-        let retainer = Retainer::new(
-            Arc::clone(&store),
-            Arc::clone(&live),
-            Arc::clone(&tally),
-            clock.clone(),
-            bounds.retention,
-        );
+            deliveries,
+        } = opened;
+        let live = Arc::new(Live::new(head, floor));
+        let retainer = Retainer {
+            store: Arc::clone(&store),
+            live: Arc::clone(&live),
+            clock: clock.clone(),
+            retention: bounds.retention,
+            oldest_remembered: deliveries.oldest(),
+            durable: floor,
+        };
         let writer = Writer {
             store: Arc::clone(&store),
             live: Arc::clone(&live),
-            tally,
             clock,
             measures,
             reserve_bytes: place.reserve_bytes,
-            dedup_bound: Bound::new(bounds.dedup_entries_max),
-            state,
+            deliveries,
+            group: Group::default(),
+            head,
         };
         let (requests, waiting) = mpsc::channel(QUEUE_MAX);
         let (turns, gathered) = std::sync::mpsc::sync_channel(1);
@@ -192,8 +217,22 @@ impl Disk {
     }
 }
 
+/// A folder, opened.
+struct Opened {
+    store: Arc<Store>,
+    epoch: Epoch,
+    head: Sequence,
+    floor: Sequence,
+    deliveries: Deliveries,
+}
+
 /// Locks, opens and judges a folder; blocks.
-fn open_folder(place: &Place, outside: Outside) -> Result<(Arc<Store>, Recovered), OpenError> {
+fn open_folder(
+    place: &Place,
+    bounds: Bounds,
+    now: Timestamp,
+    outside: Outside,
+) -> Result<Opened, OpenError> {
     let folder = &place.path;
     let io = |source| OpenError::Io {
         path: folder.clone(),
@@ -204,32 +243,69 @@ fn open_folder(place: &Place, outside: Outside) -> Result<(Arc<Store>, Recovered
     builder.recursive(true).mode(0o700);
     builder.create(folder).map_err(io)?;
     let lock = Lock::take(folder)?;
-    let is_new = !Store::files(folder).exists();
-    // Judged before the engine touches anything: it may cut what it opens.
-    let mark = match Mark::load(folder) {
-        _ if place.new_epoch => None,
-        Ok(None) if !is_new => return Err(Mark::refuse(folder, "missing".into())),
-        loaded => loaded?,
-    };
-    let mark = match mark {
-        Some(mark) => mark,
-        None => Mark {
-            epoch: super::fresh_epoch()?,
-            sequence: Sequence::ZERO,
-        },
-    };
-    if is_new {
-        // First of all, so that a journal without a mark is suspect.
-        mark.store(folder).map_err(io)?;
+    let segments = segment::folder(folder);
+    if folder.join(ENGINE_BEFORE).exists() && !segments.exists() {
+        return Err(OpenError::Older {
+            path: folder.clone(),
+        });
     }
-    let store = Store::open(folder, lock, outside)?;
-    let recovered = recover::recover(&store, mark, place.new_epoch)?;
-    let mark = Mark {
-        epoch: recovered.epoch,
-        sequence: recovered.state.head,
+    builder.create(&segments).map_err(io)?;
+    let mark = judge_mark(place)?;
+    let asked = Asked {
+        folder,
+        mark,
+        fresh: match mark {
+            Some(mark) if !place.new_epoch => mark.epoch,
+            _ => super::fresh_epoch()?,
+        },
+        new_epoch: place.new_epoch,
+        dedup_entries_max: bounds.dedup_entries_max,
+        now,
     };
-    mark.store(folder).map_err(io)?;
-    Ok((Arc::new(store), recovered))
+    if mark.is_none() && !place.new_epoch {
+        // First of all, so that a journal without a mark is suspect.
+        let sequence = Sequence::ZERO;
+        let epoch = asked.fresh;
+        (Mark { epoch, sequence }).store(folder).map_err(io)?;
+    }
+    let recovered = recover::recover(&asked)?;
+    let found = Mark {
+        epoch: recovered.epoch,
+        sequence: recovered.head,
+    };
+    if mark != Some(found) && (mark.is_some() || place.new_epoch) {
+        found.store(folder).map_err(io)?;
+    }
+    let sizes = outside.sizes.unwrap_or_else(|| Sizes::by(&bounds.retention));
+    let store = Store::new(
+        folder.clone(),
+        recovered.segments,
+        recovered.log,
+        recovered.dedup_files,
+        sizes,
+        outside,
+        lock,
+    );
+    Ok(Opened {
+        store: Arc::new(store),
+        epoch: recovered.epoch,
+        head: recovered.head,
+        floor: recovered.floor,
+        deliveries: recovered.deliveries,
+    })
+}
+
+/// The folder's mark; refused where there is none beside segments. Who accepts
+/// losses may have any.
+fn judge_mark(place: &Place) -> Result<Option<Mark>, OpenError> {
+    let folder = &place.path;
+    match Mark::load(folder) {
+        Ok(None) if !place.new_epoch && !recover::list(folder)?.is_empty() => {
+            Err(Mark::refuse(folder, "missing".into()))
+        }
+        Err(OpenError::HighWater { .. }) if place.new_epoch => Ok(None),
+        loaded => loaded,
+    }
 }
 
 impl Drop for Disk {

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
 use super::{
-    pages::{self, Newest},
+    newest::Newest,
+    pages,
     store::Store,
 };
 use crate::{
@@ -107,7 +108,6 @@ impl Reader {
             drop((store, place));
             found
         });
-        // The engine panics on some kinds of damage.
         let panicked = |e: tokio::task::JoinError| ReadError::Storage(e.to_string().into());
         reading.await.map_err(panicked)?
     }
