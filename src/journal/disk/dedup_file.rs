@@ -153,11 +153,20 @@ mod tests {
     #[test]
     fn entries_come_back_as_they_were_written() {
         let (facts, bytes) = encode(Sequence(2), Sequence(9), &entries());
-        assert_eq!(DedupFacts::decode(bytes.first_chunk().unwrap()), Some(facts));
+        assert_eq!(
+            DedupFacts::decode(bytes.first_chunk().unwrap()),
+            Some(facts)
+        );
         assert_eq!((facts.until.unix_ms(), facts.entries), (97, 3));
         assert_eq!(load(&bytes), Some(entries()));
         let hex = data_encoding::HEXLOWER.encode(&bytes[..96]);
-        assert_eq!(hex, "PINNED", "the form is pinned to the byte");
+        assert_eq!(
+            hex,
+            "686f6f6b7264757002000000000000000200000000000000090000000000000061000000\
+             000000000300000000000000896d6b7ef5183b56c89ff061032aedb60000000000000000\
+             c00000000000000061000000000000000300000000000000",
+            "the form is pinned to the byte"
+        );
     }
 
     #[test]

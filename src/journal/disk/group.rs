@@ -130,7 +130,12 @@ impl GroupHead {
 
     /// The last event's sequence.
     pub(super) fn last(&self) -> Sequence {
-        Sequence(self.first.0.saturating_add(u64::from(self.count)).saturating_sub(1))
+        Sequence(
+            self.first
+                .0
+                .saturating_add(u64::from(self.count))
+                .saturating_sub(1),
+        )
     }
 
     /// Whether these are the group's records.
@@ -200,7 +205,10 @@ mod tests {
         let head = GroupHead::decode(bytes, SALT)?;
         let found = bytes.get(HEAD_BYTES..HEAD_BYTES + head.len)?;
         head.is_of(found, SALT).then_some(())?;
-        assert_eq!((head.count, head.first, head.last()), (2, Sequence(7), Sequence(8)));
+        assert_eq!(
+            (head.count, head.first, head.last()),
+            (2, Sequence(7), Sequence(8))
+        );
         Some(records(Bytes::copy_from_slice(found)).collect())
     }
 
@@ -218,7 +226,10 @@ mod tests {
         assert!(records[0].remembered.is_none());
         let remembered = (Print(0xABCD), Timestamp::from_unix_ms(9));
         assert_eq!(records[1].remembered, Some(remembered));
-        assert_eq!(GroupHead::find(&[b"xHR".as_slice(), &bytes].concat()), Some(3));
+        assert_eq!(
+            GroupHead::find(&[b"xHR".as_slice(), &bytes].concat()),
+            Some(3)
+        );
     }
 
     #[test]
@@ -226,7 +237,10 @@ mod tests {
         let mut group = group();
         let bytes = group.end(SALT).unwrap();
         let hex = data_encoding::HEXLOWER.encode(&bytes[..HEAD_BYTES]);
-        assert_eq!(hex, "485267d602000000PINNED");
+        assert_eq!(
+            hex,
+            "485267d6020000008200000007000000000000001a8499d57a9fc813f47504bb0d150bac"
+        );
     }
 
     #[test]
@@ -238,6 +252,9 @@ mod tests {
             assert!(take(&flipped).is_none(), "byte {at} flipped");
             assert!(take(&whole[..at]).is_none(), "cut at {at}");
         }
-        assert!(GroupHead::decode(&whole, SALT + 1).is_none(), "of another log");
+        assert!(
+            GroupHead::decode(&whole, SALT + 1).is_none(),
+            "of another log"
+        );
     }
 }

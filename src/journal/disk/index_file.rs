@@ -59,7 +59,10 @@ impl Facts {
 
     /// Reads what the segment's index file begins with; `None` where that is
     /// damaged, cut short or not there.
-    pub(super) fn load(journal: &Path, first: Sequence) -> io::Result<Option<Result<Self, NoHead>>> {
+    pub(super) fn load(
+        journal: &Path,
+        first: Sequence,
+    ) -> io::Result<Option<Result<Self, NoHead>>> {
         let mut bytes = [0; FACTS_BYTES];
         let file = match File::open(segment::path(journal, first, Kind::Index)) {
             Ok(file) => file,
@@ -134,7 +137,10 @@ pub(super) fn encode(head: &Head, index: &Index, dedup_entries: usize) -> (Facts
 }
 
 fn put_body(index: &Index, out: &mut Vec<u8>) {
-    index.offsets.iter().for_each(|&offset| out.put_u32_le(offset));
+    index
+        .offsets
+        .iter()
+        .for_each(|&offset| out.put_u32_le(offset));
     index.types.iter().for_each(|&place| out.put_u32_le(place));
     out.put_u32_le(index.type_names.len() as u32);
     index.type_names.iter().for_each(|name| put_text(out, name));
@@ -261,6 +267,13 @@ mod tests {
     fn the_form_is_pinned_to_the_byte() {
         let (_, bytes) = encode(&head(), &index(), 2);
         let hex = data_encoding::HEXLOWER.encode(&bytes[64..]);
-        assert_eq!(hex, "PINNED");
+        assert_eq!(
+            hex,
+            "686f6f6b72696478c8000000030000000200000000000000300000000000000032000000\
+             0000000057000000000000000a25bb704475d2047df539600ef0d4106400000065000000\
+             660000000000000001000000000000000200000001000000780100000079030000000100\
+             00006102000000000000000100000003000000612e620100000000000000010000006301\
+             00000002000000"
+        );
     }
 }

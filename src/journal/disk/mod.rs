@@ -276,7 +276,9 @@ fn open_folder(
     if mark != Some(found) && (mark.is_some() || place.new_epoch) {
         found.store(folder).map_err(io)?;
     }
-    let sizes = outside.sizes.unwrap_or_else(|| Sizes::by(&bounds.retention));
+    let sizes = outside
+        .sizes
+        .unwrap_or_else(|| Sizes::by(&bounds.retention));
     let store = Store::new(
         folder.clone(),
         recovered.segments,

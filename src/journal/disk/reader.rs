@@ -8,11 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
 
-use super::{
-    newest::Newest,
-    pages,
-    store::Store,
-};
+use super::{newest::Newest, pages, store::Store};
 use crate::{
     event::{Selection, Sequence},
     journal::{Page, ReadError, live::Live},

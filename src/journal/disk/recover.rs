@@ -382,7 +382,9 @@ impl Asked<'_> {
         segments: &mut [Segment],
     ) -> Result<(Vec<DedupFacts>, Deliveries), OpenError> {
         let listing = list(self.folder)?;
-        let files = listing.iter().filter(|(_, kinds)| kinds.contains(&Kind::Dedup));
+        let files = listing
+            .iter()
+            .filter(|(_, kinds)| kinds.contains(&Kind::Dedup));
         let mut known = Vec::new();
         let _ = files;
         for (first, _) in &listing {
@@ -396,7 +398,9 @@ impl Asked<'_> {
                 Some(entries) => entries,
                 None => self.entries_again(facts.first, segments)?,
             };
-            entries.into_iter().for_each(|entry| deliveries.remember(entry));
+            entries
+                .into_iter()
+                .for_each(|entry| deliveries.remember(entry));
         }
         if let Some(Segment::Open(open)) = segments.last() {
             let contents = open.contents();
@@ -460,7 +464,10 @@ impl Asked<'_> {
             files::remove(&path).map_err(|e| self.io(e))?;
             return Ok(Vec::new());
         }
-        Err(damaged(self.folder, format!("{} is damaged", path.display())))
+        Err(damaged(
+            self.folder,
+            format!("{} is damaged", path.display()),
+        ))
     }
 }
 
@@ -494,6 +501,9 @@ pub(super) fn open_log(journal: &Path, first: Sequence) -> Result<(Head, File), 
     match head {
         Ok(head) if head.first == first => Ok((head, file)),
         Err(NoHead::Newer(version)) => Err(newer(journal, version)),
-        _ => Err(damaged(journal, format!("the head of {} is damaged", path.display()))),
+        _ => Err(damaged(
+            journal,
+            format!("the head of {} is damaged", path.display()),
+        )),
     }
 }

@@ -165,9 +165,9 @@ impl Retainer {
         let found = {
             let files = self.store.dedup_files.lock();
             let mut files = files.unwrap_or_else(PoisonError::into_inner);
-            let needless = files.iter().position(|file| {
-                file.first < begin && (file.until <= now || file.last < oldest)
-            });
+            let needless = files
+                .iter()
+                .position(|file| file.first < begin && (file.until <= now || file.last < oldest));
             needless.map(|place| files.remove(place))
         };
         match found {

@@ -77,7 +77,10 @@ fn repair(journal: &Path, head: &Head, file: &File) -> io::Result<()> {
             file.sync_all()
         }
         several => {
-            let whole: Vec<_> = several.iter().map(|r| format!("{}–{}", r.first, r.last)).collect();
+            let whole: Vec<_> = several
+                .iter()
+                .map(|r| format!("{}–{}", r.first, r.last))
+                .collect();
             let whole = whole.join(", ");
             tracing::error!(path = %path.display(), whole, "damaged; what is between these is lost");
             // The one that takes the damaged log's place comes last.

@@ -201,7 +201,9 @@ impl<'a> Window<'a> {
         loop {
             let left = self.file_bytes.saturating_sub(at);
             let len = WINDOW_BYTES.min(left as usize);
-            let Some(part) = self.bytes(at, len)?.filter(|part| part.len() >= group::HEAD_BYTES)
+            let Some(part) = self
+                .bytes(at, len)?
+                .filter(|part| part.len() >= group::HEAD_BYTES)
             else {
                 return Ok(None);
             };

@@ -214,12 +214,7 @@ impl Shelf {
     }
 
     /// As [`Shelf::read`], into what the caller has.
-    pub(super) fn read_into(
-        &self,
-        segment: &Segment,
-        at: u32,
-        bytes: &mut [u8],
-    ) -> io::Result<()> {
+    pub(super) fn read_into(&self, segment: &Segment, at: u32, bytes: &mut [u8]) -> io::Result<()> {
         match segment {
             Segment::Open(open) => open.file.read_exact_at(bytes, at.into()),
             Segment::Sealed(sealed) => {

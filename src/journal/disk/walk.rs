@@ -42,7 +42,9 @@ impl<'a> Walk<'a> {
         let sources: Vec<_> = match &selection.topics {
             Topics::All => vec![Numbers::All(range)],
             Topics::These(topics) => {
-                let lists = topics.iter().filter_map(|name| index.topics.get(name.as_str()));
+                let lists = topics
+                    .iter()
+                    .filter_map(|name| index.topics.get(name.as_str()));
                 lists.map(|list| Numbers::within(list, &range)).collect()
             }
         };

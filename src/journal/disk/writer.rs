@@ -167,7 +167,12 @@ impl Writer {
             self.group.push(event, remembered);
         }
         let mut log = self.store.log();
-        log.append(&self.store, &mut self.group, &making.events, &making.entries)?;
+        log.append(
+            &self.store,
+            &mut self.group,
+            &making.events,
+            &making.entries,
+        )?;
         drop(log);
         self.deliveries.forget(self.clock.now());
         self.measures.commit_secs.record(started.elapsed());
