@@ -81,13 +81,21 @@ impl Retainer {
                 goal = sealed.facts.last();
                 continue;
             }
-            let last = segment.last().min(head);
-            while goal < last && looked_at < STEP_EVENTS_MAX {
-                if self.arrival(segment, goal.next())? >= oldest {
+            let (last, arrivals) = (segment.last().min(head), segment.arrivals());
+            let mut sequence = goal;
+            while sequence < last && looked_at < STEP_EVENTS_MAX {
+                sequence = sequence.next();
+                looked_at += 1;
+                let arrival = self.arrival(segment, sequence)?;
+                // One outside of what the index says is damage: it goes with
+                // the next one that goes.
+                if arrivals.is_some_and(|(a, b)| arrival < a || b < arrival) {
+                    continue;
+                }
+                if arrival >= oldest {
                     return Ok(goal);
                 }
-                goal = goal.next();
-                looked_at += 1;
+                goal = sequence;
             }
             if looked_at == STEP_EVENTS_MAX {
                 break;

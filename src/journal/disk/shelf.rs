@@ -25,7 +25,10 @@ use super::{
     scan::{self, Rest},
     segment::{self, Head, Kind},
 };
-use crate::{event::Sequence, journal::ReadError};
+use crate::{
+    event::{Sequence, Timestamp},
+    journal::ReadError,
+};
 
 /// Indexes of sealed segments that are kept in memory.
 const INDEX_BYTES_MAX: u64 = 32 << 20;
@@ -93,6 +96,14 @@ impl Segment {
         match self {
             Self::Sealed(sealed) => sealed.facts.last(),
             Self::Open(open) => open.contents().index.last(),
+        }
+    }
+
+    /// The earliest and the latest arrival.
+    pub(super) fn arrivals(&self) -> Option<(Timestamp, Timestamp)> {
+        match self {
+            Self::Sealed(sealed) => Some((sealed.facts.earliest, sealed.facts.latest)),
+            Self::Open(open) => open.contents().index.arrivals,
         }
     }
 
