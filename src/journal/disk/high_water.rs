@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Option<Mark> {
-        Mark::parse(&note::unseal(text.to_owned())?)
+        Mark::parse(&note::unseal(text)?)
     }
 
     #[test]

@@ -5,8 +5,8 @@
 //! (`writer.rs`, `dedup.rs`, `log.rs`), one seals full segments, deletes old
 //! ones and keeps the high-water mark (`keeper.rs`, `seal.rs`, `retention.rs`,
 //! `high_water.rs`), readers borrow a bounded number of blocking threads
-//! (`reader.rs`, `pages.rs`, `newest.rs`). `recover.rs` decides at start whether
-//! the folder is whole. The stored bytes are in `segment.rs`, `group.rs`,
+//! (`reader.rs`, `pages.rs`, `newest.rs`). `folder.rs` and `recover.rs` decide
+//! at start whether the folder is whole. The stored bytes are in `segment.rs`, `group.rs`,
 //! `index_file.rs`, `dedup_file.rs` and `note.rs`.
 //!
 //! ```text
@@ -21,6 +21,8 @@ mod dedup;
 mod dedup_file;
 mod files;
 mod floor;
+mod folder;
+mod found;
 mod gather;
 mod group;
 mod high_water;
@@ -34,6 +36,7 @@ mod note;
 mod pages;
 mod reader;
 mod recover;
+mod remembered;
 mod retention;
 mod salvage;
 mod scan;
@@ -47,8 +50,6 @@ mod walk;
 mod writer;
 
 use std::{
-    fs::DirBuilder,
-    os::unix::fs::DirBuilderExt,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
@@ -60,16 +61,13 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use self::{
-    dedup::Deliveries,
+    folder::Opened,
     gather::gather,
     group::Group,
-    high_water::Mark,
     keeper::Keeper,
-    lock::Lock,
     reader::Reader,
-    recover::Asked,
     retention::Retainer,
-    store::{Outside, Sizes, Store},
+    store::Outside,
     writer::{Request, Writer},
 };
 use super::{
@@ -78,15 +76,12 @@ use super::{
     live::{self, Live},
     ticker::Ticker,
 };
-use crate::event::{Clock, Dedup, Draft, Epoch, Selection, Sequence, Timestamp};
+use crate::event::{Clock, Dedup, Draft, Epoch, Selection, Sequence};
 
 /// The most appends that wait for the writer; further ones wait for a place.
 const QUEUE_MAX: usize = 1024;
 /// The most memory that waiting events take, in KiB.
 const QUEUE_KIB_MAX: u32 = 64 * 1024;
-/// Where under the folder the storage engine of format 1 had its files.
-const ENGINE_BEFORE: &str = "fjall";
-
 /// A folder, and how to treat it.
 pub(super) struct Place {
     pub(super) path: PathBuf,
@@ -150,14 +145,13 @@ impl Disk {
         measures: Measures,
         outside: Outside,
     ) -> Result<Self, OpenError> {
-        let opened = open_folder(place, bounds, clock.now(), outside)?;
         let Opened {
             store,
             epoch,
             head,
             floor,
             deliveries,
-        } = opened;
+        } = folder::open(place, bounds, clock.now(), outside)?;
         let live = Arc::new(Live::new(head, floor));
         let retainer = Retainer {
             store: Arc::clone(&store),
@@ -214,99 +208,6 @@ impl Disk {
     fn sender(&self) -> Option<mpsc::Sender<Request>> {
         let requests = self.requests.lock();
         requests.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// A folder, opened.
-struct Opened {
-    store: Arc<Store>,
-    epoch: Epoch,
-    head: Sequence,
-    floor: Sequence,
-    deliveries: Deliveries,
-}
-
-/// Locks, opens and judges a folder; blocks.
-fn open_folder(
-    place: &Place,
-    bounds: Bounds,
-    now: Timestamp,
-    outside: Outside,
-) -> Result<Opened, OpenError> {
-    let folder = &place.path;
-    let io = |source| OpenError::Io {
-        path: folder.clone(),
-        source,
-    };
-    // What was sent to us is for our eyes only.
-    let mut builder = DirBuilder::new();
-    builder.recursive(true).mode(0o700);
-    builder.create(folder).map_err(io)?;
-    let lock = Lock::take(folder)?;
-    let segments = segment::folder(folder);
-    if folder.join(ENGINE_BEFORE).exists() && !segments.exists() {
-        return Err(OpenError::Older {
-            path: folder.clone(),
-        });
-    }
-    builder.create(&segments).map_err(io)?;
-    let mark = judge_mark(place)?;
-    let asked = Asked {
-        folder,
-        mark,
-        fresh: match mark {
-            Some(mark) if !place.new_epoch => mark.epoch,
-            _ => super::fresh_epoch()?,
-        },
-        new_epoch: place.new_epoch,
-        dedup_entries_max: bounds.dedup_entries_max,
-        now,
-    };
-    if mark.is_none() && !place.new_epoch {
-        // First of all, so that a journal without a mark is suspect.
-        let sequence = Sequence::ZERO;
-        let epoch = asked.fresh;
-        (Mark { epoch, sequence }).store(folder).map_err(io)?;
-    }
-    let recovered = recover::recover(&asked)?;
-    let found = Mark {
-        epoch: recovered.epoch,
-        sequence: recovered.head,
-    };
-    if mark != Some(found) && (mark.is_some() || place.new_epoch) {
-        found.store(folder).map_err(io)?;
-    }
-    let sizes = outside
-        .sizes
-        .unwrap_or_else(|| Sizes::by(&bounds.retention));
-    let store = Store::new(
-        folder.clone(),
-        recovered.segments,
-        recovered.log,
-        recovered.dedup_files,
-        sizes,
-        outside,
-        lock,
-    );
-    Ok(Opened {
-        store: Arc::new(store),
-        epoch: recovered.epoch,
-        head: recovered.head,
-        floor: recovered.floor,
-        deliveries: recovered.deliveries,
-    })
-}
-
-/// The folder's mark; refused where there is none beside segments. Who accepts
-/// losses may have any.
-fn judge_mark(place: &Place) -> Result<Option<Mark>, OpenError> {
-    let folder = &place.path;
-    match Mark::load(folder) {
-        Ok(None) if !place.new_epoch && !recover::list(folder)?.is_empty() => {
-            Err(Mark::refuse(folder, "missing".into()))
-        }
-        Err(OpenError::HighWater { .. }) if place.new_epoch => Ok(None),
-        loaded => loaded,
     }
 }
 

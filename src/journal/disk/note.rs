@@ -37,7 +37,7 @@ pub(super) fn load(path: &Path) -> io::Result<Found> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
         Err(e) => return Err(e),
     };
-    Ok(match String::from_utf8(bytes).ok().and_then(unseal) {
+    Ok(match std::str::from_utf8(&bytes).ok().and_then(unseal) {
         Some(lines) => Found::Lines(lines),
         None => Found::Damaged,
     })
@@ -55,7 +55,7 @@ pub(super) fn seal(lines: &str) -> String {
 }
 
 /// The lines of a text that is, to the byte, what they are sealed to.
-pub(super) fn unseal(text: String) -> Option<String> {
+pub(super) fn unseal(text: &str) -> Option<String> {
     let end = text.rfind("checksum ")?;
     let lines = &text[..end];
     (seal(lines) == text).then(|| lines.to_owned())

@@ -16,8 +16,8 @@ use std::{
 
 use super::{
     files, floor,
+    found::{list, open_log},
     index_file::Facts,
-    recover::{list, open_log},
     scan::{self, Run},
     segment::{self, Head, Kind},
 };

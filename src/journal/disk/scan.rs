@@ -35,9 +35,9 @@ pub(super) enum Rest {
     Blank,
     /// Something, and nothing whole in it: as a crash leaves it behind.
     Torn,
-    /// A whole group further on, with this sequence first: what is between was
-    /// written and is damaged.
-    Damaged(Sequence),
+    /// Something, and a whole group further on: what is between was written and
+    /// is damaged.
+    Damaged,
 }
 
 /// Why a log could not be scanned.
@@ -227,7 +227,7 @@ impl<'a> Window<'a> {
             return Ok(Rest::Blank);
         }
         let next = self.next_group(at, salt, expected)?;
-        Ok(next.map_or(Rest::Torn, |(_, group)| Rest::Damaged(group.first)))
+        Ok(next.map_or(Rest::Torn, |_| Rest::Damaged))
     }
 
     fn is_blank(&mut self, mut at: u64) -> io::Result<bool> {

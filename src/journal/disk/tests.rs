@@ -11,6 +11,7 @@ use futures_util::{StreamExt, future::join_all};
 use tempfile::TempDir;
 
 use super::{
+    high_water::Mark,
     segment::Kind as FileKind,
     store::{Purpose, Sizes},
     *,

@@ -50,7 +50,8 @@ async fn a_death_between_any_two_writes_loses_nothing() {
         let appended = disk.append(draft("a.b", body), dedup).await.unwrap();
         acknowledged.store(appended.sequence.0, Ordering::SeqCst);
     }
-    until(|| disk.floor() >= Sequence(30)).await;
+    let index = segment::path(folder.path(), Sequence(1), FileKind::Index);
+    until(|| disk.floor() >= Sequence(30) && !index.exists()).await;
     disk.close().await;
     let mut kinds = std::collections::BTreeSet::new();
     for copied in fs::read_dir(copies.path()).unwrap() {

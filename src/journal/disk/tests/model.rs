@@ -111,7 +111,7 @@ impl Model {
                 bytes_max,
             } => {
                 self.read(disk, &select(selection), *after, *bytes_max)
-                    .await
+                    .await;
             }
             Step::Last { selection, count } => {
                 let (selection, floor) = (select(selection), disk.floor().0);

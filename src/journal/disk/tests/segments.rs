@@ -103,6 +103,17 @@ async fn dedup_outlives_the_segment_it_speaks_of_over_restarts_and_is_bounded() 
         assert_eq!((again.sequence.0, again.duplicate), (n.into(), true));
     }
     disk.close().await;
+    // Of such a file there is no other copy.
+    let orphan = of_kind(folder.path(), FileKind::Dedup)[0].clone();
+    let whole = fs::read(&orphan).unwrap();
+    for at in [20, whole.len() - 1] {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        fs::write(&orphan, bytes).unwrap();
+        let refused = try_open(folder.path()).await.err().unwrap();
+        assert!(matches!(refused, OpenError::Storage { .. }), "{refused:?}");
+    }
+    fs::write(&orphan, whole).unwrap();
     let before = of_kind(folder.path(), FileKind::Dedup).len();
     let disk = open_in(place(folder.path()), tight(30), tiny())
         .await
