@@ -202,6 +202,22 @@ async fn a_file_that_is_gone_is_refused_or_made_anew() {
     }
 }
 
+#[tokio::test]
+async fn a_segment_that_is_gone_with_all_its_files_is_refused() {
+    let template = template().await;
+    for log in logs(template.path()) {
+        let copied = tempfile::tempdir().unwrap();
+        copy(template.path(), copied.path());
+        let name = log.file_name().unwrap().to_str().unwrap();
+        let (first, _) = segment::parse_name(name).unwrap();
+        for kind in [FileKind::Log, FileKind::Index, FileKind::Dedup] {
+            _ = fs::remove_file(segment::path(copied.path(), first, kind));
+        }
+        let error = try_open(copied.path()).await.err().unwrap();
+        assert!(matches!(error, OpenError::Lost { .. }), "{error:?}");
+    }
+}
+
 /// What a crash leaves of the last group: cut, or with zeros where it should
 /// be, from the end or from the front.
 #[tokio::test]
@@ -235,6 +251,8 @@ async fn a_torn_end_is_cut_at_any_length_and_nothing_acknowledged_is_lost() {
             mark.store(template.path()).unwrap();
             let refused = try_open(template.path()).await.err().expect(&what);
             assert!(matches!(refused, OpenError::Lost { .. }), "{refused:?}");
+            // Who wants the evidence still has it.
+            assert!(fs::read(&path).unwrap() == tear(kept), "{what}");
             lagging.store(template.path()).unwrap();
             let disk = open(template.path()).await;
             assert_eq!(disk.head(), Sequence(2), "{what}");
