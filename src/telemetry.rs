@@ -44,10 +44,6 @@ pub struct LogError {
     reason: String,
 }
 
-/// What libraries say is of use where something is wrong; whoever wants more
-/// names them in the level.
-const QUIET: &str = "fjall=warn,lsm_tree=warn";
-
 /// Sends this process's log lines to stderr from now on.
 ///
 /// # Errors
@@ -58,8 +54,7 @@ pub fn log_to_stderr(settings: &Settings) -> Result<(), LogError> {
         level: settings.level.clone(),
         reason,
     };
-    let directives = format!("{QUIET},{}", settings.level);
-    let filter = EnvFilter::try_new(directives).map_err(|e| error(e.to_string()))?;
+    let filter = EnvFilter::try_new(&settings.level).map_err(|e| error(e.to_string()))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

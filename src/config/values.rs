@@ -45,8 +45,8 @@ pub(super) fn retain_bytes(kind: &Kind) -> Result<u64, String> {
 }
 
 pub(super) fn disk_reserve(kind: &Kind) -> Result<u64, String> {
-    // Less would not last until the storage engine has written out what it
-    // holds in memory, and a write that fails ends the gateway.
+    // Others write to the disk too, between one look and the next, and a write
+    // that fails ends the gateway.
     size(kind, 128 * MIB..=MIB << 20)
 }
 

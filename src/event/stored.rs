@@ -14,13 +14,15 @@
 //! What a newer version wrote, or what fails its checksum, is refused and
 //! never cut short in silence.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Draft, Event, HEADERS_MAX, Sequence, Timestamp, Topic};
 
 const VERSION: u8 = 1;
 const CHECKED_FROM: usize = 9;
+/// Where in a stored event its arrival ends.
+pub const ARRIVAL_END: usize = 25;
 
 /// Why stored bytes are not an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -40,29 +42,37 @@ pub enum DecodeError {
     Form,
 }
 
-/// Encodes an event for storage.
-#[must_use]
-pub fn encode(event: &Event) -> Bytes {
+/// Encodes an event for storage, behind what is in `out` already.
+pub fn encode_into(event: &Event, out: &mut Vec<u8>) {
     let draft = &event.draft;
-    let mut out = BytesMut::with_capacity(draft.weight() + 8 * draft.headers.len());
+    let begin = out.len();
+    out.reserve(draft.weight() + 8 * draft.headers.len());
     out.put_u8(VERSION);
     out.put_u64_le(0);
     out.put_u64_le(event.sequence.0);
     out.put_u64_le(draft.received_at.unix_ms());
-    put_text(&mut out, draft.topic.as_str());
-    put_text(&mut out, &draft.event_type);
-    put_optional(&mut out, draft.content_type.as_deref());
-    put_optional(&mut out, draft.dedup_id.as_deref());
+    put_text(out, draft.topic.as_str());
+    put_text(out, &draft.event_type);
+    put_optional(out, draft.content_type.as_deref());
+    put_optional(out, draft.dedup_id.as_deref());
     let headers = &draft.headers[..draft.headers.len().min(HEADERS_MAX)];
     out.put_u8(headers.len() as u8);
     for (name, value) in headers {
-        put_text(&mut out, name);
-        put_text(&mut out, value);
+        put_text(out, name);
+        put_text(out, value);
     }
     out.put_slice(&draft.body);
-    let checksum = xxh3_64(&out[CHECKED_FROM..]);
-    out[1..CHECKED_FROM].copy_from_slice(&checksum.to_le_bytes());
-    out.freeze()
+    let stored = &mut out[begin..];
+    let checksum = xxh3_64(&stored[CHECKED_FROM..]);
+    stored[1..CHECKED_FROM].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// When a stored event arrived, by its first [`ARRIVAL_END`] bytes; not
+/// checked against the checksum, which is over all of it.
+#[must_use]
+pub fn arrival(begin: &[u8; ARRIVAL_END]) -> Timestamp {
+    let [.., a, b, c, d, e, f, g, h] = *begin;
+    Timestamp::from_unix_ms(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
 }
 
 /// Decodes a stored event; its body shares the bytes given.
@@ -114,13 +124,13 @@ fn read_event(stored: &mut Bytes) -> Option<Event> {
     Some(draft.at(sequence))
 }
 
-fn put_text(out: &mut BytesMut, text: &str) {
+fn put_text(out: &mut Vec<u8>, text: &str) {
     // A text longer than 4 GiB cannot arrive: bodies and heads are bounded.
     out.put_u32_le(text.len() as u32);
     out.put_slice(text.as_bytes());
 }
 
-fn put_optional(out: &mut BytesMut, text: Option<&str>) {
+fn put_optional(out: &mut Vec<u8>, text: Option<&str>) {
     out.put_u8(u8::from(text.is_some()));
     if let Some(text) = text {
         put_text(out, text);
@@ -149,6 +159,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn encode(event: &Event) -> Bytes {
+        // What is there already stays, and is no part of the event.
+        let mut out = b"before".to_vec();
+        encode_into(event, &mut out);
+        Bytes::from(out).split_off(6)
+    }
 
     fn sample() -> Event {
         Draft {
@@ -184,6 +201,13 @@ mod tests {
             assert!(decode(flipped.into()).is_err(), "byte {at} flipped");
             assert!(decode(whole.slice(..at)).is_err(), "cut at {at}");
         }
+    }
+
+    #[test]
+    fn the_arrival_is_where_it_is_said_to_be() {
+        let whole = encode(&sample());
+        let begin = whole.first_chunk().unwrap();
+        assert_eq!(arrival(begin), sample().draft.received_at);
     }
 
     #[test]

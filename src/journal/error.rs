@@ -26,7 +26,7 @@ pub enum AppendError {
 /// Why the journal could not be read.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ReadError {
-    /// The storage engine says so.
+    /// The files cannot be read, or make no sense.
     #[error("the journal cannot be read: {0}")]
     Storage(Arc<str>),
     /// Stored bytes that are no event.
@@ -61,7 +61,7 @@ pub enum OpenError {
         /// `process 4711`, or `another process`.
         holder: String,
     },
-    /// The storage engine can't open its files.
+    /// Something in it is damaged.
     #[error(
         "the journal in {} cannot be opened: {reason}. Restore the folder from a backup and start with --new-epoch",
         path.display()
@@ -69,7 +69,7 @@ pub enum OpenError {
     Storage {
         /// The folder.
         path: PathBuf,
-        /// What it said.
+        /// What is damaged, and where.
         reason: String,
     },
     /// Acknowledged events are missing.
@@ -108,6 +108,15 @@ pub enum OpenError {
         version: u8,
         /// The newest format known here.
         version_max: u8,
+    },
+    /// An older Hookrill, with another storage engine, wrote this folder.
+    #[error(
+        "the journal in {} was written by an older Hookrill, in a form that this one does not read: run that version, or give journal.path another folder",
+        path.display()
+    )]
+    Older {
+        /// The folder.
+        path: PathBuf,
     },
     /// The system has no random bytes for the journal's name.
     #[error("no random bytes for the journal's name: {0}")]

@@ -33,8 +33,8 @@ async fn a_hundred_that_stop_reading_hold_up_nobody_and_miss_nothing() {
 }
 
 /// The gateway runs in a process of its own, so that its memory can be read;
-/// and over the journal in memory, which takes its share once, where a storage
-/// engine's memory comes and goes.
+/// and over the journal in memory, which takes its share once, where the memory
+/// of indexes and pages comes and goes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_that_stop_reading_cost_next_to_nothing() {
     let journal = "[journal]\nkind = \"memory\"\nretain_bytes = \"8 MiB\"";

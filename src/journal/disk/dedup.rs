@@ -1,173 +1,280 @@
-//! Which deliveries were here before: decided in the writer, one turn at a
+//! Which deliveries were here before: decided in the writer, one event at a
 //! time.
 //!
-//! Invariant: a key has at most one entry in `dedup`, and each entry has one in
-//! `dedup_order`; both change in the batch of the event that they speak of.
+//! Bounded; beyond the maximum the oldest are forgotten first. An entry takes
+//! 32 bytes in `ring` and five, two times over where there is room to grow, in
+//! `places`.
+//!
+//! Invariant: a print has at most one place, that of its newest entry; entries
+//! are in the order of their sequences.
 
-use std::collections::{HashMap, HashSet};
-
-use fjall::OwnedWriteBatch;
-
-use super::{
-    keys::{self, Seen, State},
-    store::Store,
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
-use crate::{
-    event::{Sequence, Timestamp},
-    journal::ReadError,
-};
 
-/// The most entries that one turn forgets, so that a lowered maximum is reached
-/// step by step. More than a turn can add.
-const FORGET_MAX: usize = 1024;
+use hashbrown::HashTable;
+use smallvec::SmallVec;
+use xxhash_rust::xxh3::xxh3_128;
 
-/// What a turn of the writer adds to the memory of deliveries.
-#[derive(Default)]
-pub(super) struct Additions {
-    /// Not yet written.
-    fresh: HashMap<Vec<u8>, Seen>,
-    /// Entries of `dedup_order` whose key has been seen anew.
-    replaced: HashSet<Sequence>,
-}
+use crate::event::{Sequence, TOPIC_BYTES_MAX, Timestamp, Topic};
 
-impl Additions {
-    /// Where the key was seen, if a delivery at `at` is its duplicate; else
-    /// remembers it as `seen`, in place of an expired entry or of none.
-    pub(super) fn meet(
-        &mut self,
-        store: &Store,
-        key: Vec<u8>,
-        at: Timestamp,
-        seen: Seen,
-    ) -> Result<Option<Sequence>, ReadError> {
-        let mut stale = None;
-        let before = match self.fresh.get(&key) {
-            Some(fresh) => Some(*fresh),
-            None => {
-                stale = stored(store, &key)?;
-                stale
-            }
-        };
-        if let Some(before) = before
-            && at < before.until
-        {
-            return Ok(Some(before.sequence));
-        }
-        self.replaced.extend(stale.map(|stale| stale.sequence));
-        self.fresh.insert(key, seen);
-        Ok(None)
+/// A delivery, in 16 bytes: the xxh3-128 of its topic, a 0 and its key. No
+/// topic has a 0 in it. The key is a SHA-256, so that nobody can choose two
+/// that collide here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Print(pub(super) u128);
+
+impl Print {
+    pub(super) fn of(topic: &Topic, key: &[u8; 32]) -> Self {
+        let mut bytes = SmallVec::<[u8; TOPIC_BYTES_MAX + 33]>::new();
+        bytes.extend_from_slice(topic.as_str().as_bytes());
+        bytes.push(0);
+        bytes.extend_from_slice(key);
+        Self(xxh3_128(&bytes))
     }
 
-    /// Puts all into the batch, and forgets the oldest entries: those beyond
-    /// the maximum, and the expired ones at the front.
-    pub(super) fn write(
-        self,
-        store: &Store,
-        batch: &mut OwnedWriteBatch,
-        state: &mut State,
-        bound: &mut Bound,
-        now: Timestamp,
-    ) -> Result<(), ReadError> {
-        let replaced = self.replaced.len();
-        let kept = state.dedup_entries.saturating_sub(replaced as u64);
-        let over = (kept + self.fresh.len() as u64).saturating_sub(bound.entries_max);
-        let forgotten = if over > 0 || replaced > 0 || now >= bound.front_until {
-            let front = Front {
-                batch,
-                replaced: &self.replaced,
-                now,
-            };
-            front.forget(store, state, bound, over)?
-        } else {
-            0
-        };
-        for sequence in self.replaced {
-            batch.remove(&store.dedup_order, keys::sequence(sequence));
-        }
-        let mut fresh: Vec<_> = self.fresh.into_iter().collect();
-        fresh.sort_by_key(|(_, seen)| seen.sequence);
-        // Where nothing older is left, the oldest of this turn go.
-        let nothing_older = forgotten + replaced < FORGET_MAX;
-        let over = over.saturating_sub(forgotten as u64);
-        if nothing_older && over > 0 {
-            let over = usize::try_from(over).unwrap_or(usize::MAX);
-            fresh.drain(..over.min(fresh.len()));
-        }
-        state.dedup_entries = kept.saturating_sub(forgotten as u64) + fresh.len() as u64;
-        for (key, seen) in fresh {
-            let order = keys::order_value(seen.until, &key);
-            batch.insert(&store.dedup_order, keys::sequence(seen.sequence), order);
-            batch.insert(&store.dedup, key, seen.encode());
-        }
-        Ok(())
+    /// It is a hash already; half of it is enough to find it by.
+    fn hash(self) -> u64 {
+        self.0 as u64
     }
 }
 
-/// How much is remembered.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Bound {
-    entries_max: u64,
-    /// The oldest entry expires no sooner, so there is no use in looking: that
-    /// takes longer than all else here.
-    front_until: Timestamp,
+/// Where a delivery was seen, and until when a second one is its duplicate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) print: Print,
+    pub(super) sequence: Sequence,
+    pub(super) until: Timestamp,
 }
 
-impl Bound {
+/// The deliveries that are remembered.
+pub(super) struct Deliveries {
+    /// Oldest first. Those whose print came anew have no place any more.
+    ring: VecDeque<Entry>,
+    /// What the first of `ring` is called in `places`.
+    base: u32,
+    places: HashTable<u32>,
+    entries_max: usize,
+    oldest: Arc<AtomicU64>,
+}
+
+/// The most entries, whatever is configured: places are 32 bits wide, and some
+/// entries are in the ring for nothing.
+const ENTRIES_MAX: u64 = 1 << 30;
+/// So many of those may be in the ring beside a quarter of the living.
+const DEAD_MAX: usize = 1024;
+
+impl Deliveries {
     pub(super) fn new(entries_max: u64) -> Self {
         Self {
-            entries_max,
-            front_until: Timestamp::from_unix_ms(0),
+            ring: VecDeque::new(),
+            base: 0,
+            places: HashTable::new(),
+            entries_max: usize::try_from(entries_max.min(ENTRIES_MAX)).unwrap_or(usize::MAX),
+            oldest: Arc::new(AtomicU64::new(u64::MAX)),
+        }
+    }
+
+    /// Makes room for so many at once.
+    pub(super) fn reserve(&mut self, entries: u64) {
+        let entries = usize::try_from(entries).unwrap_or(usize::MAX);
+        let entries = entries.min(self.entries_max);
+        self.ring.reserve(entries);
+        let (ring, base) = (&self.ring, self.base);
+        let hash = |&place: &u32| at(ring, base, place).print.hash();
+        self.places.reserve(entries, hash);
+    }
+
+    /// Where the delivery was seen, if one that arrived at `arrived` is its
+    /// duplicate; else remembers it, in place of an expired entry or of none.
+    pub(super) fn meet(&mut self, entry: Entry, arrived: Timestamp) -> Option<Sequence> {
+        if let Some(before) = self.find(entry.print)
+            && arrived < before.until
+        {
+            return Some(before.sequence);
+        }
+        self.remember(entry);
+        None
+    }
+
+    fn find(&self, print: Print) -> Option<Entry> {
+        let found = |&place: &u32| at(&self.ring, self.base, place).print == print;
+        let place = self.places.find(print.hash(), found)?;
+        Some(*at(&self.ring, self.base, *place))
+    }
+
+    /// Remembers an entry that is younger than all, in place of one with the
+    /// same print, if there is one.
+    pub(super) fn remember(&mut self, entry: Entry) {
+        if self.ring.len() > self.places.len() + self.places.len() / 4 + DEAD_MAX {
+            self.bury();
+        }
+        let (ring, base) = (&self.ring, self.base);
+        let fresh = base.wrapping_add(ring.len() as u32);
+        let found = |&place: &u32| at(ring, base, place).print == entry.print;
+        match self.places.find_mut(entry.print.hash(), found) {
+            Some(place) => *place = fresh,
+            None => {
+                let hash = |&place: &u32| at(ring, base, place).print.hash();
+                self.places.insert_unique(entry.print.hash(), fresh, hash);
+            }
+        }
+        self.ring.push_back(entry);
+        while self.places.len() > self.entries_max {
+            self.pop();
+        }
+    }
+
+    /// Forgets the expired ones at the front.
+    pub(super) fn forget(&mut self, now: Timestamp) {
+        while let Some(oldest) = self.ring.front()
+            && (oldest.until <= now || !self.is_at(self.base, oldest))
+        {
+            self.pop();
+        }
+        let oldest = self.ring.front().map_or(u64::MAX, |entry| entry.sequence.0);
+        self.oldest.store(oldest, Ordering::Release);
+    }
+
+    /// Below it nothing is remembered; `u64::MAX` where nothing is.
+    pub(super) fn oldest(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.oldest)
+    }
+
+    /// Whether this place is that of the entry's print.
+    fn is_at(&self, place: u32, entry: &Entry) -> bool {
+        let found = self
+            .places
+            .find(entry.print.hash(), |&found| found == place);
+        found.is_some()
+    }
+
+    fn pop(&mut self) {
+        let Some(entry) = self.ring.front() else {
+            return;
+        };
+        let base = self.base;
+        // Another place is that of a younger entry with the same print.
+        let own = self
+            .places
+            .find_entry(entry.print.hash(), |&place| place == base);
+        if let Ok(own) = own {
+            own.remove();
+        }
+        self.ring.pop_front();
+        self.base = base.wrapping_add(1);
+    }
+
+    /// Takes those out that have no place any more.
+    fn bury(&mut self) {
+        let ring = std::mem::take(&mut self.ring);
+        let (places, base) = (&self.places, self.base);
+        let living = ring.into_iter().enumerate().filter(|(number, entry)| {
+            let place = base.wrapping_add(*number as u32);
+            places
+                .find(entry.print.hash(), |&found| found == place)
+                .is_some()
+        });
+        self.ring = living.map(|(_, entry)| entry).collect();
+        self.base = 0;
+        self.places.clear();
+        let ring = &self.ring;
+        for (number, entry) in ring.iter().enumerate() {
+            let hash = |&place: &u32| at(ring, 0, place).print.hash();
+            self.places
+                .insert_unique(entry.print.hash(), number as u32, hash);
         }
     }
 }
 
-/// The old end of `dedup_order`.
-struct Front<'a> {
-    batch: &'a mut OwnedWriteBatch,
-    replaced: &'a HashSet<Sequence>,
-    now: Timestamp,
+fn at(ring: &VecDeque<Entry>, base: u32, place: u32) -> &Entry {
+    &ring[place.wrapping_sub(base) as usize]
 }
 
-impl Front<'_> {
-    /// Forgets from the oldest on; at least `over` entries, if there are as many
-    /// and the turn's bound allows.
-    fn forget(
-        self,
-        store: &Store,
-        state: &mut State,
-        bound: &mut Bound,
-        over: u64,
-    ) -> Result<usize, ReadError> {
-        let mut forgotten = 0;
-        bound.front_until = self.now;
-        // The entries below are gone: only their tombstones are left to walk.
-        let range = keys::sequence(state.dedup_floor.next())..;
-        for entry in store.dedup_order.range(range).take(FORGET_MAX) {
-            let (order_key, value) = entry.into_inner()?;
-            let sequence = keys::sequence_of(&order_key).ok_or_else(damaged)?;
-            if !self.replaced.contains(&sequence) {
-                let (until, key) = keys::take_order_value(&value).ok_or_else(damaged)?;
-                if forgotten as u64 >= over && until > self.now {
-                    bound.front_until = until;
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn entry(print: u128, sequence: u64, until: u64) -> Entry {
+        Entry {
+            // Spread like a hash.
+            print: Print(print.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)),
+            sequence: Sequence(sequence),
+            until: Timestamp::from_unix_ms(until),
+        }
+    }
+
+    #[test]
+    fn a_print_is_of_topic_and_key() {
+        let topic = |name: &str| name.parse::<Topic>().unwrap();
+        let print = |name, key| Print::of(&topic(name), &[key; 32]);
+        assert_eq!(print("a", 1), print("a", 1));
+        assert_ne!(print("a", 1), print("a", 2));
+        assert_ne!(print("a", 1), print("b", 1));
+        assert_eq!(
+            print("a.b", 7).0,
+            20_445_475_128_775_887_303_427_622_364_392_625_419
+        );
+    }
+
+    #[test]
+    fn renewed_entries_do_not_pile_up_behind_one_that_stays() {
+        let mut deliveries = Deliveries::new(1000);
+        assert_eq!(
+            deliveries.meet(entry(0, 1, u64::MAX), Timestamp::default()),
+            None
+        );
+        for sequence in 2..100_000 {
+            let arrived = Timestamp::from_unix_ms(sequence);
+            let renewed = entry(1 + u128::from(sequence % 7), sequence, sequence + 1);
+            assert_eq!(deliveries.meet(renewed, arrived), None);
+            deliveries.forget(arrived);
+        }
+        assert!(
+            deliveries.ring.len() < 2 * DEAD_MAX,
+            "{}",
+            deliveries.ring.len()
+        );
+        let again = deliveries.meet(entry(0, 9, 9), Timestamp::from_unix_ms(100_000));
+        assert_eq!(again, Some(Sequence(1)));
+    }
+
+    #[test]
+    fn it_does_what_a_plain_map_would() {
+        let mut rng = fastrand::Rng::with_seed(11);
+        let mut deliveries = Deliveries::new(50);
+        // Where a wrap would show.
+        deliveries.base = u32::MAX - 500;
+        let mut plain: HashMap<u128, Entry> = HashMap::new();
+        for sequence in 1..20_000 {
+            let (print, arrived) = (u128::from(rng.u64(..90)), sequence + rng.u64(..20));
+            let arrived = Timestamp::from_unix_ms(arrived);
+            let fresh = entry(print, sequence, sequence + rng.u64(..200));
+            let expected = plain.get(&print).filter(|seen| arrived < seen.until);
+            let expected = expected.map(|seen| seen.sequence);
+            assert_eq!(deliveries.meet(fresh, arrived), expected, "at {sequence}");
+            if expected.is_none() {
+                plain.insert(print, fresh);
+            }
+            let now = Timestamp::from_unix_ms(sequence.saturating_sub(9));
+            deliveries.forget(now);
+            let oldest = |plain: &HashMap<u128, Entry>| {
+                let oldest = plain.iter().min_by_key(|(_, seen)| seen.sequence);
+                oldest.map(|(print, seen)| (*print, seen.until))
+            };
+            while let Some((print, until)) = oldest(&plain) {
+                if plain.len() <= 50 && until > now {
                     break;
                 }
-                self.batch.remove(&store.dedup, key);
-                self.batch.remove(&store.dedup_order, order_key);
-                forgotten += 1;
+                plain.remove(&print);
             }
-            state.dedup_floor = sequence;
+            assert_eq!(deliveries.places.len(), plain.len(), "at {sequence}");
         }
-        Ok(forgotten)
     }
-}
-
-fn stored(store: &Store, key: &[u8]) -> Result<Option<Seen>, ReadError> {
-    match store.dedup.get(key)? {
-        Some(value) => Ok(Some(Seen::decode(&value).ok_or_else(damaged)?)),
-        None => Ok(None),
-    }
-}
-
-fn damaged() -> ReadError {
-    ReadError::Storage("a dedup entry is damaged".into())
 }

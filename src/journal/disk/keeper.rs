@@ -1,5 +1,5 @@
-//! The thread beside the writer: retention, and the high-water mark at most
-//! once a tick.
+//! The thread beside the writer: it seals full segments, deletes what is old,
+//! and writes the high-water mark at most once a tick.
 //!
 //! Off the acknowledging path: nobody waits for it. What goes wrong here is
 //! told once in the log, since there is nobody to return it to.
@@ -10,6 +10,7 @@ use super::{high_water::Mark, retention::Retainer, store::Store};
 use crate::{
     event::{Epoch, Sequence},
     journal::{
+        ReadError,
         live::Live,
         ticker::{Chore, Next},
     },
@@ -25,7 +26,7 @@ pub(super) struct Keeper {
     marked_at: Instant,
     /// Whether the log knows already.
     told_of_mark: bool,
-    told_of_retention: bool,
+    told: bool,
 }
 
 impl Keeper {
@@ -43,8 +44,15 @@ impl Keeper {
             retainer,
             marked_at: Instant::now(),
             told_of_mark: false,
-            told_of_retention: false,
+            told: false,
         }
+    }
+
+    fn step(&mut self) -> Result<Next, ReadError> {
+        if self.retainer.seal()? {
+            return Ok(Next::Now);
+        }
+        self.retainer.step()
     }
 
     fn mark(&mut self) {
@@ -74,20 +82,15 @@ impl Chore for Keeper {
         if self.live.failure().is_some() {
             return Next::Wait;
         }
-        if let Err(error) = self.store.sound() {
-            self.live
-                .fail(&format!("its storage engine failed: {error}"));
-            return Next::Wait;
-        }
-        match self.retainer.step() {
+        match self.step() {
             Ok(next) => {
-                self.told_of_retention = false;
+                self.told = false;
                 next
             }
             Err(error) => {
-                if !self.told_of_retention {
-                    self.told_of_retention = true;
-                    tracing::warn!(%error, "cannot delete old events");
+                if !self.told {
+                    self.told = true;
+                    tracing::warn!(%error, "cannot seal segments or delete old events");
                 }
                 Next::Wait
             }

@@ -1,33 +1,55 @@
 //! The journal in a folder.
 //!
-//! Built on an embedded storage engine, `fjall`. A task gathers what wants to
-//! be stored (`gather.rs`), one thread writes it (`writer.rs`, `dedup.rs`), one
-//! deletes and keeps the high-water mark
-//! (`keeper.rs`, `retention.rs`, `high_water.rs`), readers borrow a bounded
-//! number of blocking threads (`reader.rs`, `pages.rs`). `recover.rs` decides at start whether the folder is whole;
-//! `keys.rs` has the stored bytes.
+//! A log in segments, one group of events and one fsync per commit. A task
+//! gathers what wants to be stored (`gather.rs`), one thread writes it
+//! (`writer.rs`, `dedup.rs`, `log.rs`), one seals full segments, deletes old
+//! ones and keeps the high-water mark (`keeper.rs`, `seal.rs`, `retention.rs`,
+//! `high_water.rs`), readers borrow a bounded number of blocking threads
+//! (`reader.rs`, `pages.rs`, `newest.rs`). `folder.rs` and `recover.rs` decide
+//! at start whether the folder is whole. The stored bytes are in `segment.rs`, `group.rs`,
+//! `index_file.rs`, `dedup_file.rs` and `note.rs`.
+//!
+//! ```text
+//! high-water, floor, lock
+//! segments/00000000000000000001.log  .idx  .dup     sealed
+//! segments/00000000000000065537.log                 written
+//! ```
 //!
 //! Invariant: nothing here blocks an async thread on the disk.
 
 mod dedup;
+mod dedup_file;
+mod files;
+mod floor;
+mod folder;
+mod found;
 mod gather;
+mod group;
 mod high_water;
+mod index;
+mod index_file;
 mod keeper;
-mod keys;
 mod lock;
+mod log;
+mod newest;
+mod note;
 mod pages;
 mod reader;
 mod recover;
+mod remembered;
 mod retention;
+mod salvage;
+mod scan;
+mod seal;
+mod segment;
+mod shelf;
 mod store;
-mod tally;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod writer;
 
 use std::{
-    fs::DirBuilder,
-    os::unix::fs::DirBuilderExt,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
@@ -39,16 +61,13 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use self::{
-    dedup::Bound,
+    folder::Opened,
     gather::gather,
-    high_water::Mark,
+    group::Group,
     keeper::Keeper,
-    lock::Lock,
     reader::Reader,
-    recover::Recovered,
     retention::Retainer,
-    store::{Outside, Store},
-    tally::Tally,
+    store::Outside,
     writer::{Request, Writer},
 };
 use super::{
@@ -111,7 +130,6 @@ impl Disk {
         let opening = move || Self::start(&place, bounds, clock, measures, outside);
         match tokio::task::spawn_blocking(opening).await {
             Ok(opened) => opened,
-            // The engine panics on some kinds of damage.
             Err(e) => Err(OpenError::Storage {
                 path,
                 reason: e.to_string(),
@@ -127,30 +145,31 @@ impl Disk {
         measures: Measures,
         outside: Outside,
     ) -> Result<Self, OpenError> {
-        let (store, recovered) = open_folder(place, outside)?;
-        let Recovered {
+        let Opened {
+            store,
             epoch,
-            state,
+            head,
             floor,
-        } = recovered;
-        let live = Arc::new(Live::new(state.head, floor.floor));
-        let tally = Arc::new(Tally::new(state.bytes_appended, floor.bytes_deleted));
-        let retainer = Retainer::new(
-            Arc::clone(&store),
-            Arc::clone(&live),
-            Arc::clone(&tally),
-            clock.clone(),
-            bounds.retention,
-        );
+            deliveries,
+        } = folder::open(place, bounds, clock.now(), outside)?;
+        let live = Arc::new(Live::new(head, floor));
+        let retainer = Retainer {
+            store: Arc::clone(&store),
+            live: Arc::clone(&live),
+            clock: clock.clone(),
+            retention: bounds.retention,
+            oldest_remembered: deliveries.oldest(),
+            durable: floor,
+        };
         let writer = Writer {
             store: Arc::clone(&store),
             live: Arc::clone(&live),
-            tally,
             clock,
             measures,
             reserve_bytes: place.reserve_bytes,
-            dedup_bound: Bound::new(bounds.dedup_entries_max),
-            state,
+            deliveries,
+            group: Group::default(),
+            head,
         };
         let (requests, waiting) = mpsc::channel(QUEUE_MAX);
         let (turns, gathered) = std::sync::mpsc::sync_channel(1);
@@ -190,46 +209,6 @@ impl Disk {
         let requests = self.requests.lock();
         requests.unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
-
-/// Locks, opens and judges a folder; blocks.
-fn open_folder(place: &Place, outside: Outside) -> Result<(Arc<Store>, Recovered), OpenError> {
-    let folder = &place.path;
-    let io = |source| OpenError::Io {
-        path: folder.clone(),
-        source,
-    };
-    // What was sent to us is for our eyes only.
-    let mut builder = DirBuilder::new();
-    builder.recursive(true).mode(0o700);
-    builder.create(folder).map_err(io)?;
-    let lock = Lock::take(folder)?;
-    let is_new = !Store::files(folder).exists();
-    // Judged before the engine touches anything: it may cut what it opens.
-    let mark = match Mark::load(folder) {
-        _ if place.new_epoch => None,
-        Ok(None) if !is_new => return Err(Mark::refuse(folder, "missing".into())),
-        loaded => loaded?,
-    };
-    let mark = match mark {
-        Some(mark) => mark,
-        None => Mark {
-            epoch: super::fresh_epoch()?,
-            sequence: Sequence::ZERO,
-        },
-    };
-    if is_new {
-        // First of all, so that a journal without a mark is suspect.
-        mark.store(folder).map_err(io)?;
-    }
-    let store = Store::open(folder, lock, outside)?;
-    let recovered = recover::recover(&store, mark, place.new_epoch)?;
-    let mark = Mark {
-        epoch: recovered.epoch,
-        sequence: recovered.state.head,
-    };
-    mark.store(folder).map_err(io)?;
-    Ok((Arc::new(store), recovered))
 }
 
 impl Drop for Disk {

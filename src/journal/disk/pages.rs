@@ -1,22 +1,36 @@
-//! Reading: bounded walks over the index, in sequence order.
+//! Reading: bounded walks over the segments' indexes, in sequence order.
 //!
-//! Refuses to look above the durable head, whatever the files hold.
-//! Invariant: a walk reads one instant of the files, and a deletion removes an
-//! event and its index entries in one batch; so an entry without its event is
-//! damage and never a race.
+//! Refuses to look above the durable head, whatever the files hold, and to
+//! believe an event that does not have its checksum and its sequence.
+//! Invariant: what is missing from a page is below the floor that it reports,
+//! since the floor rises before a segment goes.
 
-use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
+use std::sync::Arc;
 
-use fjall::{Readable, Snapshot};
+use bytes::Bytes;
 
-use super::{keys, store::Store};
+use super::{
+    group::RECORD_HEAD_BYTES,
+    index::Index,
+    segment::small_number,
+    shelf::{Segment, Shelf},
+    store::Store,
+    walk::{Direction, Walk},
+};
 use crate::{
     event::{
-        Event, Selection, Sequence, Topics,
+        Event, Selection, Sequence,
         stored::{self, DecodeError},
     },
-    journal::{LAST_ENTRIES_MAX, PAGE_ENTRIES_MAX, Page, ReadError, live::Live},
+    journal::{PAGE_ENTRIES_MAX, Page, ReadError, live::Live},
 };
+
+/// Events with less between them are read at once.
+const GAP_BYTES_MAX: u32 = 8 * 1024;
+/// As much is read at once, and more where one event has more.
+const READ_BYTES_MAX: u32 = 1 << 20;
+/// About how much more an event weighs than its record has bytes.
+const RECORD_WEIGHS_MORE: usize = 64;
 
 /// The next events of `selection` after `after`; blocks.
 pub(super) fn page(
@@ -27,22 +41,18 @@ pub(super) fn page(
     bytes_max: usize,
 ) -> Result<Page, ReadError> {
     let head = live.head();
-    // Below the floor there are only tombstones to walk over.
     let from = after.max(live.floor()).next();
     let mut filling = Filling {
+        shelf: &store.shelf,
+        selection,
         events: Vec::new(),
         bytes: 0,
         bytes_max,
+        looked_at: 0,
         scanned: after.max(head),
     };
     if from <= head {
-        let snapshot = store.snapshot();
-        if *selection == Selection::all() {
-            filling.with_everything(store, &snapshot, from, head)?;
-        } else {
-            let walk = Walk::new(store, &snapshot, selection, from, head, Direction::Forward)?;
-            filling.with_walk(store, &snapshot, walk)?;
-        }
+        filling.fill(live, from, head, store.sizes.segments_per_read)?;
     }
     Ok(Page {
         events: filling.events,
@@ -51,101 +61,147 @@ pub(super) fn page(
     })
 }
 
-/// Where the search for the newest events of a selection is.
-pub(super) struct Newest {
-    /// How many are still to be found.
-    pub(super) wanted: usize,
-    /// The oldest found.
-    pub(super) oldest: Option<Sequence>,
-    /// Only entries up to here are still to be looked at.
-    pub(super) upto: Sequence,
-    /// How many were looked at.
-    pub(super) looked_at: usize,
-}
-
-impl Newest {
-    /// Looks at the next entries towards the oldest; says whether there may be
-    /// more to find. Blocks.
-    pub(super) fn look(
-        &mut self,
-        store: &Store,
-        live: &Live,
-        selection: &Selection,
-    ) -> Result<bool, ReadError> {
-        let from = live.floor().next();
-        if self.wanted == 0 || self.upto < from {
-            return Ok(false);
-        }
-        let (snapshot, upto) = (store.snapshot(), self.upto);
-        let backward = Direction::Backward;
-        let walk = Walk::new(store, &snapshot, selection, from, upto, backward)?;
-        let enough = self.looked_at + PAGE_ENTRIES_MAX;
-        for entry in walk {
-            let entry = entry?;
-            self.looked_at += 1;
-            self.upto = entry.sequence.previous();
-            if entry.wanted {
-                self.oldest = Some(entry.sequence);
-                self.wanted -= 1;
-            }
-            if self.wanted == 0 || self.looked_at == enough {
-                return Ok(self.wanted > 0 && self.looked_at < LAST_ENTRIES_MAX);
-            }
-        }
-        Ok(false)
-    }
+/// The segments that may have events from `from` to `upto`.
+pub(super) fn between(segments: &[Segment], from: Sequence, upto: Sequence) -> &[Segment] {
+    let begin = segments.partition_point(|segment| segment.first() <= from);
+    let end = segments.partition_point(|segment| segment.first() <= upto);
+    &segments[begin.saturating_sub(1).min(end)..end]
 }
 
 /// A page in the making.
-struct Filling {
+struct Filling<'a> {
+    shelf: &'a Shelf,
+    selection: &'a Selection,
     events: Vec<Arc<Event>>,
     bytes: usize,
     bytes_max: usize,
+    /// Index entries.
+    looked_at: usize,
     scanned: Sequence,
 }
 
-impl Filling {
-    fn with_everything(
+/// Where the record of a wanted event is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    sequence: Sequence,
+    begin: u32,
+    /// Where the next one begins, or a group's head before that.
+    end: u32,
+}
+
+/// What a look at an index found.
+struct Found {
+    wanted: Vec<Place>,
+    /// The first event that was not looked at, if any is left.
+    next: Option<Sequence>,
+}
+
+impl Filling<'_> {
+    /// Fills the page from the events between `from` and `upto`, looking into
+    /// a bounded number of segments.
+    fn fill(
         &mut self,
-        store: &Store,
-        snapshot: &Snapshot,
+        live: &Live,
         from: Sequence,
         upto: Sequence,
+        segments_max: usize,
     ) -> Result<(), ReadError> {
-        let range = keys::sequence(from)..=keys::sequence(upto);
-        for entry in snapshot.range(&store.events, range) {
-            let (key, value) = entry.into_inner()?;
-            if !self.take(decode(&key, value)?) {
-                break;
+        let segments = self.shelf.segments();
+        for (place, segment) in between(&segments, from, upto).iter().enumerate() {
+            if place == segments_max {
+                self.scanned = segment.first().previous();
+                return Ok(());
+            }
+            match self.fill_from(segment, from, upto) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                // It was deleted meanwhile, which the page's floor says.
+                Err(_) if segment.last() <= live.floor() => {}
+                Err(e) => return Err(e),
             }
         }
         Ok(())
     }
 
-    fn with_walk(
+    /// Whether there is room for more.
+    fn fill_from(
         &mut self,
-        store: &Store,
-        snapshot: &Snapshot,
-        walk: Walk,
-    ) -> Result<(), ReadError> {
-        for (looked_at, entry) in walk.enumerate() {
-            let Entry { sequence, wanted } = entry?;
-            if looked_at == PAGE_ENTRIES_MAX {
-                self.scanned = sequence.previous();
+        segment: &Segment,
+        mut from: Sequence,
+        upto: Sequence,
+    ) -> Result<bool, ReadError> {
+        loop {
+            let look = |index: &Index| self.look(index, from, upto);
+            let (found, looked_at) = self.shelf.look(segment, look)?;
+            self.looked_at = looked_at;
+            if !self.take_all(segment, &found.wanted)? {
+                return Ok(false);
+            }
+            let Some(next) = found.next else {
+                return Ok(true);
+            };
+            if self.looked_at == PAGE_ENTRIES_MAX {
+                self.scanned = next.previous();
+                return Ok(false);
+            }
+            from = next;
+        }
+    }
+
+    /// Looks for as many events as may fit, and says how many entries were
+    /// looked at.
+    fn look(&self, index: &Index, from: Sequence, upto: Sequence) -> (Found, usize) {
+        let range = index.number(from)..index.number(upto.next());
+        let walk = Walk::new(index, self.selection, range, Direction::Forward);
+        let (mut looked_at, mut bytes) = (self.looked_at, self.bytes);
+        let mut found = Found {
+            wanted: Vec::new(),
+            next: None,
+        };
+        for number in walk {
+            let full = bytes > self.bytes_max && !found.wanted.is_empty();
+            if full || looked_at == PAGE_ENTRIES_MAX {
+                found.next = Some(index.sequence(number));
                 break;
             }
-            if wanted && !self.take(load(store, snapshot, sequence)?) {
-                break;
+            looked_at += 1;
+            if self.selection.wants_type(index.event_type(number)) {
+                let (begin, end) = (index.offset(number), index.offset(number + 1));
+                bytes += end.saturating_sub(begin) as usize + RECORD_WEIGHS_MORE;
+                found.wanted.push(Place {
+                    sequence: index.sequence(number),
+                    begin,
+                    end,
+                });
             }
         }
-        Ok(())
+        (found, looked_at)
+    }
+
+    /// Whether all of them fitted.
+    fn take_all(&mut self, segment: &Segment, wanted: &[Place]) -> Result<bool, ReadError> {
+        let mut rest = wanted;
+        while let Some(first) = rest.first() {
+            let near = near(rest);
+            let (now, later) = rest.split_at(near);
+            let end = now.last().map_or(first.end, |last| last.end);
+            let len = end.saturating_sub(first.begin) as usize;
+            let bytes = self.shelf.read(segment, first.begin, len)?;
+            for place in now {
+                let event = decode(&bytes, first.begin, *place)?;
+                if !self.take(event) {
+                    return Ok(false);
+                }
+            }
+            rest = later;
+        }
+        Ok(true)
     }
 
     /// Whether the event still fitted.
     fn take(&mut self, event: Event) -> bool {
         let weight = event.draft.weight();
-        let full = self.events.len() == PAGE_ENTRIES_MAX || self.bytes + weight > self.bytes_max;
-        if full && !self.events.is_empty() {
+        if self.bytes + weight > self.bytes_max && !self.events.is_empty() {
             self.scanned = event.sequence.previous();
             return false;
         }
@@ -155,132 +211,33 @@ impl Filling {
     }
 }
 
-fn load(store: &Store, snapshot: &Snapshot, sequence: Sequence) -> Result<Event, ReadError> {
-    let key = keys::sequence(sequence);
-    match snapshot.get(&store.events, key)? {
-        Some(value) => decode(&key, value),
-        None => Err(ReadError::Storage(
-            format!("event {sequence} is in the index and nowhere else").into(),
-        )),
-    }
+/// How many of these, from the first on, are worth one read.
+fn near(places: &[Place]) -> usize {
+    let Some(first) = places.first() else {
+        return 0;
+    };
+    let apart = places.windows(2).position(|pair| {
+        pair[1].begin.saturating_sub(pair[0].end) > GAP_BYTES_MAX
+            || pair[1].end.saturating_sub(first.begin) > READ_BYTES_MAX
+    });
+    apart.map_or(places.len(), |before| before + 1)
 }
 
-fn decode(key: &[u8], value: fjall::UserValue) -> Result<Event, ReadError> {
-    let sequence = sequence_of(key)?;
-    let event =
-        stored::decode(value.into()).map_err(|source| ReadError::Decode { sequence, source })?;
+/// The event of a record in `bytes`, which are from `begin` of the log on.
+fn decode(bytes: &Bytes, begin: u32, place: Place) -> Result<Event, ReadError> {
+    let sequence = place.sequence;
+    let refuse = |source| ReadError::Decode { sequence, source };
+    let at = place.begin.saturating_sub(begin) as usize;
+    let end = place.end.saturating_sub(begin) as usize;
+    let len = bytes.get(..end).and_then(|record| small_number(record, at));
+    let stored = at + RECORD_HEAD_BYTES;
+    let until = len.map_or(usize::MAX, |len| stored.saturating_add(len as usize));
+    if until > end {
+        return Err(refuse(DecodeError::Checksum));
+    }
+    let event = stored::decode(bytes.slice(stored..until)).map_err(refuse)?;
     if event.sequence != sequence {
-        let source = DecodeError::Form;
-        return Err(ReadError::Decode { sequence, source });
+        return Err(refuse(DecodeError::Form));
     }
     Ok(event)
-}
-
-fn sequence_of(key: &[u8]) -> Result<Sequence, ReadError> {
-    keys::sequence_of(key).ok_or_else(|| ReadError::Storage("a key is cut short".into()))
-}
-
-/// Which way to walk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Direction {
-    /// From the oldest.
-    Forward,
-    /// From the newest.
-    Backward,
-}
-
-/// One event as the index knows it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Entry {
-    pub(super) sequence: Sequence,
-    /// Whether the selection wants its type.
-    pub(super) wanted: bool,
-}
-
-/// The index entries of a selection's topics, merged in order, each event once.
-pub(super) struct Walk<'a> {
-    sources: Vec<fjall::Iter>,
-    /// The next entry of each source that has one.
-    next: BinaryHeap<Reverse<(u64, usize, bool)>>,
-    selection: &'a Selection,
-    direction: Direction,
-    last: Option<Sequence>,
-}
-
-impl<'a> Walk<'a> {
-    pub(super) fn new(
-        store: &Store,
-        snapshot: &Snapshot,
-        selection: &'a Selection,
-        from: Sequence,
-        upto: Sequence,
-        direction: Direction,
-    ) -> Result<Self, ReadError> {
-        let open = |name| {
-            let range = keys::index(name, from)..=keys::index(name, upto);
-            snapshot.range(&store.index, range)
-        };
-        let sources: Vec<_> = match &selection.topics {
-            Topics::All => vec![open(keys::EVERYTHING)],
-            Topics::These(topics) => topics.iter().map(|topic| open(topic.as_str())).collect(),
-        };
-        let mut walk = Self {
-            next: BinaryHeap::with_capacity(sources.len()),
-            sources,
-            selection,
-            direction,
-            last: None,
-        };
-        for source in 0..walk.sources.len() {
-            walk.pull(source)?;
-        }
-        Ok(walk)
-    }
-
-    /// Puts the source's next entry among those to choose from.
-    fn pull(&mut self, source: usize) -> Result<(), ReadError> {
-        let from = &mut self.sources[source];
-        let entry = match self.direction {
-            Direction::Forward => from.next(),
-            Direction::Backward => from.next_back(),
-        };
-        let Some(entry) = entry else { return Ok(()) };
-        let (key, event_type) = entry.into_inner()?;
-        let sequence = sequence_of(&key)?;
-        let wanted = match std::str::from_utf8(&event_type) {
-            Ok(event_type) => self.selection.wants_type(event_type),
-            Err(_) => {
-                let text = format!("the index entry of event {sequence} is damaged");
-                return Err(ReadError::Storage(text.into()));
-            }
-        };
-        self.next
-            .push(Reverse((self.rank(sequence), source, wanted)));
-        Ok(())
-    }
-
-    /// The smallest rank comes first. Its own inverse.
-    fn rank(&self, Sequence(sequence): Sequence) -> u64 {
-        match self.direction {
-            Direction::Forward => sequence,
-            Direction::Backward => !sequence,
-        }
-    }
-}
-
-impl Iterator for Walk<'_> {
-    type Item = Result<Entry, ReadError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let Reverse((rank, source, wanted)) = self.next.pop()?;
-            if let Err(e) = self.pull(source) {
-                return Some(Err(e));
-            }
-            let sequence = Sequence(self.rank(Sequence(rank)));
-            if self.last.replace(sequence) != Some(sequence) {
-                return Some(Ok(Entry { sequence, wanted }));
-            }
-        }
-    }
 }

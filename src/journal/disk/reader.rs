@@ -8,10 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
 
-use super::{
-    pages::{self, Newest},
-    store::Store,
-};
+use super::{newest::Newest, pages, store::Store};
 use crate::{
     event::{Selection, Sequence},
     journal::{Page, ReadError, live::Live},
@@ -107,7 +104,6 @@ impl Reader {
             drop((store, place));
             found
         });
-        // The engine panics on some kinds of damage.
         let panicked = |e: tokio::task::JoinError| ReadError::Storage(e.to_string().into());
         reading.await.map_err(panicked)?
     }

@@ -1,192 +1,202 @@
 //! What a folder says when it is opened, and whether to believe it.
 //!
 //! Refuses a journal that ends below its high-water mark, that belongs to
-//! another epoch than its mark, or that has holes. The engine cuts its
-//! write-ahead journal at a damaged place while it opens, before anything here
-//! can look: who wants the evidence copies the folder before the first start.
+//! another epoch than its mark, or that has holes. What is damaged inside a
+//! sealed segment is noticed where it is read.
 //!
-//! Invariant: the head is the highest of last event, floor and stored head, so
-//! that sequences never restart.
+//! Invariant: sequences never restart.
 
-use std::path::Path;
+use std::{io, path::Path, sync::Arc};
 
 use super::{
+    dedup::Deliveries,
+    dedup_file::DedupFacts,
+    files, floor, found,
     high_water::Mark,
-    keys::{self, FORMAT, Floor, Named, State},
-    pages::{Direction, Walk},
-    store::{Purpose, Store},
+    index::Index,
+    log::{self, Log},
+    salvage, seal,
+    segment::{self, Head, Kind, damaged},
+    shelf::{Open, Segment},
 };
 use crate::{
-    event::{Epoch, Selection, Sequence},
+    event::{Epoch, Sequence, Timestamp},
     journal::OpenError,
 };
 
-/// How many of the newest events are looked at for holes. A cut in one of the
-/// engine's write-ahead journals with another behind it leaves a hole and the
-/// right head. Those journals hold 128 MiB together and take more than 256
-/// bytes per event, so no hole can be further back.
-const LOOKED_AT_MAX: u64 = 1 << 19;
-
 /// A journal as it was found.
-#[derive(Debug, Clone, Copy)]
 pub(super) struct Recovered {
     pub(super) epoch: Epoch,
-    pub(super) state: State,
-    pub(super) floor: Floor,
+    pub(super) head: Sequence,
+    pub(super) floor: Sequence,
+    pub(super) segments: Vec<Segment>,
+    pub(super) log: Log,
+    pub(super) dedup_files: Vec<DedupFacts>,
+    pub(super) deliveries: Deliveries,
 }
 
-/// What the files hold.
-struct Found {
-    named: Option<Named>,
-    state: State,
-    floor: Floor,
-    last_event: Sequence,
+/// What the start is told.
+pub(super) struct Asked<'a> {
+    /// The journal's folder.
+    pub(super) folder: &'a Path,
+    /// The mark that was found; where a new name is asked for, and in a new
+    /// folder, there need be none.
+    pub(super) mark: Option<Mark>,
+    /// The name of a journal that is new, or is to have a new one.
+    pub(super) fresh: Epoch,
+    /// Whether losses are accepted, and the journal gets a new name.
+    pub(super) new_epoch: bool,
+    pub(super) dedup_entries_max: u64,
+    pub(super) now: Timestamp,
 }
 
-/// Decides under which name the folder goes on. A new journal, and one that is
-/// to have a new name, takes the mark's.
-pub(super) fn recover(store: &Store, mark: Mark, new_epoch: bool) -> Result<Recovered, OpenError> {
-    let found = Found::read(store)?;
-    match found.named {
-        Some(named) if !new_epoch => believe(store, &found, mark, named)?,
-        // Its mark is older than its name: a journal that is being made.
-        None if mark.sequence > Sequence::ZERO => {
-            return Err(OpenError::Lost {
-                path: store.folder.clone(),
-                expected: acknowledged(mark),
-                found: "nothing is there".into(),
-            });
-        }
-        _ => name(store, mark.epoch, found.state.head)?,
+/// Decides whether the folder is whole, and opens it; blocks.
+pub(super) fn recover(asked: &Asked<'_>) -> Result<Recovered, OpenError> {
+    if asked.new_epoch {
+        salvage::salvage(asked.folder)?;
     }
+    let floor = floor::load(asked.folder)?;
+    let found = asked.segments(&found::list(asked.folder)?, floor)?;
+    asked.believe(&found, floor)?;
+    let found = asked.go_on(found, floor)?;
+    let (dedup_files, deliveries) = asked.deliveries(&found)?;
+    let Some(Segment::Open(last)) = found.last() else {
+        return Err(damaged(asked.folder, "no segment is open"));
+    };
+    let (epoch, log) = (last.head.epoch, Log::new(Arc::clone(last)));
     Ok(Recovered {
-        epoch: mark.epoch,
-        state: found.state,
-        floor: found.floor,
+        epoch,
+        head: found.last().map_or(Sequence::ZERO, Segment::last),
+        floor,
+        log: log.map_err(|e| asked.io(e))?,
+        segments: found,
+        dedup_files,
+        deliveries,
     })
 }
 
-/// Whether all that was acknowledged is there.
-fn believe(store: &Store, found: &Found, mark: Mark, named: Named) -> Result<(), OpenError> {
-    if named.epoch != mark.epoch {
-        let wrong = format!("of journal {}, not of {}", mark.epoch, named.epoch);
-        return Err(Mark::refuse(&store.folder, wrong));
+impl Asked<'_> {
+    pub(super) fn io(&self, source: io::Error) -> OpenError {
+        OpenError::Io {
+            path: segment::folder(self.folder),
+            source,
+        }
     }
-    let head = found.state.head;
-    if head < mark.sequence {
-        return Err(OpenError::Lost {
-            path: store.folder.clone(),
-            expected: acknowledged(mark),
-            found: format!("it ends at event {head}"),
-        });
+
+    pub(super) fn lost(&self, expected: String, found: String) -> OpenError {
+        OpenError::Lost {
+            path: self.folder.into(),
+            expected,
+            found,
+        }
     }
-    no_holes(store, found, named.start)
+
+    /// Whether all that was acknowledged is there.
+    fn believe(&self, segments: &[Segment], floor: Sequence) -> Result<(), OpenError> {
+        let Some(last) = segments.last() else {
+            return match self.mark {
+                Some(mark) if !self.new_epoch && mark.sequence > Sequence::ZERO => {
+                    Err(self.lost(acknowledged(mark), "nothing is there".into()))
+                }
+                _ => Ok(()),
+            };
+        };
+        let head = match last {
+            Segment::Open(open) => open.head,
+            Segment::Sealed(sealed) => sealed.facts.head,
+        };
+        if self.new_epoch {
+            return self.no_holes(segments, Sequence(u64::MAX));
+        }
+        if let Some(mark) = self.mark {
+            if mark.epoch != head.epoch {
+                let wrong = format!("of journal {}, not of {}", mark.epoch, head.epoch);
+                return Err(Mark::refuse(self.folder, wrong));
+            }
+            self.reaches(mark, last.last())?;
+        }
+        self.no_holes(segments, floor.max(head.start))?;
+        match last.last() < floor {
+            true => {
+                let expected = format!("it was deleted up to event {floor}");
+                Err(self.lost(expected, format!("it ends at event {}", last.last())))
+            }
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn reaches(&self, mark: Mark, last: Sequence) -> Result<(), OpenError> {
+        if last >= mark.sequence {
+            return Ok(());
+        }
+        Err(self.lost(acknowledged(mark), format!("it ends at event {last}")))
+    }
+
+    /// Whether each segment follows the one before; up to `start` it need not.
+    fn no_holes(&self, segments: &[Segment], start: Sequence) -> Result<(), OpenError> {
+        let mut before = None;
+        for segment in segments {
+            let first = segment.first();
+            let expected = before.map_or(start, |last| start.max(last)).next();
+            if first > expected {
+                let wanted = format!("it should have all from {expected} on");
+                return Err(self.lost(wanted, format!("event {expected} is not there")));
+            }
+            if before.is_some_and(|last| first <= last) {
+                let reason = format!("two of its segments have event {first}");
+                return Err(damaged(self.folder, reason));
+            }
+            before = Some(segment.last());
+        }
+        Ok(())
+    }
+
+    /// Makes the segment that is written where there is none, or where the
+    /// journal gets a new name.
+    fn go_on(
+        &self,
+        mut segments: Vec<Segment>,
+        floor: Sequence,
+    ) -> Result<Vec<Segment>, OpenError> {
+        if !segments.is_empty() && !self.new_epoch {
+            return Ok(segments);
+        }
+        let head = self.highest(&segments, floor);
+        if let Some(Segment::Open(open)) = segments.last() {
+            let open = Arc::clone(open);
+            segments.pop();
+            // An empty one gives its place, and its name, to the new one.
+            if open.contents().index.events() > 0 {
+                let sealed = seal::seal(self.folder, &open, |write| write());
+                let (sealed, _) = sealed.map_err(|e| self.io(e))?;
+                segments.push(Segment::Sealed(Arc::new(sealed)));
+            } else {
+                let path = segment::path(self.folder, open.head.first, Kind::Log);
+                files::remove(&path).map_err(|e| self.io(e))?;
+            }
+        }
+        let head = Head {
+            epoch: self.fresh,
+            start: head,
+            first: head.next(),
+            salt: log::salt().map_err(|e| self.io(e))?,
+        };
+        let file = segment::create(self.folder, &head).map_err(|e| self.io(e))?;
+        let index = Index::new(head.first, segment::HEAD_BYTES as u32);
+        let open = Open::new(head, file, index, Vec::new());
+        segments.push(Segment::Open(Arc::new(open)));
+        Ok(segments)
+    }
+
+    /// The highest sequence that was ever given, as far as anything here says.
+    fn highest(&self, segments: &[Segment], floor: Sequence) -> Sequence {
+        let last = segments.last().map_or(Sequence::ZERO, Segment::last);
+        let marked = self.mark.map_or(Sequence::ZERO, |mark| mark.sequence);
+        let set_aside = salvage::highest_set_aside(self.folder);
+        last.max(floor).max(marked).max(set_aside)
+    }
 }
 
 fn acknowledged(mark: Mark) -> String {
     format!("event {} was acknowledged", mark.sequence)
-}
-
-/// Looks for holes among the newest events, by the index of everything.
-fn no_holes(store: &Store, found: &Found, start: Sequence) -> Result<(), OpenError> {
-    let head = found.state.head;
-    let floor = found.floor.floor.max(start);
-    let lost = |sequence| OpenError::Lost {
-        path: store.folder.clone(),
-        expected: format!("it should have all from {} to {head}", floor.next()),
-        found: format!("event {sequence} is not there"),
-    };
-    if head <= floor {
-        return Ok(());
-    }
-    if found.last_event != head {
-        return Err(lost(found.last_event.next()));
-    }
-    let from = floor
-        .next()
-        .max(Sequence(head.0.saturating_sub(LOOKED_AT_MAX)));
-    let (all, snapshot) = (Selection::all(), store.snapshot());
-    let walk = Walk::new(store, &snapshot, &all, from, head, Direction::Backward)
-        .map_err(|e| unreadable(&store.folder, e))?;
-    let mut expected = head;
-    for entry in walk {
-        let entry = entry.map_err(|e| unreadable(&store.folder, e))?;
-        if entry.sequence != expected {
-            return Err(lost(expected));
-        }
-        expected = expected.previous();
-    }
-    if expected >= from {
-        return Err(lost(expected));
-    }
-    Ok(())
-}
-
-/// Gives the journal a name.
-fn name(store: &Store, epoch: Epoch, start: Sequence) -> Result<(), OpenError> {
-    let mut batch = store.durable_batch();
-    batch.insert(&store.meta, keys::EPOCH, Named { epoch, start }.encode());
-    let written = store.commit(Purpose::Name, batch);
-    written.map_err(|e| unreadable(&store.folder, e))
-}
-
-impl Found {
-    fn read(store: &Store) -> Result<Self, OpenError> {
-        let folder = &store.folder;
-        let named = match read(store, keys::EPOCH)? {
-            Some(value) => Some(known_format(folder, &value)?),
-            None => None,
-        };
-        let mut state: State = match read(store, keys::STATE)? {
-            Some(value) => State::decode(&value).ok_or_else(|| damaged(folder, keys::STATE))?,
-            None => State::default(),
-        };
-        let floor: Floor = match read(store, keys::FLOOR)? {
-            Some(value) => Floor::decode(&value).ok_or_else(|| damaged(folder, keys::FLOOR))?,
-            None => Floor::default(),
-        };
-        let last_event = match store.events.last_key_value() {
-            Some(entry) => {
-                let key = entry.key().map_err(|e| unreadable(folder, e))?;
-                keys::sequence_of(&key).ok_or_else(|| damaged(folder, "last event"))?
-            }
-            None => Sequence::ZERO,
-        };
-        state.head = state.head.max(last_event).max(floor.floor);
-        Ok(Self {
-            named,
-            state,
-            floor,
-            last_event,
-        })
-    }
-}
-
-fn known_format(folder: &Path, value: &[u8]) -> Result<Named, OpenError> {
-    match value.first() {
-        Some(&version) if version > FORMAT => Err(OpenError::Newer {
-            path: folder.into(),
-            version,
-            version_max: FORMAT,
-        }),
-        _ => Named::decode(value).ok_or_else(|| damaged(folder, keys::EPOCH)),
-    }
-}
-
-fn read(store: &Store, key: &str) -> Result<Option<fjall::UserValue>, OpenError> {
-    store
-        .meta
-        .get(key)
-        .map_err(|e| unreadable(&store.folder, e))
-}
-
-fn damaged(folder: &Path, what: &str) -> OpenError {
-    unreadable(folder, format_args!("its {what} is damaged"))
-}
-
-fn unreadable(folder: &Path, reason: impl std::fmt::Display) -> OpenError {
-    OpenError::Storage {
-        path: folder.into(),
-        reason: reason.to_string(),
-    }
 }

@@ -1,76 +1,69 @@
-//! The storage engine's files, opened, and the one way to write to them.
+//! The journal's files, opened, and the one way to write to them.
 //!
-//! Invariant: the folder's lock is held as long as the files are open.
+//! Invariant: the folder's lock is held as long as the files are open; and
+//! every write goes through `Outside::write`.
 
 use std::{
-    fs::DirBuilder,
-    os::unix::fs::DirBuilderExt as _,
+    io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use fjall::{
-    Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, config::FilterPolicy,
+use super::{
+    dedup_file::DedupFacts,
+    lock::Lock,
+    log::Log,
+    shelf::{Segment, Shelf},
 };
-
-use super::lock::Lock;
-use crate::journal::{OpenError, ReadError};
-
-const MIB: u64 = 1024 * 1024;
-/// Blocks kept in memory, over all keyspaces.
-const CACHE_BYTES: u64 = 32 * MIB;
-/// The engine's write-ahead journals: the least it takes. More would only make
-/// starts slower.
-const WRITE_AHEAD_BYTES: u64 = 64 * MIB;
-/// Open table files; the rest of a process's descriptors are for connections.
-const FILES_MAX: usize = 128;
-/// One flushes and compacts in turn. With two, the first of them waits for a
-/// compaction by asking again without a pause, which takes a core from a small
-/// server, and measured slower here.
-const WORKERS: usize = 1;
+use crate::journal::{ReadError, Retention};
 
 /// The open files.
 pub(super) struct Store {
-    db: Database,
-    pub(super) events: Keyspace,
-    pub(super) index: Keyspace,
-    pub(super) dedup: Keyspace,
-    pub(super) dedup_order: Keyspace,
-    pub(super) meta: Keyspace,
     pub(super) folder: PathBuf,
+    pub(super) shelf: Shelf,
+    pub(super) sizes: Sizes,
     pub(super) outside: Outside,
+    log: Mutex<Log>,
+    /// Held by who seals.
+    pub(super) sealing: Mutex<()>,
+    /// The `.dup` files, oldest first.
+    pub(super) dedup_files: Mutex<Vec<DedupFacts>>,
     /// Last, so that it is released when all else is closed.
     _lock: Lock,
 }
 
-/// What a batch is for.
+/// What a write is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// New events.
     Append,
+    /// A new segment.
+    Roll,
+    /// One step of sealing a segment.
+    Seal,
     /// A new floor.
     Floor,
-    /// The events below the floor.
+    /// Removing one file below the floor.
     Delete,
-    /// The journal's name.
-    Name,
 }
 
 /// What the journal asks of the world outside, as arguments, so that tests can
-/// have a full disk and a failing one.
+/// have a full disk, a failing one, and a death between any two writes.
 #[derive(Clone)]
 pub(super) struct Outside {
     /// How often retention looks and the high-water mark is written.
     pub(super) tick: Duration,
     /// Free bytes of the file system that a path is on.
     pub(super) free_bytes: Arc<FreeBytes>,
-    /// Commits a batch.
-    pub(super) commit: Arc<Commit>,
+    /// Does a write.
+    pub(super) write: Arc<Write>,
+    /// `None` is by what retention keeps.
+    pub(super) sizes: Option<Sizes>,
 }
 
-type FreeBytes = dyn Fn(&Path) -> std::io::Result<u64> + Send + Sync;
-type Commit = dyn Fn(Purpose, OwnedWriteBatch) -> fjall::Result<()> + Send + Sync;
+type FreeBytes = dyn Fn(&Path) -> io::Result<u64> + Send + Sync;
+type Write = dyn Fn(Purpose, &mut dyn FnMut() -> io::Result<()>) -> io::Result<()> + Send + Sync;
 
 impl Outside {
     /// The real one.
@@ -81,96 +74,97 @@ impl Outside {
                 let found = rustix::fs::statvfs(path)?;
                 Ok(found.f_bavail.saturating_mul(found.f_frsize))
             }),
-            commit: Arc::new(|_, batch| batch.commit()),
+            write: Arc::new(|_, write| write()),
+            sizes: None,
+        }
+    }
+}
+
+/// How large things get.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    /// A log of this length takes no more.
+    pub(super) segment_bytes: u64,
+    /// Nor does one with so many events.
+    pub(super) segment_events: u32,
+    /// Nor one whose index takes as much memory: it has long names in it.
+    pub(super) index_bytes: usize,
+    /// Nor one whose oldest event is this old, or retention by age would leave
+    /// a quiet journal's events on the disk for years.
+    pub(super) segment_age: Duration,
+    /// How far a log is filled with zeros at a time: an fsync that need not
+    /// store a new length takes half of the processor's time.
+    pub(super) zeros_bytes: u64,
+    /// Segments that wait to be sealed; at the bound the writer seals.
+    pub(super) unsealed_max: usize,
+    /// Sealed segments that one read looks into.
+    pub(super) segments_per_read: usize,
+}
+
+const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+/// What is deleted goes by segments, so each is a small part of what is kept.
+const SEGMENTS_MIN: u32 = 16;
+
+impl Sizes {
+    /// By how much is kept.
+    pub(super) fn by(retention: &Retention) -> Self {
+        let share = retention.bytes / u64::from(SEGMENTS_MIN);
+        Self {
+            segment_bytes: share.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
+            segment_events: 1 << 17,
+            index_bytes: 16 << 20,
+            segment_age: retention.age / SEGMENTS_MIN,
+            zeros_bytes: 1 << 20,
+            unsealed_max: 4,
+            segments_per_read: 16,
         }
     }
 }
 
 impl Store {
-    /// Opens the files in `folder`, making them where there are none; blocks.
-    pub(super) fn open(folder: &Path, lock: Lock, outside: Outside) -> Result<Self, OpenError> {
-        let files = Self::files(folder);
-        // Whatever the umask says, and whoever made the folder above: events
-        // are for our eyes only.
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&files)
-            .map_err(|source| OpenError::Io {
-                path: files.clone(),
-                source,
-            })?;
-        let refuse = |e: fjall::Error| OpenError::Storage {
-            path: folder.into(),
-            reason: e.to_string(),
-        };
-        let db = Database::builder(&files)
-            .cache_size(CACHE_BYTES)
-            .max_journaling_size(WRITE_AHEAD_BYTES)
-            .max_cached_files(Some(FILES_MAX))
-            .worker_threads(WORKERS)
-            .open()
-            .map_err(refuse)?;
-        let keyspace = |name, memtable_mib, tune: fn(_) -> _| {
-            let options =
-                || tune(KeyspaceCreateOptions::default().max_memtable_size(memtable_mib * MIB));
-            db.keyspace(name, options).map_err(refuse)
-        };
-        Ok(Self {
-            // Who asks for an event knows from the index that it is there.
-            events: keyspace("events", 8, |o| o.expect_point_read_hits(true))?,
-            // Only ever scanned: filters would take memory and help nobody.
-            index: keyspace("index", 4, |o| o.filter_policy(FilterPolicy::disabled()))?,
-            dedup: keyspace("dedup", 4, |o| o)?,
-            dedup_order: keyspace("dedup_order", 2, |o| {
-                o.filter_policy(FilterPolicy::disabled())
-            })?,
-            meta: keyspace("meta", 1, |o| o)?,
-            db,
-            folder: folder.into(),
+    pub(super) fn new(
+        folder: PathBuf,
+        segments: Vec<Segment>,
+        log: Log,
+        dedup_files: Vec<DedupFacts>,
+        sizes: Sizes,
+        outside: Outside,
+        lock: Lock,
+    ) -> Self {
+        Self {
+            shelf: Shelf::new(folder.clone(), segments),
+            folder,
+            sizes,
             outside,
+            log: Mutex::new(log),
+            sealing: Mutex::new(()),
+            dedup_files: Mutex::new(dedup_files),
             _lock: lock,
-        })
+        }
     }
 
-    /// Where under the journal's folder the engine's files are.
-    pub(super) fn files(folder: &Path) -> PathBuf {
-        folder.join("fjall")
+    /// The log that is written; whoever has it keeps the others waiting.
+    pub(super) fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A batch that is durable once it is committed.
-    pub(super) fn durable_batch(&self) -> OwnedWriteBatch {
-        self.db.batch().durability(Some(PersistMode::SyncAll))
+    /// Writes.
+    pub(super) fn write(
+        &self,
+        purpose: Purpose,
+        mut write: impl FnMut() -> io::Result<()>,
+    ) -> io::Result<()> {
+        (self.outside.write)(purpose, &mut write)
     }
 
-    /// A batch that becomes durable with the next durable one.
-    pub(super) fn lazy_batch(&self) -> OwnedWriteBatch {
-        self.db.batch()
-    }
-
-    /// Writes a batch: all of it or nothing.
-    pub(super) fn commit(&self, purpose: Purpose, batch: OwnedWriteBatch) -> fjall::Result<()> {
-        (self.outside.commit)(purpose, batch)
-    }
-
-    /// One instant of all keyspaces.
-    pub(super) fn snapshot(&self) -> fjall::Snapshot {
-        self.db.snapshot()
-    }
-
-    /// Whether the engine still takes writes: its own threads may have failed
-    /// where nobody waits for them.
-    pub(super) fn sound(&self) -> fjall::Result<()> {
-        self.db.persist(PersistMode::Buffer)
-    }
-
-    pub(super) fn free_bytes(&self) -> std::io::Result<u64> {
+    pub(super) fn free_bytes(&self) -> io::Result<u64> {
         (self.outside.free_bytes)(&self.folder)
     }
 }
 
-impl From<fjall::Error> for ReadError {
-    fn from(e: fjall::Error) -> Self {
+impl From<io::Error> for ReadError {
+    fn from(e: io::Error) -> Self {
         Self::Storage(e.to_string().into())
     }
 }

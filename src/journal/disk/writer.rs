@@ -1,4 +1,4 @@
-//! The one thread that appends: takes a turn, writes one batch with one fsync.
+//! The one thread that appends: takes a turn, writes one group with one fsync.
 //!
 //! Refuses to write after a failure. Invariant: what it hands back to be
 //! published and answered is durable.
@@ -11,13 +11,12 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{
-    dedup::{Additions, Bound},
-    keys::{self, Seen, State},
-    store::{Purpose, Store},
-    tally::Tally,
+    dedup::{Deliveries, Entry, Print},
+    group::Group,
+    store::Store,
 };
 use crate::{
-    event::{Clock, Dedup, Draft, Event, stored},
+    event::{Clock, Dedup, Draft, Event, Sequence},
     journal::{AppendError, Appended, Commit, Measures, ReadError, live::Live},
 };
 
@@ -53,20 +52,20 @@ pub(super) struct Served {
 pub(super) struct Writer {
     pub(super) store: Arc<Store>,
     pub(super) live: Arc<Live>,
-    pub(super) tally: Arc<Tally>,
     pub(super) clock: Clock,
     pub(super) measures: Measures,
     pub(super) reserve_bytes: u64,
-    pub(super) dedup_bound: Bound,
-    /// As of the last batch.
-    pub(super) state: State,
+    pub(super) deliveries: Deliveries,
+    pub(super) group: Group,
+    /// The last event that was given a place.
+    pub(super) head: Sequence,
 }
 
-/// The batch in the making, and who is to be told what.
+/// The group in the making, and who is to be told what.
 struct Making {
-    state: State,
     events: Vec<Arc<Event>>,
-    additions: Additions,
+    /// Of each event, if it has one.
+    entries: Vec<Option<Entry>>,
     answers: Vec<(Answer, Result<Appended, AppendError>)>,
 }
 
@@ -97,23 +96,22 @@ impl Writer {
             });
         }
         let mut making = Making {
-            state: self.state,
             events: Vec::with_capacity(waiting.len()),
-            additions: Additions::default(),
+            entries: Vec::with_capacity(waiting.len()),
             answers: Vec::with_capacity(waiting.len()),
         };
-        let live = Arc::clone(&self.live);
-        let fail = |e: &ReadError| live.fail(&e.to_string());
         for request in waiting {
-            self.place(&mut making, request).inspect_err(fail)?;
+            self.place(&mut making, request);
         }
         let answers = std::mem::take(&mut making.answers);
+        let live = Arc::clone(&self.live);
+        let fail = |e: &ReadError| live.fail(&e.to_string());
         let commit = self.commit(making).inspect_err(fail)?;
         Ok(Served { commit, answers })
     }
 
     /// Whether the disk has room. One `statvfs` takes about a microsecond and a
-    /// batch a hundred times as long, so there is nothing to save by asking
+    /// group a hundred times as long, so there is nothing to save by asking
     /// less often.
     fn room(&self) -> Result<(), AppendError> {
         // A disk that can't say has none.
@@ -128,62 +126,55 @@ impl Writer {
     }
 
     /// Gives an event its place, or finds that it has one.
-    fn place(&self, making: &mut Making, request: Request) -> Result<(), ReadError> {
+    fn place(&mut self, making: &mut Making, request: Request) {
         let Request {
             draft,
             dedup,
             answer,
             ..
         } = request;
-        let sequence = making.state.head.next();
-        let first = match dedup {
-            Some(dedup) => {
-                let key = keys::dedup(&draft.topic, &dedup.key);
-                let until = draft.received_at.plus(dedup.window);
-                let seen = Seen { sequence, until };
-                making
-                    .additions
-                    .meet(&self.store, key, draft.received_at, seen)?
-            }
-            None => None,
-        };
+        let sequence = self.head.next();
+        let entry = dedup.map(|dedup| Entry {
+            print: Print::of(&draft.topic, &dedup.key),
+            sequence,
+            until: draft.received_at.plus(dedup.window),
+        });
+        // What is remembered here and not written is never asked for: then the
+        // journal has failed.
+        let first = entry.and_then(|entry| self.deliveries.meet(entry, draft.received_at));
         let appended = Appended {
             sequence: first.unwrap_or(sequence),
             duplicate: first.is_some(),
         };
         if !appended.duplicate {
-            making.state.head = sequence;
+            self.head = sequence;
             making.events.push(Arc::new(draft.at(sequence)));
+            making.entries.push(entry);
         }
         making.answers.push((answer, Ok(appended)));
-        Ok(())
     }
 
     /// Makes the turn durable.
     fn commit(&mut self, making: Making) -> Result<Option<Commit>, ReadError> {
-        if making.events.is_empty() {
+        let Some(first) = making.events.first() else {
             // Duplicates of what was durable before.
             return Ok(None);
-        }
+        };
         let started = Instant::now();
-        let mut state = making.state;
-        let mut batch = self.store.durable_batch();
-        for event in &making.events {
-            let value = stored::encode(event);
-            state.bytes_appended += value.len() as u64;
-            batch.insert(&self.store.events, keys::sequence(event.sequence), value);
-            let event_type = event.draft.event_type.as_bytes();
-            for key in keys::indexes(&event.draft.topic, event.sequence) {
-                batch.insert(&self.store.index, key, event_type);
-            }
+        self.group.begin(first.sequence);
+        for (event, entry) in making.events.iter().zip(&making.entries) {
+            let remembered = entry.map(|entry| (entry.print, entry.until));
+            self.group.push(event, remembered);
         }
-        let (bound, now) = (&mut self.dedup_bound, self.clock.now());
-        let additions = making.additions;
-        additions.write(&self.store, &mut batch, &mut state, bound, now)?;
-        batch.insert(&self.store.meta, keys::STATE, state.encode());
-        self.store.commit(Purpose::Append, batch)?;
-        self.state = state;
-        self.tally.appended(state.bytes_appended);
+        let mut log = self.store.log();
+        log.append(
+            &self.store,
+            &mut self.group,
+            &making.events,
+            &making.entries,
+        )?;
+        drop(log);
+        self.deliveries.forget(self.clock.now());
         self.measures.commit_secs.record(started.elapsed());
         self.measures
             .commit_events

@@ -1,0 +1,163 @@
+//! What only a journal of several segments can get wrong.
+
+use super::{damage::of_kind, *};
+
+#[tokio::test]
+async fn one_read_looks_into_a_bounded_number_of_segments() {
+    let folder = tempfile::tempdir().unwrap();
+    let few = Outside {
+        sizes: tiny().sizes.map(|sizes| Sizes {
+            segments_per_read: 3,
+            segment_events: 10,
+            ..sizes
+        }),
+        ..tiny()
+    };
+    let disk = open_in(place(folder.path()), ROOMY, few).await.unwrap();
+    for n in 0..100 {
+        let name = if n == 95 { "rare" } else { "a" };
+        append(&disk, draft(name, "x")).await;
+    }
+    let rare = Selection::topic("rare".parse().unwrap());
+    let page = disk.read(&rare, Sequence::ZERO, 1000).await.unwrap();
+    assert_eq!((page.events.len(), page.scanned), (0, Sequence(30)));
+    assert_eq!(sequences(&read_all(&disk, &rare, 1000).await), [96]);
+    let from = disk.before_last(&rare, 2).await.unwrap();
+    assert_eq!(from, Sequence(95), "the search goes on, step by step");
+    let all = Selection::topic("a".parse().unwrap());
+    assert_eq!(disk.before_last(&all, 99).await.unwrap(), Sequence::ZERO);
+}
+
+#[tokio::test]
+async fn a_rolled_segment_is_sealed_and_its_files_are_for_the_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let disk = open_in(place(folder.path()), ROOMY, tiny()).await.unwrap();
+    for n in 0..100 {
+        let appended = disk.append(draft("a", vec![0; 200]), Some(key(n)));
+        appended.await.unwrap();
+    }
+    let count = |kind| of_kind(folder.path(), kind).len();
+    until(|| count(FileKind::Index) + 1 == count(FileKind::Log)).await;
+    assert_eq!(count(FileKind::Index), count(FileKind::Dedup));
+    assert!(count(FileKind::Log) > 4);
+    for kind in [FileKind::Log, FileKind::Index, FileKind::Dedup] {
+        for path in of_kind(folder.path(), kind) {
+            let mode = fs::metadata(path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+    }
+}
+
+#[tokio::test]
+async fn events_older_than_is_kept_leave_the_disk_though_nothing_follows_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let hands = Hands::at(NOON);
+    let place = place(folder.path());
+    let disk = Disk::open_with(place, ROOMY, hands.clock(), Measures::noop(), quick());
+    let disk = disk.await.unwrap();
+    let first = || of_kind(folder.path(), FileKind::Log)[0].clone();
+    for n in 0..5 {
+        let appended = disk.append(draft("a", "secret"), Some(key(n)));
+        appended.await.unwrap();
+    }
+    let begun = first();
+    hands.advance(ROOMY.retention.age + Duration::from_secs(1));
+    until(|| !begun.exists()).await;
+    until(|| of_kind(folder.path(), FileKind::Index).is_empty()).await;
+    // Their dedup entries expired after an hour.
+    until(|| of_kind(folder.path(), FileKind::Dedup).is_empty()).await;
+    assert_eq!((disk.floor(), disk.head()), (Sequence(5), Sequence(5)));
+    disk.close().await;
+    assert_eq!(
+        append(&open(folder.path()).await, draft("a", "x")).await,
+        Sequence(6)
+    );
+}
+
+#[tokio::test]
+async fn dedup_outlives_the_segment_it_speaks_of_over_restarts_and_is_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let tight = |dedup_entries_max| Bounds {
+        retention: Retention {
+            bytes: 8000,
+            ..ROOMY.retention
+        },
+        dedup_entries_max,
+    };
+    let disk = open_in(place(folder.path()), tight(1 << 20), tiny())
+        .await
+        .unwrap();
+    for n in 1..=100 {
+        let appended = disk.append(draft("a", vec![0; 500]), Some(key(n)));
+        appended.await.unwrap();
+    }
+    let begun = segment::path(folder.path(), Sequence(1), FileKind::Log);
+    until(|| disk.floor() >= Sequence(80) && !begun.exists()).await;
+    disk.close().await;
+    for _ in 0..3 {
+        let disk = open_in(place(folder.path()), tight(1 << 20), tiny());
+        let disk = disk.await.unwrap();
+        for n in 1..=100 {
+            let again = disk.append(draft("a", "x"), Some(key(n))).await.unwrap();
+            assert_eq!((again.sequence.0, again.duplicate), (n.into(), true));
+        }
+        // Time enough to delete what should stay.
+        let marked = append(&disk, draft("a", "x")).await;
+        let known = || Mark::load(folder.path()).unwrap().unwrap().sequence;
+        until(|| known() == marked).await;
+        append(&disk, draft("a", "x")).await;
+        until(|| known() > marked).await;
+        disk.close().await;
+    }
+    // Of such a file there is no other copy.
+    let orphan = of_kind(folder.path(), FileKind::Dedup)[0].clone();
+    let whole = fs::read(&orphan).unwrap();
+    for at in [20, whole.len() - 1] {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        fs::write(&orphan, bytes).unwrap();
+        let refused = try_open(folder.path()).await.err().unwrap();
+        assert!(matches!(refused, OpenError::Storage { .. }), "{refused:?}");
+    }
+    fs::write(&orphan, whole).unwrap();
+    let before = of_kind(folder.path(), FileKind::Dedup).len();
+    let disk = open_in(place(folder.path()), tight(30), tiny())
+        .await
+        .unwrap();
+    for (n, duplicate) in [(71, true), (100, true), (70, false), (72, true)] {
+        let again = disk.append(draft("a", "x"), Some(key(n))).await.unwrap();
+        assert_eq!(again.duplicate, duplicate, "key {n}");
+    }
+    // Files with nothing but forgotten entries go.
+    until(|| of_kind(folder.path(), FileKind::Dedup).len() + 3 < before).await;
+}
+
+#[tokio::test]
+async fn topics_with_long_names_do_not_let_an_index_grow_without_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = Outside {
+        sizes: tiny().sizes.map(|sizes| Sizes {
+            segment_bytes: 1 << 20,
+            segment_events: 1 << 20,
+            index_bytes: 10_000,
+            ..sizes
+        }),
+        ..tiny()
+    };
+    let disk = open_in(place(folder.path()), ROOMY, small).await.unwrap();
+    for n in 0..200 {
+        let name = format!("a.{}.{n}", "long".repeat(20));
+        append(&disk, draft(&name, "x")).await;
+    }
+    let store = disk.reader.store_for_tests();
+    let segments = store.shelf.segments();
+    assert!(segments.len() > 3);
+    for segment in segments.iter() {
+        let bytes = store.shelf.look(segment, super::super::index::Index::bytes);
+        assert!(bytes.unwrap() < 11_000);
+    }
+    let under_a = Selection::topic("a".parse().unwrap());
+    drop(store);
+    assert_eq!(read_all(&disk, &under_a, 1 << 20).await.len(), 200);
+}
