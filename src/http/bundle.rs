@@ -138,7 +138,11 @@ impl Bundle {
             if self.retire() {
                 return;
             }
-            rest(begun.elapsed()).await;
+            match self.relay.is_pressed() {
+                // A turn is long enough for a task that others wait behind.
+                true => yield_now().await,
+                false => rest(begun.elapsed()).await,
+            }
         }
     }
 
@@ -261,7 +265,6 @@ impl Bundle {
 async fn rest(turn: Duration) {
     let rest = (turn * REST_SHARE).min(REST_MAX);
     match rest < REST_MIN {
-        // A turn is long enough for a task that others wait behind.
         true => yield_now().await,
         false => sleep(rest).await,
     }

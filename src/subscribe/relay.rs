@@ -34,6 +34,8 @@ pub struct Relay {
     heard: Option<News>,
     /// The channel went on without the relay: from the ring, up to here.
     behind: Option<Sequence>,
+    /// The last hand was as much as one write takes.
+    full: bool,
     /// As a stream's.
     beat_owed: Option<Sequence>,
     delivered: Tally,
@@ -74,6 +76,7 @@ impl Relay {
             ear,
             heard: None,
             behind: None,
+            full: false,
             beat_owed: None,
             delivered: Tally::default(),
         };
@@ -100,6 +103,13 @@ impl Relay {
             News::Look => self.fall_behind(count),
             News::Quiet => self.beat_owed.take().map_or(Turn::Wait, Turn::Beat),
         }
+    }
+
+    /// Whether more waits than the last turn could hand out: then there is no
+    /// time to lose.
+    #[must_use]
+    pub fn is_pressed(&self) -> bool {
+        self.full || self.behind.is_some()
     }
 
     /// Waits for events. Cancel-safe.
@@ -162,12 +172,14 @@ impl Relay {
     fn collect(&mut self, first: Slice) -> Option<Hand> {
         let mut hand = Hand::default();
         let (mut slice, mut count) = (first, 0);
+        self.full = false;
         while let Some(frames) = slice.upgrade() {
             self.position = self.position.max(last(&frames));
             count += frames.len();
             hand.frames.push(frames);
             // As in `Feed::collect`: mostly, this was all there is.
-            if count >= WRITE_PIECES_MAX - 1 || self.streams.hub.done() <= self.position {
+            self.full = count >= WRITE_PIECES_MAX - 1;
+            if self.full || self.streams.hub.done() <= self.position {
                 return Some(hand);
             }
             slice = match self.attachment.news_now() {
