@@ -94,8 +94,16 @@ pub(super) fn with_preset(name: &str, secret: &str, url: String) -> anyhow::Resu
         let what = format!("there is no preset {name:?}; there are {known}");
         return Err(Usage::new(what).into());
     };
-    let secrets = vec![Secret::new(secret.as_bytes())];
-    let verifier = Verifier::new(preset.scheme, secrets, None, Some(url));
+    let mut challenges = preset.scheme.challenge.iter();
+    let needs_word = challenges.any(verify::scheme::Challenge::needs_verify_token);
+    let settings = verify::Settings {
+        secrets: vec![Secret::new(secret.as_bytes())],
+        public_url: Some(url),
+        // Nobody is greeted here.
+        verify_token: needs_word.then(|| Secret::new(*b"none")),
+        tolerance: None,
+    };
+    let verifier = Verifier::new(preset.scheme, settings);
     verifier.with_context(|| format!("preset {name}"))
 }
 

@@ -6,7 +6,7 @@ use super::{
     section::{Section, Spot, nearest},
     values,
 };
-use crate::verify::{self, Scheme, SchemeError, Secret, Verifier};
+use crate::verify::{self, Scheme, SchemeError, Secret, Settings, Verifier};
 
 /// What a topic's `preset` or `scheme`, `secrets` and `tolerance` come to.
 pub(super) struct Proof {
@@ -18,10 +18,17 @@ pub(super) struct Proof {
 }
 
 /// Reads a topic's proof; `None` where something about it is wrong.
-pub(super) fn proof(section: &mut Section<'_>, public_url: Option<&str>) -> Option<Proof> {
+///
+/// `any`: whether this is the section of `"*"`.
+pub(super) fn proof(
+    section: &mut Section<'_>,
+    any: bool,
+    public_url: Option<&str>,
+) -> Option<Proof> {
     let before = section.problems.count();
     let tolerance = section.value("tolerance", values::tolerance);
     let secrets = section.list("secrets", values::secret);
+    let verify_token = section.value("verify_token", values::secret);
     let chosen = chosen(section);
     let (name, scheme) = match section.problems.count() == before {
         true => chosen?,
@@ -30,11 +37,23 @@ pub(super) fn proof(section: &mut Section<'_>, public_url: Option<&str>) -> Opti
     let own = |scheme: &Scheme| scheme.algorithm().into();
     let label = name.unwrap_or_else(|| own(&scheme));
     let names_an_id = !scheme.dedup_id.is_empty();
+    if any && scheme.hand_over.is_some() && secrets.is_none() {
+        let what = "the provider hands over its secret here, which only a topic with a section \
+                    of its own takes; name the topic";
+        section.refuse("preset", what);
+        return None;
+    }
     let keys = secrets.iter().flat_map(|list| &list.value);
     let keys = keys
         .map(|item| Secret::new(item.value.as_bytes()))
         .collect();
-    match Verifier::new(scheme, keys, tolerance, public_url.map(str::to_owned)) {
+    let settings = Settings {
+        secrets: keys,
+        tolerance,
+        public_url: public_url.map(str::to_owned),
+        verify_token: verify_token.map(|word| Secret::new(word.as_bytes())),
+    };
+    match Verifier::new(scheme, settings) {
         Ok(verifier) => Some(Proof {
             verifier,
             scheme: label,
@@ -102,7 +121,9 @@ fn refuse(section: &Section<'_>, error: &SchemeError, secrets: Option<&Spot<Vec<
         // What was written could not be read, and that is said already.
         (SchemeError::SecretMissing, Some(list)) if section.problems.below(&list.place) => {}
         (
-            SchemeError::SecretEmpty { index } | SchemeError::SecretEncoding { index, .. },
+            SchemeError::SecretEmpty { index }
+            | SchemeError::SecretEncoding { index, .. }
+            | SchemeError::PublicKey { index },
             Some(list),
         ) if *index < list.value.len() => {
             let Spot { place, origin, .. } = &list.value[*index];
@@ -115,6 +136,9 @@ fn refuse(section: &Section<'_>, error: &SchemeError, secrets: Option<&Spot<Vec<
             Some(list),
         ) => section.problems.add(&list.place, &list.origin, what),
         (SchemeError::SecretMissing, None) => section.refuse("secrets", what),
+        (SchemeError::VerifyTokenMissing | SchemeError::VerifyTokenUseless, _) => {
+            section.refuse("verify_token", what);
+        }
         (SchemeError::PublicUrlMissing, _) => section.refuse(
             "scheme",
             "this scheme signs the URL that the sender was given; set server.public_url",

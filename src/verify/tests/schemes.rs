@@ -162,7 +162,11 @@ fn what_makes_no_sense_together_is_refused_with_what_to_do() {
         assert!(error.contains(says), "{error}");
     }
     let url = scheme(&HMAC.replace("[\"body\"]", "[\"url\", \"body\"]"));
-    let error = Verifier::new(url, vec![secret("s")], None, None).unwrap_err();
+    let settings = Settings {
+        public_url: None,
+        ..with(&["s"])
+    };
+    let error = Verifier::new(url, settings).unwrap_err();
     assert!(error.to_string().contains("set `public_url`"), "{error}");
 }
 
@@ -183,7 +187,7 @@ fn parts_of_any_text_do_not_run_into_each_other() {
     );
     assert!(make(r#""body", { header = "X-Id" }"#).is_err());
     assert!(make(r#"{ header = "a" }, { literal = "" }, "body""#).is_err());
-    assert!(make(r#""body", "url""#).is_err());
+    assert!(make(r#""body", { json = "/id" }"#).is_err());
     assert!(make(r#""url", "body""#).is_ok());
     assert!(make(r#"{ header = "X-Id" }, "timestamp", "body""#).is_ok());
 
@@ -201,10 +205,7 @@ fn parts_of_any_text_do_not_run_into_each_other() {
 #[test]
 fn secrets_that_cannot_serve_are_refused_and_never_shown() {
     let standard = || preset("standard-webhooks").unwrap().scheme;
-    let make = |scheme: Scheme, secrets: &[&str]| {
-        let secrets = secrets.iter().map(|text| secret(text)).collect();
-        Verifier::new(scheme, secrets, None, None).unwrap_err()
-    };
+    let make = |scheme: Scheme, secrets: &[&str]| Verifier::new(scheme, with(secrets)).unwrap_err();
     assert_eq!(make(standard(), &[]), SchemeError::SecretMissing);
     assert_eq!(
         make(scheme(HMAC), &["a", ""]),
@@ -331,7 +332,9 @@ fn a_timestamp_in_the_body_is_judged_behind_the_proof() {
     let without = verifier.sign(&post("{}", &[]), None, "id", now);
     assert_eq!(
         without,
-        Err(SignError::Refused(VerifyError::TimestampMissing))
+        Err(SignError::Refused(VerifyError::JsonMissing {
+            place: "/webhookTimestamp".to_owned()
+        }))
     );
 }
 
@@ -339,7 +342,11 @@ fn a_timestamp_in_the_body_is_judged_behind_the_proof() {
 fn a_topics_tolerance_goes_before_the_schemes() {
     let tolerance = Some(std::time::Duration::from_secs(10));
     let scheme = preset("slack").unwrap().scheme;
-    let verifier = Verifier::new(scheme, vec![secret("s")], tolerance, None).unwrap();
+    let settings = Settings {
+        tolerance,
+        ..with(&["s"])
+    };
+    let verifier = Verifier::new(scheme, settings.clone()).unwrap();
     let mut draft = post("a", &[]);
     let signed = verifier.sign(&draft, None, "id", at(SIGNED_AT)).unwrap();
     draft.headers.extend(signed.headers);
@@ -350,7 +357,7 @@ fn a_topics_tolerance_goes_before_the_schemes() {
     );
     // And means nothing where there is no timestamp.
     let scheme = preset("github").unwrap().scheme;
-    assert!(Verifier::new(scheme, vec![secret("s")], tolerance, None).is_ok());
+    assert!(Verifier::new(scheme, settings).is_ok());
 }
 
 #[test]
