@@ -259,7 +259,7 @@ pub enum VerifyError {
         format.as_str(),
         match format {
             TimeFormat::UnixSecs | TimeFormat::UnixMs => ", a plain number without leading zeros",
-            TimeFormat::Rfc3339 | TimeFormat::HttpDate => "",
+            TimeFormat::Rfc3339 | TimeFormat::Iso8601Utc | TimeFormat::HttpDate => "",
         }
     )]
     TimestampForm {

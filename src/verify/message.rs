@@ -94,17 +94,18 @@ impl<'m> Making<'m> {
         format!("{base}{}", self.delivery.path_and_query)
     }
 
-    /// The URL. Behind a body it has no query: the end of a body that quotes
-    /// the URL could be moved there.
+    /// The URL. Behind a body its target does not quote the public URL: the
+    /// end of a body that quotes it could be moved there.
     fn url(&self, index: usize) -> Result<String, VerifyError> {
         let behind = index
             .checked_sub(1)
             .and_then(|before| self.parts.get(before));
+        let base = self.public_url.trim_end_matches('/');
         match behind {
-            Some(Part::Body) if self.delivery.path_and_query.contains('?') => {
+            Some(Part::Body) if self.delivery.path_and_query.contains(base) => {
                 Err(VerifyError::Separator {
-                    part: "the URL".to_owned(),
-                    separator: "?".to_owned(),
+                    part: "the request target".to_owned(),
+                    separator: base.to_owned(),
                 })
             }
             _ => Ok(self.whole_url()),

@@ -26,6 +26,9 @@ impl TimeFormat {
             Self::UnixSecs => digits(text).map(Timestamp::from_unix_secs),
             Self::UnixMs => digits(text).map(Timestamp::from_unix_ms),
             Self::Rfc3339 => rfc3339(text),
+            // With a zone it would be another format.
+            Self::Iso8601Utc if text.len() <= 29 => rfc3339(&format!("{text}Z")),
+            Self::Iso8601Utc => None,
             Self::HttpDate => http_date(text),
         };
         read.ok_or(VerifyError::TimestampForm { format: self })
@@ -37,6 +40,7 @@ impl TimeFormat {
             Self::UnixSecs => at.unix_secs().to_string(),
             Self::UnixMs => at.unix_ms().to_string(),
             Self::Rfc3339 => at.to_string(),
+            Self::Iso8601Utc => at.to_string().trim_end_matches('Z').to_owned(),
             Self::HttpDate => {
                 let secs = at.unix_secs().min(YEAR_9999_END_SECS);
                 httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(secs))
@@ -253,6 +257,23 @@ mod tests {
     }
 
     #[test]
+    fn dates_without_a_zone_are_those_of_utc_and_have_none() {
+        let read = |text| TimeFormat::Iso8601Utc.read(text);
+        let at = |ms| Ok(Timestamp::from_unix_ms(ms));
+        assert_eq!(read("2021-02-25T15:02:10"), at(1_614_265_330_000));
+        assert_eq!(read("2021-02-25T15:02:10.123987"), at(1_614_265_330_123));
+        for bad in [
+            "2021-02-25T15:02:10Z",
+            "2021-02-25T15:02:10+00:00",
+            "2021-02-25T15:02:10.",
+            "2021-02-25T15:02",
+            "",
+        ] {
+            refused(TimeFormat::Iso8601Utc, bad);
+        }
+    }
+
+    #[test]
     fn http_dates_are_read_in_their_preferred_form_only() {
         let read = TimeFormat::HttpDate.read("Thu, 25 Feb 2021 15:02:10 GMT");
         assert_eq!(read, Ok(Timestamp::from_unix_secs(1_614_265_330)));
@@ -298,6 +319,7 @@ mod tests {
                 TimeFormat::UnixSecs,
                 TimeFormat::UnixMs,
                 TimeFormat::Rfc3339,
+                TimeFormat::Iso8601Utc,
                 TimeFormat::HttpDate,
             ] {
                 prop_assert_eq!(format.read(&format.write(at)), Ok(at));

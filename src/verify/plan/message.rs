@@ -3,7 +3,7 @@
 use crate::verify::{
     error::SchemeError,
     proof::{Clocked, Moment},
-    scheme::{Function, Part},
+    scheme::{Function, Part, TimeFormat},
 };
 
 pub(super) fn check(
@@ -24,7 +24,7 @@ pub(super) fn check(
         let other = other.to_string();
         return Err(SchemeError::FormMixed { other });
     }
-    check_fences(parts)?;
+    check_fences(parts, clock)?;
     let has_timestamp = parts.contains(&Part::Timestamp);
     match (clock.map(|clock| &clock.moment), has_timestamp) {
         (None, true) => Err(SchemeError::TimestampUnplaced),
@@ -55,12 +55,15 @@ fn has_body(part: &Part) -> bool {
 }
 
 /// Refuses two parts of any text side by side. Literals are fences, and so is
-/// a timestamp: longer or shorter by a digit, it is stale.
-fn check_fences(parts: &[Part]) -> Result<(), SchemeError> {
+/// a timestamp that says where it ends: numbers do, since one that is longer
+/// or shorter by a digit is stale, and so do dates with a zone.
+fn check_fences(parts: &[Part], clock: Option<&Clocked>) -> Result<(), SchemeError> {
+    let open = clock.is_some_and(|clock| clock.format == TimeFormat::Iso8601Utc);
+    let is_free = |part: &Part| part.is_free() || (open && *part == Part::Timestamp);
     for pair in parts.windows(2) {
         if let [first, second] = pair
-            && first.is_free()
-            && second.is_free()
+            && is_free(first)
+            && is_free(second)
             && !is_known(first, second)
         {
             return Err(SchemeError::Unfenced {
@@ -74,7 +77,7 @@ fn check_fences(parts: &[Part]) -> Result<(), SchemeError> {
 
 /// What providers do all the same. Square and Mandrill put the body behind
 /// the URL: what is left of that weakness is said at [`Part::Url`]. Trello
-/// puts the URL behind the body, where it has no query and one beginning.
+/// puts the URL behind the body: `message` refuses what could be moved there.
 fn is_known(first: &Part, second: &Part) -> bool {
     matches!(
         (first, second),

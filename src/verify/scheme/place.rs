@@ -71,6 +71,10 @@ pub enum TimeFormat {
     UnixMs,
     /// `2026-11-23T15:41:00Z`, with or without a fraction and an offset.
     Rfc3339,
+    /// `2026-11-23T15:41:00`, with or without a fraction: the same in UTC, and
+    /// without saying so. Nothing in it says where it ends.
+    #[serde(rename = "iso8601_utc")]
+    Iso8601Utc,
     /// `Mon, 23 Nov 2026 15:41:00 GMT`: RFC 9110 section 5.6.7, its preferred
     /// form only.
     HttpDate,
@@ -84,6 +88,7 @@ impl TimeFormat {
             Self::UnixSecs => "Unix seconds",
             Self::UnixMs => "Unix milliseconds",
             Self::Rfc3339 => "an RFC 3339 date",
+            Self::Iso8601Utc => "an ISO 8601 date without a zone",
             Self::HttpDate => "an HTTP date",
         }
     }
