@@ -11,6 +11,7 @@ usage: pip install --no-deps -r requirements.txt && python signers.py
 import base64
 import hashlib
 import hmac
+import importlib.abc
 import importlib.util
 import json
 import re
@@ -32,7 +33,43 @@ def bare(package):
     sys.modules[package] = module
 
 
-for package in ("Adyen", "hubspot", "square", "twilio"):
+class InertType(type):
+    """Whatever it is asked for, it is itself: nothing can come out of it but nonsense."""
+
+    def __getattr__(cls, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Inert
+
+    def __getitem__(cls, _):
+        return Inert
+
+
+class Inert(metaclass=InertType):
+    def __init__(self, *_, **__):
+        pass
+
+
+class Absent(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Stands in for what a module asks for when it is loaded and nobody installed."""
+
+    NAMES = ("httpx", "pydantic", "requests_oauthlib", "dateutil", "twisted", "buildbot", "pypaystack2.models",
+             "pypaystack2.types", "pypaystack2.exceptions", "pypaystack2.fees_calculation_mixin", "pypaystack2._metadata")
+
+    def find_spec(self, name, path=None, target=None):
+        if any(name == absent or name.startswith(absent + ".") for absent in self.NAMES):
+            return importlib.util.spec_from_loader(name, self, is_package=True)
+        return None
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        module.__getattr__ = lambda name: getattr(Inert, name)
+
+
+sys.meta_path.insert(0, Absent())
+for package in ("Adyen", "buildbot_gitea", "hubspot", "pypaystack2", "quickbooks", "square", "twilio"):
     bare(package)
 
 from Adyen.util import (  # noqa: E402
@@ -255,6 +292,103 @@ def adyen():
         event_type="balancePlatform.accountHolder.created")
 
 
+def paystack():
+    import pypaystack2.fees_calculation_mixin
+
+    # A base of the client, which has to be a class of the ordinary kind.
+    pypaystack2.fees_calculation_mixin.FeesCalculationMixin = type("FeesCalculationMixin", (), {})
+    from pypaystack2.base_clients import AbstractAPIClient
+
+    key = "sk_live_a-secret-key"
+    client = types.SimpleNamespace(_secret_key=key)
+    for space in (None, 2):
+        body = event(space, event="charge.success", data={"id": 302961, "reference": "qTPrJoy9Bx"})
+
+        def accepts(headers, body, _):
+            return AbstractAPIClient.is_verified_webhook_payload(client, body.encode(), headers["x-paystack-signature"])
+
+        headers = [JSON_TYPE, ("x-paystack-signature", hmac.new(key.encode(), body.encode(), hashlib.sha512).hexdigest())]
+        holds("paystack", accepts, headers, body, signature="x-paystack-signature")
+        say("paystack", "Paystack", by("pypaystack2", "is_verified_webhook_payload"), "verifies", key, headers, body,
+            event_type="charge.success")
+
+
+def quickbooks():
+    from quickbooks.client import QuickBooks
+
+    token = "a-verifier-token"
+    client = types.SimpleNamespace(verifier_token=token)
+    body = event(eventNotifications=[{"realmId": "1185883450", "dataChangeEvent": {"entities": []}}])
+
+    def accepts(headers, body, _):
+        return QuickBooks.validate_webhook_signature(client, body, headers["intuit-signature"])
+
+    headers = [JSON_TYPE, ("intuit-signature", hmac_base64("sha256", token, body))]
+    holds("quickbooks", accepts, headers, body, signature="intuit-signature")
+    say("quickbooks", "QuickBooks", by("python-quickbooks", "validate_webhook_signature"), "verifies", token, headers, body)
+
+
+def gitea():
+    """Gitea and its fork Forgejo, which sends both names; by Buildbot's plugin for Gitea."""
+
+    class Properties:
+        async def rendered(self, secret):
+            return secret
+
+        render = rendered
+
+    def at_once(generator):
+        """Buildbot's handler waits for one thing, its secret, which is known here."""
+
+        def run(self, request):
+            steps = generator(self, request)
+            next(steps).close()
+            try:
+                steps.send(self.options["secret"])
+            except StopIteration as done:
+                return done.value
+            raise RuntimeError("the handler waits for something else")
+        return run
+
+    import buildbot.process.properties
+    import buildbot.util
+    import buildbot.www.hooks.base
+    import twisted.internet
+    import twisted.python
+
+    buildbot.process.properties.Properties = Properties
+    buildbot.util.bytes2unicode = lambda value: value.decode() if isinstance(value, bytes) else value
+    buildbot.util.unicode2bytes = lambda value: value.encode() if isinstance(value, str) else value
+    buildbot.www.hooks.base.BaseHookHandler = type("BaseHookHandler", (), {})
+    twisted.internet.defer = types.SimpleNamespace(inlineCallbacks=at_once)
+    twisted.python.log = types.SimpleNamespace(msg=lambda _: None)
+    from buildbot_gitea.webhook import GiteaHandler
+
+    secret = "a secret of the repository"
+    handler = GiteaHandler()
+    handler.options, handler.master = {"secret": secret}, None
+
+    def accepts(headers, body, _):
+        request = types.SimpleNamespace(
+            content=types.SimpleNamespace(read=body.encode), args={}, getHeader=lambda name: headers.get(name.lower()))
+        handler.getChanges(request)
+
+    body = event(2, ref="refs/heads/main", action="opened")
+    signature = hmac.new(secret.encode(), body.encode(), hashlib.sha256).hexdigest()
+    delivery = "f6266f16-1bf3-46a5-9ea4-602e06ead473"
+
+    def names(forge):
+        return [(f"X-{forge}-Delivery", delivery), (f"X-{forge}-Event", "release"), (f"X-{forge}-Signature", signature)]
+
+    github = [("X-GitHub-Delivery", delivery), ("X-GitHub-Event", "release"), ("X-Hub-Signature-256", f"sha256={signature}")]
+    whose = by("buildbot-gitea", "GiteaHandler.getChanges")
+    for preset, provider, forges in [("gitea", "Gitea", ["Gitea"]), ("forgejo", "Forgejo", ["Forgejo", "Gitea"])]:
+        headers = [JSON_TYPE, *(header for forge in forges for header in names(forge)), *github]
+        holds(preset, accepts, headers, body, signature="X-Gitea-Signature")
+        say(preset, provider, whose if preset == "gitea" else f"{whose}, which reads Gitea's name of the header", "verifies",
+            secret, headers, body, dedup_id=delivery, event_type="release")
+
+
 def anymail():
     """Mail providers, by the views that django-anymail receives their webhooks with."""
     from django.conf import settings
@@ -327,5 +461,5 @@ def anymail():
     say("postmark", "Postmark", whose(view), "token", "user:pass word", headers, body, event_type="Delivery")
 
 
-for provider in (slack, twilio, square, hubspot, adyen, anymail):
+for provider in (slack, twilio, square, hubspot, adyen, paystack, quickbooks, gitea, anymail):
     provider()

@@ -212,3 +212,25 @@ export async function meta() {
     })
   }
 }
+
+/** WebSub's signature, which names its hash, and Intercom's, which is the same with SHA-1. */
+export async function hub() {
+  const XHubSignature = cjs('x-hub-signature/dist/XHubSignature.cjs')
+  const secret = 'a client secret'
+  for (const [preset, provider, hash, page, event, expect] of [
+    ['intercom', 'Intercom', 'sha1', 'https://developers.intercom.com/docs/references/webhooks/webhook-models (X-Hub-Signature)',
+      { type: 'notification_event', id: 'notif_ccd8a4d0', topic: 'conversation.user.created' },
+      { dedup_id: 'notif_ccd8a4d0', event_type: 'conversation.user.created' }],
+    ['websub', 'WebSub', 'sha1', 'https://www.w3.org/TR/websub/#signing-content', {}, {}],
+    ['websub', 'WebSub', 'sha256', 'https://www.w3.org/TR/websub/#signing-content', {}, {}],
+    ['websub', 'WebSub', 'sha384', 'https://www.w3.org/TR/websub/#signing-content', {}, {}],
+    ['websub', 'WebSub', 'sha512', 'https://www.w3.org/TR/websub/#signing-content', {}, {}],
+  ]) {
+    const hub = new XHubSignature(hash, secret)
+    const body = json(event)
+    await prove({
+      preset, provider, role: 'signs', by: `${by('x-hub-signature', `sign with ${hash}`)}; ${page}`, secret, body,
+      headers: [JSON_TYPE, ['X-Hub-Signature', hub.sign(body)]], expect,
+    }, { accepts: ({ body, headers }) => hub.verify(headers['x-hub-signature'], body), signature: 'X-Hub-Signature' })
+  }
+}
