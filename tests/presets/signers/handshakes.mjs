@@ -4,7 +4,7 @@
 // and are found with those.
 
 import { by, cjs, esm } from './load.mjs'
-import { HARD, JSON_TYPE, plain, seconds } from './bodies.mjs'
+import { HARD, JSON_TYPE, seconds } from './bodies.mjs'
 import { hmac, print, prove } from './proof.mjs'
 import { zoomAnswer } from './timestamped.mjs'
 
@@ -119,4 +119,3 @@ export function documented() {
     handshake: ok('{"verification":"xdaDSsWkTYaADKV1"}', JSON_ANSWER),
   })
 }
-void plain

@@ -2,7 +2,7 @@
 // used with all of them, and its nodes are written by neither side.
 
 import { by, cjs } from './load.mjs'
-import { JSON_TYPE, json, plain, seconds, uuid } from './bodies.mjs'
+import { JSON_TYPE, json, plain, seconds } from './bodies.mjs'
 import { PUBLIC_URL, hmac, prove } from './proof.mjs'
 
 const NODES = 'n8n-nodes-base/dist/nodes'
@@ -161,4 +161,3 @@ export async function trello() {
     }, { accepts: helper('Trello/TrelloTriggerHelpers', secret), signature: 'X-Trello-Webhook' })
   }
 }
-void uuid

@@ -3,7 +3,7 @@
 
 import { by, cjs, esm } from './load.mjs'
 import { JSON_TYPE, id, json, uuid } from './bodies.mjs'
-import { hmac, print, prove } from './proof.mjs'
+import { hmac, prove } from './proof.mjs'
 import { secrets } from './nuxt.mjs'
 
 const secret = 'a secret, shared: ß'
@@ -147,4 +147,3 @@ export async function tern() {
     }
   }
 }
-void print

@@ -122,3 +122,20 @@ export async function withTern() {
   const polar = delivery({ secret, signer, body: event('order.paid'), type: 'order.paid' })
   await prove({ preset: 'polar', provider: 'Polar', by: whose('polar'), ...polar }, checks('webhook', tern('polar', secret)))
 }
+
+/** Those that name Svix's or Standard Webhooks' library in their documentation as what signs. */
+export async function byTheirWord() {
+  const vanta = delivery({ prefix: 'svix', signer: new svix.Webhook(SECRET), body: event('control.updated'), type: 'control.updated' })
+  await prove({
+    preset: 'vanta', provider: 'Vanta', role: 'signs', ...vanta,
+    by: `${by('svix', 'Webhook.sign')}; https://developer.vanta.com/docs/webhooks ("powered by Svix")`,
+  }, checks('svix', ({ body, headers }) => void new svix.Webhook(SECRET).verify(body, headers)))
+
+  // The dashboard shows the secret with the scheme's version before it.
+  const secret = `v1,${SECRET}`
+  const supabase = delivery({ body: json({ user: { id: id() }, email_data: { email_action_type: 'signup' } }) })
+  await prove({
+    preset: 'supabase', provider: 'Supabase Auth', role: 'signs', ...supabase, secret,
+    by: `${by('standardwebhooks', 'Webhook.sign')}; https://supabase.com/docs/guides/auth/auth-hooks`,
+  }, checks('webhook', ({ body, headers }) => void new Webhook(secret.replace('v1,', '')).verify(body, headers)))
+}
