@@ -383,7 +383,7 @@ fn verify_says_at_which_step_a_delivery_fails() {
     let unknown = ["verify", "--preset", "githbu", "--secret", "s", "body"];
     let (status, _, said) = run(folder, &unknown);
     assert_eq!(status, Some(2));
-    assert!(said.contains("there are github"), "{said}");
+    assert!(said.contains("did you mean github?"), "{said}");
 }
 
 #[test]

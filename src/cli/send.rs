@@ -88,10 +88,11 @@ fn verifier(args: &Args, url: &str, context: &Context) -> anyhow::Result<Verifie
 /// A preset with a secret.
 pub(super) fn with_preset(name: &str, secret: &str, url: String) -> anyhow::Result<Verifier> {
     let Some(preset) = verify::preset(name) else {
-        let presets = verify::presets();
-        let known: Vec<_> = presets.iter().map(|preset| &*preset.name).collect();
-        let known = known.join(", ");
-        let what = format!("there is no preset {name:?}; there are {known}");
+        let near = match verify::nearest_preset(name) {
+            Some(near) => format!("did you mean {near}? "),
+            None => String::new(),
+        };
+        let what = format!("there is no preset {name:?}; {near}`hookrill presets` lists them");
         return Err(Usage::new(what).into());
     };
     let mut challenges = preset.scheme.challenge.iter();

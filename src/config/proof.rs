@@ -3,7 +3,7 @@
 
 use super::{
     scheme,
-    section::{Section, Spot, nearest},
+    section::{Section, Spot},
     values,
 };
 use crate::verify::{self, Scheme, SchemeError, Secret, Settings, Verifier};
@@ -99,19 +99,16 @@ fn chosen(section: &mut Section<'_>) -> Option<(Option<Box<str>>, Scheme)> {
 }
 
 fn named(section: &Section<'_>, preset: &Spot<String>) -> Option<Scheme> {
-    let presets = verify::presets();
-    let known: Vec<&str> = presets.iter().map(|preset| &*preset.name).collect();
-    let Some(index) = known.iter().position(|name| **name == *preset.value) else {
-        let near = match nearest(&preset.value, &known) {
-            Some(near) => format!("did you mean \"{near}\"? "),
-            None => String::new(),
-        };
-        let known = known.join(", ");
-        let what = format!("there is no preset of this name; {near}there are {known}");
-        section.problems.add(&preset.place, &preset.origin, what);
-        return None;
+    if let Some(known) = verify::preset(&preset.value) {
+        return Some(known.scheme);
+    }
+    let near = match verify::nearest_preset(&preset.value) {
+        Some(near) => format!("did you mean \"{near}\"? "),
+        None => String::new(),
     };
-    Some(presets.into_iter().nth(index)?.scheme)
+    let what = format!("there is no preset of this name; {near}`hookrill presets` lists them");
+    section.problems.add(&preset.place, &preset.origin, what);
+    None
 }
 
 /// Says what `verify` says, at the key that it is about.

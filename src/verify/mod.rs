@@ -41,7 +41,7 @@ pub use error::{SchemeError, SignError, VerifyError};
 pub use explain::{Explanation, Step};
 pub use grammar::SIGNATURES_MAX;
 pub use plan::SECRETS_MAX;
-pub use preset::{Covered, Preset, preset, presets};
+pub use preset::{Covered, Preset, nearest_preset, preset, presets};
 pub use scheme::Scheme;
 pub use secret::Secret;
 pub use sign::Signed;

@@ -106,6 +106,19 @@ pub fn presets() -> Vec<Preset> {
     written.into_iter().map(preset).collect()
 }
 
+/// The name of a preset that was probably meant, if one is near enough.
+#[must_use]
+pub fn nearest_preset(written: &str) -> Option<Box<str>> {
+    const ALIKE_MIN: f64 = 0.8;
+    let alike = |name: Box<str>| (strsim::jaro_winkler(written, &name), name);
+    presets()
+        .into_iter()
+        .map(|preset| alike(preset.name))
+        .filter(|(alike, _)| *alike >= ALIKE_MIN)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, name)| name)
+}
+
 /// The preset of that name.
 #[must_use]
 pub fn preset(name: &str) -> Option<Preset> {
@@ -126,10 +139,20 @@ mod tests {
                 preset.name
             );
             assert!(preset.docs.starts_with("https://"), "{}", preset.name);
-            let texts = [&preset.title, &preset.setup, &preset.handshake, &preset.proof];
+            let texts = [
+                &preset.title,
+                &preset.setup,
+                &preset.handshake,
+                &preset.proof,
+            ];
             assert!(texts.iter().all(|text| !text.is_empty()), "{}", preset.name);
             let greets = !preset.scheme.challenge.is_empty() || preset.scheme.hand_over.is_some();
-            assert_eq!(!preset.handshake.starts_with("none"), greets, "{}", preset.name);
+            assert_eq!(
+                !preset.handshake.starts_with("none"),
+                greets,
+                "{}",
+                preset.name
+            );
         }
     }
 
@@ -150,7 +173,10 @@ mod tests {
         assert!(names.len() >= 50, "{}", names.len());
         assert!(names.is_sorted());
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        assert!(names.iter().all(|name| name.bytes().all(plain)), "{names:?}");
+        assert!(
+            names.iter().all(|name| name.bytes().all(plain)),
+            "{names:?}"
+        );
         let github = preset("github").unwrap();
         assert_eq!(github.scheme.place(), "x-hub-signature-256");
         assert_eq!(github.scheme.algorithm(), "hmac-sha256, hex");
