@@ -50,6 +50,12 @@ for (const entry of JSON.parse(readFileSync(new URL('./vectors.json', import.met
   take(entry, 'vectors.json')
 }
 
+// EVIDENCE.md has a row for each preset, and no row without lines.
+const evidence = readFileSync(new URL('./EVIDENCE.md', import.meta.url), 'utf8').split('## Left out')[0]
+const rows = new Set([...evidence.matchAll(/^\| ([a-z0-9-]+) \|/gm)].map(([, preset]) => preset))
+const unequal = [...[...presets.keys()].filter((preset) => !rows.has(preset)), ...[...rows].filter((preset) => !presets.has(preset))]
+if (unequal.length > 0) throw new Error(`in the lines or in EVIDENCE.md, but not in both: ${unequal.join(', ')}`)
+
 for (const [preset, { roles, lines, handshakes }] of [...presets].sort(([a], [b]) => (a < b ? -1 : 1))) {
   console.log(`${preset.padEnd(22)} ${[...roles].join(', ').padEnd(26)} ${lines}${handshakes ? `, ${handshakes} of them a handshake` : ''}`)
 }
