@@ -42,21 +42,36 @@ def slack():
         say("slack", "Slack", by("slack_sdk", "SignatureVerifier.generate_signature"), "signs", secret, headers, body, **facts)
 
 
+class Form(dict):
+    """A form whose names may come twice, in the way of the frameworks that Twilio's SDK knows."""
+
+    def __init__(self, pairs):
+        super().__init__()
+        for name, value in pairs:
+            self.setdefault(name, []).append(value)
+
+    def getlist(self, name):
+        return self[name]
+
+
 def twilio():
     secret = "12345678901234567890123456789012"
     signer = RequestValidator(secret)
     target = "/ingest/twilio?foo=1&bar=2"
 
     def form(headers, body, url):
-        return signer.validate(url, dict(parse_qsl(body, keep_blank_values=True)), headers["x-twilio-signature"])
+        return signer.validate(url, Form(parse_qsl(body, keep_blank_values=True)), headers["x-twilio-signature"])
 
     for fields in [
         {"MessageSid": "SM2b", "SmsStatus": "delivered", "From": "+14158675309", "Body": "Zoë & co", "a": "", "Zed": "z"},
         {"CallSid": "CA1234567890ABCDE", "CallStatus": "ringing", "Digits": "1234", "To": "+18005551212", "Caller": "a b"},
+        # Of a name that comes again, each value counts once, in order.
+        {"MediaUrl": ["https://b", "https://a", "https://b"], "AccountSid": "AC"},
     ]:
         url = PUBLIC_URL + target
+        fields = Form((name, value) for name, values in fields.items() for value in ([values] if isinstance(values, str) else values))
         headers = [FORM_TYPE, ("I-Twilio-Idempotency-Token", "0b8a"), ("X-Twilio-Signature", signer.compute_signature(url, fields))]
-        body = urlencode(fields)
+        body = urlencode(fields, doseq=True)
         holds("twilio", form, headers, body, signature="X-Twilio-Signature", url=url)
         say("twilio", "Twilio", by("twilio", "RequestValidator.compute_signature"), "signs", secret, headers, body,
             url=PUBLIC_URL, target=target, dedup_id="0b8a")
