@@ -37,11 +37,13 @@ function take(line, from) {
   if (line.handshake && !(Number.isInteger(line.handshake.status) && typeof line.handshake.body === 'string' && line.handshake.headers)) {
     throw new Error(`${from}: ${line.preset} has a handshake of the wrong form`)
   }
-  if (!presets.has(line.preset)) presets.set(line.preset, { roles: new Set(), lines: 0, handshakes: 0 })
+  if (!presets.has(line.preset)) presets.set(line.preset, { roles: new Set(), lines: 0, handshakes: 0, signed: 0 })
   const seen = presets.get(line.preset)
   seen.roles.add(line.role)
   seen.lines += 1
   seen.handshakes += line.handshake ? 1 : 0
+  // A question that is answered before anything is signed proves no scheme.
+  seen.signed += line.role !== 'token' && line.body_base64 !== '' ? 1 : 0
 }
 
 for await (const line of createInterface({ input: process.stdin })) take(JSON.parse(line), 'the input')
@@ -50,11 +52,17 @@ for (const entry of JSON.parse(readFileSync(new URL('./vectors.json', import.met
   take(entry, 'vectors.json')
 }
 
+// EVIDENCE.md has a row for each preset, and no row without lines.
+const evidence = readFileSync(new URL('./EVIDENCE.md', import.meta.url), 'utf8').split('## Left out')[0]
+const rows = new Set([...evidence.matchAll(/^\| ([a-z0-9-]+) \|/gm)].map(([, preset]) => preset))
+const unequal = [...[...presets.keys()].filter((preset) => !rows.has(preset)), ...[...rows].filter((preset) => !presets.has(preset))]
+if (unequal.length > 0) throw new Error(`in the lines or in EVIDENCE.md, but not in both: ${unequal.join(', ')}`)
+
 for (const [preset, { roles, lines, handshakes }] of [...presets].sort(([a], [b]) => (a < b ? -1 : 1))) {
   console.log(`${preset.padEnd(22)} ${[...roles].join(', ').padEnd(26)} ${lines}${handshakes ? `, ${handshakes} of them a handshake` : ''}`)
 }
-const proven = [...presets.values()].filter(({ roles }) => ['signs', 'verifies', 'vector'].some((role) => roles.has(role)))
-console.log(`${presets.size} presets have lines, ${proven.length} of them signed`)
+const proven = [...presets.values()].filter(({ signed }) => signed > 0)
+console.log(`${presets.size} presets have lines, ${proven.length} of them signed deliveries`)
 
 const at = process.argv.indexOf('--presets')
 const missing = at < 0 ? [] : process.argv[at + 1].split(',').filter((preset) => !presets.has(preset))

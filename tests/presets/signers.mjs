@@ -15,6 +15,8 @@
 //   method, headers, body_base64, at_ms
 //   expect              dedup_id and event_type, null where the provider has none
 //   handshake           where there is one: the status, headers and body to answer with
+//                       (JSON means the same in another order), and the verify_token
+//                       that Meta's has beside the secret
 //
 // What was accepted was also refused with one byte of body, signature and signed
 // timestamp changed; a check that does not hold ends the program with its name.
