@@ -363,6 +363,17 @@ fn verify_says_at_which_step_a_delivery_fails() {
     let (status, printed, said) = verify("body", &["--header", GITHUB_SIGNATURE]);
     assert_eq!((status, said.as_str()), (Some(0), ""), "{printed}");
     assert!(printed.ends_with("The delivery proves.\n"), "{printed}");
+    assert!(printed.contains("the secret that matches: --secret number 1"));
+
+    let (status, printed, _) = verify(
+        "body",
+        &["--secret", "another", "--header", "X-Hub-Signature-256: 00"],
+    );
+    assert_eq!(status, Some(1));
+    assert!(
+        printed.contains("header x-hub-signature-256 does not begin with \"sha256=\""),
+        "{printed}"
+    );
 
     let (status, printed, _) = verify("other", &["--header", GITHUB_SIGNATURE, "--show-signed"]);
     assert_eq!(status, Some(1));
@@ -384,6 +395,26 @@ fn verify_says_at_which_step_a_delivery_fails() {
     let (status, _, said) = run(folder, &unknown);
     assert_eq!(status, Some(2));
     assert!(said.contains("did you mean github?"), "{said}");
+}
+
+#[test]
+fn verify_names_the_secret_that_matches_and_never_shows_it() {
+    let folder = folder();
+    let folder = folder.path();
+    std::fs::write(folder.join("body"), "Hello, World!").unwrap();
+    std::fs::write(folder.join("old"), "of before\n").unwrap();
+    std::fs::write(folder.join("new"), GITHUB_SECRET).unwrap();
+    let secrets = ["--secret", "file:old", "--secret", "file:new"];
+    let line = ["verify", "body", "--preset", "github"];
+    let header = ["--header", GITHUB_SIGNATURE];
+    let (status, printed, _) = run(folder, &[&line[..], &secrets, &header].concat());
+    assert_eq!(status, Some(0), "{printed}");
+    assert!(printed.contains("number 2 matches"), "{printed}");
+    assert!(
+        printed.contains("the secret that matches: file:new"),
+        "{printed}"
+    );
+    assert!(!printed.contains(GITHUB_SECRET), "{printed}");
 }
 
 #[test]

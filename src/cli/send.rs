@@ -82,11 +82,16 @@ fn verifier(args: &Args, url: &str, context: &Context) -> anyhow::Result<Verifie
         (None, Err(_)) => PRESET.to_owned(),
     };
     let secret = context.sources().value(secret).map_err(Usage::new)?;
-    with_preset(&preset, &secret, url.to_owned())
+    let secrets = vec![Secret::new(secret.into_bytes())];
+    with_preset(&preset, secrets, url.to_owned())
 }
 
-/// A preset with a secret.
-pub(super) fn with_preset(name: &str, secret: &str, url: String) -> anyhow::Result<Verifier> {
+/// A preset with secrets.
+pub(super) fn with_preset(
+    name: &str,
+    secrets: Vec<Secret>,
+    url: String,
+) -> anyhow::Result<Verifier> {
     let Some(preset) = verify::preset(name) else {
         let near = match verify::nearest_preset(name) {
             Some(near) => format!("did you mean {near}? "),
@@ -98,7 +103,7 @@ pub(super) fn with_preset(name: &str, secret: &str, url: String) -> anyhow::Resu
     let mut challenges = preset.scheme.challenge.iter();
     let needs_word = challenges.any(verify::scheme::Challenge::needs_verify_token);
     let settings = verify::Settings {
-        secrets: vec![Secret::new(secret.as_bytes())],
+        secrets,
         public_url: Some(url),
         // Nobody is greeted here.
         verify_token: needs_word.then(|| Secret::new(*b"none")),

@@ -19,6 +19,7 @@ mod form;
 mod functions;
 mod grammar;
 mod headers;
+mod hint;
 pub mod json;
 mod mac;
 mod message;

@@ -12,10 +12,10 @@ use super::{
     delivery::{Delivery, Proven, Verified},
     error::{SchemeError, VerifyError},
     explain::{Explanation, Trace},
-    headers,
+    headers, hint,
     plan::{Plan, plan},
     proof::Proof,
-    scheme::Scheme,
+    scheme::{Challenge, Scheme},
     secret::Secret,
     token::same,
 };
@@ -74,8 +74,13 @@ impl Verifier {
     /// Whether a handshake comes by this method.
     #[must_use]
     pub fn greets(&self, method: &Method) -> bool {
+        self.has(method, |_| true)
+    }
+
+    fn has(&self, method: &Method, wanted: fn(&Challenge) -> bool) -> bool {
         let mut challenges = self.plan.challenges.iter();
-        challenges.any(|challenge| challenge.method.as_str() == method.as_str())
+        challenges
+            .any(|challenge| challenge.method.as_str() == method.as_str() && wanted(challenge))
     }
 
     /// Proves a delivery as of `now`.
@@ -94,7 +99,7 @@ impl Verifier {
         let mut trace = Trace::listening();
         let outcome = self.prove(delivery.clone(), now, &mut trace);
         let hint = match &outcome {
-            Err(why) => self.hint(why, delivery, now),
+            Err(why) => hint::hint(self, why, &delivery, now),
             Ok(_) => None,
         };
         trace.conclude(outcome, hint)
@@ -130,6 +135,10 @@ impl Verifier {
         if let Some(answer) = self.before_proof(&delivery)? {
             trace.found(|| "one that is answered without a proof".to_owned());
             return Ok(answer);
+        }
+        let behind = |challenge: &Challenge| !challenge.is_before_proof();
+        if delivery.method != Method::POST && !self.has(&delivery.method, behind) {
+            return Err(VerifyError::Method);
         }
         match &self.plan.proof {
             Proof::Signed(proof) => proof.prove(&delivery, now, trace)?,
@@ -190,28 +199,6 @@ impl Verifier {
                 let signed = self.signed_bytes(delivery)?;
                 Ok(signed.map(|bytes| Sha256::digest(bytes).into()))
             }
-        }
-    }
-
-    /// Tries what commonly went wrong on the way here.
-    fn hint(
-        &self,
-        why: &VerifyError,
-        mut delivery: Delivery,
-        now: Timestamp,
-    ) -> Option<&'static str> {
-        match why {
-            VerifyError::Mismatch if delivery.body.ends_with(b"\n") => {
-                // Editors and shells end files with a line feed.
-                delivery.body.truncate(delivery.body.len() - 1);
-                let proven = !matches!(self.verify(delivery, now), Err(VerifyError::Mismatch));
-                proven.then_some("it matches without the last line feed, which the capture added")
-            }
-            VerifyError::Stale { .. } => Some(
-                "the signature is genuine: the sender's clock or this one is off, or it is an \
-                 old delivery",
-            ),
-            _ => None,
         }
     }
 }

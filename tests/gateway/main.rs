@@ -9,6 +9,7 @@
 
 mod harness;
 
+mod handshakes;
 mod hostile;
 mod ingest;
 mod life;

@@ -242,7 +242,7 @@ fn a_topic_says_who_may_send_to_it_and_who_may_read() {
         ),
         (
             "[topics.a]\naccess = \"public\"\npreset = \"githbu\"\nsecrets = [\"s\"]",
-            "topics.a.preset: there is no preset of this name; did you mean \"github\"? there are github, ",
+            "topics.a.preset: there is no preset of this name; did you mean \"github\"? `hookrill presets` lists them",
         ),
         (
             "[topics.a]\naccess = \"public\"\npreset = \"github\"\nsecrets = [\"s\"]\nscheme = {}",

@@ -345,6 +345,27 @@ fn an_explanation_names_the_step_that_failed() {
     assert!(explained.hint.unwrap().contains("line feed"));
     assert!(!format!("{:?} {verifier:?}", explained.steps).contains("hush"));
 
+    let spaced = by_preset("slack", &["hush\n"]);
+    let explained = spaced.explain(slack("a"), at(SIGNED_AT));
+    assert!(explained.hint.unwrap().contains("white space around"));
+    let explained = by_preset("slack", &["other"]).explain(slack("a"), at(SIGNED_AT));
+    assert!(explained.hint.unwrap().contains("byte for byte"));
+    let explained = verifier.explain(github("a", &[]), at(SIGNED_AT));
+    let hint = explained.hint.unwrap();
+    assert!(hint.contains("there is x-hub-signature-256"), "{hint}");
+    let square = preset("square").unwrap().scheme;
+    let secure = Verifier::new(square.clone(), with(&["s"])).unwrap();
+    let mut draft = post("a", &[]);
+    let signed = secure.sign(&draft, None, "", at(SIGNED_AT)).unwrap();
+    draft.headers.extend(signed.headers);
+    let settings = Settings {
+        public_url: Some("http://webhook.site".to_owned()),
+        ..with(&["s"])
+    };
+    let plain = Verifier::new(square, settings).unwrap();
+    let explained = plain.explain(draft, at(SIGNED_AT));
+    assert!(explained.hint.unwrap().contains("https://"));
+
     let explained = verifier.explain(slack("a"), at(SIGNED_AT));
     assert!(explained.steps.iter().all(|step| step.passed));
     let signed = verifier.signed_bytes(&slack("a")).unwrap().unwrap();

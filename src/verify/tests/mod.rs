@@ -1,6 +1,7 @@
 //! What holds for the room as a whole: known vectors, changed bytes, time,
 //! headers, schemes, signing.
 
+mod handshakes;
 mod hardening;
 mod schemes;
 mod signing;
