@@ -418,6 +418,29 @@ fn verify_names_the_secret_that_matches_and_never_shows_it() {
 }
 
 #[test]
+fn verify_shows_how_a_handshake_is_answered() {
+    let folder = folder();
+    let folder = folder.path();
+    std::fs::write(folder.join("empty"), "").unwrap();
+    let ask = |target: &str| {
+        let line = ["verify", "empty", "--preset", "dropbox", "--secret", "s"];
+        run(
+            folder,
+            &[&line[..], &["--method", "GET", "--target", target]].concat(),
+        )
+    };
+    let (status, printed, _) = ask("/ingest/files?challenge=a%1Bb");
+    assert_eq!(status, Some(1), "{printed}");
+    assert!(printed.contains("no printable text"), "{printed}");
+    let (status, printed, _) = ask("/ingest/files?challenge=a-b");
+    assert_eq!(status, Some(0), "{printed}");
+    assert!(
+        printed.ends_with("A handshake, answered with 200 OK: a-b\n"),
+        "{printed}"
+    );
+}
+
+#[test]
 fn verify_judges_a_capture_as_of_then() {
     let folder = folder();
     let folder = folder.path();

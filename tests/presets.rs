@@ -451,7 +451,7 @@ proptest! {
         if let Some(body) = body {
             delivery.body = body.into();
         }
-        let explained = line.verifier().explain(delivery.clone(), line.at());
+        let explained = line.verifier().explain(&delivery, line.at());
         if let Ok(Proven::Event(_)) = explained.outcome {
             prop_assert_eq!(&delivery.body[..], &line.body()[..]);
         }

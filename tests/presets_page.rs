@@ -238,6 +238,11 @@ fn section(preset: &Preset) -> String {
     if let Some(notes) = &preset.notes {
         item("Mind", notes);
     }
+    if runs_on(&preset.scheme) {
+        let what = "the body follows the URL without a separator, so that the end of the path can \
+                    be moved into it: give this topic no subtopics, and a secret of its own";
+        item("Mind", what);
+    }
     let failures = failures(preset);
     if !failures.is_empty() {
         item("If it is refused", &failures);
@@ -288,44 +293,94 @@ fn block(preset: &Preset) -> String {
 }
 
 fn signed(scheme: &Scheme) -> String {
-    let place = scheme.place();
     match scheme.kind {
-        Kind::Token => {
-            return format!("nothing; the token is in `{place}` (`Authorization` is its header)")
-                .replace(" (`Authorization` is its header)", "");
-        }
+        Kind::Token => return format!("nothing; the token is in {}", token_place(scheme)),
         Kind::None => return "nothing".to_owned(),
         Kind::Hmac | Kind::Ed25519 => {}
     }
-    let parts: Vec<_> = scheme.parts().iter().map(ToString::to_string).collect();
-    let mut text = format!(
-        "{}, in `{place}`, by {}",
-        parts.join(", then "),
-        scheme.algorithm()
-    );
+    let parts: Vec<_> = scheme.parts().iter().map(part).collect();
+    let (parts, form) = (parts.join(", then "), signature_form(scheme));
+    let mut text = format!("{parts}, as {form}, by {}", scheme.algorithm());
     if let Some(rule) = &scheme.timestamp {
         let at = match (&rule.header, &rule.field, &rule.json) {
             (Some(names), ..) => format!("`{names}`"),
             (_, Some(field), _) => format!("`{field}=` of the same header"),
-            (.., Some(pointer)) => format!("the body's `{pointer}`"),
-            _ => unreachable!("a plan has one of them"),
+            (.., Some(pointer)) => format!("`{pointer}` of the body"),
+            _ => panic!("a plan has one of them"),
         };
-        let tolerance = humantime::format_duration(rule.tolerance);
+        let (format, off) = (
+            rule.format.as_str(),
+            humantime::format_duration(rule.tolerance),
+        );
         write!(
             text,
-            ". The timestamp is {}, in {at}, and may be {tolerance} off",
-            rule.format.as_str()
+            ". The timestamp is {format} in {at}, and may be {off} off"
         )
         .unwrap();
     }
     text
 }
 
+fn token_place(scheme: &Scheme) -> String {
+    use scheme::{Authorization, Token};
+    match &scheme.token {
+        Some(Token {
+            authorization: Some(Authorization::Basic),
+            ..
+        }) => "`Authorization: Basic`; the secret is `user:password`".to_owned(),
+        _ => format!("`{}`", scheme.place()),
+    }
+}
+
+/// How the signature's header looks.
+fn signature_form(scheme: &Scheme) -> String {
+    let Some(signature) = &scheme.signature else {
+        return String::new();
+    };
+    if let Some(pointer) = &signature.json {
+        return format!("`{pointer}` of the body");
+    }
+    let key = match (&signature.key, &signature.key_separator) {
+        (Some(key), Some(separator)) => format!("{key}{separator}"),
+        _ => String::new(),
+    };
+    let many = match &signature.separator {
+        Some(_) => " (one of several items)",
+        None => "",
+    };
+    format!("`{}: {key}{}…`{many}", scheme.place(), signature.prefix)
+}
+
+fn part(part: &Part) -> String {
+    match part {
+        Part::Literal(text) => format!("`{text}`"),
+        Part::Header(names) => format!("`{names}`"),
+        Part::Json(pointer) => format!("`{}`", last(pointer)),
+        Part::JsonOrEmpty(pointer) => format!("`{}` (or nothing)", last(pointer)),
+        other => other.to_string(),
+    }
+}
+
+/// The last step of a pointer: the page says elsewhere where it is.
+fn last(pointer: &hookrill::verify::json::Pointer) -> String {
+    let text = pointer.to_string();
+    text.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+fn source(source: &Source) -> String {
+    match source {
+        Source::Header(names) => format!("`{names}`"),
+        Source::Json(pointer) => format!("`{pointer}` of the body"),
+        Source::Query(name) => format!("`{name}` of the query"),
+        Source::Form(name) => format!("`{name}` of the form"),
+    }
+}
+
 fn facts(scheme: &Scheme, signed: Covered) -> String {
     let of = |what: &str, sources: &[Source], signed: bool| match sources {
         [] => format!("no {what}"),
         _ => {
-            let places: Vec<_> = sources.iter().map(|source| format!("{source}")).collect();
+            let places: Vec<_> = sources.iter().map(source).collect();
             let covered = if signed { "signed" } else { "**not signed**" };
             format!("the {what} is {} ({covered})", places.join(", else "))
         }
@@ -369,6 +424,17 @@ fn remains(scheme: &Scheme, signed: Covered) -> String {
     }
 }
 
+/// Whether the body follows the URL without a separator.
+fn runs_on(scheme: &Scheme) -> bool {
+    use scheme::Function;
+    let twilio = |part: &Part| *part == Part::Function(Function::Twilio);
+    let url = |part: &Part| matches!(part, Part::Url | Part::Function(Function::HubspotUrl));
+    let body = |part: &Part| matches!(part, Part::Body | Part::FormSorted);
+    let parts = scheme.parts();
+    let beside = parts.windows(2).any(|pair| url(&pair[0]) && body(&pair[1]));
+    beside || parts.iter().any(twilio)
+}
+
 /// What commonly goes wrong with this one.
 fn failures(preset: &Preset) -> String {
     let scheme = &preset.scheme;
@@ -376,7 +442,7 @@ fn failures(preset: &Preset) -> String {
     let mut known = Vec::new();
     match (form.encoding, &*form.prefix) {
         (scheme::SecretEncoding::Base64, "") => {
-            known.push("the secret is base64, as it was shown".to_owned())
+            known.push("the secret is base64, as it was shown".to_owned());
         }
         (scheme::SecretEncoding::Base64, prefix) => {
             known.push(format!(
@@ -384,7 +450,7 @@ fn failures(preset: &Preset) -> String {
             ));
         }
         (scheme::SecretEncoding::Hex, _) => {
-            known.push("the secret is hex, as it was shown".to_owned())
+            known.push("the secret is hex, as it was shown".to_owned());
         }
         _ => {}
     }
@@ -406,7 +472,7 @@ fn sentence(text: &str) -> String {
     let text = text.trim();
     let mut letters = text.chars();
     let text = match letters.next() {
-        Some(first) if !text.starts_with("npm") => {
+        Some(first) if !text.starts_with("npm") && !text.starts_with("https") => {
             format!("{}{}", first.to_uppercase(), letters.as_str())
         }
         _ => text.to_owned(),

@@ -10,7 +10,7 @@ use super::{Context, No, Usage, output, send};
 use crate::{
     config::Missing,
     event::{Timestamp, Topic},
-    verify::{Delivery, Explanation, Secret, Verifier},
+    verify::{Delivery, Explanation, Proven, Secret, Verifier},
 };
 
 /// Arguments.
@@ -40,9 +40,13 @@ pub struct Args {
     #[arg(long, value_name = "TIME", value_parser = instant)]
     at: Option<Timestamp>,
 
-    /// The path and query that it came to, where they are signed
+    /// The path and query that it came to, where they are signed or asked
     #[arg(long, value_name = "PATH")]
     target: Option<String>,
+
+    /// The method; GET and HEAD for handshakes, with an empty body
+    #[arg(long, default_value = "POST")]
+    method: Method,
 
     /// What stands before that, where it is signed
     #[arg(long, value_name = "URL", value_parser = super::url, conflicts_with = "topic")]
@@ -63,7 +67,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
             signed.context("nothing can be signed")?.as_deref(),
         ))?;
     }
-    let explanation = verifier.explain(delivery, now);
+    let explanation = verifier.explain(&delivery, now);
     let matched = explanation.secret_index.map(|index| name(args, index));
     output::print(told(
         &explanation,
@@ -122,7 +126,7 @@ fn delivery(args: &Args, context: &Context) -> anyhow::Result<Delivery> {
     let topic = args.topic.as_ref().map_or("topic", Topic::as_str);
     let target = args.target.clone();
     Ok(Delivery {
-        method: Method::POST,
+        method: args.method.clone(),
         path_and_query: target.unwrap_or_else(|| format!("/ingest/{topic}")),
         headers,
         body: body.into(),
@@ -153,9 +157,15 @@ fn told(explanation: &Explanation, matched: Option<&str>, in_colour: bool) -> St
     if let Some(hint) = &explanation.hint {
         let _ = writeln!(text, "hint: {hint}");
     }
-    text.push_str(match explanation.outcome {
-        Ok(_) => "The delivery proves.\n",
-        Err(_) => "The delivery does not prove.\n",
+    text.push_str(&match &explanation.outcome {
+        Ok(Proven::Event(_)) => "The delivery proves.\n".to_owned(),
+        Ok(Proven::Answer(reply)) => format!(
+            "A handshake, answered with {}: {}\n",
+            reply.status,
+            reply.body.escape_ascii()
+        ),
+        Ok(Proven::HandOver { .. }) => "A secret is handed over, and would be kept.\n".to_owned(),
+        Err(_) => "The delivery does not prove.\n".to_owned(),
     });
     text
 }

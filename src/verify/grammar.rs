@@ -201,6 +201,7 @@ impl Grammar {
 #[cfg(test)]
 mod tests {
     use http::HeaderName;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::verify::tests::post;
@@ -263,5 +264,48 @@ mod tests {
             list.signatures(&header(SIGNATURES_MAX + 1)),
             Err(VerifyError::SignaturesTooMany)
         );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again_whatever_stands_beside_it(
+            prefix in "[a-z0-9]{0,4}=?",
+            separators in "[,; |]{1,3}",
+            keys in prop::option::of(("[=:]", "[a-z]{1,3}[0-9]?")),
+            signature in "[0-9a-zA-Z+/_-]{1,64}={0,2}",
+            time in "[0-9]{1,16}",
+            junk in "[a-zA-Z0-9]{0,20}",
+        ) {
+            let keys = keys.as_ref().map(|(separator, key)| (&**separator, &**key));
+            let grammar = Grammar { prefix, ..grammar(&separators, keys) };
+            let field = ("time", &*time);
+            let next = separators.chars().next().unwrap();
+            let value = format!("{junk}{next}{}{next}", grammar.write(Some(field), &signature));
+            let delivery = lines(&[&*value]);
+            let found = texts(grammar.signatures(&delivery));
+            prop_assert!(found.contains(&signature), "{value:?}: {found:?}");
+            if keys.is_some() {
+                prop_assert_eq!(found.len(), 1);
+                prop_assert_eq!(grammar.field(&delivery, "time"), Ok(Some(&*time)));
+            }
+        }
+
+        #[test]
+        fn any_header_gives_few_signatures_and_none_that_is_not_in_it(
+            value in "[ -~]{0,200}",
+            separators in "[ -~]{0,3}",
+            keys in prop::option::of(("[ -~]{1,2}", "[ -~]{1,3}")),
+            prefix in "[ -~]{0,3}",
+            prefix_optional: bool,
+        ) {
+            let keys = keys.as_ref().map(|(separator, key)| (&**separator, &**key));
+            let grammar = Grammar { prefix, prefix_optional, ..grammar(&separators, keys) };
+            let delivery = lines(&[&*value]);
+            if let Ok(found) = grammar.signatures(&delivery) {
+                prop_assert!((1..=SIGNATURES_MAX).contains(&found.len()));
+                prop_assert!(found.iter().all(|one| value.contains(&**one)));
+            }
+            let _ = grammar.field(&delivery, "t");
+        }
     }
 }

@@ -5,8 +5,8 @@
 //! whole before the first delivery (`plan`) and carried out over raw bytes
 //! (`proof`, `message`, `token`); handshakes are data too (`challenge`), and
 //! what cannot be data is in `functions`. No clock, no I/O, no logs; bodies
-//! are parsed behind the proof, save for what a scheme names as signed in
-//! them.
+//! are parsed behind the proof, save for what a scheme names as signed or as a
+//! handshake in them.
 
 mod challenge;
 mod delivery;

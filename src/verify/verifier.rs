@@ -95,11 +95,11 @@ impl Verifier {
 
     /// Proves a delivery as [`Verifier::verify`] does, and says how.
     #[must_use]
-    pub fn explain(&self, delivery: Delivery, now: Timestamp) -> Explanation {
+    pub fn explain(&self, delivery: &Delivery, now: Timestamp) -> Explanation {
         let mut trace = Trace::listening();
         let outcome = self.prove(delivery.clone(), now, &mut trace);
         let hint = match &outcome {
-            Err(why) => hint::hint(self, why, &delivery, now),
+            Err(why) => hint::hint(self, why, delivery, now),
             Ok(_) => None,
         };
         trace.conclude(outcome, hint)

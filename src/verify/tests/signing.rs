@@ -158,7 +158,7 @@ proptest! {
             let mut draft = post("", &[]);
             draft.body = body.clone().into();
             let mut delivery = signed(verifier, &draft, None);
-            let explained = verifier.explain(delivery.clone(), at(SIGNED_AT));
+            let explained = verifier.explain(&delivery, at(SIGNED_AT));
             prop_assert!(matches!(explained.outcome, Ok(Proven::Event(_))));
             prop_assert_eq!(explained.secret_index, Some(0));
             let signs = verifier.signed_bytes(&delivery).unwrap().is_some();
