@@ -182,7 +182,8 @@ fn night() -> String {
      Some providers ask before they send anything. Hookrill answers by itself and stores \
      nothing; the log says `handshake answered` with the topic, and `hookrill_handshakes_total` \
      counts. What is echoed is printable, at most 1 KiB, and sent as `text/plain` with `nosniff` \
-     or as JSON. A GET or HEAD that does not prove itself gets the 405 of every other.\n\n\
+     or as JSON. Where the answer is made with a secret, the topic's first one serves. A GET or \
+     HEAD that does not prove itself gets the 405 of every other.\n\n\
      ### Secrets that are handed over\n\n\
      Asana and Notion send the secret themselves, with the first request. Hookrill takes the \
      first one that comes to a topic with a section of its own and no `secrets`, keeps it in \

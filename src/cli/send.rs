@@ -83,14 +83,14 @@ fn verifier(args: &Args, url: &str, context: &Context) -> anyhow::Result<Verifie
     };
     let secret = context.sources().value(secret).map_err(Usage::new)?;
     let secrets = vec![Secret::new(secret.into_bytes())];
-    with_preset(&preset, secrets, url.to_owned())
+    with_preset(&preset, secrets, Some(url.to_owned()))
 }
 
 /// A preset with secrets.
 pub(super) fn with_preset(
     name: &str,
     secrets: Vec<Secret>,
-    url: String,
+    url: Option<String>,
 ) -> anyhow::Result<Verifier> {
     let Some(preset) = verify::preset(name) else {
         let near = match verify::nearest_preset(name) {
@@ -104,7 +104,7 @@ pub(super) fn with_preset(
     let needs_word = challenges.any(verify::scheme::Challenge::needs_verify_token);
     let settings = verify::Settings {
         secrets,
-        public_url: Some(url),
+        public_url: url,
         // Nobody is greeted here.
         verify_token: needs_word.then(|| Secret::new(*b"none")),
         tolerance: None,

@@ -94,9 +94,8 @@ fn verifier(args: &Args, context: &Context) -> anyhow::Result<Verifier> {
         let secret = context.sources().value(secret).map_err(Usage::new)?;
         Ok(Secret::new(secret.into_bytes()))
     });
-    let public_url = args.public_url.clone().unwrap_or_default();
     let secrets = secrets.collect::<anyhow::Result<Vec<_>>>()?;
-    send::with_preset(preset, secrets, public_url)
+    send::with_preset(preset, secrets, args.public_url.clone())
 }
 
 /// What a secret is called: where it was read from, never its text.

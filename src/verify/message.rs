@@ -102,7 +102,7 @@ impl<'m> Making<'m> {
             .and_then(|before| self.parts.get(before));
         let base = self.public_url.trim_end_matches('/');
         match behind {
-            Some(Part::Body) if self.delivery.path_and_query.contains(base) => {
+            Some(Part::Body) if !base.is_empty() && self.delivery.path_and_query.contains(base) => {
                 Err(VerifyError::Separator {
                     part: "the request target".to_owned(),
                     separator: base.to_owned(),
