@@ -2,13 +2,13 @@
 
 use crate::verify::{
     error::SchemeError,
-    scheme::{Asked, Challenge, Kind, Scheme},
+    scheme::{Asked, Challenge, Condition, Keyed, Kind, Scheme},
     verifier::Settings,
 };
 
 pub(super) fn check(scheme: &Scheme, settings: &Settings) -> Result<(), SchemeError> {
     for (index, challenge) in scheme.challenge.iter().enumerate() {
-        if let Some(what) = contradiction(challenge, scheme.kind) {
+        if let Some(what) = contradiction(challenge, scheme) {
             return Err(SchemeError::Challenge { index, what });
         }
     }
@@ -29,9 +29,9 @@ pub(super) fn check(scheme: &Scheme, settings: &Settings) -> Result<(), SchemeEr
     }
 }
 
-fn contradiction(challenge: &Challenge, kind: Kind) -> Option<&'static str> {
+fn contradiction(challenge: &Challenge, scheme: &Scheme) -> Option<&'static str> {
     let status_fits = |status| (200..300).contains(&status);
-    let both = |when: &crate::verify::scheme::Condition| when.absent && when.equals.is_some();
+    let both = |when: &Condition| when.absent && when.equals.is_some();
     let answers = challenge.text.is_some() || challenge.json.is_some();
     if challenge.text.is_some() && challenge.json.is_some() {
         Some("it answers by `text` and by `json`: remove one")
@@ -45,13 +45,18 @@ fn contradiction(challenge: &Challenge, kind: Kind) -> Option<&'static str> {
         Some("a condition has `equals` and `absent`: remove one")
     } else if challenge.when.iter().all(|when| when.absent) && challenge.method == Asked::Post {
         Some("every delivery would be taken for a handshake: say in `when` what must be there")
-    } else if challenge.needs_secret() && kind != Kind::Hmac {
-        Some("only a scheme of kind \"hmac\" answers by `hmac`")
+    } else if challenge.needs_secret() && !has_hmac(scheme) {
+        // A plain hash that is given away could be extended to a signature.
+        Some("only a scheme of kind \"hmac\", keyed by HMAC, answers by `hmac`")
     } else if echoes_unasked(challenge) {
         Some("it answers a GET that says nothing: say in `when` what must be there")
     } else {
         None
     }
+}
+
+fn has_hmac(scheme: &Scheme) -> bool {
+    scheme.kind == Kind::Hmac && scheme.keyed != Some(Keyed::Prefix)
 }
 
 /// Whether it answers a question that nobody asked.
