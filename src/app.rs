@@ -5,6 +5,7 @@
 
 use std::{
     fmt,
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -24,10 +25,10 @@ pub use crate::http::{SPARE_CONNECTIONS, raise_open_files_limit};
 use crate::{
     access::Access,
     config::{Config, TopicSettings},
-    event::{Clock, Timestamp, frame::Encoder},
+    event::{Clock, Timestamp, TopicMap, frame::Encoder},
     http::{Gateway, Server},
     hub::{self, Hub},
-    ingest::{Ingest, Route},
+    ingest::{Handed, HandedError, Ingest, Route},
     journal::{self, Journal, Measures},
     subscribe::Streams,
     telemetry::{Telemetry, UPKEEP_EVERY},
@@ -55,6 +56,9 @@ pub enum BuildError {
     /// The journal can't be opened.
     #[error(transparent)]
     Journal(#[from] journal::OpenError),
+    /// A secret that a provider handed over can't be read.
+    #[error(transparent)]
+    HandedOver(#[from] HandedError),
     /// The metrics can't be set up.
     #[error("metrics cannot be set up: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
@@ -93,7 +97,10 @@ impl App {
             commit_secs: telemetry.commit_secs.clone(),
             commit_events: telemetry.commit_events.clone(),
         };
+        let handed = Handed::new(folder(&config.journal));
         let journal = journal::open(config.journal.clone(), clock.clone(), measures).await?;
+        let routes = config.topics.map(|topic| Arc::new(route(topic)));
+        adopt(&routes, &handed)?;
         let encoder = Arc::new(Encoder {
             epoch: journal.epoch(),
             public_url: config.public_url.as_str().into(),
@@ -108,7 +115,8 @@ impl App {
             Arc::clone(&telemetry),
         );
         let ingest = Ingest::new(
-            config.topics.map(|topic| Arc::new(route(topic))),
+            routes,
+            handed,
             Arc::clone(&journal),
             clock.clone(),
             Arc::clone(&telemetry),
@@ -202,10 +210,29 @@ impl fmt::Debug for App {
 }
 
 fn route(topic: &TopicSettings) -> Route {
-    Route {
-        verifier: topic.verifier.clone(),
-        dedup: topic.dedup,
+    Route::new(topic.name.clone(), topic.verifier.clone(), topic.dedup)
+}
+
+/// The journal's folder, if it has one.
+fn folder(journal: &journal::Settings) -> Option<&Path> {
+    match &journal.kind {
+        journal::Kind::Disk { path, .. } => Some(path),
+        _ => None,
     }
+}
+
+/// Gives routes the secrets that providers have handed over.
+fn adopt(routes: &TopicMap<Arc<Route>>, handed: &Handed) -> Result<(), HandedError> {
+    for (topic, route) in routes.named() {
+        if !route.verifier().awaits_secret() {
+            continue;
+        }
+        match handed.load(topic)? {
+            Some(secret) => _ = route.adopt(secret),
+            None => tracing::warn!(%topic, "takes the first secret that is handed over to it"),
+        }
+    }
+    Ok(())
 }
 
 /// The tasks that run beside the connections.

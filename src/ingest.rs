@@ -3,35 +3,22 @@
 //! Refuses whatever `verify` did not prove. Never calls the hub: the pump
 //! learns of events from the journal, in their order.
 
-use std::{sync::Arc, time::Duration};
+mod handed;
+mod route;
+
+use std::sync::Arc;
 
 use http::HeaderMap;
-use sha2::{Digest as _, Sha256};
+
+pub use handed::{Handed, HandedError, KeepError};
+pub use route::{DedupBy, DedupRule, Route};
 
 use crate::{
-    event::{Clock, Cursor, Dedup, Draft, HEADERS_MAX, Topic, TopicError, TopicMap},
+    event::{Clock, Cursor, Draft, HEADERS_MAX, Topic, TopicError, TopicMap},
     journal::{AppendError, Journal},
     telemetry::Telemetry,
-    verify::{Delivery, Proven, Reply, Verified, Verifier, VerifyError},
+    verify::{Delivery, Proven, Reply, Secret, Verified, VerifyError},
 };
-
-/// How deliveries of a topic are taken.
-#[derive(Debug)]
-pub struct Route {
-    /// Proves them.
-    pub verifier: Verifier,
-    /// How they are recognised when they come again; `None`: not at all.
-    pub dedup: Option<DedupRule>,
-}
-
-/// How deliveries are recognised when they come again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DedupRule {
-    /// For how long.
-    pub window: Duration,
-    /// Whether a delivery without an id is known by its body.
-    pub by_body: bool,
-}
 
 /// What became of a delivery that was proven.
 #[derive(Debug)]
@@ -48,7 +35,14 @@ pub enum Outcome {
         respond: Option<Reply>,
     },
     /// It was a handshake, answered here.
-    Answered(Reply),
+    Answered {
+        /// At which topic.
+        topic: Topic,
+        /// The answer.
+        reply: Reply,
+        /// Whether the provider's secret was kept on the way.
+        handed_over: bool,
+    },
 }
 
 /// Why a delivery was not taken.
@@ -68,6 +62,17 @@ pub enum IngestError {
         /// Why it does not prove.
         source: VerifyError,
     },
+    /// A secret is handed over where none is taken.
+    #[error("{0}: a secret is handed over, which only a topic with a section of its own takes")]
+    HandedElsewhere(Topic),
+    /// A secret that was handed over could not be kept.
+    #[error("{topic}: {source}")]
+    NotKept {
+        /// To which topic it came.
+        topic: Topic,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The check was cut short by the end of the process.
     #[error("the check did not finish")]
     Interrupted,
@@ -84,6 +89,8 @@ impl IngestError {
             Self::Topic(_) => "topic_malformed",
             Self::Unconfigured(_) => "topic_unknown",
             Self::Unproven { source, .. } => source.reason(),
+            Self::HandedElsewhere(_) => "handed_elsewhere",
+            Self::NotKept { .. } => "not_kept",
             Self::Interrupted => "interrupted",
             Self::Journal(AppendError::NoRoom { .. }) => "journal_no_room",
             Self::Journal(AppendError::Closed) => "journal_closed",
@@ -97,9 +104,11 @@ impl IngestError {
 const INLINE_BODY_BYTES_MAX: usize = 256 * 1024;
 /// The most bytes of header values that an event keeps.
 const KEPT_HEADER_BYTES_MAX: usize = 4 * 1024;
+
 /// Takes deliveries.
 pub struct Ingest {
     routes: TopicMap<Arc<Route>>,
+    handed: Arc<Handed>,
     journal: Arc<dyn Journal>,
     clock: Clock,
     telemetry: Arc<Telemetry>,
@@ -110,12 +119,14 @@ impl Ingest {
     #[must_use]
     pub fn new(
         routes: TopicMap<Arc<Route>>,
+        handed: Handed,
         journal: Arc<dyn Journal>,
         clock: Clock,
         telemetry: Arc<Telemetry>,
     ) -> Self {
         Self {
             routes,
+            handed: Arc::new(handed),
             journal,
             clock,
             telemetry,
@@ -131,7 +142,7 @@ impl Ingest {
     pub async fn take(&self, topic: &str, delivery: Delivery) -> Result<Outcome, IngestError> {
         let taken = self.prove_and_store(topic, delivery).await;
         match &taken {
-            Ok(Outcome::Answered(_)) => self.telemetry.handshakes.increment(1),
+            Ok(Outcome::Answered { .. }) => self.telemetry.handshakes.increment(1),
             Ok(Outcome::Stored { duplicate, .. }) if *duplicate => {
                 self.telemetry.duplicates.increment(1);
             }
@@ -139,6 +150,25 @@ impl Ingest {
             Err(error) => self.telemetry.ingest_refused(error.reason()),
         }
         taken
+    }
+
+    /// Answers a handshake that comes by another method than events do;
+    /// `None` where the topic has none of that method.
+    ///
+    /// # Errors
+    ///
+    /// [`IngestError`] where it does not prove itself.
+    pub async fn greet(
+        &self,
+        topic: &str,
+        delivery: Delivery,
+    ) -> Option<Result<Outcome, IngestError>> {
+        let known: Topic = topic.parse().ok()?;
+        let route = self.routes.lookup(&known)?;
+        match route.verifier().greets(&delivery.method) {
+            true => Some(self.take(topic, delivery).await),
+            false => None,
+        }
     }
 
     async fn prove_and_store(
@@ -155,7 +185,19 @@ impl Ingest {
             Err(source) => return Err(IngestError::Unproven { topic, source }),
         };
         match proven {
-            Proven::Answer(reply) => Ok(Outcome::Answered(reply)),
+            Proven::Answer(reply) => Ok(Outcome::Answered {
+                topic,
+                reply,
+                handed_over: false,
+            }),
+            Proven::HandOver { secret, reply } => {
+                self.keep(&topic, route, secret).await?;
+                Ok(Outcome::Answered {
+                    topic,
+                    reply,
+                    handed_over: true,
+                })
+            }
             Proven::Event(verified) => self.store(topic, route, verified).await,
         }
     }
@@ -166,13 +208,42 @@ impl Ingest {
         delivery: Delivery,
     ) -> Result<Result<Proven, VerifyError>, IngestError> {
         let now = self.clock.now();
+        let verifier = route.verifier();
         if delivery.body.len() <= INLINE_BODY_BYTES_MAX {
-            return Ok(route.verifier.verify(delivery, now));
+            return Ok(verifier.verify(delivery, now));
         }
-        let route = Arc::clone(route);
-        tokio::task::spawn_blocking(move || route.verifier.verify(delivery, now))
+        tokio::task::spawn_blocking(move || verifier.verify(delivery, now))
             .await
             .map_err(|_| IngestError::Interrupted)
+    }
+
+    /// Keeps a secret that was handed over, and proves by it from now on.
+    ///
+    /// Only under the name of a section: below it, and under `"*"`, anybody
+    /// could open a topic of their own and be believed there.
+    async fn keep(
+        &self,
+        topic: &Topic,
+        route: &Arc<Route>,
+        secret: Secret,
+    ) -> Result<(), IngestError> {
+        if route.topic.as_ref() != Some(topic) {
+            return Err(IngestError::HandedElsewhere(topic.clone()));
+        }
+        let (handed, name, kept) = (Arc::clone(&self.handed), topic.clone(), secret.clone());
+        let kept = tokio::task::spawn_blocking(move || handed.keep(&name, &kept)).await;
+        let taken = || IngestError::Unproven {
+            topic: topic.clone(),
+            source: VerifyError::HandedOver,
+        };
+        match kept.map_err(|_| IngestError::Interrupted)? {
+            Ok(()) if route.adopt(secret) => Ok(()),
+            Ok(()) | Err(KeepError::Taken) => Err(taken()),
+            Err(KeepError::Io(source)) => Err(IngestError::NotKept {
+                topic: topic.clone(),
+                source,
+            }),
+        }
     }
 
     async fn store(
@@ -181,7 +252,9 @@ impl Ingest {
         route: &Route,
         verified: Verified,
     ) -> Result<Outcome, IngestError> {
-        let dedup = route.dedup.and_then(|rule| recognise(&verified, rule));
+        let dedup = route
+            .dedup
+            .and_then(|rule| route::recognise(&verified, rule));
         let (delivery, facts) = verified.into_parts();
         let body_bytes = delivery.body.len() as u64;
         let draft = Draft {
@@ -207,34 +280,6 @@ impl Ingest {
             respond: facts.respond,
         })
     }
-}
-
-/// What a second delivery of the same event would have in common with this.
-///
-/// An id that the signature does not cover can be changed by whoever replays
-/// the delivery, so it counts only together with the body.
-fn recognise(verified: &Verified, rule: DedupRule) -> Option<Dedup> {
-    let mut hash = Sha256::new();
-    let facts = verified.facts();
-    match &facts.dedup_id {
-        Some(id) => {
-            hash.update([u8::from(facts.dedup_id_signed)]);
-            hash.update((id.len() as u64).to_le_bytes());
-            hash.update(id.as_bytes());
-            if !facts.dedup_id_signed {
-                hash.update(&verified.delivery().body);
-            }
-        }
-        None if rule.by_body => {
-            hash.update([2]);
-            hash.update(&verified.delivery().body);
-        }
-        None => return None,
-    }
-    Some(Dedup {
-        key: hash.finalize().into(),
-        window: rule.window,
-    })
 }
 
 fn header(headers: &HeaderMap, name: &http::HeaderName) -> Option<Box<str>> {

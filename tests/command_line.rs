@@ -363,6 +363,17 @@ fn verify_says_at_which_step_a_delivery_fails() {
     let (status, printed, said) = verify("body", &["--header", GITHUB_SIGNATURE]);
     assert_eq!((status, said.as_str()), (Some(0), ""), "{printed}");
     assert!(printed.ends_with("The delivery proves.\n"), "{printed}");
+    assert!(printed.contains("the secret that matches: --secret number 1"));
+
+    let (status, printed, _) = verify(
+        "body",
+        &["--secret", "another", "--header", "X-Hub-Signature-256: 00"],
+    );
+    assert_eq!(status, Some(1));
+    assert!(
+        printed.contains("header x-hub-signature-256 does not begin with \"sha256=\""),
+        "{printed}"
+    );
 
     let (status, printed, _) = verify("other", &["--header", GITHUB_SIGNATURE, "--show-signed"]);
     assert_eq!(status, Some(1));
@@ -383,7 +394,50 @@ fn verify_says_at_which_step_a_delivery_fails() {
     let unknown = ["verify", "--preset", "githbu", "--secret", "s", "body"];
     let (status, _, said) = run(folder, &unknown);
     assert_eq!(status, Some(2));
-    assert!(said.contains("there are github"), "{said}");
+    assert!(said.contains("did you mean github?"), "{said}");
+}
+
+#[test]
+fn verify_names_the_secret_that_matches_and_never_shows_it() {
+    let folder = folder();
+    let folder = folder.path();
+    std::fs::write(folder.join("body"), "Hello, World!").unwrap();
+    std::fs::write(folder.join("old"), "of before\n").unwrap();
+    std::fs::write(folder.join("new"), GITHUB_SECRET).unwrap();
+    let secrets = ["--secret", "file:old", "--secret", "file:new"];
+    let line = ["verify", "body", "--preset", "github"];
+    let header = ["--header", GITHUB_SIGNATURE];
+    let (status, printed, _) = run(folder, &[&line[..], &secrets, &header].concat());
+    assert_eq!(status, Some(0), "{printed}");
+    assert!(printed.contains("number 2 matches"), "{printed}");
+    assert!(
+        printed.contains("the secret that matches: file:new"),
+        "{printed}"
+    );
+    assert!(!printed.contains(GITHUB_SECRET), "{printed}");
+}
+
+#[test]
+fn verify_shows_how_a_handshake_is_answered() {
+    let folder = folder();
+    let folder = folder.path();
+    std::fs::write(folder.join("empty"), "").unwrap();
+    let ask = |target: &str| {
+        let line = ["verify", "empty", "--preset", "dropbox", "--secret", "s"];
+        run(
+            folder,
+            &[&line[..], &["--method", "GET", "--target", target]].concat(),
+        )
+    };
+    let (status, printed, _) = ask("/ingest/files?challenge=a%1Bb");
+    assert_eq!(status, Some(1), "{printed}");
+    assert!(printed.contains("no printable text"), "{printed}");
+    let (status, printed, _) = ask("/ingest/files?challenge=a-b");
+    assert_eq!(status, Some(0), "{printed}");
+    assert!(
+        printed.ends_with("A handshake, answered with 200 OK: a-b\n"),
+        "{printed}"
+    );
 }
 
 #[test]
@@ -428,7 +482,10 @@ fn results_go_to_stdout_and_wrong_usage_is_two() {
     assert!(printed.contains("\ngithub "), "{printed}");
     let (_, json, _) = run(folder, &["presets", "--json"]);
     let presets: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(presets[0]["name"], "github");
+    let presets = presets.as_array().unwrap();
+    let github = presets.iter().find(|preset| preset["name"] == "github");
+    assert_eq!(github.unwrap()["header"], "x-hub-signature-256");
+    assert!(presets.len() >= 50, "{}", presets.len());
     let (status, printed, said) = run(folder, &["no-such-command"]);
     assert_eq!((status, printed.as_str()), (Some(2), ""));
     assert!(said.contains("Usage"), "{said}");

@@ -63,7 +63,7 @@ fn row(name: &str, topic: &TopicSettings) -> [String; 4] {
     let duplicates = match topic.dedup {
         None => "kept".to_owned(),
         Some(rule) => {
-            let by = if rule.by_body { "id or body" } else { "id" };
+            let by = rule.by.as_str();
             let window = humantime::format_duration(rule.window);
             format!("known by {by} for {window}")
         }

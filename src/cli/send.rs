@@ -82,20 +82,34 @@ fn verifier(args: &Args, url: &str, context: &Context) -> anyhow::Result<Verifie
         (None, Err(_)) => PRESET.to_owned(),
     };
     let secret = context.sources().value(secret).map_err(Usage::new)?;
-    with_preset(&preset, &secret, url.to_owned())
+    let secrets = vec![Secret::new(secret.into_bytes())];
+    with_preset(&preset, secrets, Some(url.to_owned()))
 }
 
-/// A preset with a secret.
-pub(super) fn with_preset(name: &str, secret: &str, url: String) -> anyhow::Result<Verifier> {
+/// A preset with secrets.
+pub(super) fn with_preset(
+    name: &str,
+    secrets: Vec<Secret>,
+    url: Option<String>,
+) -> anyhow::Result<Verifier> {
     let Some(preset) = verify::preset(name) else {
-        let presets = verify::presets();
-        let known: Vec<_> = presets.iter().map(|preset| &*preset.name).collect();
-        let known = known.join(", ");
-        let what = format!("there is no preset {name:?}; there are {known}");
+        let near = match verify::nearest_preset(name) {
+            Some(near) => format!("did you mean {near}? "),
+            None => String::new(),
+        };
+        let what = format!("there is no preset {name:?}; {near}`hookrill presets` lists them");
         return Err(Usage::new(what).into());
     };
-    let secrets = vec![Secret::new(secret.as_bytes())];
-    let verifier = Verifier::new(preset.scheme, secrets, None, Some(url));
+    let mut challenges = preset.scheme.challenge.iter();
+    let needs_word = challenges.any(verify::scheme::Challenge::needs_verify_token);
+    let settings = verify::Settings {
+        secrets,
+        public_url: url,
+        // Nobody is greeted here.
+        verify_token: needs_word.then(|| Secret::new(*b"none")),
+        tolerance: None,
+    };
+    let verifier = Verifier::new(preset.scheme, settings);
     verifier.with_context(|| format!("preset {name}"))
 }
 

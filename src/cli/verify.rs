@@ -10,7 +10,7 @@ use super::{Context, No, Usage, output, send};
 use crate::{
     config::Missing,
     event::{Timestamp, Topic},
-    verify::{Delivery, Explanation, Verifier},
+    verify::{Delivery, Explanation, Proven, Secret, Verifier},
 };
 
 /// Arguments.
@@ -25,12 +25,12 @@ pub struct Args {
     headers: Vec<(HeaderName, HeaderValue)>,
 
     /// How it should be signed
-    #[arg(long, requires = "secret", required_unless_present = "topic")]
+    #[arg(long, requires = "secrets", required_unless_present = "topic")]
     preset: Option<String>,
 
-    /// The secret; env:NAME and file:PATH keep it out of the process list
-    #[arg(long, requires = "preset")]
-    secret: Option<String>,
+    /// The secret; env:NAME and file:PATH keep it out of the process list. May be repeated
+    #[arg(long = "secret", value_name = "SECRET", requires = "preset")]
+    secrets: Vec<String>,
 
     /// Prove it as this configured topic does
     #[arg(long, conflicts_with = "preset")]
@@ -40,9 +40,13 @@ pub struct Args {
     #[arg(long, value_name = "TIME", value_parser = instant)]
     at: Option<Timestamp>,
 
-    /// The path and query that it came to, where they are signed
+    /// The path and query that it came to, where they are signed or asked
     #[arg(long, value_name = "PATH")]
     target: Option<String>,
+
+    /// The method; GET and HEAD for handshakes, with an empty body
+    #[arg(long, default_value = "POST")]
+    method: Method,
 
     /// What stands before that, where it is signed
     #[arg(long, value_name = "URL", value_parser = super::url, conflicts_with = "topic")]
@@ -63,8 +67,13 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
             signed.context("nothing can be signed")?.as_deref(),
         ))?;
     }
-    let explanation = verifier.explain(delivery, now);
-    output::print(told(&explanation, output::in_colour(&context.environment)))?;
+    let explanation = verifier.explain(&delivery, now);
+    let matched = explanation.secret_index.map(|index| name(args, index));
+    output::print(told(
+        &explanation,
+        matched.as_deref(),
+        output::in_colour(&context.environment),
+    ))?;
     match explanation.outcome {
         Ok(_) => Ok(()),
         Err(_) => Err(No.into()),
@@ -78,12 +87,25 @@ fn verifier(args: &Args, context: &Context) -> anyhow::Result<Verifier> {
         let settings = settings.ok_or_else(|| anyhow!("nothing configures {topic}"))?;
         return Ok(settings.verifier.clone());
     }
-    let (Some(preset), Some(secret)) = (&args.preset, &args.secret) else {
+    let (Some(preset), [_, ..]) = (&args.preset, &args.secrets[..]) else {
         return Err(Usage::new("--preset and --secret, or --topic").into());
     };
-    let secret = context.sources().value(secret).map_err(Usage::new)?;
-    let public_url = args.public_url.clone().unwrap_or_default();
-    send::with_preset(preset, &secret, public_url)
+    let secrets = args.secrets.iter().map(|secret| {
+        let secret = context.sources().value(secret).map_err(Usage::new)?;
+        Ok(Secret::new(secret.into_bytes()))
+    });
+    let secrets = secrets.collect::<anyhow::Result<Vec<_>>>()?;
+    send::with_preset(preset, secrets, args.public_url.clone())
+}
+
+/// What a secret is called: where it was read from, never its text.
+fn name(args: &Args, index: usize) -> String {
+    let pointer = |text: &&String| text.starts_with("env:") || text.starts_with("file:");
+    match (args.secrets.get(index).filter(pointer), &args.topic) {
+        (Some(pointer), _) => pointer.clone(),
+        (None, Some(_)) => format!("secrets[{index}] of the topic"),
+        (None, None) => format!("--secret number {}", index + 1),
+    }
 }
 
 fn delivery(args: &Args, context: &Context) -> anyhow::Result<Delivery> {
@@ -103,7 +125,7 @@ fn delivery(args: &Args, context: &Context) -> anyhow::Result<Delivery> {
     let topic = args.topic.as_ref().map_or("topic", Topic::as_str);
     let target = args.target.clone();
     Ok(Delivery {
-        method: Method::POST,
+        method: args.method.clone(),
         path_and_query: target.unwrap_or_else(|| format!("/ingest/{topic}")),
         headers,
         body: body.into(),
@@ -111,7 +133,7 @@ fn delivery(args: &Args, context: &Context) -> anyhow::Result<Delivery> {
     })
 }
 
-fn told(explanation: &Explanation, in_colour: bool) -> String {
+fn told(explanation: &Explanation, matched: Option<&str>, in_colour: bool) -> String {
     let paint = |passed| match (passed, in_colour) {
         (true, true) => "\x1b[32mok\x1b[0m  ",
         (true, false) => "ok  ",
@@ -128,12 +150,21 @@ fn told(explanation: &Explanation, in_colour: bool) -> String {
             step.detail
         );
     }
-    if let Some(hint) = explanation.hint {
+    if let Some(matched) = matched {
+        let _ = writeln!(text, "the secret that matches: {matched}");
+    }
+    if let Some(hint) = &explanation.hint {
         let _ = writeln!(text, "hint: {hint}");
     }
-    text.push_str(match explanation.outcome {
-        Ok(_) => "The delivery proves.\n",
-        Err(_) => "The delivery does not prove.\n",
+    text.push_str(&match &explanation.outcome {
+        Ok(Proven::Event(_)) => "The delivery proves.\n".to_owned(),
+        Ok(Proven::Answer(reply)) => format!(
+            "A handshake, answered with {}: {}\n",
+            reply.status,
+            reply.body.escape_ascii()
+        ),
+        Ok(Proven::HandOver { .. }) => "A secret is handed over, and would be kept.\n".to_owned(),
+        Err(_) => "The delivery does not prove.\n".to_owned(),
     });
     text
 }

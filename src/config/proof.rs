@@ -3,10 +3,10 @@
 
 use super::{
     scheme,
-    section::{Section, Spot, nearest},
+    section::{Section, Spot},
     values,
 };
-use crate::verify::{self, Scheme, SchemeError, Secret, Verifier};
+use crate::verify::{self, Scheme, SchemeError, Secret, Settings, Verifier};
 
 /// What a topic's `preset` or `scheme`, `secrets` and `tolerance` come to.
 pub(super) struct Proof {
@@ -18,10 +18,17 @@ pub(super) struct Proof {
 }
 
 /// Reads a topic's proof; `None` where something about it is wrong.
-pub(super) fn proof(section: &mut Section<'_>, public_url: Option<&str>) -> Option<Proof> {
+///
+/// `any`: whether this is the section of `"*"`.
+pub(super) fn proof(
+    section: &mut Section<'_>,
+    any: bool,
+    public_url: Option<&str>,
+) -> Option<Proof> {
     let before = section.problems.count();
     let tolerance = section.value("tolerance", values::tolerance);
     let secrets = section.list("secrets", values::secret);
+    let verify_token = section.value("verify_token", values::secret);
     let chosen = chosen(section);
     let (name, scheme) = match section.problems.count() == before {
         true => chosen?,
@@ -30,11 +37,23 @@ pub(super) fn proof(section: &mut Section<'_>, public_url: Option<&str>) -> Opti
     let own = |scheme: &Scheme| scheme.algorithm().into();
     let label = name.unwrap_or_else(|| own(&scheme));
     let names_an_id = !scheme.dedup_id.is_empty();
+    if any && scheme.hand_over.is_some() && secrets.is_none() {
+        let what = "the provider hands over its secret here, which only a topic with a section \
+                    of its own takes; name the topic";
+        section.refuse("preset", what);
+        return None;
+    }
     let keys = secrets.iter().flat_map(|list| &list.value);
     let keys = keys
         .map(|item| Secret::new(item.value.as_bytes()))
         .collect();
-    match Verifier::new(scheme, keys, tolerance, public_url.map(str::to_owned)) {
+    let settings = Settings {
+        secrets: keys,
+        tolerance,
+        public_url: public_url.map(str::to_owned),
+        verify_token: verify_token.map(|word| Secret::new(word.as_bytes())),
+    };
+    match Verifier::new(scheme, settings) {
         Ok(verifier) => Some(Proof {
             verifier,
             scheme: label,
@@ -80,19 +99,16 @@ fn chosen(section: &mut Section<'_>) -> Option<(Option<Box<str>>, Scheme)> {
 }
 
 fn named(section: &Section<'_>, preset: &Spot<String>) -> Option<Scheme> {
-    let presets = verify::presets();
-    let known: Vec<&str> = presets.iter().map(|preset| &*preset.name).collect();
-    let Some(index) = known.iter().position(|name| **name == *preset.value) else {
-        let near = match nearest(&preset.value, &known) {
-            Some(near) => format!("did you mean \"{near}\"? "),
-            None => String::new(),
-        };
-        let known = known.join(", ");
-        let what = format!("there is no preset of this name; {near}there are {known}");
-        section.problems.add(&preset.place, &preset.origin, what);
-        return None;
+    if let Some(known) = verify::preset(&preset.value) {
+        return Some(known.scheme);
+    }
+    let near = match verify::nearest_preset(&preset.value) {
+        Some(near) => format!("did you mean \"{near}\"? "),
+        None => String::new(),
     };
-    Some(presets.into_iter().nth(index)?.scheme)
+    let what = format!("there is no preset of this name; {near}`hookrill presets` lists them");
+    section.problems.add(&preset.place, &preset.origin, what);
+    None
 }
 
 /// Says what `verify` says, at the key that it is about.
@@ -102,7 +118,9 @@ fn refuse(section: &Section<'_>, error: &SchemeError, secrets: Option<&Spot<Vec<
         // What was written could not be read, and that is said already.
         (SchemeError::SecretMissing, Some(list)) if section.problems.below(&list.place) => {}
         (
-            SchemeError::SecretEmpty { index } | SchemeError::SecretEncoding { index, .. },
+            SchemeError::SecretEmpty { index }
+            | SchemeError::SecretEncoding { index, .. }
+            | SchemeError::PublicKey { index },
             Some(list),
         ) if *index < list.value.len() => {
             let Spot { place, origin, .. } = &list.value[*index];
@@ -115,6 +133,9 @@ fn refuse(section: &Section<'_>, error: &SchemeError, secrets: Option<&Spot<Vec<
             Some(list),
         ) => section.problems.add(&list.place, &list.origin, what),
         (SchemeError::SecretMissing, None) => section.refuse("secrets", what),
+        (SchemeError::VerifyTokenMissing | SchemeError::VerifyTokenUseless, _) => {
+            section.refuse("verify_token", what);
+        }
         (SchemeError::PublicUrlMissing, _) => section.refuse(
             "scheme",
             "this scheme signs the URL that the sender was given; set server.public_url",

@@ -171,7 +171,7 @@ impl Node {
 }
 
 /// The key that was probably meant, if one is near enough.
-pub(super) fn nearest<'k>(written: &str, known: &[&'k str]) -> Option<&'k str> {
+fn nearest<'k>(written: &str, known: &[&'k str]) -> Option<&'k str> {
     const ALIKE_MIN: f64 = 0.8;
     known
         .iter()

@@ -6,7 +6,7 @@ use super::{proof::proof, section::Section, values, written::Kind};
 use crate::{
     access::Policy,
     event::{Topic, TopicMap},
-    ingest::DedupRule,
+    ingest::{DedupBy, DedupRule},
     verify::Verifier,
 };
 
@@ -16,6 +16,8 @@ const DEDUP_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 /// What holds for deliveries to a topic.
 #[derive(Debug, Clone)]
 pub struct TopicSettings {
+    /// The section's name; `None` for `"*"`.
+    pub name: Option<Topic>,
     /// Proves deliveries.
     pub verifier: Verifier,
     /// The preset's name, or the algorithm of a scheme of one's own.
@@ -51,9 +53,10 @@ pub(super) fn topics(section: Section<'_>, public_url: Option<&str>) -> Topics {
         if let (Err(why), true) = (&topic, name != "*") {
             problems.add(&place, &origin, why.to_string());
         }
-        let (policy, read) = one(Section::new(node, place.clone(), problems), public_url);
         // With a bad name nothing comes of it all, so it may stand for "*".
         let topic = topic.ok();
+        let section = Section::new(node, place.clone(), problems);
+        let (policy, read) = one(section, topic.as_ref(), public_url);
         policies.put(topic.as_ref(), policy);
         settings.put(topic.as_ref(), read);
         places.extend(topic.map(|topic| (topic, place, origin)));
@@ -136,6 +139,7 @@ fn public_above<'t>(topic: &'t Topic, policies: &TopicMap<Policy>) -> Option<&'t
 /// Reads one topic's section. What is bad in it is reported and left out.
 fn one(
     mut section: Section<'_>,
+    name: Option<&Topic>,
     public_url: Option<&str>,
 ) -> (Option<Policy>, Option<TopicSettings>) {
     let access = match section.has("access") {
@@ -144,10 +148,18 @@ fn one(
     };
     let event_names = section.value("event_names", values::boolean);
     let dedup = section.value("dedup", values::dedup);
-    let proof = proof(&mut section, public_url);
+    let by_body = section.value("dedup_by", values::dedup_by);
+    if let (Some(None), Some(true)) = (dedup, by_body) {
+        section.refuse(
+            "dedup_by",
+            "dedup is off, so nothing is recognised; remove one",
+        );
+    }
+    let proof = proof(&mut section, name.is_none(), public_url);
     section.end();
     let settings = proof.map(|proof| TopicSettings {
-        dedup: dedup_rule(dedup, proof.names_an_id),
+        name: name.cloned(),
+        dedup: dedup_rule(dedup, by_body.unwrap_or(false), proof.names_an_id),
         verifier: proof.verifier,
         scheme: proof.scheme,
         access: access.unwrap_or_default(),
@@ -156,17 +168,19 @@ fn one(
     (access, settings)
 }
 
-/// The body's hash serves only where somebody wrote `dedup`: two deliveries
-/// with one body may well be two events.
-fn dedup_rule(written: Option<Option<Duration>>, names_an_id: bool) -> Option<DedupRule> {
-    match written {
-        Some(window) => Some(DedupRule {
-            window: window?,
-            by_body: true,
-        }),
-        None => names_an_id.then_some(DedupRule {
-            window: DEDUP_WINDOW,
-            by_body: false,
-        }),
-    }
+/// The body's hash serves only where somebody wrote `dedup` or `dedup_by`: two
+/// deliveries with one body may well be two events.
+fn dedup_rule(
+    written: Option<Option<Duration>>,
+    by_body: bool,
+    names_an_id: bool,
+) -> Option<DedupRule> {
+    let by = match (by_body, written.is_some()) {
+        (true, _) => DedupBy::Body,
+        (false, true) => DedupBy::IdOrBody,
+        (false, false) if names_an_id => DedupBy::Id,
+        (false, false) => return None,
+    };
+    let window = written.unwrap_or(Some(DEDUP_WINDOW))?;
+    Some(DedupRule { window, by })
 }

@@ -86,6 +86,15 @@ pub(super) fn dedup(kind: &Kind) -> Result<Option<Duration>, String> {
     }
 }
 
+/// Whether deliveries are recognised by their bodies alone.
+pub(super) fn dedup_by(kind: &Kind) -> Result<bool, String> {
+    match raw(kind)? {
+        "id" => Ok(false),
+        "body" => Ok(true),
+        _ => Err(no(kind, "\"id\" or \"body\"")),
+    }
+}
+
 pub(super) fn subscribers_max(kind: &Kind) -> Result<usize, String> {
     whole(kind, 1..=10_000_000)
 }

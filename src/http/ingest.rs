@@ -1,4 +1,5 @@
-//! `POST /ingest/<topic>`.
+//! `POST /ingest/<topic>`, and the handshakes of providers that ask by GET or
+//! HEAD. Where a topic has none, these are answered as every other method is.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -7,7 +8,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, post},
 };
-use http::{StatusCode, header};
+use bytes::Bytes;
+use http::{StatusCode, header, request::Parts};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
@@ -18,6 +20,7 @@ use super::{
     refusal::Refusal,
 };
 use crate::{
+    event::Timestamp,
     ingest::{IngestError, Outcome},
     verify::{Delivery, Reply},
 };
@@ -26,7 +29,9 @@ const PREFIX: &str = "/ingest/";
 
 /// The route for every method.
 pub(super) fn route() -> MethodRouter<Arc<Gateway>> {
-    post(take).fallback(|| async { Refusal::post_only() })
+    post(take)
+        .get(greet)
+        .fallback(|| async { Refusal::post_only() })
 }
 
 async fn take(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
@@ -46,19 +51,46 @@ async fn take(State(gateway): State<Arc<Gateway>>, request: Request) -> Response
         }
     };
     let topic = topic(head.uri.path());
-    let delivery = Delivery {
-        method: head.method,
-        path_and_query: head.uri.path_and_query().map_or("/", |p| p.as_str()).into(),
-        headers: head.headers,
-        body: bytes,
-        received_at: gateway.clock.now(),
-    };
+    let delivery = delivery(head, bytes, gateway.clock.now());
     match gateway.ingest.take(&topic, delivery).await {
-        Ok(outcome) => accepted(outcome),
+        Ok(outcome) => {
+            gateway.log_handshake(&outcome, client);
+            accepted(outcome)
+        }
         Err(error) => {
             gateway.log(&error, client);
             Refusal::from(error).into_response()
         }
+    }
+}
+
+/// A handshake by GET or HEAD; its body is not read. One that does not prove
+/// itself looks like a topic that has none.
+async fn greet(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let client = client::address(&request, &gateway.settings.trusted_proxies);
+    let (head, _) = request.into_parts();
+    let topic = topic(head.uri.path());
+    let delivery = delivery(head, Bytes::new(), gateway.clock.now());
+    match gateway.ingest.greet(&topic, delivery).await {
+        Some(Ok(outcome)) => {
+            gateway.log_handshake(&outcome, client);
+            accepted(outcome)
+        }
+        Some(Err(error)) => {
+            gateway.log(&error, client);
+            Refusal::post_only().into_response()
+        }
+        None => Refusal::post_only().into_response(),
+    }
+}
+
+fn delivery(head: Parts, body: Bytes, received_at: Timestamp) -> Delivery {
+    Delivery {
+        method: head.method,
+        path_and_query: head.uri.path_and_query().map_or("/", |p| p.as_str()).into(),
+        headers: head.headers,
+        body,
+        received_at,
     }
 }
 
@@ -70,7 +102,7 @@ fn topic(path: &str) -> String {
 
 fn accepted(outcome: Outcome) -> Response {
     match outcome {
-        Outcome::Answered(reply) => answer(reply),
+        Outcome::Answered { reply, .. } => answer(reply),
         Outcome::Stored {
             respond: Some(reply),
             ..
@@ -113,14 +145,31 @@ fn answer(reply: Reply) -> Response {
             http::HeaderValue::from_static("nosniff"),
         ),
     ];
-    (reply.status, head, reply.body).into_response()
+    (reply.status, head, reply.headers, reply.body).into_response()
 }
 
 impl Gateway {
+    /// An operator who sets up a provider waits for this line.
+    fn log_handshake(&self, outcome: &Outcome, client: Option<IpAddr>) {
+        let Outcome::Answered {
+            topic, handed_over, ..
+        } = outcome
+        else {
+            return;
+        };
+        let client = client.map(tracing::field::display);
+        match handed_over {
+            true => tracing::warn!(client, %topic, "a provider's secret was taken and is kept"),
+            // Some need no proof: anybody could fill the log.
+            false if !self.log_budget.take(self.clock.now()) => {}
+            false => tracing::info!(client, %topic, "handshake answered"),
+        }
+    }
+
     fn log(&self, error: &IngestError, client: Option<IpAddr>) {
         let client = client.map(tracing::field::display);
         match error {
-            IngestError::Journal(_) | IngestError::Interrupted => {
+            IngestError::Journal(_) | IngestError::NotKept { .. } | IngestError::Interrupted => {
                 tracing::error!(client, reason = error.reason(), %error, "delivery not stored");
             }
             _ if !self.log_budget.take(self.clock.now()) => {}

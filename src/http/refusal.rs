@@ -75,13 +75,15 @@ const UNPROVEN: &str = "the delivery does not prove: check topic, secret and sig
 impl From<IngestError> for Refusal {
     fn from(error: IngestError) -> Self {
         match error {
-            IngestError::Topic(_) | IngestError::Unconfigured(_) | IngestError::Unproven { .. } => {
-                Self::new(StatusCode::UNAUTHORIZED, UNPROVEN)
-            }
+            IngestError::Topic(_)
+            | IngestError::Unconfigured(_)
+            | IngestError::Unproven { .. }
+            | IngestError::HandedElsewhere(_) => Self::new(StatusCode::UNAUTHORIZED, UNPROVEN),
             IngestError::Journal(AppendError::NoRoom { .. }) => {
                 Self::busy("there is no room to store events")
             }
             IngestError::Journal(AppendError::Closed | AppendError::Failed(_))
+            | IngestError::NotKept { .. }
             | IngestError::Interrupted => Self::busy("events cannot be stored"),
         }
     }

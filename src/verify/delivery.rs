@@ -8,6 +8,7 @@ use std::fmt;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
+use super::secret::Secret;
 use crate::event::Timestamp;
 
 /// One raw POST, as it arrived: nothing of it is proven.
@@ -53,6 +54,14 @@ pub enum Proven {
     Event(Verified),
     /// A provider's handshake: answer it and store nothing.
     Answer(Reply),
+    /// The provider hands over the secret that it will sign by, and none is
+    /// known yet: keep it, then answer, and store nothing.
+    HandOver {
+        /// The secret. Nothing proves who sent it.
+        secret: Secret,
+        /// The answer, once it is kept.
+        reply: Reply,
+    },
 }
 
 /// An HTTP answer that a scheme asks for.
@@ -65,6 +74,8 @@ pub struct Reply {
     pub status: StatusCode,
     /// The `Content-Type`.
     pub content_type: HeaderValue,
+    /// Other headers.
+    pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
 }
@@ -93,6 +104,10 @@ pub struct Facts {
     /// Whether the signature covers `dedup_id`. If not, key it together with
     /// the body's hash, or a replayer picks a fresh one each time.
     pub dedup_id_signed: bool,
+    /// The SHA-256 of what was signed, where that is not the body byte for
+    /// byte: what stands for the body when deliveries are recognised, since
+    /// a replayer can change the body itself.
+    pub content: Option<[u8; 32]>,
     /// The answer that the provider demands on success, if not the usual one.
     pub respond: Option<Reply>,
 }

@@ -6,27 +6,27 @@
 
 use http::HeaderName;
 
-use super::scheme::{Encoding, SecretEncoding};
+use super::scheme::{Encoding, Kind, SecretEncoding, TimeFormat};
 
 /// Why a scheme, its secrets and its topic's settings make no verifier. Each
 /// says what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SchemeError {
     /// A key that this kind needs.
-    #[error("a scheme of kind {kind:?} needs `{key}`, such as {example}")]
+    #[error("a scheme of kind \"{kind}\" needs `{key}`, such as {example}")]
     Missing {
         /// The scheme's kind.
-        kind: &'static str,
+        kind: Kind,
         /// What is not there.
         key: &'static str,
         /// How it could look.
         example: &'static str,
     },
     /// A key that means nothing for this kind.
-    #[error("`{key}` means nothing in a scheme of kind {kind:?}: remove it, or change the kind")]
+    #[error("`{key}` means nothing in a scheme of kind \"{kind}\": remove it, or change the kind")]
     Foreign {
         /// The scheme's kind.
-        kind: &'static str,
+        kind: Kind,
         /// What is there.
         key: &'static str,
     },
@@ -67,9 +67,30 @@ pub enum SchemeError {
         /// How it should be written.
         encoding: SecretEncoding,
     },
+    /// A public key that is none.
+    #[error(
+        "secret {} is no Ed25519 public key, which has 32 bytes: copy it anew from the provider",
+        index + 1
+    )]
+    PublicKey {
+        /// Which, from 0.
+        index: usize,
+    },
     /// A message without the body.
-    #[error("`message` does not contain \"body\": anybody could change it; add it")]
+    #[error(
+        "`message` does not contain \"body\": anybody could change it; add it (or write \
+         body_unsigned = true, where the provider does not sign it)"
+    )]
     BodyUnsigned,
+    /// The body is signed, and said not to be.
+    #[error("`body_unsigned` is written, yet `message` contains the body: remove it")]
+    BodySigned,
+    /// A body that is to be two things at once.
+    #[error("`message` reads the body as a form and as {other}: it is one of them")]
+    FormMixed {
+        /// The other part.
+        other: String,
+    },
     /// Two parts run into one, so that a replayer could move bytes from one
     /// to the other.
     #[error(
@@ -113,6 +134,12 @@ pub enum SchemeError {
         "`signature` has an empty `separator`, `key` or `key_separator`: write it, or remove it"
     )]
     SeparatorEmpty,
+    /// A family of headers that is none.
+    #[error("`numbered` is 1 to 100, and goes with one `header` such as \"X-Signature-\"")]
+    Numbered,
+    /// A prefix that may be left out, and is not there.
+    #[error("`prefix_optional` is written without a `prefix`: remove it, or add the prefix")]
+    PrefixMissing,
     /// Everything would be stale.
     #[error("`tolerance` is zero, so that every delivery would be stale: write one such as \"5m\"")]
     ToleranceZero,
@@ -122,6 +149,23 @@ pub enum SchemeError {
          \"https://hooks.example.com\""
     )]
     PublicUrlMissing,
+    /// The word for handshakes is not there.
+    #[error(
+        "this scheme's handshake needs the word that you gave the provider: add verify_token = \
+         \"env:NAME\""
+    )]
+    VerifyTokenMissing,
+    /// The word for handshakes is there for nothing.
+    #[error("this scheme has no handshake with a `verify_token`: remove it")]
+    VerifyTokenUseless,
+    /// A handshake that contradicts itself.
+    #[error("`challenge` {}: {what}", index + 1)]
+    Challenge {
+        /// Which, from 0.
+        index: usize,
+        /// What is wrong with it and what to do.
+        what: &'static str,
+    },
     /// No such answer.
     #[error(
         "`respond` has the status or content type wrong: the status is 200 to 299, the type such \
@@ -159,11 +203,33 @@ pub enum VerifyError {
         header: HeaderName,
     },
     /// No signature where one should be.
-    #[error("header {header} holds no signature in the form that the scheme names")]
+    #[error("{place} holds no signature of the form {form:?}")]
     SignatureForm {
-        /// Which.
-        header: HeaderName,
+        /// Where.
+        place: String,
+        /// How one begins.
+        form: String,
     },
+    /// A signature without what should stand before it.
+    #[error("{place} does not begin with {prefix:?}, which stands before the signature")]
+    SignaturePrefix {
+        /// Where.
+        place: String,
+        /// What should stand there.
+        prefix: String,
+    },
+    /// The body has no such text.
+    #[error("the body is no JSON with a text or whole number at {place}")]
+    JsonMissing {
+        /// The JSON pointer.
+        place: String,
+    },
+    /// The body is no form.
+    #[error("the body is not a form, which this scheme signs field by field")]
+    FormForm,
+    /// The signed URL says another hash of the body.
+    #[error("the body does not have the hash that the signed URL says")]
+    BodyHash,
     /// Signatures, but not written as the scheme says.
     #[error("the signature is not {}", encoding.as_str())]
     SignatureEncoding {
@@ -187,9 +253,19 @@ pub enum VerifyError {
     /// No timestamp where one should be.
     #[error("the timestamp is missing")]
     TimestampMissing,
-    /// Not decimal digits, or too many.
-    #[error("the timestamp is not a plain decimal number without leading zeros")]
-    TimestampForm,
+    /// Not written as the scheme says.
+    #[error(
+        "the timestamp is not {}{}",
+        format.as_str(),
+        match format {
+            TimeFormat::UnixSecs | TimeFormat::UnixMs => ", a plain number without leading zeros",
+            TimeFormat::Rfc3339 | TimeFormat::Iso8601Utc | TimeFormat::HttpDate => "",
+        }
+    )]
+    TimestampForm {
+        /// How it should be written.
+        format: TimeFormat,
+    },
     /// A signed part that contains the literal beside it, so that the same
     /// bytes could mean two messages.
     #[error("{part} contains {separator:?}, which separates it in the signed message")]
@@ -210,6 +286,18 @@ pub enum VerifyError {
     /// Another secret, or another message.
     #[error("no configured secret matches")]
     Mismatch,
+    /// The secret is not there yet: the provider has to hand it over.
+    #[error("the provider has not handed over its secret yet")]
+    SecretPending,
+    /// Another secret is handed over than the one that is kept.
+    #[error("a secret is handed over, and another one is kept already")]
+    HandedOver,
+    /// What is signed is a word that a handshake would sign for anybody.
+    #[error("what is signed is one bare word, which a handshake would sign for anybody")]
+    Minted,
+    /// A handshake without the word that was agreed on.
+    #[error("the handshake does not say the word in `verify_token`")]
+    VerifyToken,
     /// A handshake without a text to answer with.
     #[error(
         "the handshake has no printable text of at most {} bytes to answer with",
@@ -229,15 +317,23 @@ impl VerifyError {
             Self::QueryMissing => "query_missing",
             Self::Duplicate { .. } => "duplicate_header",
             Self::SignatureForm { .. } => "signature_form",
+            Self::SignaturePrefix { .. } => "signature_prefix",
+            Self::JsonMissing { .. } => "json_missing",
+            Self::FormForm => "form_form",
+            Self::BodyHash => "body_hash",
             Self::SignatureEncoding { .. } => "signature_encoding",
             Self::SignatureLength { .. } => "signature_length",
             Self::SignaturesTooMany => "signatures_too_many",
             Self::TokenForm => "token_form",
             Self::TimestampMissing => "timestamp_missing",
-            Self::TimestampForm => "timestamp_form",
+            Self::TimestampForm { .. } => "timestamp_form",
             Self::Separator { .. } => "separator",
             Self::Stale { .. } => "stale",
             Self::Mismatch => "mismatch",
+            Self::SecretPending => "secret_pending",
+            Self::HandedOver => "handed_over",
+            Self::Minted => "minted",
+            Self::VerifyToken => "verify_token",
             Self::Challenge => "challenge",
         }
     }
@@ -258,6 +354,15 @@ pub enum SignError {
         /// The JSON pointer.
         place: String,
     },
+    /// The provider alone has the private key.
+    #[error("only the provider can sign by this scheme: a public key proves and does not sign")]
+    PublicKeyOnly,
+    /// The scheme's signature is a part of the body.
+    #[error("this scheme's signature stands in the body: `send` cannot put it there")]
+    SignatureInBody,
+    /// The secret comes from the provider.
+    #[error("the provider has not handed over its secret yet")]
+    SecretPending,
     /// The scheme has no place for a type.
     #[error("this scheme carries no event type")]
     EventTypeUnplaced,

@@ -13,8 +13,9 @@ pub struct Explanation {
     pub secret_index: Option<usize>,
     /// What came of it.
     pub outcome: Result<Proven, VerifyError>,
-    /// What to try, where something is known to help.
-    pub hint: Option<&'static str>,
+    /// What to try, where something is known to help. May hold header names
+    /// that the sender chose: printable ASCII only.
+    pub hint: Option<String>,
 }
 
 /// One step of a proof.
@@ -74,7 +75,7 @@ impl Trace {
     pub(super) fn conclude(
         mut self,
         outcome: Result<Proven, VerifyError>,
-        hint: Option<&'static str>,
+        hint: Option<String>,
     ) -> Explanation {
         if let Err(why) = &outcome {
             self.push(false, why.to_string());

@@ -2,23 +2,21 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
-use http::{HeaderValue, StatusCode};
-
 use super::{
-    delivery::{Delivery, FACT_BYTES_MAX, Facts, Reply},
+    delivery::{Delivery, FACT_BYTES_MAX, Facts},
     error::VerifyError,
-    headers,
+    form, headers,
     plan::{Pick, Plan},
-    scheme::{Challenge, Source},
+    scheme::Source,
 };
 
-/// The longest text that a handshake is answered with.
-pub const CHALLENGE_BYTES_MAX: usize = 1024;
-
 impl Plan {
-    /// Event type, dedup id and answer.
-    pub(super) fn facts(&self, delivery: &Delivery) -> Result<Facts, VerifyError> {
+    /// Event type and dedup id, and what stands for the content.
+    pub(super) fn facts(
+        &self,
+        delivery: &Delivery,
+        content: Option<[u8; 32]>,
+    ) -> Result<Facts, VerifyError> {
         let (event_type, event_type_signed) = pick(&self.event_type, delivery)?.unzip();
         let (dedup_id, dedup_id_signed) = pick(&self.dedup_id, delivery)?.unzip();
         Ok(Facts {
@@ -26,44 +24,30 @@ impl Plan {
             event_type_signed: event_type_signed.unwrap_or_default(),
             dedup_id,
             dedup_id_signed: dedup_id_signed.unwrap_or_default(),
+            content,
             respond: self.respond.clone(),
         })
-    }
-
-    /// The answer, if this is a handshake.
-    pub(super) fn answer(&self, delivery: &Delivery) -> Result<Option<Reply>, VerifyError> {
-        match &self.challenge {
-            Some(challenge) => challenge.answer(delivery),
-            None => Ok(None),
-        }
-    }
-}
-
-impl Challenge {
-    fn answer(&self, delivery: &Delivery) -> Result<Option<Reply>, VerifyError> {
-        if self.when.find(delivery)?.as_deref() != Some(&*self.equals) {
-            return Ok(None);
-        }
-        let text = self.echo.find(delivery)?.ok_or(VerifyError::Challenge)?;
-        let printable = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-        if text.is_empty() || text.len() > CHALLENGE_BYTES_MAX || !printable {
-            return Err(VerifyError::Challenge);
-        }
-        Ok(Some(Reply {
-            status: StatusCode::OK,
-            content_type: HeaderValue::from_static("text/plain"),
-            body: Bytes::from(text.into_owned()),
-        }))
     }
 }
 
 impl Source {
     /// The text at this place.
-    fn find<'d>(&self, delivery: &'d Delivery) -> Result<Option<Cow<'d, str>>, VerifyError> {
-        match self {
-            Self::Header(names) => Ok(headers::first(&delivery.headers, names)?.map(Cow::Borrowed)),
-            Self::Json(pointer) => Ok(pointer.find(&delivery.body).map(Cow::Owned)),
-        }
+    pub(super) fn find<'d>(
+        &self,
+        delivery: &'d Delivery,
+    ) -> Result<Option<Cow<'d, str>>, VerifyError> {
+        Ok(match self {
+            Self::Header(names) => headers::first(&delivery.headers, names)?.map(Cow::Borrowed),
+            Self::Json(pointer) => pointer.find(&delivery.body).map(Cow::Owned),
+            Self::Query(name) => {
+                form::value(form::query(&delivery.path_and_query), name).map(Cow::Owned)
+            }
+            Self::Form(name) => {
+                let body = std::str::from_utf8(&delivery.body).ok();
+                body.and_then(|body| form::value(body, name))
+                    .map(Cow::Owned)
+            }
+        })
     }
 }
 

@@ -35,6 +35,17 @@ pub(super) fn first<'h>(
     Ok(None)
 }
 
+/// The value of the first of `names` that is there, where one must be.
+///
+/// # Errors
+///
+/// [`VerifyError::HeaderMissing`], and those of [`first`].
+pub(super) fn required<'h>(headers: &'h HeaderMap, names: &Names) -> Result<&'h str, VerifyError> {
+    first(headers, names)?.ok_or_else(|| VerifyError::HeaderMissing {
+        header: names.first().clone(),
+    })
+}
+
 /// The one value of a header; of several lines, all must say the same.
 ///
 /// # Errors

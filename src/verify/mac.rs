@@ -1,4 +1,5 @@
-//! HMAC over a message in pieces: RFC 2104.
+//! Keyed hashes over a message in pieces: HMAC (RFC 2104), and the older form
+//! of the secret before the message.
 //!
 //! Invariant: MACs are compared as bytes and in constant time, and one of
 //! another length never matches.
@@ -7,57 +8,71 @@ use std::borrow::Cow;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
-use sha2::{Sha256, Sha384, Sha512};
+use sha2::{Digest, Sha256, Sha384, Sha512};
+use subtle::ConstantTimeEq as _;
 
-use super::{scheme::Hash, secret::Secret};
+use super::{
+    scheme::{Hash, Keyed},
+    secret::Secret,
+};
 
 /// What is signed, piece by piece, so that a body of megabytes is not copied.
 pub(super) type Message<'m> = Vec<Cow<'m, [u8]>>;
 
-/// Which of `candidates` is this message's MAC under `key`.
-pub(super) fn position(
-    hash: Hash,
+/// Whether one of `candidates` is this message's MAC under `key`.
+pub(super) fn any(
+    (hash, keyed): (Hash, Keyed),
     key: &Secret,
     message: &Message<'_>,
     candidates: &[Vec<u8>],
-) -> Option<usize> {
-    match hash {
-        Hash::Sha1 => position_by::<Hmac<Sha1>>(key, message, candidates),
-        Hash::Sha256 => position_by::<Hmac<Sha256>>(key, message, candidates),
-        Hash::Sha384 => position_by::<Hmac<Sha384>>(key, message, candidates),
-        Hash::Sha512 => position_by::<Hmac<Sha512>>(key, message, candidates),
-    }
+) -> bool {
+    let mac = compute((hash, keyed), key, message);
+    candidates
+        .iter()
+        .any(|candidate| mac.ct_eq(candidate).into())
 }
 
 /// This message's MAC under `key`.
-pub(super) fn compute(hash: Hash, key: &Secret, message: &Message<'_>) -> Vec<u8> {
-    match hash {
-        Hash::Sha1 => compute_by::<Hmac<Sha1>>(key, message),
-        Hash::Sha256 => compute_by::<Hmac<Sha256>>(key, message),
-        Hash::Sha384 => compute_by::<Hmac<Sha384>>(key, message),
-        Hash::Sha512 => compute_by::<Hmac<Sha512>>(key, message),
+pub(super) fn compute(
+    (hash, keyed): (Hash, Keyed),
+    key: &Secret,
+    message: &Message<'_>,
+) -> Vec<u8> {
+    match (hash, keyed) {
+        (Hash::Sha1, Keyed::Hmac) => hmac::<Hmac<Sha1>>(key, message),
+        (Hash::Sha256, Keyed::Hmac) => hmac::<Hmac<Sha256>>(key, message),
+        (Hash::Sha384, Keyed::Hmac) => hmac::<Hmac<Sha384>>(key, message),
+        (Hash::Sha512, Keyed::Hmac) => hmac::<Hmac<Sha512>>(key, message),
+        (hash, Keyed::Prefix) => {
+            let secret = Cow::Borrowed(key.expose());
+            digest(hash, std::iter::once(&secret).chain(message))
+        }
     }
 }
 
-fn position_by<M: Mac + KeyInit + Clone>(
-    key: &Secret,
-    message: &Message<'_>,
-    candidates: &[Vec<u8>],
-) -> Option<usize> {
-    let mac = absorb::<M>(key, message);
-    let matches = |candidate: &Vec<u8>| mac.clone().verify_slice(candidate).is_ok();
-    candidates.iter().position(matches)
+/// The hash of pieces, one behind the other.
+pub(super) fn digest<'p>(
+    hash: Hash,
+    pieces: impl IntoIterator<Item = &'p Cow<'p, [u8]>>,
+) -> Vec<u8> {
+    match hash {
+        Hash::Sha1 => digest_by::<Sha1>(pieces),
+        Hash::Sha256 => digest_by::<Sha256>(pieces),
+        Hash::Sha384 => digest_by::<Sha384>(pieces),
+        Hash::Sha512 => digest_by::<Sha512>(pieces),
+    }
 }
 
-fn compute_by<M: Mac + KeyInit>(key: &Secret, message: &Message<'_>) -> Vec<u8> {
-    let mac = absorb::<M>(key, message);
-    mac.finalize().into_bytes().to_vec()
+fn digest_by<'p, D: Digest>(pieces: impl IntoIterator<Item = &'p Cow<'p, [u8]>>) -> Vec<u8> {
+    let mut hash = D::new();
+    pieces.into_iter().for_each(|piece| hash.update(piece));
+    hash.finalize().to_vec()
 }
 
-fn absorb<M: Mac + KeyInit>(key: &Secret, message: &Message<'_>) -> M {
+fn hmac<M: Mac + KeyInit>(key: &Secret, message: &Message<'_>) -> Vec<u8> {
     let mut mac = M::new_from_slice(key.expose()).expect("HMAC takes keys of any length");
     message.iter().for_each(|piece| mac.update(piece));
-    mac
+    mac.finalize().into_bytes().to_vec()
 }
 
 #[cfg(test)]
@@ -89,7 +104,7 @@ mod tests {
                  9758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737",
             ),
         ] {
-            let mac = compute(hash, &key, &message);
+            let mac = compute((hash, Keyed::Hmac), &key, &message);
             assert_eq!(data_encoding::HEXLOWER.encode(&mac), hex);
             assert_eq!(mac.len(), hash.bytes());
             // Each byte missing at an end would make a forgery 256 times as
@@ -97,9 +112,9 @@ mod tests {
             let cut = [&mac[..0], &mac[..1], &mac[1..], &mac[..mac.len() - 1]];
             let mut candidates: Vec<Vec<u8>> = cut.map(<[u8]>::to_vec).into();
             candidates.push([&mac[..], &[0]].concat());
-            assert_eq!(position(hash, &key, &message, &candidates), None);
+            assert!(!any((hash, Keyed::Hmac), &key, &message, &candidates));
             candidates.push(mac);
-            assert_eq!(position(hash, &key, &message, &candidates), Some(5));
+            assert!(any((hash, Keyed::Hmac), &key, &message, &candidates));
         }
     }
 }

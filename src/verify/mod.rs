@@ -3,18 +3,26 @@
 //! The one door: what is stored or streamed is a [`Verified`], and only this
 //! room can make one. Schemes are data (`scheme`, `presets.toml`), checked
 //! whole before the first delivery (`plan`) and carried out over raw bytes
-//! (`proof`, `token`). No clock, no I/O, no logs; bodies are parsed only
-//! behind the proof.
+//! (`proof`, `message`, `token`); handshakes are data too (`challenge`), and
+//! what cannot be data is in `functions`. No clock, no I/O, no logs; bodies
+//! are parsed behind the proof, save for what a scheme names as signed or as a
+//! handshake in them.
 
+mod challenge;
 mod delivery;
+mod ed25519;
 mod encoding;
 mod error;
 mod explain;
 mod facts;
+mod form;
+mod functions;
 mod grammar;
 mod headers;
+mod hint;
 pub mod json;
 mod mac;
+mod message;
 mod names;
 mod plan;
 mod preset;
@@ -28,14 +36,14 @@ mod timestamp;
 mod token;
 mod verifier;
 
+pub use challenge::CHALLENGE_BYTES_MAX;
 pub use delivery::{Delivery, FACT_BYTES_MAX, Facts, Proven, Reply, Verified};
 pub use error::{SchemeError, SignError, VerifyError};
 pub use explain::{Explanation, Step};
-pub use facts::CHALLENGE_BYTES_MAX;
 pub use grammar::SIGNATURES_MAX;
 pub use plan::SECRETS_MAX;
-pub use preset::{Covered, Preset, preset, presets};
+pub use preset::{Covered, Preset, nearest_preset, preset, presets};
 pub use scheme::Scheme;
 pub use secret::Secret;
 pub use sign::Signed;
-pub use verifier::Verifier;
+pub use verifier::{Settings, Verifier};

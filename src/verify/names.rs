@@ -29,6 +29,23 @@ impl Names {
     }
 }
 
+impl Names {
+    /// The family of the first name: with each number from 1 to `last` behind
+    /// it. `None` where that makes no header names.
+    pub(super) fn numbered(&self, last: u16) -> Option<Self> {
+        let name = |number| HeaderName::try_from(format!("{}{number}", self.first)).ok();
+        Some(Self {
+            first: name(1)?,
+            others: (2..=last).map(name).collect::<Option<_>>()?,
+        })
+    }
+
+    /// Whether this is one name.
+    pub(super) fn is_single(&self) -> bool {
+        self.others.is_empty()
+    }
+}
+
 impl From<HeaderName> for Names {
     fn from(first: HeaderName) -> Self {
         Self {

@@ -19,8 +19,14 @@ pub struct Preset {
     pub title: Box<str>,
     /// The provider's own description of it.
     pub docs: Box<str>,
-    /// What the provider asks before it sends events, and what else to know.
+    /// What to do at the provider, and where its secret is found.
+    pub setup: Box<str>,
+    /// What the provider asks before it sends events; `none` where nothing.
     pub handshake: Box<str>,
+    /// What else to know, where there is something.
+    pub notes: Option<Box<str>>,
+    /// Whose code or page shows that the scheme is right; several by `; `.
+    pub proof: Box<str>,
     /// Which of the facts its signature covers.
     pub signed: Covered,
     /// The scheme.
@@ -59,25 +65,58 @@ impl Covered {
 struct Written {
     title: Box<str>,
     docs: Box<str>,
+    setup: Box<str>,
+    #[serde(default = "none")]
     handshake: Box<str>,
+    notes: Option<Box<str>>,
+    proof: Box<str>,
     signed: Covered,
-    scheme: Scheme,
+    /// Another preset's name, whose scheme it has.
+    like: Option<Box<str>>,
+    scheme: Option<Scheme>,
+}
+
+fn none() -> Box<str> {
+    "none".into()
 }
 
 /// All presets, by name. Parses them anew: keep what you need.
 #[must_use]
 pub fn presets() -> Vec<Preset> {
-    let written: BTreeMap<Box<str>, Written> = toml::from_str(include_str!("presets.toml"))
+    let mut written: BTreeMap<Box<str>, Written> = toml::from_str(include_str!("presets.toml"))
         .expect("presets.toml is part of the program, and a test parses it");
+    let schemes: BTreeMap<Box<str>, Scheme> = written
+        .iter_mut()
+        .filter_map(|(name, preset)| Some((name.clone(), preset.scheme.take()?)))
+        .collect();
     let preset = |(name, written): (Box<str>, Written)| Preset {
+        scheme: schemes
+            .get(written.like.as_ref().unwrap_or(&name))
+            .cloned()
+            .expect("a preset has a scheme or is like one that has, and a test reads them all"),
         name,
         title: written.title,
         docs: written.docs,
+        setup: written.setup,
         handshake: written.handshake,
+        notes: written.notes,
+        proof: written.proof,
         signed: written.signed,
-        scheme: written.scheme,
     };
     written.into_iter().map(preset).collect()
+}
+
+/// The name of a preset that was probably meant, if one is near enough.
+#[must_use]
+pub fn nearest_preset(written: &str) -> Option<Box<str>> {
+    const ALIKE_MIN: f64 = 0.8;
+    let alike = |name: Box<str>| (strsim::jaro_winkler(written, &name), name);
+    presets()
+        .into_iter()
+        .map(|preset| alike(preset.name))
+        .filter(|(alike, _)| *alike >= ALIKE_MIN)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, name)| name)
 }
 
 /// The preset of that name.
@@ -100,15 +139,44 @@ mod tests {
                 preset.name
             );
             assert!(preset.docs.starts_with("https://"), "{}", preset.name);
-            assert!(!preset.title.is_empty() && !preset.handshake.is_empty());
+            let texts = [
+                &preset.title,
+                &preset.setup,
+                &preset.handshake,
+                &preset.proof,
+            ];
+            assert!(texts.iter().all(|text| !text.is_empty()), "{}", preset.name);
+            let greets = !preset.scheme.challenge.is_empty() || preset.scheme.hand_over.is_some();
+            assert_eq!(
+                !preset.handshake.starts_with("none"),
+                greets,
+                "{}",
+                preset.name
+            );
+        }
+    }
+
+    #[test]
+    fn a_preset_has_a_scheme_or_is_like_one() {
+        let written: BTreeMap<Box<str>, Written> =
+            toml::from_str(include_str!("presets.toml")).unwrap();
+        for (name, preset) in &written {
+            assert!(preset.like.is_some() != preset.scheme.is_some(), "{name}");
+            let like = preset.like.as_ref().map(|like| &written[like]);
+            assert!(like.is_none_or(|like| like.scheme.is_some()), "{name}");
         }
     }
 
     #[test]
     fn presets_are_found_by_name_and_described() {
         let names: Vec<_> = presets().into_iter().map(|preset| preset.name).collect();
-        let expected = ["github", "shopify", "slack", "standard-webhooks", "stripe"];
-        assert!(names.iter().map(|name| &**name).eq(expected), "{names:?}");
+        assert!(names.len() >= 50, "{}", names.len());
+        assert!(names.is_sorted());
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        assert!(
+            names.iter().all(|name| name.bytes().all(plain)),
+            "{names:?}"
+        );
         let github = preset("github").unwrap();
         assert_eq!(github.scheme.place(), "x-hub-signature-256");
         assert_eq!(github.scheme.algorithm(), "hmac-sha256, hex");

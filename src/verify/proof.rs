@@ -1,19 +1,22 @@
 //! The proof itself: signature, message, secrets, freshness.
 //!
-//! Everything here works on bytes as they arrived. Nothing is parsed but the
-//! headers that the scheme names, until a secret has matched.
+//! Everything here works on bytes as they arrived. Nothing is parsed but what
+//! the scheme names as signed, until a secret has matched.
 
 use std::{borrow::Cow, time::Duration};
 
 use super::{
+    challenge,
     delivery::Delivery,
+    ed25519,
     error::VerifyError,
     explain::Trace,
     grammar::Grammar,
     headers,
     json::Pointer,
     mac::{self, Message},
-    scheme::{Encoding, Hash, Names, Part, TimeFormat},
+    message::{self, Making},
+    scheme::{Encoding, Hash, Keyed, Names, Part, TimeFormat},
     secret::Secret,
     timestamp::require_fresh,
     token::TokenProof,
@@ -23,24 +26,33 @@ use crate::event::Timestamp;
 /// By what deliveries are proven.
 #[derive(Debug, Clone)]
 pub(super) enum Proof {
-    Hmac(Box<HmacProof>),
+    Signed(Box<SignedProof>),
     Token(TokenProof),
     None,
 }
 
-/// A keyed hash over what was sent.
+/// A signature over what was sent.
 #[derive(Debug, Clone)]
-pub(super) struct HmacProof {
-    pub(super) hash: Hash,
+pub(super) struct SignedProof {
+    pub(super) lock: Lock,
     pub(super) grammar: Grammar,
     pub(super) encoding: Encoding,
     pub(super) message: Vec<Part>,
     pub(super) clock: Option<Clocked>,
-    /// Never empty; any may match.
+    /// Any may match. Empty only until the provider hands one over.
     pub(super) keys: Vec<Secret>,
     /// What stands before the request target in the URL that the sender was
     /// given; needed where the message has [`Part::Url`].
     pub(super) public_url: String,
+    /// Whether a handshake gives anybody the MAC of a text.
+    pub(super) mints: bool,
+}
+
+/// What a signature is made by.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Lock {
+    Mac(Hash, Keyed),
+    Ed25519,
 }
 
 /// When the sender signed, and by how much that may be off.
@@ -56,10 +68,35 @@ pub(super) struct Clocked {
 pub(super) enum Moment {
     Header(Names),
     Field(String),
+    /// In the body, and signed apart from it.
     Json(Pointer),
+    /// In the body, and signed with it: read behind the proof.
+    SignedJson(Pointer),
 }
 
-impl HmacProof {
+impl Lock {
+    /// How long its signatures are, in bytes.
+    fn signature_bytes(self) -> usize {
+        match self {
+            Self::Mac(hash, _) => hash.bytes(),
+            Self::Ed25519 => ed25519::SIGNATURE_BYTES,
+        }
+    }
+
+    fn opens(self, key: &Secret, message: &Message<'_>, candidates: &[Vec<u8>]) -> bool {
+        match self {
+            Self::Mac(hash, keyed) => mac::any((hash, keyed), key, message, candidates),
+            Self::Ed25519 => {
+                // In one piece, and once for all candidates.
+                let whole = message.concat();
+                let verifies = |one: &Vec<u8>| ed25519::verifies(key.expose(), &whole, one);
+                candidates.iter().any(verifies)
+            }
+        }
+    }
+}
+
+impl SignedProof {
     /// Proves a delivery, or says why not.
     ///
     /// Freshness is judged last: a stale delivery that is genuine is a clock
@@ -76,11 +113,15 @@ impl HmacProof {
 
         trace.at("timestamp");
         let text = self.timestamp_text(delivery)?;
-        let mut signed_at = self.read_timestamp(text)?;
-        trace.found(|| text.map_or_else(|| "none apart".to_owned(), str::to_owned));
+        let mut signed_at = self.read_timestamp(text.as_deref())?;
+        trace.found(|| match (&text, signed_at) {
+            (Some(text), Some(at)) => format!("{}, which is {at}", text.escape_default()),
+            _ => "none apart".to_owned(),
+        });
 
         trace.at("message");
-        let message = self.message(delivery, text)?;
+        let message = self.message(delivery, text.as_deref())?;
+        self.refuse_minted(&message)?;
         trace.found(|| {
             let bytes: usize = message.iter().map(|piece| piece.len()).sum();
             format!("{bytes} bytes signed")
@@ -92,9 +133,9 @@ impl HmacProof {
 
         if let Some(clock) = &self.clock {
             trace.at("freshness");
-            if let Moment::Json(pointer) = &clock.moment {
+            if let Moment::SignedJson(pointer) = &clock.moment {
                 let text = pointer.find(&delivery.body);
-                let text = text.ok_or(VerifyError::TimestampMissing)?;
+                let text = text.ok_or_else(|| message::missing(pointer))?;
                 signed_at = Some(clock.format.read(&text)?);
             }
             let signed_at = signed_at.ok_or(VerifyError::TimestampMissing)?;
@@ -107,7 +148,7 @@ impl HmacProof {
     /// The bytes that the sender should have signed.
     pub(super) fn signed_bytes(&self, delivery: &Delivery) -> Result<Vec<u8>, VerifyError> {
         let text = self.timestamp_text(delivery)?;
-        Ok(self.message(delivery, text)?.concat())
+        Ok(self.message(delivery, text.as_deref())?.concat())
     }
 
     /// The message, from a delivery and the timestamp's text as received.
@@ -116,61 +157,28 @@ impl HmacProof {
         delivery: &'m Delivery,
         timestamp: Option<&'m str>,
     ) -> Result<Message<'m>, VerifyError> {
-        let piece = |(index, part): (usize, &'m Part)| {
-            Ok(Cow::Borrowed(match part {
-                Part::Body => &delivery.body[..],
-                Part::Literal(text) => text.as_bytes(),
-                Part::Method => delivery.method.as_str().as_bytes(),
-                Part::Url => {
-                    let base = self.public_url.trim_end_matches('/');
-                    let url = format!("{base}{}", delivery.path_and_query);
-                    return Ok(Cow::Owned(url.into_bytes()));
-                }
-                Part::Timestamp => {
-                    let text = timestamp.ok_or(VerifyError::TimestampMissing)?;
-                    self.delimited(index, "timestamp", text)?
-                }
-                Part::Header(names) => {
-                    let text = headers::first(&delivery.headers, names)?;
-                    let text = text.ok_or_else(|| VerifyError::HeaderMissing {
-                        header: names.first().clone(),
-                    })?;
-                    self.delimited(index, names.first().as_str(), text)?
-                }
-            }))
+        let making = Making {
+            parts: &self.message,
+            public_url: &self.public_url,
+            delivery,
+            timestamp,
         };
-        self.message.iter().enumerate().map(piece).collect()
+        making.message()
     }
 
-    /// Refuses a part that contains the literal beside it: `a.b` and `c` must
-    /// not sign for `a` and `b.c`.
-    fn delimited<'m>(
-        &self,
-        index: usize,
-        name: &str,
-        text: &'m str,
-    ) -> Result<&'m [u8], VerifyError> {
-        let before = index
-            .checked_sub(1)
-            .and_then(|before| self.message.get(before));
-        let beside = [before, self.message.get(index + 1)];
-        let within = beside.into_iter().flatten().find_map(|part| match part {
-            Part::Literal(literal) if text.contains(&**literal) => Some(literal),
-            _ => None,
-        });
-        match within {
-            Some(literal) => Err(VerifyError::Separator {
-                part: name.to_owned(),
-                separator: literal.clone(),
-            }),
-            None => Ok(text.as_bytes()),
+    /// Refuses a message that a handshake would sign for anybody who asks.
+    fn refuse_minted(&self, message: &Message<'_>) -> Result<(), VerifyError> {
+        let bytes = message.iter().flat_map(|piece| piece.iter().copied());
+        match self.mints && challenge::is_mintable(bytes) {
+            true => Err(VerifyError::Minted),
+            false => Ok(()),
         }
     }
 
     /// The signatures' bytes. Those that do not decode are left out, as long
     /// as one does: another may be of a version yet unknown.
     fn candidates(&self, delivery: &Delivery) -> Result<Vec<Vec<u8>>, VerifyError> {
-        let texts = self.grammar.signatures(&delivery.headers)?;
+        let texts = self.grammar.signatures(delivery)?;
         let decoded = texts.iter().filter_map(|text| self.encoding.decode(text));
         let decoded: Vec<_> = decoded.collect();
         if decoded.is_empty() {
@@ -181,20 +189,26 @@ impl HmacProof {
         Ok(decoded)
     }
 
-    fn timestamp_text<'d>(&self, delivery: &'d Delivery) -> Result<Option<&'d str>, VerifyError> {
+    fn timestamp_text<'d>(
+        &self,
+        delivery: &'d Delivery,
+    ) -> Result<Option<Cow<'d, str>>, VerifyError> {
         match self.clock.as_ref().map(|clock| &clock.moment) {
             Some(Moment::Header(names)) => {
-                let text = headers::first(&delivery.headers, names)?;
-                let missing = || VerifyError::HeaderMissing {
-                    header: names.first().clone(),
-                };
-                text.map(Some).ok_or_else(missing)
+                let text = headers::required(&delivery.headers, names)?;
+                Ok(Some(text.into()))
             }
             Some(Moment::Field(key)) => {
-                let text = self.grammar.field(&delivery.headers, key)?;
-                text.map(Some).ok_or(VerifyError::TimestampMissing)
+                let text = self.grammar.field(delivery, key)?;
+                let text = text.ok_or(VerifyError::TimestampMissing)?;
+                Ok(Some(text.into()))
             }
-            Some(Moment::Json(_)) | None => Ok(None),
+            Some(Moment::Json(pointer)) => {
+                let text = pointer.find(&delivery.body);
+                let text = text.ok_or_else(|| message::missing(pointer))?;
+                Ok(Some(text.into()))
+            }
+            Some(Moment::SignedJson(_)) | None => Ok(None),
         }
     }
 
@@ -210,7 +224,10 @@ impl HmacProof {
         message: &Message<'_>,
         candidates: &[Vec<u8>],
     ) -> Result<usize, VerifyError> {
-        let bytes_expected = self.hash.bytes();
+        if self.keys.is_empty() {
+            return Err(VerifyError::SecretPending);
+        }
+        let bytes_expected = self.lock.signature_bytes();
         // Before the hash, since none of these can match.
         if let Some(bytes) = candidates.first().map(Vec::len)
             && candidates.iter().all(|one| one.len() != bytes_expected)
@@ -220,8 +237,8 @@ impl HmacProof {
                 bytes_expected,
             });
         }
-        let matches = |key| mac::position(self.hash, key, message, candidates).is_some();
-        let index = self.keys.iter().position(matches);
+        let opens = |key| self.lock.opens(key, message, candidates);
+        let index = self.keys.iter().position(opens);
         index.ok_or(VerifyError::Mismatch)
     }
 }

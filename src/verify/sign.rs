@@ -11,10 +11,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
     delivery::Delivery,
-    error::{SignError, VerifyError},
-    mac,
+    error::SignError,
+    grammar, mac,
     plan::Pick,
-    proof::{HmacProof, Moment, Proof},
+    proof::{Lock, Moment, Proof, SignedProof},
     scheme::Source,
     token::Place,
     verifier::Verifier,
@@ -69,7 +69,7 @@ impl Verifier {
         }
         signing.put_first(&self.plan.dedup_id, id)?;
         match &self.plan.proof {
-            Proof::Hmac(proof) => signing.put_mac(proof, now)?,
+            Proof::Signed(proof) => signing.put_mac(proof, now)?,
             Proof::Token(proof) => {
                 // Not empty: a plan without a secret is not made.
                 let secret = proof.secrets.first().map_or(&[][..], |one| one.expose());
@@ -104,7 +104,7 @@ impl Signing {
     fn put_first(&mut self, picks: &[Pick], text: &str) -> Result<bool, SignError> {
         let header = picks.iter().find_map(|pick| match &pick.source {
             Source::Header(names) => Some(names),
-            Source::Json(_) => None,
+            Source::Json(_) | Source::Query(_) | Source::Form(_) => None,
         });
         let Some(names) = header else {
             return Ok(false);
@@ -119,18 +119,26 @@ impl Signing {
         if self.put_first(picks, event_type)? {
             return Ok(());
         }
-        let Some(Source::Json(pointer)) = picks.first().map(|pick| &pick.source) else {
-            return Err(SignError::EventTypeUnplaced);
+        let source = picks.first().map(|pick| &pick.source);
+        let place = match source {
+            Some(Source::Json(pointer)) => pointer.to_string(),
+            Some(Source::Form(name)) => name.clone(),
+            _ => return Err(SignError::EventTypeUnplaced),
         };
-        if pointer.find(&self.draft.body).as_deref() == Some(event_type) {
-            return Ok(());
+        let there = source.map(|source| source.find(&self.draft)).transpose()?;
+        match there.flatten().as_deref() == Some(event_type) {
+            true => Ok(()),
+            false => Err(SignError::EventTypeInBody { place }),
         }
-        Err(SignError::EventTypeInBody {
-            place: pointer.to_string(),
-        })
     }
 
-    fn put_mac(&mut self, proof: &HmacProof, now: Timestamp) -> Result<(), SignError> {
+    fn put_mac(&mut self, proof: &SignedProof, now: Timestamp) -> Result<(), SignError> {
+        let Lock::Mac(hash, keyed) = proof.lock else {
+            return Err(SignError::PublicKeyOnly);
+        };
+        let grammar::Place::Header(names) = &proof.grammar.place else {
+            return Err(SignError::SignatureInBody);
+        };
         let clock = proof.clock.as_ref();
         let timestamp = clock.map(|clock| clock.format.write(now));
         let mut field = None;
@@ -140,10 +148,10 @@ impl Signing {
             _ => {}
         }
         let message = proof.message(&self.draft, timestamp.as_deref())?;
-        let key = proof.keys.first().ok_or(VerifyError::Mismatch)?;
-        let mac = mac::compute(proof.hash, key, &message);
+        let key = proof.keys.first().ok_or(SignError::SecretPending)?;
+        let mac = mac::compute((hash, keyed), key, &message);
         let value = proof.grammar.write(field, &proof.encoding.encode(&mac));
-        self.put(proof.grammar.header.first(), &value)
+        self.put(names.first(), &value)
     }
 
     fn put_token(&mut self, place: &Place, secret: &[u8]) -> Result<(), SignError> {

@@ -7,12 +7,12 @@ use std::borrow::Cow;
 
 use data_encoding::BASE64;
 use http::header::AUTHORIZATION;
-use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{
-    delivery::Delivery, error::VerifyError, explain::Trace, headers, scheme::Names, secret::Secret,
+    delivery::Delivery, error::VerifyError, explain::Trace, form, headers, scheme::Names,
+    secret::Secret,
 };
 
 /// Where a token is, and the words that are believed.
@@ -55,7 +55,10 @@ impl TokenProof {
             }
             Place::Query(name) => {
                 if let Some((path, query)) = delivery.path_and_query.split_once('?') {
-                    let others = query.split('&').filter(|pair| key(pair) != *name);
+                    let others = query.split('&').filter(|pair| {
+                        let key = pair.split_once('=').map_or(*pair, |(key, _)| key);
+                        form::unescape(key) != name.as_bytes()
+                    });
                     let others = others.collect::<Vec<_>>().join("&");
                     delivery.path_and_query = match &*others {
                         "" => path.to_owned(),
@@ -71,7 +74,7 @@ impl Place {
     fn find<'d>(&self, delivery: &'d Delivery) -> Result<Cow<'d, [u8]>, VerifyError> {
         match self {
             Self::Header { names, prefix } => {
-                let value = header(delivery, names)?;
+                let value = headers::required(&delivery.headers, names)?;
                 let token = value.strip_prefix(&**prefix);
                 Ok(token.ok_or(VerifyError::TokenForm)?.as_bytes().into())
             }
@@ -85,16 +88,9 @@ impl Place {
     }
 }
 
-fn header<'d>(delivery: &'d Delivery, names: &Names) -> Result<&'d str, VerifyError> {
-    let value = headers::first(&delivery.headers, names)?;
-    value.ok_or_else(|| VerifyError::HeaderMissing {
-        header: names.first().clone(),
-    })
-}
-
 /// What follows the scheme's name, which has no case (RFC 9110 section 11.1).
 fn credentials<'d>(delivery: &'d Delivery, scheme: &str) -> Result<&'d str, VerifyError> {
-    let value = header(delivery, &AUTHORIZATION.into())?;
+    let value = headers::required(&delivery.headers, &AUTHORIZATION.into())?;
     match value.split_once(' ') {
         Some((name, rest)) if name.eq_ignore_ascii_case(scheme) => Ok(rest.trim_start()),
         _ => Err(VerifyError::TokenForm),
@@ -102,31 +98,19 @@ fn credentials<'d>(delivery: &'d Delivery, scheme: &str) -> Result<&'d str, Veri
 }
 
 fn query(delivery: &Delivery, name: &str) -> Result<Vec<u8>, VerifyError> {
-    let (_, query) = delivery.path_and_query.split_once('?').unwrap_or_default();
-    let mut values = query
-        .split('&')
-        .filter(|pair| key(pair) == name)
-        .map(|pair| unescape(pair.split_once('=').unwrap_or_default().1));
+    let mut values = form::fields(form::query(&delivery.path_and_query))
+        .filter(|(key, _)| form::unescape(key) == name.as_bytes())
+        .map(|(_, value)| form::unescape(value));
     let value = values.next().ok_or(VerifyError::QueryMissing)?;
-    if values.any(|other| other != value) {
-        return Err(VerifyError::TokenForm);
+    match values.all(|other| other == value) {
+        true => Ok(value),
+        false => Err(VerifyError::TokenForm),
     }
-    Ok(value)
-}
-
-fn key(pair: &str) -> String {
-    let key = pair.split_once('=').map_or(pair, |(key, _)| key);
-    String::from_utf8_lossy(&unescape(key)).into_owned()
-}
-
-/// As forms are written: `+` is a space.
-fn unescape(text: &str) -> Vec<u8> {
-    percent_decode_str(&text.replace('+', " ")).collect()
 }
 
 /// Compares hashes, which have one length, so that the time tells nothing of
 /// the secret's length either.
-fn same(secret: &Secret, token: &[u8]) -> bool {
+pub(super) fn same(secret: &Secret, token: &[u8]) -> bool {
     let (secret, token) = (Sha256::digest(secret.expose()), Sha256::digest(token));
     secret.as_slice().ct_eq(token.as_slice()).into()
 }

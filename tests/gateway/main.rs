@@ -10,6 +10,7 @@
 mod harness;
 
 mod crowd;
+mod handshakes;
 mod hostile;
 mod ingest;
 mod life;

@@ -242,7 +242,7 @@ fn a_topic_says_who_may_send_to_it_and_who_may_read() {
         ),
         (
             "[topics.a]\naccess = \"public\"\npreset = \"githbu\"\nsecrets = [\"s\"]",
-            "topics.a.preset: there is no preset of this name; did you mean \"github\"? there are github, ",
+            "topics.a.preset: there is no preset of this name; did you mean \"github\"? `hookrill presets` lists them",
         ),
         (
             "[topics.a]\naccess = \"public\"\npreset = \"github\"\nsecrets = [\"s\"]\nscheme = {}",
@@ -315,6 +315,38 @@ fn a_topic_says_who_may_send_to_it_and_who_may_read() {
         (
             "[topics.a]\nscheme = { kind = \"none\" }\n[topics.\"*\"]\nscheme = { kind = \"none\" }",
             "access.secret: a, \"*\" can be read with a token only, and nothing signs tokens",
+        ),
+        (
+            "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\" }\ndedup = \"off\"\ndedup_by = \"body\"",
+            "topics.a.dedup_by: dedup is off, so nothing is recognised",
+        ),
+        (
+            "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\" }\ndedup_by = \"hash\"",
+            "topics.a.dedup_by: \"hash\" is not \"id\" or \"body\"",
+        ),
+        (
+            "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\" }\nverify_token = \"w\"",
+            "topics.a.verify_token: this scheme has no handshake with a `verify_token`",
+        ),
+        (
+            "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\", challenge = [{ method = \"GET\", verify_token = { query = \"t\" }, text = { echo = { query = \"c\" } } }] }",
+            "topics.a.verify_token: this scheme's handshake needs the word",
+        ),
+        (
+            "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\", challenge = [{ method = \"PUT\" }] }",
+            "topics.a.scheme.challenge[0].method: unknown variant `PUT`",
+        ),
+        (
+            "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\", challenge = [{ status = 200 }] }",
+            "topics.a.scheme: `challenge` 1: every delivery would be taken for a handshake",
+        ),
+        (
+            "[topics.a]\naccess = \"public\"\nsecrets = [\"00\"]\nscheme = { kind = \"ed25519\", encoding = \"hex\", secret = { encoding = \"hex\" }, signature = { header = \"x\" }, message = [\"body\"] }",
+            "topics.a.secrets[0]: secret 1 is no Ed25519 public key",
+        ),
+        (
+            "[topics.\"*\"]\naccess = \"public\"\nscheme = { kind = \"hmac\", hash = \"sha256\", encoding = \"hex\", signature = { header = \"x\" }, message = [\"body\"], hand_over = { at = { header = \"y\" } } }",
+            "topics.\"*\".preset: the provider hands over its secret here",
         ),
         ("topics = 3", "topics: this is a section"),
     ] {

@@ -7,7 +7,7 @@ use crate::{
     access::Policy,
     config::Config,
     event::Topic,
-    ingest::DedupRule,
+    ingest::{DedupBy, DedupRule},
     journal::{Kind, Retention},
     telemetry::LogFormat,
 };
@@ -99,17 +99,22 @@ fn the_documented_example_is_read_to_the_letter() {
     let secret = config.access.secret.as_ref().unwrap();
     assert_eq!(secret.expose(), b"0123456789abcdef0123456789abcdef");
     for (name, scheme, access, window) in [
-        ("github", "github", Policy::Public, Some((DAY, true))),
+        (
+            "github",
+            "github",
+            Policy::Public,
+            Some((DAY, DedupBy::IdOrBody)),
+        ),
         ("orders.eu", "hmac-sha256, hex", Policy::Token, None),
         (
             "other",
             "standard-webhooks",
             Policy::Token,
-            Some((DAY, false)),
+            Some((DAY, DedupBy::Id)),
         ),
     ] {
         let topic = topic(&config, name);
-        let dedup = window.map(|(window, by_body)| DedupRule { window, by_body });
+        let dedup = window.map(|(window, by)| DedupRule { window, by });
         assert_eq!((&*topic.scheme, topic.access), (scheme, access), "{name}");
         assert_eq!((topic.dedup, topic.event_names), (dedup, false), "{name}");
     }
@@ -121,13 +126,21 @@ fn the_documented_example_is_read_to_the_letter() {
 fn a_body_counts_as_an_id_only_where_dedup_is_written() {
     let id = "preset = \"github\"\nsecrets = [\"s\"]\n";
     let none = "scheme = { kind = \"none\" }\n";
-    let by = |window, by_body| Some(DedupRule { window, by_body });
+    let by = |window, by| Some(DedupRule { window, by });
     for (proof, written, expected) in [
-        (id, "", by(DAY, false)),
-        (id, "dedup = \"1h\"", by(HOUR, true)),
+        (id, "", by(DAY, DedupBy::Id)),
+        (id, "dedup = \"1h\"", by(HOUR, DedupBy::IdOrBody)),
+        (id, "dedup_by = \"id\"", by(DAY, DedupBy::Id)),
+        (id, "dedup_by = \"body\"", by(DAY, DedupBy::Body)),
+        (
+            id,
+            "dedup_by = \"body\"\ndedup = \"1h\"",
+            by(HOUR, DedupBy::Body),
+        ),
         (id, "dedup = \"off\"", None),
         (none, "", None),
-        (none, "dedup = \"1h\"", by(HOUR, true)),
+        (none, "dedup = \"1h\"", by(HOUR, DedupBy::IdOrBody)),
+        (none, "dedup_by = \"body\"", by(DAY, DedupBy::Body)),
     ] {
         let toml = format!("[topics.a]\naccess = \"public\"\n{proof}{written}");
         let config = Machine::with(&toml).load().unwrap();

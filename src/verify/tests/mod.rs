@@ -1,6 +1,7 @@
 //! What holds for the room as a whole: known vectors, changed bytes, time,
 //! headers, schemes, signing.
 
+mod handshakes;
 mod hardening;
 mod schemes;
 mod signing;
@@ -40,15 +41,21 @@ pub(super) fn scheme(toml: &str) -> Scheme {
     toml::from_str(toml).unwrap_or_else(|why| panic!("{why}"))
 }
 
+/// The settings of a topic with these secrets.
+pub(super) fn with(secrets: &[&str]) -> Settings {
+    Settings {
+        secrets: secrets.iter().map(|text| secret(text)).collect(),
+        public_url: Some("https://webhook.site/".to_owned()),
+        ..Settings::default()
+    }
+}
+
 pub(super) fn custom(toml: &str, secrets: &[&str]) -> Result<Verifier, SchemeError> {
-    let secrets = secrets.iter().map(|text| secret(text)).collect();
-    let url = Some("https://webhook.site/".to_owned());
-    Verifier::new(scheme(toml), secrets, None, url)
+    Verifier::new(scheme(toml), with(secrets))
 }
 
 pub(super) fn by_preset(name: &str, secrets: &[&str]) -> Verifier {
-    let secrets = secrets.iter().map(|text| secret(text)).collect();
-    Verifier::new(preset(name).unwrap().scheme, secrets, None, None).unwrap()
+    Verifier::new(preset(name).unwrap().scheme, with(secrets)).unwrap()
 }
 
 /// The facts of a delivery that must be an event.

@@ -162,7 +162,11 @@ fn what_makes_no_sense_together_is_refused_with_what_to_do() {
         assert!(error.contains(says), "{error}");
     }
     let url = scheme(&HMAC.replace("[\"body\"]", "[\"url\", \"body\"]"));
-    let error = Verifier::new(url, vec![secret("s")], None, None).unwrap_err();
+    let settings = Settings {
+        public_url: None,
+        ..with(&["s"])
+    };
+    let error = Verifier::new(url, settings).unwrap_err();
     assert!(error.to_string().contains("set `public_url`"), "{error}");
 }
 
@@ -183,7 +187,7 @@ fn parts_of_any_text_do_not_run_into_each_other() {
     );
     assert!(make(r#""body", { header = "X-Id" }"#).is_err());
     assert!(make(r#"{ header = "a" }, { literal = "" }, "body""#).is_err());
-    assert!(make(r#""body", "url""#).is_err());
+    assert!(make(r#""body", { json = "/id" }"#).is_err());
     assert!(make(r#""url", "body""#).is_ok());
     assert!(make(r#"{ header = "X-Id" }, "timestamp", "body""#).is_ok());
 
@@ -201,10 +205,7 @@ fn parts_of_any_text_do_not_run_into_each_other() {
 #[test]
 fn secrets_that_cannot_serve_are_refused_and_never_shown() {
     let standard = || preset("standard-webhooks").unwrap().scheme;
-    let make = |scheme: Scheme, secrets: &[&str]| {
-        let secrets = secrets.iter().map(|text| secret(text)).collect();
-        Verifier::new(scheme, secrets, None, None).unwrap_err()
-    };
+    let make = |scheme: Scheme, secrets: &[&str]| Verifier::new(scheme, with(secrets)).unwrap_err();
     assert_eq!(make(standard(), &[]), SchemeError::SecretMissing);
     assert_eq!(
         make(scheme(HMAC), &["a", ""]),
@@ -331,7 +332,9 @@ fn a_timestamp_in_the_body_is_judged_behind_the_proof() {
     let without = verifier.sign(&post("{}", &[]), None, "id", now);
     assert_eq!(
         without,
-        Err(SignError::Refused(VerifyError::TimestampMissing))
+        Err(SignError::Refused(VerifyError::JsonMissing {
+            place: "/webhookTimestamp".to_owned()
+        }))
     );
 }
 
@@ -339,7 +342,11 @@ fn a_timestamp_in_the_body_is_judged_behind_the_proof() {
 fn a_topics_tolerance_goes_before_the_schemes() {
     let tolerance = Some(std::time::Duration::from_secs(10));
     let scheme = preset("slack").unwrap().scheme;
-    let verifier = Verifier::new(scheme, vec![secret("s")], tolerance, None).unwrap();
+    let settings = Settings {
+        tolerance,
+        ..with(&["s"])
+    };
+    let verifier = Verifier::new(scheme, settings.clone()).unwrap();
     let mut draft = post("a", &[]);
     let signed = verifier.sign(&draft, None, "id", at(SIGNED_AT)).unwrap();
     draft.headers.extend(signed.headers);
@@ -350,7 +357,7 @@ fn a_topics_tolerance_goes_before_the_schemes() {
     );
     // And means nothing where there is no timestamp.
     let scheme = preset("github").unwrap().scheme;
-    assert!(Verifier::new(scheme, vec![secret("s")], tolerance, None).is_ok());
+    assert!(Verifier::new(scheme, settings).is_ok());
 }
 
 #[test]
@@ -363,4 +370,225 @@ fn a_demanded_answer_comes_with_the_facts() {
         (201, &b"[accepted]"[..])
     );
     assert_eq!(reply.content_type, "text/plain; charset=utf-8");
+}
+
+/// Signs with a scheme and gives what the verifier says of it.
+fn round(toml: &str, body: &str, headers: &[(&str, &str)]) -> Result<Proven, VerifyError> {
+    let verifier = custom(toml, &["s"]).unwrap();
+    let mut draft = post(body, headers);
+    let signed = verifier.sign(&draft, None, "id", at(SIGNED_AT)).unwrap();
+    draft.headers.extend(signed.headers);
+    verifier.verify(draft, at(SIGNED_AT))
+}
+
+#[test]
+fn a_family_of_headers_is_read_to_its_last_number() {
+    let toml = HMAC.replace(
+        "\"X-Signature\", prefix = \"sha256=\"",
+        "\"X-Sig-\", numbered = 3",
+    );
+    let verifier = custom(&toml, &["s"]).unwrap();
+    let signed = verifier.sign(&post("a", &[]), None, "", at(0)).unwrap();
+    let (name, good) = &signed.headers[0];
+    assert_eq!(name, "x-sig-1");
+    let good = good.to_str().unwrap();
+    let other = "00".repeat(32);
+    for (headers, proves) in [
+        (vec![("x-sig-1", good)], true),
+        (vec![("x-sig-1", &*other), ("x-sig-3", good)], true),
+        (vec![("x-sig-1", &*other), ("x-sig-4", good)], false),
+        (vec![("x-sig-0", good)], false),
+        (vec![("x-sig-", good)], false),
+    ] {
+        assert_eq!(
+            verifier.verify(post("a", &headers), at(0)).is_ok(),
+            proves,
+            "{headers:?}"
+        );
+    }
+    for bad in ["numbered = 0", "numbered = 101"] {
+        let error = custom(&toml.replace("numbered = 3", bad), &["s"]).unwrap_err();
+        assert_eq!(error, SchemeError::Numbered);
+    }
+}
+
+#[test]
+fn a_prefix_may_be_left_out_only_where_the_scheme_says_so() {
+    let optional = HMAC.replace("\"sha256=\"", "\"sha256=\", prefix_optional = true");
+    let verifier = custom(&optional, &["s"]).unwrap();
+    let signed = verifier.sign(&post("a", &[]), None, "", at(0)).unwrap();
+    let whole = signed.headers[0].1.to_str().unwrap().to_owned();
+    let bare = whole.strip_prefix("sha256=").unwrap();
+    let verify = |verifier: &Verifier, value: &str| {
+        verifier.verify(post("a", &[("x-signature", value)]), at(0))
+    };
+    facts(verify(&verifier, &whole));
+    facts(verify(&verifier, bare));
+    let strict = custom(HMAC, &["s"]).unwrap();
+    let why = refusal(verify(&strict, bare)).to_string();
+    assert_eq!(
+        why,
+        "header x-signature does not begin with \"sha256=\", which stands before the signature"
+    );
+    let nothing = optional.replace("prefix = \"sha256=\", ", "");
+    assert_eq!(
+        custom(&nothing, &["s"]).unwrap_err(),
+        SchemeError::PrefixMissing
+    );
+}
+
+#[test]
+fn parts_of_the_body_can_be_signed_apart_from_it() {
+    let hashed = HMAC.replace("[\"body\"]", "[{ literal = \"x\" }, \"body_sha256\"]");
+    facts(round(&hashed, "a", &[]));
+    let json = HMAC.replace(
+        "[\"body\"]",
+        "[{ json = \"/a\" }, { literal = \":\" }, { json_or_empty = \"/b\" }]",
+    );
+    let error = custom(&json, &["s"]).unwrap_err();
+    assert_eq!(error, SchemeError::BodyUnsigned);
+    let json = format!(
+        "{json}body_unsigned = true\ndedup_id = [{{ json = \"/a\" }}, {{ json = \"/c\" }}]"
+    );
+    let both = facts(round(&json, r#"{"a":"1","b":2,"c":3}"#, &[]));
+    assert!(both.dedup_id_signed && both.content.is_some());
+    let verifier = custom(&json, &["s"]).unwrap();
+    let signs = |body: &str| verifier.sign(&post(body, &[]), None, "", at(0));
+    assert!(signs(r#"{"a":"1"}"#).is_ok());
+    let refused = |body: &str| match signs(body) {
+        Err(SignError::Refused(why)) => why.reason(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(r#"{"b":"1"}"#), "json_missing");
+    assert_eq!(refused(r#"{"a":"1:","b":"2"}"#), "separator");
+    assert_eq!(refused(r#"{"a":"1","b":":2"}"#), "separator");
+    // What is not signed may change, and what stands for the body does not.
+    let mut draft = post(r#"{"a":"1","b":2,"c":3}"#, &[]);
+    let signed = verifier.sign(&draft, None, "", at(0)).unwrap();
+    draft.headers.extend(signed.headers);
+    draft.body = r#"{"a":"1","b":2,"c":"forged"}"#.into();
+    let other = facts(verifier.verify(draft, at(0)));
+    assert_eq!(other.content, both.content);
+    let error = custom(&format!("{HMAC}body_unsigned = true"), &["s"]).unwrap_err();
+    assert_eq!(error, SchemeError::BodySigned);
+}
+
+#[test]
+fn a_form_is_signed_field_by_field_and_nothing_in_it_counts_as_signed() {
+    let toml = HMAC.replace("[\"body\"]", "[\"url\", \"form_sorted\"]");
+    let toml =
+        format!("{toml}dedup_id = [{{ form = \"Sid\" }}]\nevent_type = [{{ query = \"t\" }}]");
+    let verifier = custom(&toml, &["s"]).unwrap();
+    let mut draft = post("b=2&Sid=S1&a=x+y", &[]);
+    draft.path_and_query.push_str("?t=sms");
+    let signed = verifier.sign(&draft, None, "", at(0)).unwrap();
+    draft.headers.extend(signed.headers);
+    let first = facts(verifier.verify(draft.clone(), at(0)));
+    assert_eq!(first.dedup_id.as_deref(), Some("S1"));
+    assert_eq!(first.event_type.as_deref(), Some("sms"));
+    assert!(!first.dedup_id_signed && !first.event_type_signed);
+    // The same fields in another order are the same content, and so is the
+    // text of a name that was moved into a value.
+    for same in ["Sid=S1&a=x%20y&b=2", "Sid=S1ax+yb2", "b=2&SidS=1&a=x+y"] {
+        draft.body = same.into();
+        let again = facts(verifier.verify(draft.clone(), at(0)));
+        assert_eq!(again.content, first.content, "{same}");
+    }
+    draft.body = "b=2&Sid=S2&a=x+y".into();
+    assert_eq!(
+        refusal(verifier.verify(draft, at(0))),
+        VerifyError::Mismatch
+    );
+    let mixed = HMAC.replace(
+        "[\"body\"]",
+        "[\"form_sorted\", { literal = \".\" }, { json = \"/a\" }]",
+    );
+    let error = custom(&mixed, &["s"]).unwrap_err();
+    assert!(
+        error.to_string().contains("as a form and as body /a"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_secret_can_be_hashed_into_its_key() {
+    let toml = format!("{HMAC}secret = {{ hash = \"sha256\" }}");
+    let verifier = custom(&toml, &["s"]).unwrap();
+    let signed = verifier.sign(&post("a", &[]), None, "", at(0)).unwrap();
+    // The SHA-256 of "s", by `sha256sum`.
+    let key = "043a718774c572bd8a25adbeb1bfcd5c0256ae11cecf9f9c3f925d0e52beaf89";
+    let written = custom(&format!("{HMAC}secret = {{ encoding = \"hex\" }}"), &[key]);
+    let same = written.unwrap().sign(&post("a", &[]), None, "", at(0));
+    assert_eq!(signed.headers, same.unwrap().headers);
+}
+
+#[test]
+fn a_date_without_a_zone_needs_fences() {
+    let toml = |message: &str, format: &str| {
+        let toml = HMAC.replace("\"body\"", message);
+        format!("{toml}timestamp = {{ header = \"T\", format = \"{format}\" }}")
+    };
+    let make = |message: &str, format: &str| custom(&toml(message, format), &["s"]);
+    for format in ["unix_ms", "rfc3339", "http_date"] {
+        assert!(make("\"timestamp\", \"body\"", format).is_ok(), "{format}");
+        facts(round(&toml("\"body\", \"timestamp\"", format), "a", &[]));
+    }
+    let fenced = "\"timestamp\", { literal = \":\" }, \"body\"";
+    facts(round(&toml(fenced, "iso8601_utc"), "a", &[]));
+    let error = make("\"timestamp\", \"body\"", "iso8601_utc").unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("runs the timestamp into the body"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_body_cannot_lend_its_end_to_the_url_behind_it() {
+    let toml = HMAC.replace("[\"body\"]", "[\"body\", \"url\"]");
+    let verifier = custom(&toml, &["s"]).unwrap();
+    let quoting = r#"{"name":"https://webhook.site/ingest/orders?"}"#;
+    let mut draft = post(quoting, &[]);
+    let signed = verifier.sign(&draft, None, "", at(0)).unwrap();
+    draft.headers.extend(signed.headers);
+    facts(verifier.verify(draft.clone(), at(0)));
+    draft.body = r#"{"name":""#.into();
+    draft.path_and_query = "/ingest/orders?\"}https://webhook.site/ingest/orders".into();
+    assert_eq!(refusal(verifier.verify(draft, at(0))).reason(), "separator");
+}
+
+#[test]
+fn a_public_key_proves_and_signs_nothing() {
+    let toml = r#"
+        kind = "ed25519"
+        signature = { header = "S" }
+        encoding = "hex"
+        secret = { encoding = "hex" }
+        message = ["body"]"#;
+    // RFC 8032, section 7.1, test 2.
+    let key = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c";
+    let signature = "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da\
+                     085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00";
+    let verifier = custom(toml, &[key]).unwrap();
+    facts(verifier.verify(post("r", &[("s", signature)]), at(0)));
+    let why = refusal(verifier.verify(post("s", &[("s", signature)]), at(0)));
+    assert_eq!(why, VerifyError::Mismatch);
+    let why = refusal(verifier.verify(post("r", &[("s", &signature[2..])]), at(0)));
+    assert_eq!(why.reason(), "signature_length");
+    let why = verifier.sign(&post("r", &[]), None, "", at(0)).unwrap_err();
+    assert_eq!(why, SignError::PublicKeyOnly);
+    let zero = "00".repeat(32);
+    for bad in [&key[2..], &*zero] {
+        assert_eq!(
+            custom(toml, &[bad]).unwrap_err(),
+            SchemeError::PublicKey { index: 0 }
+        );
+    }
+    let foreign = format!("{toml}\nhash = \"sha256\"");
+    let error = custom(&foreign, &[key]).unwrap_err().to_string();
+    assert!(
+        error.contains("`hash` means nothing in a scheme of kind \"ed25519\""),
+        "{error}"
+    );
 }

@@ -135,14 +135,6 @@ fn known_vectors_prove() {
     for vector in VECTORS {
         facts(vector.verify(vector.delivery()));
     }
-    let proven: Vec<_> = VECTORS.iter().map(|vector| vector.preset).collect();
-    for preset in presets() {
-        assert!(
-            proven.contains(&&*preset.name),
-            "{} has no vector",
-            preset.name
-        );
-    }
 }
 
 #[test]

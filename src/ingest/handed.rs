@@ -1,0 +1,191 @@
+//! Secrets that providers handed over, kept in the journal's folder.
+//!
+//! One file per topic that has a section of its own, for the owner alone, so
+//! there are as many as somebody configured. Invariants: a secret that is
+//! kept is never replaced by another; one that is there is whole.
+
+use std::{
+    fs,
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use crate::{
+    event::Topic,
+    verify::{CHALLENGE_BYTES_MAX, Secret},
+};
+
+/// The folder in the journal's.
+const FOLDER: &str = "handed-over";
+/// What is being written, before it has its name. No topic is called so: a
+/// segment of one is not empty.
+const UNFINISHED: &str = ".unfinished";
+
+/// Keeps secrets that were handed over.
+#[derive(Debug)]
+pub struct Handed {
+    /// `None`: nothing outlives the process.
+    folder: Option<PathBuf>,
+    /// One at a time.
+    writing: Mutex<()>,
+}
+
+/// Why a secret was not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum KeepError {
+    /// There is one already.
+    #[error("another secret is kept already")]
+    Taken,
+    /// It could not be written.
+    #[error("the secret that was handed over cannot be kept: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Why a kept secret can't be used.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} cannot be used: {source}; put it back, or delete it and let the provider hand over \
+     its secret anew",
+    path.display()
+)]
+pub struct HandedError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl Handed {
+    /// Keeps them in this journal's folder; without one, in memory.
+    #[must_use]
+    pub fn new(journal: Option<&Path>) -> Self {
+        Self {
+            folder: journal.map(|path| path.join(FOLDER)),
+            writing: Mutex::default(),
+        }
+    }
+
+    /// The secret that is kept for a topic.
+    ///
+    /// # Errors
+    ///
+    /// [`HandedError`] where there is a file and no secret in it.
+    pub fn load(&self, topic: &Topic) -> Result<Option<Secret>, HandedError> {
+        let Some(folder) = &self.folder else {
+            return Ok(None);
+        };
+        let path = folder.join(topic.as_str());
+        match read(&path) {
+            Ok(secret) => Ok(Some(secret)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(HandedError { path, source }),
+        }
+    }
+
+    /// Keeps a secret; returns once it is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`KeepError`]; the one that was there before is still there.
+    pub fn keep(&self, topic: &Topic, secret: &Secret) -> Result<(), KeepError> {
+        let Some(folder) = &self.folder else {
+            return Ok(());
+        };
+        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
+        let unfinished = folder.join(UNFINISHED);
+        write(&unfinished, secret)?;
+        // A link takes no place that is taken, and appears whole.
+        let linked = fs::hard_link(&unfinished, folder.join(topic.as_str()));
+        fs::remove_file(&unfinished)?;
+        match linked {
+            Ok(()) => Ok(fs::File::open(folder)?.sync_all()?),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(KeepError::Taken),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn write(path: &Path, secret: &Secret) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(secret.expose())?;
+    file.sync_all()
+}
+
+fn read(path: &Path) -> io::Result<Secret> {
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path)?;
+    file.take(CHALLENGE_BYTES_MAX as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    // Whoever puts one there by hand leaves a line end.
+    while bytes
+        .last()
+        .is_some_and(|byte| matches!(byte, b'\r' | b'\n'))
+    {
+        bytes.pop();
+    }
+    match (1..=CHALLENGE_BYTES_MAX).contains(&bytes.len()) {
+        true => Ok(Secret::new(bytes)),
+        false => Err(io::Error::other("it holds no secret")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn topic(name: &str) -> Topic {
+        name.parse().unwrap()
+    }
+
+    #[test]
+    fn a_kept_secret_is_never_replaced_and_outlives_the_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let (asana, other) = (topic("asana"), topic("asana.b"));
+        let handed = Handed::new(Some(folder.path()));
+        assert!(handed.load(&asana).unwrap().is_none());
+        handed.keep(&asana, &Secret::new(*b"first")).unwrap();
+        let again = handed.keep(&asana, &Secret::new(*b"second"));
+        assert!(matches!(again, Err(KeepError::Taken)));
+        handed.keep(&other, &Secret::new(*b"other")).unwrap();
+
+        let reopened = Handed::new(Some(folder.path()));
+        assert_eq!(reopened.load(&asana).unwrap().unwrap().expose(), b"first");
+        assert_eq!(reopened.load(&other).unwrap().unwrap().expose(), b"other");
+        let folder = folder.path().join(FOLDER);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&folder), 0o700);
+        assert_eq!(mode(&folder.join("asana")), 0o600);
+        assert_eq!(fs::read_dir(folder).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_a_crash_left_behind_is_no_secret_and_no_obstacle() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = folder.path().join(FOLDER);
+        fs::create_dir(&kept).unwrap();
+        fs::write(kept.join(UNFINISHED), "half a se").unwrap();
+        let handed = Handed::new(Some(folder.path()));
+        handed.keep(&topic("a"), &Secret::new(*b"whole")).unwrap();
+        assert_eq!(
+            handed.load(&topic("a")).unwrap().unwrap().expose(),
+            b"whole"
+        );
+        fs::write(kept.join("b"), "\n").unwrap();
+        let error = handed.load(&topic("b")).unwrap_err().to_string();
+        assert!(error.contains("holds no secret"), "{error}");
+    }
+}

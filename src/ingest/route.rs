@@ -1,0 +1,126 @@
+//! What holds for deliveries to a topic: the verifier and the rule by which
+//! duplicates are known.
+//!
+//! Invariant: a verifier changes once at most, from one that awaits the
+//! provider's secret to one that has it.
+
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    event::{Dedup, Topic},
+    verify::{Secret, Verified, Verifier},
+};
+
+/// How deliveries of a topic are taken.
+#[derive(Debug)]
+pub struct Route {
+    /// The topic whose section says so; `None` for `"*"`. Only under this
+    /// name, not below it, may a provider hand over a secret.
+    pub(super) topic: Option<Topic>,
+    /// How they are recognised when they come again; `None`: not at all.
+    pub(super) dedup: Option<DedupRule>,
+    verifier: RwLock<Arc<Verifier>>,
+}
+
+/// How deliveries are recognised when they come again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DedupRule {
+    /// For how long.
+    pub window: Duration,
+    /// By what.
+    pub by: DedupBy,
+}
+
+/// By what deliveries are recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DedupBy {
+    /// By the provider's id; those without one are not recognised.
+    Id,
+    /// By the provider's id, else by the body.
+    IdOrBody,
+    /// By the body alone.
+    Body,
+}
+
+impl DedupBy {
+    /// For people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::IdOrBody => "id or body",
+            Self::Body => "body",
+        }
+    }
+}
+
+impl Route {
+    /// A route of the section for `topic`, or of `"*"`.
+    #[must_use]
+    pub fn new(topic: Option<Topic>, verifier: Verifier, dedup: Option<DedupRule>) -> Self {
+        Self {
+            topic,
+            dedup,
+            verifier: RwLock::new(Arc::new(verifier)),
+        }
+    }
+
+    /// Proves its deliveries.
+    #[must_use]
+    pub fn verifier(&self) -> Arc<Verifier> {
+        let verifier = self.verifier.read();
+        Arc::clone(&verifier.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes a secret that was handed over; says whether none was there yet.
+    pub fn adopt(&self, secret: Secret) -> bool {
+        let mut verifier = self
+            .verifier
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let awaits = verifier.awaits_secret();
+        if awaits {
+            let with = Verifier::clone(&verifier).with_handed_over(secret);
+            *verifier = Arc::new(with);
+        }
+        awaits
+    }
+}
+
+/// What a second delivery of the same event would have in common with this.
+///
+/// An id that the signature does not cover can be changed by whoever replays
+/// the delivery, so it counts only together with what was signed: the body,
+/// or where that is not signed as it stands, the signed text.
+pub(super) fn recognise(verified: &Verified, rule: DedupRule) -> Option<Dedup> {
+    let facts = verified.facts();
+    let content = match &facts.content {
+        Some(signed) => &signed[..],
+        None => &verified.delivery().body[..],
+    };
+    let mut hash = Sha256::new();
+    match (&facts.dedup_id, rule.by) {
+        (Some(id), DedupBy::Id | DedupBy::IdOrBody) => {
+            hash.update([u8::from(facts.dedup_id_signed)]);
+            hash.update((id.len() as u64).to_le_bytes());
+            hash.update(id.as_bytes());
+            if !facts.dedup_id_signed {
+                hash.update(content);
+            }
+        }
+        (None, DedupBy::Id) => return None,
+        (None, DedupBy::IdOrBody) | (_, DedupBy::Body) => {
+            hash.update([2]);
+            hash.update(content);
+        }
+    }
+    Some(Dedup {
+        key: hash.finalize().into(),
+        window: rule.window,
+    })
+}

@@ -1,0 +1,94 @@
+//! The parts of what is signed.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::{Names, Pointer};
+
+/// One part of what is signed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// The body's bytes.
+    Body,
+    /// The body's SHA-256 in lower-case hex.
+    BodySha256,
+    /// The timestamp's text, as received.
+    Timestamp,
+    /// The method: `POST`.
+    Method,
+    /// The public URL and the request target: the URL that the sender was
+    /// given, not the one that arrives behind a proxy.
+    ///
+    /// Where the body follows at once, as some providers have it, a replayer
+    /// can move the end of the path to the front of the body, and so to the
+    /// topic of the shorter path: give such a topic no subtopics and a secret
+    /// of its own.
+    Url,
+    /// The body's form fields, sorted by name, each as its name and its value
+    /// with nothing between: what Twilio signs. Bytes can be moved between
+    /// names and values, so nothing read from such a form counts as signed.
+    FormSorted,
+    /// This text.
+    Literal(String),
+    /// A header's value; of several names, the first that is there.
+    Header(Names),
+    /// A string or whole number in the JSON body.
+    Json(Pointer),
+    /// The same, and nothing where it is not there.
+    JsonOrEmpty(Pointer),
+    /// What one provider does that cannot be said otherwise.
+    Function(Function),
+}
+
+/// What no list of parts can say; each is a function in `functions.rs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Function {
+    /// Twilio: the URL and the sorted form; or, where the URL's query has
+    /// `bodySHA256`, the URL alone, and the body must have that hash.
+    Twilio,
+    /// HubSpot version 3: the URL with some of its escapes decoded.
+    HubspotUrl,
+}
+
+impl Part {
+    /// Whether the text of this part may be of any form, so that nothing says
+    /// where it ends.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        match self {
+            Self::Body
+            | Self::Url
+            | Self::FormSorted
+            | Self::Header(_)
+            | Self::Json(_)
+            | Self::JsonOrEmpty(_)
+            | Self::Function(_) => true,
+            // A timestamp that is longer or shorter by a digit is stale, and
+            // dates have one form. A hash has one length.
+            Self::Timestamp | Self::Method | Self::BodySha256 | Self::Literal(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Body => f.write_str("the body"),
+            Self::BodySha256 => f.write_str("the body's SHA-256"),
+            Self::Timestamp => f.write_str("the timestamp"),
+            Self::Method => f.write_str("the method"),
+            Self::Url => f.write_str("the URL"),
+            Self::FormSorted => f.write_str("the form's sorted fields"),
+            Self::Literal(text) => write!(f, "{text:?}"),
+            Self::Header(names) => write!(f, "header {}", names.first()),
+            Self::Json(pointer) | Self::JsonOrEmpty(pointer) => write!(f, "body {pointer}"),
+            Self::Function(Function::Twilio) => f.write_str(
+                "the URL and the form's sorted fields (or the URL with the body's hash)",
+            ),
+            Self::Function(Function::HubspotUrl) => f.write_str("the URL, partly decoded"),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Where things are in a delivery: facts, timestamps, tokens.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Deserializer, de::Error};
+
+use super::{Names, Pointer};
+
+/// Where a text is in a delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// A header; of several names, the first that is there.
+    Header(Names),
+    /// A string or whole number in the JSON body.
+    Json(Pointer),
+    /// A parameter of the query.
+    Query(String),
+    /// A field of a body that is a form (`application/x-www-form-urlencoded`).
+    Form(String),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(names) => write!(f, "header {names}"),
+            Self::Json(pointer) => write!(f, "body {pointer}"),
+            Self::Query(name) => write!(f, "query {name}"),
+            Self::Form(name) => write!(f, "form field {name}"),
+        }
+    }
+}
+
+/// When the sender says it signed. Exactly one of `header`, `field`, `json`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimestampRule {
+    /// A header of its own.
+    pub header: Option<Names>,
+    /// An item of the signature header, by its key: `t`.
+    pub field: Option<String>,
+    /// A place in the JSON body; read after the proof, unless the message has
+    /// the timestamp apart from the body.
+    pub json: Option<Pointer>,
+    /// How it is written.
+    #[serde(default)]
+    pub format: TimeFormat,
+    /// By how much it may be off, in either direction, unless the topic says
+    /// otherwise.
+    #[serde(
+        default = "TimestampRule::tolerance_default",
+        deserialize_with = "duration"
+    )]
+    pub tolerance: Duration,
+}
+
+impl TimestampRule {
+    const fn tolerance_default() -> Duration {
+        Duration::from_mins(5)
+    }
+}
+
+/// How a timestamp is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeFormat {
+    /// Seconds since the Unix epoch.
+    #[default]
+    UnixSecs,
+    /// Milliseconds since the Unix epoch.
+    UnixMs,
+    /// `2026-11-23T15:41:00Z`, with or without a fraction and an offset.
+    Rfc3339,
+    /// `2026-11-23T15:41:00`, with or without a fraction: the same in UTC, and
+    /// without saying so. Nothing in it says where it ends.
+    #[serde(rename = "iso8601_utc")]
+    Iso8601Utc,
+    /// `Mon, 23 Nov 2026 15:41:00 GMT`: RFC 9110 section 5.6.7, its preferred
+    /// form only.
+    HttpDate,
+}
+
+impl TimeFormat {
+    /// What it is, for people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UnixSecs => "Unix seconds",
+            Self::UnixMs => "Unix milliseconds",
+            Self::Rfc3339 => "an RFC 3339 date",
+            Self::Iso8601Utc => "an ISO 8601 date without a zone",
+            Self::HttpDate => "an HTTP date",
+        }
+    }
+}
+
+/// Where a token is. Exactly one of `header`, `query`, `authorization`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// A header, with `prefix` before the token.
+    pub header: Option<Names>,
+    /// What stands before the token in that header.
+    #[serde(default)]
+    pub prefix: String,
+    /// A query parameter.
+    pub query: Option<String>,
+    /// The `Authorization` header.
+    pub authorization: Option<Authorization>,
+}
+
+/// A scheme of the `Authorization` header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Authorization {
+    /// RFC 6750: the secret is the token.
+    Bearer,
+    /// RFC 7617: the secret is `user:password`.
+    Basic,
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text).map_err(|why| {
+        D::Error::custom(format_args!(
+            "{text:?} is not a duration such as \"5m\": {why}"
+        ))
+    })
+}
