@@ -27,6 +27,7 @@ use crate::{
     event::{Clock, Timestamp, frame::Encoder},
     http::{Gateway, Server},
     hub::{self, Hub},
+    identity::{self, KeySets},
     ingest::{Ingest, Route},
     journal::{self, Journal, Measures},
     subscribe::Streams,
@@ -113,15 +114,23 @@ impl App {
             clock.clone(),
             Arc::clone(&telemetry),
         );
+        let access = Arc::new(Access::new(&config.access));
+        let key_sets = KeySets::new(
+            Arc::clone(&access),
+            identity::Settings::default(),
+            Arc::clone(&telemetry),
+        );
         let gateway = Gateway::new(
             config.server.clone(),
             ingest,
-            Access::new(&config.access),
+            access,
+            Arc::clone(&key_sets),
             Arc::clone(&streams),
             clock,
             Arc::clone(&telemetry),
         );
         let background = Background::start(&journal, &hub, &streams, &telemetry);
+        background.run(async move { key_sets.keep().await });
         Ok(Self {
             journal,
             streams,
@@ -242,13 +251,18 @@ impl Background {
         )));
         let streams = Arc::clone(streams);
         run(Box::pin(async move { streams.beat().await }));
-        tasks.close();
         Self {
             tasks,
             _stop: stop.clone().drop_guard(),
             stop,
             failure,
         }
+    }
+
+    /// Runs this beside the rest, until all of it stops.
+    fn run(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(stop.run_until_cancelled_owned(task));
     }
 
     /// Completes when the gateway can't do its work any more.
@@ -267,6 +281,7 @@ impl Background {
 
     async fn stop(self) {
         self.stop.cancel();
+        self.tasks.close();
         self.tasks.wait().await;
     }
 }

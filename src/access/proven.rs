@@ -4,7 +4,8 @@
 //! Keeps no token, only its hash; nothing that did not verify; and no answer:
 //! time and topics are asked of it at each use. Bounded in bytes, and so in
 //! entries. Invariant: what is found was verified by the [`Access`] that holds
-//! it, whose secret does not change.
+//! it, with the key that it names; whether that is still a key is for the
+//! asker to see.
 //!
 //! [`Access`]: super::Access
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use quick_cache::{Weighter, sync::Cache};
 use sha2::{Digest as _, Sha256};
 
+use super::{IssuerId, key::KeyId};
 use crate::event::{Timestamp, Topic, Topics};
 
 /// The most bytes that are kept, as they are charged.
@@ -25,6 +27,10 @@ const ENTRIES_MAX: usize = KEPT_BYTES_MAX as usize / ENTRY_BYTES_MIN;
 /// What a verified token says.
 #[derive(Debug)]
 pub(super) struct Proven {
+    /// Whose token it is.
+    pub(super) issuer: IssuerId,
+    /// What has signed it.
+    pub(super) key: KeyId,
     /// The topics it may read.
     pub(super) covered: Topics,
     /// When it ends, leeway included.
@@ -91,6 +97,8 @@ mod tests {
     fn proven(topics: &[String]) -> Arc<Proven> {
         let topics = topics.iter().map(|topic| topic.parse().unwrap());
         Arc::new(Proven {
+            issuer: 0,
+            key: KeyId::default(),
             covered: Topics::these(topics.collect()),
             expires_at: Timestamp::from_unix_secs(1),
             from: None,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use data_encoding::HEXLOWER;
 
 use super::{Context, output};
 use crate::{
@@ -58,13 +59,25 @@ pub(super) fn mint(
     let secret = secret.ok_or_else(|| {
         anyhow!("access.secret is not written: nothing could check a token, and no topic needs one")
     })?;
+    let now = clock.now();
     let claims = Claims {
         topics,
-        exp: clock.now().plus(ttl).unix_secs(),
+        exp: now.plus(ttl).unix_secs(),
         nbf: None,
+        // With these, it can be revoked.
+        iat: Some(now.unix_secs()),
+        jti: Some(token_id()?),
         sub,
     };
     access::mint(secret, &claims).context("the token cannot be signed")
+}
+
+/// A name that no other token has.
+fn token_id() -> anyhow::Result<String> {
+    let mut entropy = [0; 16];
+    let filled = getrandom::fill(&mut entropy);
+    filled.map_err(|error| anyhow!("the system gives no random numbers: {error}"))?;
+    Ok(HEXLOWER.encode(&entropy))
 }
 
 /// Reads a topic, or `"*"`.

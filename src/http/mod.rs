@@ -23,8 +23,8 @@ use tokio::sync::Semaphore;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::{
-    access::Access, event::Clock, ingest::Ingest, subscribe::Streams, telemetry::Telemetry,
-    verify::Secret,
+    access::Access, event::Clock, identity::KeySets, ingest::Ingest, subscribe::Streams,
+    telemetry::Telemetry, verify::Secret,
 };
 pub use server::{Drained, SPARE_CONNECTIONS, Server, raise_open_files_limit};
 
@@ -53,7 +53,8 @@ pub struct Settings {
 pub struct Gateway {
     settings: Settings,
     ingest: Ingest,
-    access: Access,
+    access: Arc<Access>,
+    key_sets: Arc<KeySets>,
     streams: Arc<Streams>,
     clock: Clock,
     telemetry: Arc<Telemetry>,
@@ -71,7 +72,8 @@ impl Gateway {
     pub fn new(
         settings: Settings,
         ingest: Ingest,
-        access: Access,
+        access: Arc<Access>,
+        key_sets: Arc<KeySets>,
         streams: Arc<Streams>,
         clock: Clock,
         telemetry: Arc<Telemetry>,
@@ -83,6 +85,7 @@ impl Gateway {
             settings,
             ingest,
             access,
+            key_sets,
             streams,
             clock,
             telemetry,

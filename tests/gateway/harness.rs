@@ -479,8 +479,7 @@ pub fn token_until(topics: &[&str], exp: u64) -> String {
     let claims = Claims {
         topics: topics.iter().map(|&topic| topic.to_owned()).collect(),
         exp,
-        nbf: None,
-        sub: None,
+        ..Claims::default()
     };
     access::mint(&Secret::new(TOKEN_SECRET.as_bytes()), &claims).unwrap()
 }
