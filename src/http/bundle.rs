@@ -113,7 +113,7 @@ struct Bundle {
     door: Arc<Door>,
     relay: Relay,
     members: Vec<Box<Writer>>,
-    /// When the first token ends, or sooner.
+    /// When the first token calls for a look, or sooner.
     end: Option<Instant>,
 }
 
@@ -148,7 +148,7 @@ impl Bundle {
             self.relay.take_on(writer.subscription_mut());
             match writer.give_pending() {
                 Ok(Given::All) if self.relay.is_level_with(writer.subscription()) => {
-                    self.end = self.end.into_iter().chain(writer.end_at()).min();
+                    self.end = self.end.into_iter().chain(writer.deadline()).min();
                     self.members.push(writer);
                 }
                 Ok(_) => self.send_off(writer),
@@ -157,20 +157,25 @@ impl Bundle {
         }
     }
 
-    /// Sends off whose token has ended; looks at the clock once.
+    /// Tells whose token is about to end, and sends off whose has ended; looks
+    /// at the clock once.
     fn expire(&mut self) {
         let Some(first) = self.end else { return };
         let now = Instant::now();
         if now < first {
             return;
         }
-        let ended = |writer: &mut Box<Writer>| writer.end_at().is_some_and(|end| end <= now);
-        let ended: Vec<_> = self.members.extract_if(.., ended).collect();
-        for writer in ended {
-            self.send_off(writer);
+        let due = |writer: &mut Box<Writer>| writer.deadline().is_some_and(|at| at <= now);
+        let due: Vec<_> = self.members.extract_if(.., due).collect();
+        for mut writer in due {
+            match writer.heed_deadline(now) {
+                Ok(Given::All) => self.members.push(writer),
+                Ok(Given::Part) => self.send_off(writer),
+                Err(Gone) => self.door.leave(1),
+            }
         }
-        let ends = self.members.iter().filter_map(|writer| writer.end_at());
-        self.end = ends.min();
+        let deadlines = self.members.iter().filter_map(|writer| writer.deadline());
+        self.end = deadlines.min();
     }
 
     /// Gives every member its due; those that do not take all of it leave.

@@ -24,7 +24,7 @@ use crate::{
     access::Grant,
     event::{
         Clock, Cursor, Selection, Sequence,
-        frame::{Form, Format, Gap, GapReason, Piece, sse},
+        frame::{Form, Format, Gap, GapReason, Piece, expiring_line, gap_line, sse},
     },
     hub::Hub,
     journal::{Journal, ReadError},
@@ -227,7 +227,7 @@ impl Streams {
         self.telemetry.gap_told(gap.reason.as_str());
         match format {
             Format::Raw | Format::CloudEvents => sse::gap(gap),
-            Format::NdJson => crate::event::frame::gap_line(gap, self.hub.encoder()),
+            Format::NdJson => gap_line(gap, self.hub.encoder()),
         }
     }
 
@@ -237,6 +237,15 @@ impl Streams {
             Format::NdJson => Piece::new(b"\n", form.coding),
             Format::Raw | Format::CloudEvents => Piece::new(&sse::cursor(at), form.coding),
         }
+    }
+
+    /// What tells a client that its token ends in so many seconds.
+    fn expiring(&self, form: Form, at: Cursor, secs: u64) -> Piece {
+        let text = match form.format {
+            Format::NdJson => expiring_line(at, secs, self.hub.encoder()),
+            Format::Raw | Format::CloudEvents => sse::expiring(at, secs),
+        };
+        Piece::new(&text, form.coding)
     }
 
     /// The last bytes of a stream that ends because the gateway does.

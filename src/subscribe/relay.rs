@@ -138,7 +138,7 @@ impl Relay {
         // The beat that is owed to all was heard with this ear.
         feed.beat_owed = feed.beat_owed.or(self.beat_owed);
         feed.ear = self.ear;
-        *calls = Calls::of(&self.streams, self.ear, feed.end);
+        *calls = Calls::of(&self.streams, self.ear, feed.deadline());
         // First this: what is told of from now on is heard, and what was told
         // of before is in the ring.
         feed.attachment.resume();
