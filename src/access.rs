@@ -13,6 +13,7 @@ mod issuer;
 mod jwks;
 mod key;
 mod proven;
+mod revoked;
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -34,6 +35,8 @@ pub use issuer::{Issuer, KeySource, Template, TemplateError, TopicsFrom};
 pub use jwks::{KEYS_MAX, Keys, KeysError};
 pub use key::{Key, KeyError};
 use proven::{Kept, Proven};
+use revoked::Revoked;
+pub use revoked::{Claimed, Holder, REVOCATIONS_MAX, Revocation, RevocationsFull};
 
 /// Who may subscribe to a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,6 +59,9 @@ pub struct Settings {
     pub issuers: Vec<Issuer>,
     /// By how much `exp` may be past.
     pub leeway: Duration,
+    /// The longest that a token may be good from when it was issued, and so the
+    /// longest that a revocation is remembered; `None`: neither has a bound.
+    pub token_ttl_max: Option<Duration>,
     /// Per topic: who may subscribe.
     pub policies: TopicMap<Policy>,
 }
@@ -74,6 +80,7 @@ pub const TOPICS_CLAIM: &str = "topics";
 pub struct Grant {
     topics: Topics,
     expires_at: Option<Timestamp>,
+    holder: Option<Arc<Holder>>,
 }
 
 impl Grant {
@@ -89,10 +96,20 @@ impl Grant {
         self.expires_at
     }
 
+    /// Whose token it was; `None` where none was needed.
+    #[must_use]
+    pub fn holder(&self) -> Option<&Arc<Holder>> {
+        self.holder.as_ref()
+    }
+
     /// Everything, for ever: for tests of the rooms above.
     #[cfg(test)]
     pub(crate) fn of(topics: Topics, expires_at: Option<Timestamp>) -> Self {
-        Self { topics, expires_at }
+        Self {
+            topics,
+            expires_at,
+            holder: None,
+        }
     }
 }
 
@@ -146,6 +163,15 @@ pub enum TokenError {
     /// A claim that a topic is built from is missing, empty, or too long.
     #[error("its claims do not make a topic")]
     Template,
+    /// It is good for longer than tokens may be, or does not say since when.
+    #[error("it is good for too long, or does not say since when (`iat`)")]
+    LongLived,
+    /// It has neither `jti` nor `sub`, so that nothing could revoke it.
+    #[error("it has neither `jti` nor `sub`")]
+    Nameless,
+    /// It was revoked.
+    #[error("it was revoked")]
+    Revoked,
     /// `exp` is past.
     #[error("it has expired")]
     Expired,
@@ -171,7 +197,9 @@ pub fn mint(secret: &Secret, claims: &Claims) -> Result<String, jsonwebtoken::er
 pub struct Access {
     issuers: Box<[Signer]>,
     leeway: Duration,
+    ttl_max: Option<Duration>,
     policies: TopicMap<Policy>,
+    revoked: Revoked,
     /// Good for these issuers alone, so it lives and ends with them.
     kept: Kept,
 }
@@ -198,6 +226,8 @@ impl Access {
         Self {
             issuers: issuers.map(Signer::new).collect(),
             leeway: settings.leeway,
+            ttl_max: settings.token_ttl_max,
+            revoked: Revoked::default(),
             policies: settings.policies.clone(),
             kept: Kept::new(),
         }
@@ -221,6 +251,35 @@ impl Access {
         }
     }
 
+    /// Takes tokens back from now on, kept ones included, and gives all
+    /// revocations that are to be remembered. Open streams are not ended.
+    ///
+    /// # Errors
+    ///
+    /// [`RevocationsFull`]; nothing was taken back.
+    pub fn revoke(
+        &self,
+        entry: Revocation,
+        now: Timestamp,
+    ) -> Result<Vec<Revocation>, RevocationsFull> {
+        // What was issued by now, or is within the leeway of it, ends by then,
+        // and has its leeway at that end as well.
+        let remembered = self.ttl_max.map(|ttl| ttl + 2 * self.leeway);
+        self.revoked.add(entry, remembered, now)
+    }
+
+    /// Takes over what was revoked before this was made.
+    pub fn restore(&self, kept: Vec<Revocation>) {
+        self.revoked.restore(kept);
+    }
+
+    /// Whether the token of this grant was revoked meanwhile.
+    #[must_use]
+    pub fn is_revoked(&self, grant: &Grant) -> bool {
+        let holder = grant.holder.as_ref();
+        holder.is_some_and(|holder| self.revoked.has(holder))
+    }
+
     /// Grants a stream of `topics` to whoever presents `token`.
     ///
     /// Where no topic needs a token, none is looked at: an old cookie must not
@@ -239,6 +298,7 @@ impl Access {
             return Ok(Grant {
                 topics,
                 expires_at: None,
+                holder: None,
             });
         }
         let token = token.ok_or(AccessError::TokenMissing)?;
@@ -247,6 +307,7 @@ impl Access {
         Ok(Grant {
             topics,
             expires_at: Some(proven.expires_at),
+            holder: Some(Arc::clone(&proven.holder)),
         })
     }
 
@@ -295,14 +356,33 @@ impl Access {
         let (key, said) = signer.verified(token, issuer)?;
         signer.require(&said)?;
         let exp = said.time("exp")?.ok_or(TokenError::Claims)?;
+        let issued_at = said.time("iat")?.map(Timestamp::from_unix_secs);
+        let holder = Holder::new(said.text("jti")?, said.text("sub")?, issued_at);
+        self.require_revocable(&holder, exp)?;
         Ok(Proven {
             issuer,
             key,
+            holder: Arc::new(holder),
             covered: covered_by(&signer.topics(&said)?)?,
             // One instant for admission and for the end of the stream.
             expires_at: Timestamp::from_unix_secs(exp).plus(self.leeway),
             from: said.time("nbf")?.map(Timestamp::from_unix_secs),
         })
+    }
+
+    /// Where lives are bounded, whether a revocation is sure to outlive it.
+    fn require_revocable(&self, holder: &Holder, exp: u64) -> Result<(), TokenError> {
+        let Some(ttl_max) = self.ttl_max else {
+            return Ok(());
+        };
+        let issued_at = holder.issued_at.ok_or(TokenError::LongLived)?;
+        if Timestamp::from_unix_secs(exp).since(issued_at) > ttl_max {
+            return Err(TokenError::LongLived);
+        }
+        match holder.has_a_name() {
+            true => Ok(()),
+            false => Err(TokenError::Nameless),
+        }
     }
 
     /// Whose token it says it is, which that issuer's key then has to confirm.
@@ -329,10 +409,14 @@ impl Access {
             return Err(TokenError::Expired);
         }
         let early = |from| now.plus(self.leeway) < from;
-        if proven.from.is_some_and(early) {
+        let issued_at = proven.holder.issued_at.filter(|_| self.ttl_max.is_some());
+        if proven.from.is_some_and(early) || issued_at.is_some_and(early) {
             return Err(TokenError::NotYet);
         }
-        Ok(())
+        match self.revoked.has(&proven.holder) {
+            true => Err(TokenError::Revoked),
+            false => Ok(()),
+        }
     }
 
     fn require(&self, topics: &Topics, covered: &Topics) -> Result<(), AccessError> {

@@ -27,7 +27,7 @@ use crate::{
     event::{Clock, Timestamp, frame::Encoder},
     http::{Gateway, Server},
     hub::{self, Hub},
-    identity::{self, KeySets},
+    identity::{self, KeySets, Revocations},
     ingest::{Ingest, Route},
     journal::{self, Journal, Measures},
     subscribe::Streams,
@@ -56,6 +56,9 @@ pub enum BuildError {
     /// The journal can't be opened.
     #[error(transparent)]
     Journal(#[from] journal::OpenError),
+    /// What was revoked can't be read.
+    #[error(transparent)]
+    Revocations(#[from] identity::OpenError),
     /// The metrics can't be set up.
     #[error("metrics cannot be set up: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
@@ -120,11 +123,14 @@ impl App {
             identity::Settings::default(),
             Arc::clone(&telemetry),
         );
+        let folder = revocations_folder(&config.journal);
+        let revocations = Revocations::open(Arc::clone(&access), folder).await?;
         let gateway = Gateway::new(
             config.server.clone(),
             ingest,
             access,
             Arc::clone(&key_sets),
+            revocations,
             Arc::clone(&streams),
             clock,
             Arc::clone(&telemetry),
@@ -207,6 +213,14 @@ impl App {
 impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("App")
+    }
+}
+
+/// Where revocations are kept: as safe as events are.
+fn revocations_folder(journal: &journal::Settings) -> Option<std::path::PathBuf> {
+    match &journal.kind {
+        journal::Kind::Memory => None,
+        journal::Kind::Disk { path, .. } => Some(path.clone()),
     }
 }
 

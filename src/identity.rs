@@ -1,4 +1,5 @@
-//! The keys of identity providers: fetched, and handed to `access`.
+//! The keys of identity providers, fetched and handed to `access`; and what
+//! was revoked, kept for it over a restart.
 //!
 //! Each key set has one task, which is the only one that fetches it: before it
 //! ages out, and when somebody shows a token with a key id that is not in it.
@@ -11,6 +12,7 @@
 //! addresses and times.
 
 mod fetch;
+mod revocations;
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,6 +27,7 @@ use crate::{
     telemetry::Telemetry,
 };
 use fetch::{Fetched, fetch};
+pub use revocations::{OpenError, Revocations, RevokeError};
 
 /// The most requests that wait for one key set at a time.
 const WAITERS_MAX: usize = 1_024;

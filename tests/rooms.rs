@@ -46,7 +46,7 @@ const ROOMS: &[Room] = &[
         // Apart from `access`, which must stay free of sockets and clocks: it
         // is given keys, and this fetches them.
         name: "identity",
-        uses: &["access", "telemetry"],
+        uses: &["event", "access", "telemetry"],
         avoids: &["axum", "SystemTime", "env::"],
     },
     Room {

@@ -14,13 +14,13 @@ use std::sync::Arc;
 use quick_cache::{Weighter, sync::Cache};
 use sha2::{Digest as _, Sha256};
 
-use super::{IssuerId, key::KeyId};
+use super::{Holder, IssuerId, key::KeyId};
 use crate::event::{Timestamp, Topic, Topics};
 
 /// The most bytes that are kept, as they are charged.
 const KEPT_BYTES_MAX: u64 = 16 << 20;
 /// What an entry is charged at least; most take less.
-const ENTRY_BYTES_MIN: usize = 256;
+const ENTRY_BYTES_MIN: usize = 384;
 /// So this is the most entries.
 const ENTRIES_MAX: usize = KEPT_BYTES_MAX as usize / ENTRY_BYTES_MIN;
 
@@ -31,6 +31,8 @@ pub(super) struct Proven {
     pub(super) issuer: IssuerId,
     /// What has signed it.
     pub(super) key: KeyId,
+    /// Whose it is.
+    pub(super) holder: Arc<Holder>,
     /// The topics it may read.
     pub(super) covered: Topics,
     /// When it ends, leeway included.
@@ -81,7 +83,7 @@ impl Weighter<Name, Arc<Proven>> for Charge {
             Topics::All => 0,
             Topics::These(topics) => topics.iter().map(topic_bytes).sum(),
         };
-        ENTRY_BYTES_MIN.max(topics + 128) as u64
+        ENTRY_BYTES_MIN.max(topics + 256) as u64
     }
 }
 
@@ -99,6 +101,7 @@ mod tests {
         Arc::new(Proven {
             issuer: 0,
             key: KeyId::default(),
+            holder: Arc::default(),
             covered: Topics::these(topics.collect()),
             expires_at: Timestamp::from_unix_secs(1),
             from: None,

@@ -23,6 +23,7 @@ fn access() -> Access {
         secret: Some(secret()),
         issuers: Vec::new(),
         leeway: Duration::from_secs(5),
+        token_ttl_max: None,
         policies: TopicMap::new(named.into(), None),
     })
 }
@@ -301,6 +302,7 @@ fn another_secret_knows_nothing_of_what_was_kept() {
         secret: Some(Secret::new(secret)),
         issuers: Vec::new(),
         leeway: Duration::ZERO,
+        token_ttl_max: None,
         policies: TopicMap::new([].into(), Some(Policy::Token)),
     };
     let good = token(&json!({"topics": ["shut"], "exp": 1_000_010}));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use data_encoding::HEXLOWER;
 
 use super::{Context, output};
@@ -42,6 +42,10 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
             output::talk(format_args!("hookrill: note: nothing configures {topic}"));
         }
     }
+    if let Some(ttl_max) = config.access.token_ttl_max.filter(|max| args.ttl > *max) {
+        let ttl_max = humantime::format_duration(ttl_max);
+        bail!("access.token_ttl_max is {ttl_max}: a longer --ttl would be refused");
+    }
     let sub = args.sub.clone();
     let token = mint(&config, args.topics.clone(), args.ttl, sub, &context.clock)?;
     output::print(format!("{token}\n"))
@@ -60,6 +64,7 @@ pub(super) fn mint(
         anyhow!("access.secret is not written: nothing could check a token, and no topic needs one")
     })?;
     let now = clock.now();
+    let ttl = config.access.token_ttl_max.map_or(ttl, |max| ttl.min(max));
     let claims = Claims {
         topics,
         exp: now.plus(ttl).unix_secs(),

@@ -29,6 +29,7 @@ pub(super) fn access(mut section: Section<'_>, policies: TopicMap<Policy>) -> Se
     let written = section.has("secret") || section.has("issuers");
     let secret: Option<Secret> = section.value("secret", values::token_secret);
     let leeway = section.value("leeway", values::leeway);
+    let token_ttl_max = section.value("token_ttl_max", values::token_ttl_max);
     let issuers = issuers(&mut section);
     let in_need = topics::names(&policies, Policy::Token);
     if !written && !in_need.is_empty() {
@@ -46,6 +47,7 @@ pub(super) fn access(mut section: Section<'_>, policies: TopicMap<Policy>) -> Se
         secret,
         issuers,
         leeway: leeway.unwrap_or(Duration::ZERO),
+        token_ttl_max,
         policies,
     }
 }

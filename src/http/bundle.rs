@@ -125,6 +125,9 @@ impl Bundle {
             self.expire();
             calls.end_at(self.end);
             let called = calls.hear();
+            if self.relay.heard_of_revocations() {
+                self.dismiss();
+            }
             let begun = Instant::now();
             match self.relay.turn(self.members.len()) {
                 Turn::Give(hand) => self.each(|writer| writer.give_of(&hand)),
@@ -147,6 +150,8 @@ impl Bundle {
         for mut writer in self.door.arrivals() {
             self.relay.take_on(writer.subscription_mut());
             match writer.give_pending() {
+                // As a member it might not be looked at again.
+                _ if writer.is_revoked() => self.send_off(writer),
                 Ok(Given::All) if self.relay.is_level_with(writer.subscription()) => {
                     self.end = self.end.into_iter().chain(writer.deadline()).min();
                     self.members.push(writer);
@@ -176,6 +181,15 @@ impl Bundle {
         }
         let deadlines = self.members.iter().filter_map(|writer| writer.deadline());
         self.end = deadlines.min();
+    }
+
+    /// Sends off whose token was revoked.
+    fn dismiss(&mut self) {
+        let revoked = |writer: &mut Box<Writer>| writer.is_revoked();
+        let revoked: Vec<_> = self.members.extract_if(.., revoked).collect();
+        for writer in revoked {
+            self.send_off(writer);
+        }
     }
 
     /// Gives every member its due; those that do not take all of it leave.

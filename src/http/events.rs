@@ -93,6 +93,12 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
     let held = streaming_on.map(|connection| connection.hold(lifetime));
     let takeable = request.extensions().get::<Takeable>().is_some();
     match gateway.streams.open(&grant, asked.request).await {
+        // A revocation between the look at the token and the stream's opening
+        // found no stream to end.
+        Ok(_) if gateway.access.is_revoked(&grant) => {
+            gateway.telemetry.subscribe_refused("token_bad");
+            Refusal::from(AccessError::TokenBad(TokenError::Revoked)).into_response()
+        }
         Ok(subscription) => {
             let stream = Stream {
                 subscription,

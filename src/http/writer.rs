@@ -180,6 +180,12 @@ impl Writer {
         &mut self.subscription
     }
 
+    /// Whether its token was revoked.
+    pub(super) fn is_revoked(&mut self) -> bool {
+        let (feed, _) = self.subscription.split();
+        feed.is_revoked()
+    }
+
     /// When its token calls for a look.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.subscription.deadline()

@@ -156,6 +156,7 @@ impl House {
                 topics: TopicsFrom::Claim("topics".into()),
             }],
             leeway: Duration::ZERO,
+            token_ttl_max: None,
             policies: TopicMap::new([].into(), Some(Policy::Token)),
         }));
         let telemetry = Telemetry::new().unwrap();

@@ -12,6 +12,7 @@
 
 mod give;
 mod history;
+mod leases;
 mod pulse;
 mod relay;
 mod stream;
@@ -21,7 +22,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use crate::{
-    access::Grant,
+    access::{Grant, Holder},
     event::{
         Clock, Cursor, Selection, Sequence,
         frame::{Form, Format, Gap, GapReason, Piece, expiring_line, gap_line, sse},
@@ -32,6 +33,7 @@ use crate::{
 };
 pub use give::{Given, Hand};
 use history::History;
+use leases::Leases;
 use pulse::Pulse;
 pub use relay::{Relay, Turn};
 pub use stream::{Calls, Feed, Step, Subscription};
@@ -93,6 +95,7 @@ pub struct Streams {
     hub: Arc<Hub>,
     history: History,
     pulse: Pulse,
+    leases: Leases,
     settings: Settings,
     clock: Clock,
     telemetry: Arc<Telemetry>,
@@ -115,6 +118,7 @@ impl Streams {
             hub,
             history,
             pulse: Pulse::new(),
+            leases: Leases::default(),
             settings,
             clock,
             telemetry,
@@ -149,6 +153,7 @@ impl Streams {
             begin.position,
             opening,
             lifetime,
+            grant.holder(),
         ))
     }
 
@@ -160,6 +165,16 @@ impl Streams {
     /// Ends every stream and refuses new ones.
     pub fn drain(&self) {
         self.pulse.drain();
+    }
+
+    /// Ends the streams of those tokens; says how many there were. Every stream
+    /// is called to look, so this is for what happens rarely.
+    pub fn end_those(&self, of: impl Fn(&Holder) -> bool) -> usize {
+        let count = self.leases.end_those(of);
+        if count > 0 {
+            self.pulse.call();
+        }
+        count
     }
 
     /// Whether [`Streams::drain`] was called.

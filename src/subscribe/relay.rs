@@ -34,6 +34,8 @@ pub struct Relay {
     heard: Option<News>,
     /// The channel went on without the relay: from the ring, up to here.
     behind: Option<Sequence>,
+    /// How often streams had been revoked when this last looked.
+    revoked: u64,
     /// As a stream's.
     beat_owed: Option<Sequence>,
     delivered: Tally,
@@ -74,6 +76,7 @@ impl Relay {
             ear,
             heard: None,
             behind: None,
+            revoked: 0,
             beat_owed: None,
             delivered: Tally::default(),
         };
@@ -100,6 +103,12 @@ impl Relay {
             News::Look => self.fall_behind(count),
             News::Quiet => self.beat_owed.take().map_or(Turn::Wait, Turn::Beat),
         }
+    }
+
+    /// Whether some streams were revoked since this was last asked.
+    pub fn heard_of_revocations(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.revoked, self.streams.leases.ended());
+        before != self.revoked
     }
 
     /// Waits for events. Cancel-safe.

@@ -22,9 +22,11 @@ use tokio::{
 
 use super::{
     Streams,
+    leases::Lease,
     pulse::{Call, Ear},
 };
 use crate::{
+    access::Holder,
     event::{
         Selection, Sequence,
         frame::{Coded, Form, Frame, Gap, GapReason, Piece},
@@ -73,6 +75,8 @@ pub struct Feed {
     pub(super) end: Option<Instant>,
     /// How many seconds before that the client is to be told; 0: not any more.
     pub(super) notice_secs: u8,
+    /// Ended where the token is revoked; `None` where none was needed.
+    pub(super) lease: Option<Arc<Lease>>,
     pub(super) delivered: Tally,
 }
 
@@ -117,6 +121,7 @@ pub(super) struct Tally {
 }
 
 impl Subscription {
+    #[expect(clippy::too_many_arguments, reason = "all that a stream is made of")]
     pub(super) fn begin(
         streams: Arc<Streams>,
         attachment: Attachment,
@@ -125,11 +130,13 @@ impl Subscription {
         position: Sequence,
         opening: Piece,
         lifetime: Option<Duration>,
+        holder: Option<&Arc<Holder>>,
     ) -> Self {
         streams.telemetry.subscribers.increment(1.0);
         let head = streams.journal.head();
         let ear = streams.pulse.join();
         let end = lifetime.map(|left| Instant::now() + left.min(LIFETIME_MAX));
+        let lease = holder.map(|holder| streams.leases.begin(holder));
         let notice_secs = lifetime.map_or(0, notice_secs);
         let mut calls = Calls::of(&streams, ear, None);
         let feed = Feed {
@@ -146,6 +153,7 @@ impl Subscription {
             beat_owed: None,
             end,
             notice_secs,
+            lease,
             delivered: Tally::default(),
         };
         calls.heed(&feed);
@@ -336,6 +344,12 @@ impl Feed {
         self.end.is_none_or(|end| end > now)
     }
 
+    /// Whether the token was revoked.
+    #[must_use]
+    pub fn is_revoked(&self) -> bool {
+        self.lease.as_ref().is_some_and(|lease| lease.is_over())
+    }
+
     /// Makes ready the word that the token is about to end, where nothing else
     /// is ready. All up to the position went out, so that is its id.
     pub fn give_notice(&mut self) {
@@ -354,6 +368,9 @@ impl Feed {
             return false;
         }
         let mut expiring = false;
+        if self.is_revoked() {
+            self.end(None);
+        }
         if let (Some(due), Some(end)) = (self.deadline(), self.end) {
             let now = Instant::now();
             expiring = now >= due;
@@ -496,6 +513,9 @@ impl Tally {
 impl Drop for Feed {
     fn drop(&mut self) {
         self.delivered.settle(&self.streams);
+        if let Some(lease) = &self.lease {
+            self.streams.leases.end(lease);
+        }
         self.streams.telemetry.subscribers.decrement(1.0);
     }
 }

@@ -13,6 +13,7 @@ mod crowd;
 mod hostile;
 mod ingest;
 mod life;
+mod revocation;
 mod slow;
 mod writer;
 

@@ -116,6 +116,7 @@ fn access_of(issuers: Vec<Issuer>, secret: Option<Secret>) -> Access {
         secret,
         issuers,
         leeway: Duration::from_secs(5),
+        token_ttl_max: None,
         policies: TopicMap::new([].into(), Some(Policy::Token)),
     })
 }

@@ -209,6 +209,11 @@ fn a_bad_value_is_refused_at_its_place() {
             "access.secret: this secret is empty",
         ),
         (
+            "access",
+            "token_ttl_max = \"1s\"",
+            "access.token_ttl_max: \"1s\" is out of range: 1m to",
+        ),
+        (
             "log",
             "level = \"loud\"",
             "log.level: \"loud\" is not a log filter",
