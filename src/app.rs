@@ -28,6 +28,7 @@ use crate::{
     event::{Clock, Timestamp, TopicMap, frame::Encoder},
     http::{Gateway, Server},
     hub::{self, Hub},
+    identity::{self, KeySets, Revocations},
     ingest::{Handed, HandedError, Ingest, Route},
     journal::{self, Journal, Measures},
     subscribe::Streams,
@@ -59,6 +60,9 @@ pub enum BuildError {
     /// A secret that a provider handed over can't be read.
     #[error(transparent)]
     HandedOver(#[from] HandedError),
+    /// What was revoked can't be read.
+    #[error(transparent)]
+    Revocations(#[from] identity::OpenError),
     /// The metrics can't be set up.
     #[error("metrics cannot be set up: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
@@ -121,15 +125,26 @@ impl App {
             clock.clone(),
             Arc::clone(&telemetry),
         );
+        let access = Arc::new(Access::new(&config.access));
+        let key_sets = KeySets::new(
+            Arc::clone(&access),
+            identity::Settings::default(),
+            Arc::clone(&telemetry),
+        );
+        let kept_in = folder(&config.journal).map(Path::to_path_buf);
+        let revocations = Revocations::open(Arc::clone(&access), kept_in).await?;
         let gateway = Gateway::new(
             config.server.clone(),
             ingest,
-            Access::new(&config.access),
+            access,
+            Arc::clone(&key_sets),
+            revocations,
             Arc::clone(&streams),
             clock,
             Arc::clone(&telemetry),
         );
         let background = Background::start(&journal, &hub, &streams, &telemetry);
+        background.run(async move { key_sets.keep().await });
         Ok(Self {
             journal,
             streams,
@@ -213,7 +228,8 @@ fn route(topic: &TopicSettings) -> Route {
     Route::new(topic.name.clone(), topic.verifier.clone(), topic.dedup)
 }
 
-/// The journal's folder, if it has one.
+/// The journal's folder, if it has one: what is kept there is as safe as
+/// events are.
 fn folder(journal: &journal::Settings) -> Option<&Path> {
     match &journal.kind {
         journal::Kind::Disk { path, .. } => Some(path),
@@ -269,13 +285,18 @@ impl Background {
         )));
         let streams = Arc::clone(streams);
         run(Box::pin(async move { streams.beat().await }));
-        tasks.close();
         Self {
             tasks,
             _stop: stop.clone().drop_guard(),
             stop,
             failure,
         }
+    }
+
+    /// Runs this beside the rest, until all of it stops.
+    fn run(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(stop.run_until_cancelled_owned(task));
     }
 
     /// Completes when the gateway can't do its work any more.
@@ -294,6 +315,7 @@ impl Background {
 
     async fn stop(self) {
         self.stop.cancel();
+        self.tasks.close();
         self.tasks.wait().await;
     }
 }

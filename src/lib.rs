@@ -15,6 +15,8 @@ pub mod verify;
 
 pub mod access;
 
+pub mod identity;
+
 pub mod journal;
 
 pub mod ingest;

@@ -99,6 +99,12 @@ pub struct Telemetry {
     pub history_pages_shared: Counter,
     /// How often accepting paused for want of file descriptors.
     pub accept_pauses: Counter,
+    /// Key sets of issuers that were fetched.
+    pub key_fetches: Counter,
+    /// Fetches of key sets that failed.
+    pub key_fetches_failed: Counter,
+    /// Key sets whose newest fetch failed.
+    pub key_sets_stale: Gauge,
     /// Seconds from the start of a commit until it was durable.
     pub commit_secs: Histogram,
     /// Events per commit.
@@ -154,6 +160,9 @@ impl Telemetry {
             history_pages_read: count("hookrill_history_pages_read_total"),
             history_pages_shared: count("hookrill_history_pages_shared_total"),
             accept_pauses: count("hookrill_accept_pauses_total"),
+            key_fetches: count("hookrill_key_fetches_total"),
+            key_fetches_failed: count("hookrill_key_fetches_failed_total"),
+            key_sets_stale: level("hookrill_key_sets_stale"),
             commit_secs: spread("hookrill_journal_commit_seconds"),
             commit_events: spread("hookrill_journal_commit_events"),
             pump_lag: level("hookrill_pump_lag_events"),
@@ -252,6 +261,18 @@ fn describe() {
     counter!(
         "hookrill_accept_pauses_total",
         "Times accepting paused for want of file descriptors."
+    );
+    counter!(
+        "hookrill_key_fetches_total",
+        "Key sets of token issuers fetched."
+    );
+    counter!(
+        "hookrill_key_fetches_failed_total",
+        "Fetches of key sets that failed."
+    );
+    gauge!(
+        "hookrill_key_sets_stale",
+        "Key sets that the last fetch did not renew."
     );
     gauge!("hookrill_subscribers", "Open streams.");
     gauge!("hookrill_connections", "Open connections.");

@@ -4,7 +4,8 @@
 //! Keeps no token, only its hash; nothing that did not verify; and no answer:
 //! time and topics are asked of it at each use. Bounded in bytes, and so in
 //! entries. Invariant: what is found was verified by the [`Access`] that holds
-//! it, whose secret does not change.
+//! it, with the key that it names; whether that is still a key is for the
+//! asker to see.
 //!
 //! [`Access`]: super::Access
 
@@ -13,18 +14,25 @@ use std::sync::Arc;
 use quick_cache::{Weighter, sync::Cache};
 use sha2::{Digest as _, Sha256};
 
+use super::{Holder, IssuerId, key::KeyId};
 use crate::event::{Timestamp, Topic, Topics};
 
 /// The most bytes that are kept, as they are charged.
 const KEPT_BYTES_MAX: u64 = 16 << 20;
 /// What an entry is charged at least; most take less.
-const ENTRY_BYTES_MIN: usize = 256;
+const ENTRY_BYTES_MIN: usize = 384;
 /// So this is the most entries.
 const ENTRIES_MAX: usize = KEPT_BYTES_MAX as usize / ENTRY_BYTES_MIN;
 
 /// What a verified token says.
 #[derive(Debug)]
 pub(super) struct Proven {
+    /// Whose token it is.
+    pub(super) issuer: IssuerId,
+    /// What has signed it.
+    pub(super) key: KeyId,
+    /// Whose it is.
+    pub(super) holder: Arc<Holder>,
     /// The topics it may read.
     pub(super) covered: Topics,
     /// When it ends, leeway included.
@@ -75,7 +83,7 @@ impl Weighter<Name, Arc<Proven>> for Charge {
             Topics::All => 0,
             Topics::These(topics) => topics.iter().map(topic_bytes).sum(),
         };
-        ENTRY_BYTES_MIN.max(topics + 128) as u64
+        ENTRY_BYTES_MIN.max(topics + 256) as u64
     }
 }
 
@@ -91,6 +99,9 @@ mod tests {
     fn proven(topics: &[String]) -> Arc<Proven> {
         let topics = topics.iter().map(|topic| topic.parse().unwrap());
         Arc::new(Proven {
+            issuer: 0,
+            key: KeyId::default(),
+            holder: Arc::default(),
             covered: Topics::these(topics.collect()),
             expires_at: Timestamp::from_unix_secs(1),
             from: None,

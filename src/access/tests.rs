@@ -1,9 +1,11 @@
 //! Tokens that hold and tokens that do not.
 
-use data_encoding::BASE64URL_NOPAD;
+use jsonwebtoken::DecodingKey;
 use serde_json::{Value, json};
 
 use super::*;
+
+mod issuers;
 
 const NOW: Timestamp = Timestamp::from_unix_secs(1_000_000);
 
@@ -19,7 +21,9 @@ fn access() -> Access {
     ];
     Access::new(&Settings {
         secret: Some(secret()),
+        issuers: Vec::new(),
         leeway: Duration::from_secs(5),
+        token_ttl_max: None,
         policies: TopicMap::new(named.into(), None),
     })
 }
@@ -161,8 +165,8 @@ fn a_minted_token_is_a_good_token() {
     let claims = Claims {
         topics: vec!["shut".into()],
         exp: 1_000_010,
-        nbf: None,
         sub: Some("someone".into()),
+        ..Claims::default()
     };
     let token = mint(&secret(), &claims).unwrap();
     assert!(access().check(topics(&["shut"]), Some(&token), NOW).is_ok());
@@ -197,9 +201,12 @@ fn a_token_that_demands_an_extension_is_refused() {
     }
 }
 
-/// An access that has lost its key: it can say yes only by what it kept.
-fn by_memory_alone(mut access: Access) -> Access {
-    access.key = Some(DecodingKey::from_secret(b"another secret"));
+/// An access that has lost the bytes of its key: it can say yes only by what
+/// it kept.
+fn by_memory_alone(access: Access) -> Access {
+    let mut key = Key::secret(&secret());
+    key.material = DecodingKey::from_secret(b"another secret");
+    access.hand_in(0, Some(Keys::of(key)));
     access
 }
 
@@ -293,7 +300,9 @@ fn the_twin_of_a_kept_token_is_refused() {
 fn another_secret_knows_nothing_of_what_was_kept() {
     let settings = |secret: &[u8]| Settings {
         secret: Some(Secret::new(secret)),
+        issuers: Vec::new(),
         leeway: Duration::ZERO,
+        token_ttl_max: None,
         policies: TopicMap::new([].into(), Some(Policy::Token)),
     };
     let good = token(&json!({"topics": ["shut"], "exp": 1_000_010}));
@@ -310,8 +319,8 @@ fn fifteen_thousand_tokens_come_back() {
         let claims = Claims {
             topics: vec![format!("shut.customer-{n}")],
             exp: 1_000_010,
-            nbf: None,
             sub: Some(format!("user-{n}@example.com")),
+            ..Claims::default()
         };
         mint(&secret(), &claims).unwrap()
     };

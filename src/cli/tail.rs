@@ -189,7 +189,8 @@ impl Tail<'_> {
 /// Prints what is for the user, and says what is about the stream.
 fn show(event: &Event, json: bool) -> anyhow::Result<()> {
     match event.name.as_str() {
-        "hookrill.cursor" => Ok(()),
+        // The next connection has a fresh token.
+        "hookrill.cursor" | "hookrill.expiring" => Ok(()),
         "hookrill.gap" => {
             let gap = client::printable(&event.data);
             output::talk(format_args!(

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
+use data_encoding::HEXLOWER;
 
 use super::{Context, output};
 use crate::{
@@ -41,6 +42,10 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
             output::talk(format_args!("hookrill: note: nothing configures {topic}"));
         }
     }
+    if let Some(ttl_max) = config.access.token_ttl_max.filter(|max| args.ttl > *max) {
+        let ttl_max = humantime::format_duration(ttl_max);
+        bail!("access.token_ttl_max is {ttl_max}: a longer --ttl would be refused");
+    }
     let sub = args.sub.clone();
     let token = mint(&config, args.topics.clone(), args.ttl, sub, &context.clock)?;
     output::print(format!("{token}\n"))
@@ -58,13 +63,26 @@ pub(super) fn mint(
     let secret = secret.ok_or_else(|| {
         anyhow!("access.secret is not written: nothing could check a token, and no topic needs one")
     })?;
+    let now = clock.now();
+    let ttl = config.access.token_ttl_max.map_or(ttl, |max| ttl.min(max));
     let claims = Claims {
         topics,
-        exp: clock.now().plus(ttl).unix_secs(),
+        exp: now.plus(ttl).unix_secs(),
         nbf: None,
+        // With these, it can be revoked.
+        iat: Some(now.unix_secs()),
+        jti: Some(token_id()?),
         sub,
     };
     access::mint(secret, &claims).context("the token cannot be signed")
+}
+
+/// A name that no other token has.
+fn token_id() -> anyhow::Result<String> {
+    let mut entropy = [0; 16];
+    let filled = getrandom::fill(&mut entropy);
+    filled.map_err(|error| anyhow!("the system gives no random numbers: {error}"))?;
+    Ok(HEXLOWER.encode(&entropy))
 }
 
 /// Reads a topic, or `"*"`.

@@ -8,19 +8,14 @@ use std::{
 };
 
 use super::{
-    Config,
+    Config, access,
     environment::Environment,
     problem::{Origin, Place, Problems},
     section::{Section, Spot},
     topics, url, values,
     written::Node,
 };
-use crate::{
-    access::{self, Policy},
-    event::TopicMap,
-    http, journal, subscribe, telemetry,
-    verify::Secret,
-};
+use crate::{http, journal, subscribe, telemetry};
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const BODY_BYTES_MAX: usize = 5 << 20;
@@ -48,7 +43,7 @@ pub(super) fn config(root: Node, environment: &Environment, problems: &Problems)
     let log = log(root.section("log"));
     let access = root.section("access");
     let topics = topics::topics(root.section("topics"), server.public_url.as_deref());
-    let access = subscriber_access(access, topics.policies);
+    let access = access::access(access, topics.policies);
     root.end();
     Config {
         listen: server.listen,
@@ -195,30 +190,5 @@ fn log(mut section: Section<'_>) -> telemetry::Settings {
     telemetry::Settings {
         level: level.unwrap_or_else(|| LOG_LEVEL.to_owned()),
         format: format.unwrap_or_default(),
-    }
-}
-
-fn subscriber_access(mut section: Section<'_>, policies: TopicMap<Policy>) -> access::Settings {
-    // Whether it is written counts, not whether it is good: a bad one has its
-    // own error already.
-    let written = section.has("secret");
-    let secret: Option<Secret> = section.value("secret", values::token_secret);
-    let leeway = section.value("leeway", values::leeway);
-    let in_need = topics::names(&policies, Policy::Token);
-    if !written && !in_need.is_empty() {
-        section.refuse(
-            "secret",
-            format!(
-                "{} can be read with a token only, and nothing signs tokens; write a secret \
-                 here (make one with: openssl rand -hex 32), or access = \"public\" there",
-                in_need.join(", ")
-            ),
-        );
-    }
-    section.end();
-    access::Settings {
-        secret,
-        leeway: leeway.unwrap_or(Duration::ZERO),
-        policies,
     }
 }

@@ -6,6 +6,7 @@
 //! or builds what the settings describe.
 //! Invariant: each room's settings in a [`Config`] are valid.
 
+mod access;
 mod check;
 mod environment;
 mod newcomer;
@@ -29,7 +30,7 @@ pub use problem::{ConfigError, Origin, Place, Problem};
 pub use sources::{Sources, read_file};
 pub use topics::TopicSettings;
 
-use crate::{access, event::TopicMap, http, journal, subscribe, telemetry};
+use crate::{event::TopicMap, http, journal, subscribe, telemetry};
 use problem::Problems;
 
 /// A configuration that can be used.
@@ -47,7 +48,7 @@ pub struct Config {
     /// How streams are kept alive.
     pub subscribe: subscribe::Settings,
     /// How subscriber tokens are checked, and which topics need one.
-    pub access: access::Settings,
+    pub access: crate::access::Settings,
     /// What is logged.
     pub log: telemetry::Settings,
     /// What each topic's deliveries must look like.

@@ -16,6 +16,8 @@ pub(super) struct Section<'p> {
     pub(super) problems: &'p Problems,
     keys: Keys,
     taken: Vec<&'static str>,
+    /// Of those, the ones that were written.
+    found: Vec<&'static str>,
 }
 
 /// A value with its place, which a later rule may have something to say about.
@@ -46,6 +48,7 @@ impl<'p> Section<'p> {
             problems,
             keys,
             taken: Vec::new(),
+            found: Vec::new(),
         }
     }
 
@@ -54,10 +57,23 @@ impl<'p> Section<'p> {
         self.keys.contains_key(key)
     }
 
+    /// Whether `key` was written and has been taken.
+    pub(super) fn has_taken(&self, key: &str) -> bool {
+        self.found.contains(&key)
+    }
+
+    /// Whether a text stands at `key`, and not a list.
+    pub(super) fn holds_a_text(&self, key: &str) -> bool {
+        let node = self.keys.get(key);
+        node.is_some_and(|node| matches!(node.kind, Kind::Text(_) | Kind::Untyped { .. }))
+    }
+
     /// Whatever stands at `key`.
     pub(super) fn node(&mut self, key: &'static str) -> Option<Node> {
         self.taken.push(key);
-        self.keys.remove(key)
+        let node = self.keys.remove(key)?;
+        self.found.push(key);
+        Some(node)
     }
 
     /// The section at `key`, empty where it is not written.
@@ -104,6 +120,11 @@ impl<'p> Section<'p> {
     /// Says something about `key`, or about the section where it is not there.
     pub(super) fn refuse(&self, key: &str, what: impl Into<String>) {
         self.problems.add(&self.place.key(key), &self.origin, what);
+    }
+
+    /// Says something about the section as a whole.
+    pub(super) fn refuse_whole(&self, what: impl Into<String>) {
+        self.problems.add(&self.place, &self.origin, what);
     }
 
     /// The keys that are left, for sections whose keys are names.

@@ -11,6 +11,29 @@ pub(super) fn public(kind: &Kind) -> Result<String, String> {
     base(raw(kind)?).ok_or_else(|| no(kind, form))
 }
 
+/// Where a JSON Web Key Set is. Over plain HTTP anybody on the way could put a
+/// key of theirs into it, so that is for this machine alone.
+pub(super) fn key_set(kind: &Kind) -> Result<String, String> {
+    let form = "an https URL without user or fragment; http is for loopback addresses";
+    let refused = || no(kind, form);
+    let text = raw(kind)?;
+    let url: http::Uri = text.parse().map_err(|_| refused())?;
+    let authority = url.authority().ok_or_else(refused)?;
+    let host = authority.host().trim_matches(['[', ']']);
+    let address = host.parse::<std::net::IpAddr>();
+    let local = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    let scheme_good = match url.scheme_str() {
+        Some("https") => true,
+        Some("http") => local,
+        _ => false,
+    };
+    let plain = !host.is_empty() && !text.contains(['@', '#']) && port_is_good(authority);
+    match scheme_good && plain {
+        true => Ok(text.to_owned()),
+        false => Err(refused()),
+    }
+}
+
 /// The URL that routes are appended to, as far as `text` is one: `http` or
 /// `https`, without user, query, fragment and trailing slash.
 #[must_use]

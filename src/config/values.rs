@@ -72,6 +72,10 @@ pub(super) fn leeway(kind: &Kind) -> Result<Duration, String> {
     duration(kind, Duration::ZERO..=10 * MINUTE)
 }
 
+pub(super) fn token_ttl_max(kind: &Kind) -> Result<Duration, String> {
+    duration(kind, MINUTE..=3_650 * DAY)
+}
+
 pub(super) fn tolerance(kind: &Kind) -> Result<Duration, String> {
     duration(kind, SECOND..=DAY)
 }

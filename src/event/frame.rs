@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 use super::{Cursor, Epoch, Event, Sequence, Topic, TopicMap};
 pub use chunk::{Chunk, Framing, LAST_CHUNK};
-pub use cloudevents::gap_line;
+pub use cloudevents::{expiring_line, gap_line};
 pub use piece::{Coded, Coding, Piece};
 
 /// How a subscriber wants its events.

@@ -4,6 +4,7 @@
 //! these types.
 
 mod cursor;
+mod escape;
 pub mod frame;
 mod selection;
 pub mod stored;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use cursor::{Cursor, CursorError, Epoch, EpochError, Sequence};
+pub use escape::{escape, unescape};
 pub use selection::{Selection, Topics};
 pub use time::{Clock, Timestamp};
 pub use topic::{SEGMENTS_MAX, TOPIC_BYTES_MAX, Topic, TopicError, TopicMap};

@@ -113,7 +113,7 @@ struct Bundle {
     door: Arc<Door>,
     relay: Relay,
     members: Vec<Box<Writer>>,
-    /// When the first token ends, or sooner.
+    /// When the first token calls for a look, or sooner.
     end: Option<Instant>,
 }
 
@@ -125,6 +125,9 @@ impl Bundle {
             self.expire();
             calls.end_at(self.end);
             let called = calls.hear();
+            if self.relay.heard_of_revocations() {
+                self.dismiss();
+            }
             let begun = Instant::now();
             match self.relay.turn(self.members.len()) {
                 Turn::Give(hand) => self.each(|writer| writer.give_of(&hand)),
@@ -151,8 +154,10 @@ impl Bundle {
         for mut writer in self.door.arrivals() {
             self.relay.take_on(writer.subscription_mut());
             match writer.give_pending() {
+                // As a member it might not be looked at again.
+                _ if writer.is_revoked() => self.send_off(writer),
                 Ok(Given::All) if self.relay.is_level_with(writer.subscription()) => {
-                    self.end = self.end.into_iter().chain(writer.end_at()).min();
+                    self.end = self.end.into_iter().chain(writer.deadline()).min();
                     self.members.push(writer);
                 }
                 Ok(_) => self.send_off(writer),
@@ -161,20 +166,34 @@ impl Bundle {
         }
     }
 
-    /// Sends off whose token has ended; looks at the clock once.
+    /// Tells whose token is about to end, and sends off whose has ended; looks
+    /// at the clock once.
     fn expire(&mut self) {
         let Some(first) = self.end else { return };
         let now = Instant::now();
         if now < first {
             return;
         }
-        let ended = |writer: &mut Box<Writer>| writer.end_at().is_some_and(|end| end <= now);
-        let ended: Vec<_> = self.members.extract_if(.., ended).collect();
-        for writer in ended {
+        let due = |writer: &mut Box<Writer>| writer.deadline().is_some_and(|at| at <= now);
+        let due: Vec<_> = self.members.extract_if(.., due).collect();
+        for mut writer in due {
+            match writer.heed_deadline(now) {
+                Ok(Given::All) => self.members.push(writer),
+                Ok(Given::Part) => self.send_off(writer),
+                Err(Gone) => self.door.leave(1),
+            }
+        }
+        let deadlines = self.members.iter().filter_map(|writer| writer.deadline());
+        self.end = deadlines.min();
+    }
+
+    /// Sends off whose token was revoked.
+    fn dismiss(&mut self) {
+        let revoked = |writer: &mut Box<Writer>| writer.is_revoked();
+        let revoked: Vec<_> = self.members.extract_if(.., revoked).collect();
+        for writer in revoked {
             self.send_off(writer);
         }
-        let ends = self.members.iter().filter_map(|writer| writer.end_at());
-        self.end = ends.min();
     }
 
     /// Gives every member its due; those that do not take all of it leave.

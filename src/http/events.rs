@@ -19,7 +19,7 @@ use super::{
     writer::{Stream, Takeable},
 };
 use crate::{
-    access::AccessError,
+    access::{AccessError, Grant, TokenError},
     event::{
         Cursor, Timestamp, Topic, Topics,
         frame::{Coding, Form, Format},
@@ -57,10 +57,7 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
         }
     };
     let token = asked.token.as_deref();
-    let grant = match gateway
-        .access
-        .check(asked.topics, token, gateway.clock.now())
-    {
+    let grant = match gateway.grant(&asked.topics, token).await {
         Ok(grant) => grant,
         Err(error) => {
             gateway.telemetry.subscribe_refused(reason(&error));
@@ -69,7 +66,13 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
                 let client = client.map(tracing::field::display);
                 tracing::info!(client, %error, "subscription refused");
             }
-            return Refusal::from(error).into_response();
+            return match error {
+                // Its issuer may be back before the token ends.
+                AccessError::TokenBad(TokenError::KeysMissing(_)) => {
+                    come_back_later(waiter, "the keys of the token's issuer cannot be had")
+                }
+                error => Refusal::from(error).into_response(),
+            };
         }
     };
     if gateway.streams.draining() {
@@ -90,6 +93,12 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
     let held = streaming_on.map(|connection| connection.hold(lifetime));
     let takeable = request.extensions().get::<Takeable>().is_some();
     match gateway.streams.open(&grant, asked.request).await {
+        // A revocation between the look at the token and the stream's opening
+        // found no stream to end.
+        Ok(_) if gateway.access.is_revoked(&grant) => {
+            gateway.telemetry.subscribe_refused("token_bad");
+            Refusal::from(AccessError::TokenBad(TokenError::Revoked)).into_response()
+        }
         Ok(subscription) => {
             let stream = Stream {
                 subscription,
@@ -104,6 +113,24 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
             gateway.telemetry.subscribe_refused("journal");
             tracing::error!(%error, "no stream: the journal cannot be read");
             come_back_later(waiter, "the journal cannot be read")
+        }
+    }
+}
+
+impl Gateway {
+    /// Looks at the token, and once more where its issuer's keys were old.
+    async fn grant(&self, topics: &Topics, token: Option<&str>) -> Result<Grant, AccessError> {
+        let check = || self.access.check(topics.clone(), token, self.clock.now());
+        let checked = check();
+        let Err(AccessError::TokenBad(
+            TokenError::KeyUnknown(issuer) | TokenError::KeysMissing(issuer),
+        )) = checked
+        else {
+            return checked;
+        };
+        match self.key_sets.refresh(issuer).await {
+            true => check(),
+            false => checked,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! says their answers in HTTP. Invariant: every status is chosen in
 //! `refusal.rs` or stands beside the route that succeeds.
 
+mod admin;
 mod body;
 mod bundle;
 mod client;
@@ -18,12 +19,20 @@ mod writer;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    routing::{get, post},
+};
 use tokio::sync::Semaphore;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::{
-    access::Access, event::Clock, ingest::Ingest, subscribe::Streams, telemetry::Telemetry,
+    access::Access,
+    event::Clock,
+    identity::{KeySets, Revocations},
+    ingest::Ingest,
+    subscribe::Streams,
+    telemetry::Telemetry,
     verify::Secret,
 };
 pub use server::{Drained, SPARE_CONNECTIONS, Server, raise_open_files_limit};
@@ -53,7 +62,9 @@ pub struct Settings {
 pub struct Gateway {
     settings: Settings,
     ingest: Ingest,
-    access: Access,
+    access: Arc<Access>,
+    key_sets: Arc<KeySets>,
+    revocations: Revocations,
     streams: Arc<Streams>,
     clock: Clock,
     telemetry: Arc<Telemetry>,
@@ -68,10 +79,13 @@ pub struct Gateway {
 impl Gateway {
     /// Puts the rooms behind their routes.
     #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "each is a room's, by its name")]
     pub fn new(
         settings: Settings,
         ingest: Ingest,
-        access: Access,
+        access: Arc<Access>,
+        key_sets: Arc<KeySets>,
+        revocations: Revocations,
         streams: Arc<Streams>,
         clock: Clock,
         telemetry: Arc<Telemetry>,
@@ -83,6 +97,8 @@ impl Gateway {
             settings,
             ingest,
             access,
+            key_sets,
+            revocations,
             streams,
             clock,
             telemetry,
@@ -101,9 +117,13 @@ impl Gateway {
             .route("/readyz", get(operator::readyz))
             .route("/metrics", get(operator::metrics))
             .method_not_allowed_fallback(refusal::method_not_allowed);
+        let admin = Router::new()
+            .route("/admin/revoke", post(admin::revoke))
+            .method_not_allowed_fallback(refusal::not_a_post);
         Router::new()
             .merge(events)
             .merge(operator)
+            .merge(admin)
             .route("/ingest", ingest::route())
             .route("/ingest/", ingest::route())
             .route("/ingest/{*topic}", ingest::route())

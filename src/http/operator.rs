@@ -40,7 +40,7 @@ pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, headers: Header
 impl Gateway {
     /// Whether the request carries the admin token. Digests are compared, so
     /// that not even the token's length shows in the time it takes.
-    fn is_operator(&self, headers: &HeaderMap) -> bool {
+    pub(super) fn is_operator(&self, headers: &HeaderMap) -> bool {
         let (Some(expected), Some(given)) = (&self.settings.admin_token, bearer(headers)) else {
             return false;
         };

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::body::BodyError;
 use crate::{
     access::{AccessError, TokenError},
+    identity::RevokeError,
     ingest::IngestError,
     journal::AppendError,
     subscribe::stay_away,
@@ -126,6 +127,21 @@ impl From<AccessError> for Refusal {
     }
 }
 
+impl From<RevokeError> for Refusal {
+    fn from(error: RevokeError) -> Self {
+        match error {
+            RevokeError::Full(full) => {
+                let hint = "set access.token_ttl_max, so that old ones are forgotten";
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, format!("{full}; {hint}"))
+            }
+            // The cause is in the log.
+            RevokeError::NotKept(_) => {
+                Self::busy("it is revoked until a restart, and could not be kept; try again")
+            }
+        }
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let problem = json!({
@@ -182,6 +198,11 @@ pub(super) fn come_back_later(waiter: Waiter, what: &'static str) -> Response {
 pub(super) async fn no_such_route() -> Refusal {
     let detail = "there is POST /ingest/<topic> and GET /events/<topic>";
     Refusal::new(StatusCode::NOT_FOUND, detail)
+}
+
+pub(super) async fn not_a_post() -> Refusal {
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this route takes POST")
+        .with(header::ALLOW, "POST")
 }
 
 pub(super) async fn method_not_allowed() -> Refusal {

@@ -180,9 +180,26 @@ impl Writer {
         &mut self.subscription
     }
 
-    /// When its token ends.
-    pub(super) fn end_at(&self) -> Option<Instant> {
-        self.subscription.end_at()
+    /// Whether its token was revoked.
+    pub(super) fn is_revoked(&mut self) -> bool {
+        let (feed, _) = self.subscription.split();
+        feed.is_revoked()
+    }
+
+    /// When its token calls for a look.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.subscription.deadline()
+    }
+
+    /// Heeds that deadline, with nothing pending: tells of the token's end. If
+    /// that has come, it is [`Given::Part`], and the stream is to end by itself.
+    pub(super) fn heed_deadline(&mut self, now: Instant) -> Result<Given, Gone> {
+        let (feed, _) = self.subscription.split();
+        if !feed.expires_after(now) {
+            return Ok(Given::Part);
+        }
+        feed.give_notice();
+        self.give_pending()
     }
 
     /// Gives what one hand holds for many.
@@ -236,6 +253,7 @@ impl Writer {
         } = self;
         let (feed, calls) = subscription.split();
         loop {
+            calls.heed(feed);
             // Outlives many events: to listen anew for each costs more.
             let mut called = pin!(calls.hear());
             loop {

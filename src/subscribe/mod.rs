@@ -12,6 +12,7 @@
 
 mod give;
 mod history;
+mod leases;
 mod pulse;
 mod relay;
 mod stream;
@@ -21,10 +22,10 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use crate::{
-    access::Grant,
+    access::{Grant, Holder},
     event::{
         Clock, Cursor, Selection, Sequence,
-        frame::{Form, Format, Gap, GapReason, Piece, sse},
+        frame::{Form, Format, Gap, GapReason, Piece, expiring_line, gap_line, sse},
     },
     hub::Hub,
     journal::{Journal, ReadError},
@@ -32,6 +33,7 @@ use crate::{
 };
 pub use give::{Given, Hand};
 use history::History;
+use leases::Leases;
 use pulse::Pulse;
 pub use relay::{Relay, Turn};
 pub use stream::{Calls, Feed, Step, Subscription};
@@ -93,6 +95,7 @@ pub struct Streams {
     hub: Arc<Hub>,
     history: History,
     pulse: Pulse,
+    leases: Leases,
     settings: Settings,
     clock: Clock,
     telemetry: Arc<Telemetry>,
@@ -115,6 +118,7 @@ impl Streams {
             hub,
             history,
             pulse: Pulse::new(),
+            leases: Leases::default(),
             settings,
             clock,
             telemetry,
@@ -149,6 +153,7 @@ impl Streams {
             begin.position,
             opening,
             lifetime,
+            grant.holder(),
         ))
     }
 
@@ -160,6 +165,16 @@ impl Streams {
     /// Ends every stream and refuses new ones.
     pub fn drain(&self) {
         self.pulse.drain();
+    }
+
+    /// Ends the streams of those tokens; says how many there were. Every stream
+    /// is called to look, so this is for what happens rarely.
+    pub fn end_those(&self, of: impl Fn(&Holder) -> bool) -> usize {
+        let count = self.leases.end_those(of);
+        if count > 0 {
+            self.pulse.call();
+        }
+        count
     }
 
     /// Whether [`Streams::drain`] was called.
@@ -227,7 +242,7 @@ impl Streams {
         self.telemetry.gap_told(gap.reason.as_str());
         match format {
             Format::Raw | Format::CloudEvents => sse::gap(gap),
-            Format::NdJson => crate::event::frame::gap_line(gap, self.hub.encoder()),
+            Format::NdJson => gap_line(gap, self.hub.encoder()),
         }
     }
 
@@ -237,6 +252,15 @@ impl Streams {
             Format::NdJson => Piece::new(b"\n", form.coding),
             Format::Raw | Format::CloudEvents => Piece::new(&sse::cursor(at), form.coding),
         }
+    }
+
+    /// What tells a client that its token ends in so many seconds.
+    fn expiring(&self, form: Form, at: Cursor, secs: u64) -> Piece {
+        let text = match form.format {
+            Format::NdJson => expiring_line(at, secs, self.hub.encoder()),
+            Format::Raw | Format::CloudEvents => sse::expiring(at, secs),
+        };
+        Piece::new(&text, form.coding)
     }
 
     /// The last bytes of a stream that ends because the gateway does.

@@ -103,6 +103,11 @@ impl Pulse {
     /// Ends every stream, those to come included.
     pub(super) fn drain(&self) {
         self.draining.store(true, Ordering::Release);
+        self.call();
+    }
+
+    /// Has every stream look at what it has to heed.
+    pub(super) fn call(&self) {
         for phase in &self.phases {
             phase.told.notify_waiters();
         }

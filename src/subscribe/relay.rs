@@ -36,6 +36,8 @@ pub struct Relay {
     behind: Option<Sequence>,
     /// The last hand was as much as one write takes.
     full: bool,
+    /// How often streams had been revoked when this last looked.
+    revoked: u64,
     /// As a stream's.
     beat_owed: Option<Sequence>,
     delivered: Tally,
@@ -77,6 +79,7 @@ impl Relay {
             heard: None,
             behind: None,
             full: false,
+            revoked: 0,
             beat_owed: None,
             delivered: Tally::default(),
         };
@@ -110,6 +113,12 @@ impl Relay {
     #[must_use]
     pub fn is_pressed(&self) -> bool {
         self.full || self.behind.is_some()
+    }
+
+    /// Whether some streams were revoked since this was last asked.
+    pub fn heard_of_revocations(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.revoked, self.streams.leases.ended());
+        before != self.revoked
     }
 
     /// Waits for events. Cancel-safe.
@@ -148,7 +157,7 @@ impl Relay {
         // The beat that is owed to all was heard with this ear.
         feed.beat_owed = feed.beat_owed.or(self.beat_owed);
         feed.ear = self.ear;
-        *calls = Calls::of(&self.streams, self.ear, feed.end);
+        *calls = Calls::of(&self.streams, self.ear, feed.deadline());
         // First this: what is told of from now on is heard, and what was told
         // of before is in the ring.
         feed.attachment.resume();

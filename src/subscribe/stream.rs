@@ -22,9 +22,11 @@ use tokio::{
 
 use super::{
     Streams,
+    leases::Lease,
     pulse::{Call, Ear},
 };
 use crate::{
+    access::Holder,
     event::{
         Selection, Sequence,
         frame::{Coded, Form, Frame, Gap, GapReason, Piece},
@@ -38,6 +40,11 @@ pub(super) const PAGE_BYTES_MAX: usize = 32 * 1024;
 /// The longest lifetime that is timed; a stream that would last longer ends
 /// after this, and its client comes back.
 const LIFETIME_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Which part of its lifetime a stream has left when its client is told that
+/// the token ends.
+const NOTICE_SHARE: u64 = 10;
+/// The bounds of that, in seconds.
+const NOTICE_SECS: std::ops::RangeInclusive<u8> = 5..=60;
 
 /// A stream for one subscriber. Nothing happens unless it is asked for more.
 pub struct Subscription {
@@ -66,6 +73,10 @@ pub struct Feed {
     pub(super) beat_owed: Option<Sequence>,
     /// When the token ends.
     pub(super) end: Option<Instant>,
+    /// How many seconds before that the client is to be told; 0: not any more.
+    pub(super) notice_secs: u8,
+    /// Ended where the token is revoked; `None` where none was needed.
+    pub(super) lease: Option<Arc<Lease>>,
     pub(super) delivered: Tally,
 }
 
@@ -110,6 +121,7 @@ pub(super) struct Tally {
 }
 
 impl Subscription {
+    #[expect(clippy::too_many_arguments, reason = "all that a stream is made of")]
     pub(super) fn begin(
         streams: Arc<Streams>,
         attachment: Attachment,
@@ -118,12 +130,15 @@ impl Subscription {
         position: Sequence,
         opening: Piece,
         lifetime: Option<Duration>,
+        holder: Option<&Arc<Holder>>,
     ) -> Self {
         streams.telemetry.subscribers.increment(1.0);
         let head = streams.journal.head();
         let ear = streams.pulse.join();
         let end = lifetime.map(|left| Instant::now() + left.min(LIFETIME_MAX));
-        let calls = Calls::of(&streams, ear, end);
+        let lease = holder.map(|holder| streams.leases.begin(holder));
+        let notice_secs = lifetime.map_or(0, notice_secs);
+        let mut calls = Calls::of(&streams, ear, None);
         let feed = Feed {
             streams,
             attachment,
@@ -137,8 +152,11 @@ impl Subscription {
             ear,
             beat_owed: None,
             end,
+            notice_secs,
+            lease,
             delivered: Tally::default(),
         };
+        calls.heed(&feed);
         Self { feed, calls }
     }
 
@@ -146,6 +164,7 @@ impl Subscription {
     pub async fn next(&mut self) -> Option<Bytes> {
         let Self { feed, calls } = self;
         loop {
+            calls.heed(feed);
             let called = calls.hear();
             match feed.step() {
                 Step::End => return None,
@@ -160,10 +179,10 @@ impl Subscription {
         }
     }
 
-    /// When the token ends.
+    /// When its token calls for a look: to tell of its end, or to end.
     #[must_use]
-    pub fn end_at(&self) -> Option<Instant> {
-        self.feed.end
+    pub fn deadline(&self) -> Option<Instant> {
+        self.feed.deadline()
     }
 
     /// What is given out, and what calls for another look, for a writer that
@@ -198,6 +217,12 @@ impl Calls {
             phase: ear.phase(),
             end: end.map(|at| Box::pin(sleep_until(at))),
         }
+    }
+
+    /// Calls when the token of `feed` next calls for a look. To be asked again
+    /// after each call.
+    pub fn heed(&mut self, feed: &Feed) {
+        self.end_at(feed.deadline());
     }
 
     /// Calls at this time as well, and at no other.
@@ -247,10 +272,14 @@ impl Feed {
     /// What is to be done next. Heeds what the whole gateway is told, and the
     /// end of the token.
     pub fn step(&mut self) -> Step {
-        self.listen();
+        let expiring = self.listen();
         loop {
             if !self.rest.is_empty() || !matches!(self.held, Held::Nothing) {
                 return Step::Give;
+            }
+            if expiring && self.notice_secs > 0 {
+                self.give_notice();
+                continue;
             }
             match self.stage {
                 Stage::Ended => match self.coded.end() {
@@ -303,12 +332,51 @@ impl Feed {
         self.stage == Stage::Ended
     }
 
-    fn listen(&mut self) {
+    /// When the token calls for a look: to tell of its end, or to end.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let notice = Duration::from_secs(self.notice_secs.into());
+        self.end.map(|end| end.checked_sub(notice).unwrap_or(end))
+    }
+
+    /// Whether the token ends later than this.
+    #[must_use]
+    pub fn expires_after(&self, now: Instant) -> bool {
+        self.end.is_none_or(|end| end > now)
+    }
+
+    /// Whether the token was revoked.
+    #[must_use]
+    pub fn is_revoked(&self) -> bool {
+        self.lease.as_ref().is_some_and(|lease| lease.is_over())
+    }
+
+    /// Makes ready the word that the token is about to end, where nothing else
+    /// is ready. All up to the position went out, so that is its id.
+    pub fn give_notice(&mut self) {
+        let Some(end) = self.end else { return };
+        let left = end.saturating_duration_since(Instant::now());
+        self.notice_secs = 0;
+        let at = self.streams.hub.encoder().cursor(self.position);
+        let secs = left.as_secs_f64().round() as u64;
+        self.held = own(self.streams.expiring(self.form, at, secs));
+    }
+
+    /// Heeds what there is to be heard; says whether the token is about to end
+    /// and the client does not know.
+    fn listen(&mut self) -> bool {
         if self.has_ended() {
-            return;
+            return false;
         }
-        if self.end.is_some_and(|end| Instant::now() >= end) {
+        let mut expiring = false;
+        if self.is_revoked() {
             self.end(None);
+        }
+        if let (Some(due), Some(end)) = (self.deadline(), self.end) {
+            let now = Instant::now();
+            expiring = now >= due;
+            if now >= end {
+                self.end(None);
+            }
         }
         match self.streams.pulse.heard(&mut self.ear) {
             None => {}
@@ -317,6 +385,7 @@ impl Feed {
             Some(Call::Beat) => self.beat_owed = Some(self.streams.hub.done()),
             Some(Call::Drain) => self.end(self.streams.farewell(self.form.format)),
         }
+        expiring && !self.has_ended()
     }
 
     /// Gives out nothing more but this.
@@ -410,6 +479,18 @@ impl Feed {
     }
 }
 
+/// How long before its end a stream of this lifetime tells of it; 0 where it
+/// is no longer than that.
+fn notice_secs(lifetime: Duration) -> u8 {
+    let (least, most) = NOTICE_SECS.into_inner();
+    let share = lifetime.as_secs() / NOTICE_SHARE;
+    let secs = u8::try_from(share).unwrap_or(most).clamp(least, most);
+    match lifetime > Duration::from_secs(secs.into()) {
+        true => secs,
+        false => 0,
+    }
+}
+
 fn own(piece: Piece) -> Held {
     Held::Own(Box::new(piece))
 }
@@ -432,6 +513,9 @@ impl Tally {
 impl Drop for Feed {
     fn drop(&mut self) {
         self.delivered.settle(&self.streams);
+        if let Some(lease) = &self.lease {
+            self.streams.leases.end(lease);
+        }
         self.streams.telemetry.subscribers.decrement(1.0);
     }
 }

@@ -79,6 +79,8 @@ enum Said {
     Cursor(u64),
     Event(u64),
     Gap(String),
+    /// Seconds, and where.
+    Expiring(u64, u64),
     Retry,
     Other(String),
 }
@@ -127,6 +129,7 @@ impl Reader {
                 return Some(std::mem::take(&mut self.text));
             }
             let (feed, calls) = self.subscription.split();
+            calls.heed(feed);
             let called = calls.hear();
             match feed.step() {
                 Step::Read => feed.read().await,
@@ -227,6 +230,10 @@ impl Said {
         let sequence = || field("id")?.split_once('-')?.1.parse().ok();
         match field("event") {
             Some("hookrill.cursor") => Self::Cursor(sequence().unwrap()),
+            Some("hookrill.expiring") => {
+                let data: serde_json::Value = serde_json::from_str(field("data").unwrap()).unwrap();
+                Self::Expiring(data["seconds"].as_u64().unwrap(), sequence().unwrap())
+            }
             Some("hookrill.gap") => Self::Gap(field("data").unwrap().to_owned()),
             None if text.starts_with("retry: ") => Self::Retry,
             _ => sequence().map_or_else(|| Self::Other(text.to_owned()), Self::Event),

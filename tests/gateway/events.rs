@@ -311,3 +311,51 @@ async fn http_1_0_gets_the_stream_without_chunks() {
     assert!(!head.to_ascii_lowercase().contains("chunked"), "{head}");
     assert!(body.starts_with("retry: "), "{body}");
 }
+
+#[tokio::test]
+async fn a_client_is_told_before_its_token_ends_and_loses_nothing() {
+    let gateway = Gateway::in_memory().start().await;
+    let id = gateway.post("shut", "before").await.id();
+    let brief = || format!("/events/shut?since={id}&token={}", token(&["shut"], 6));
+    // Enough of them for a bundle.
+    let mut readers = Vec::new();
+    for _ in 0..3 {
+        let mut reader = gateway.subscriber(&brief()).await;
+        reader.opened().await;
+        readers.push(reader);
+    }
+    let lines = [("Accept", "application/x-ndjson")];
+    let mut lines = gateway.subscriber_with(&brief(), &lines).await;
+    let second = gateway.post("shut", "second").await.id();
+    for reader in &mut readers {
+        assert_eq!(reader.events(1).await[0].id, second);
+        let mut told = reader.next().await.unwrap();
+        while told.name == "hookrill.cursor" {
+            told = reader.next().await.unwrap();
+        }
+        assert_eq!(
+            (&*told.name, &*told.data),
+            ("hookrill.expiring", "{\"seconds\":5}")
+        );
+        assert_eq!(told.id, second);
+    }
+    let told: serde_json::Value = loop {
+        let line: serde_json::Value = serde_json::from_str(&lines.line().await).unwrap();
+        if line["type"] == "hookrill.expiring" {
+            break line;
+        }
+    };
+    assert_eq!(
+        (&told["data"]["seconds"], &told["id"]),
+        (&5.into(), &second.clone().into())
+    );
+    let third = gateway.post("shut", "third").await.id();
+    let fresh = format!("/events/shut?token={}", token(&["shut"], 600));
+    let resume = [("Last-Event-ID", &*second)];
+    let mut resumed = gateway.subscriber_with(&fresh, &resume).await;
+    assert_eq!(resumed.events(1).await[0].id, third);
+    for reader in &mut readers {
+        assert_eq!(reader.events(1).await[0].id, third);
+        reader.ended().await;
+    }
+}

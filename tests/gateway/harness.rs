@@ -252,6 +252,14 @@ impl Plan {
         self
     }
 
+    /// Takes these lines for `[access]`, its head included.
+    pub fn instead_of_access(mut self, section: &str) -> Self {
+        let usual = format!("[access]\nsecret = \"{TOKEN_SECRET}\"");
+        assert!(self.rest.contains(&usual));
+        self.rest = self.rest.replace(&usual, section);
+        self
+    }
+
     /// Adds whole sections.
     pub fn sections(mut self, sections: &str) -> Self {
         self.rest = format!("{}\n{sections}", self.rest);
@@ -479,8 +487,7 @@ pub fn token_until(topics: &[&str], exp: u64) -> String {
     let claims = Claims {
         topics: topics.iter().map(|&topic| topic.to_owned()).collect(),
         exp,
-        nbf: None,
-        sub: None,
+        ..Claims::default()
     };
     access::mint(&Secret::new(TOKEN_SECRET.as_bytes()), &claims).unwrap()
 }

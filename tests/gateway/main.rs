@@ -14,6 +14,7 @@ mod handshakes;
 mod hostile;
 mod ingest;
 mod life;
+mod revocation;
 mod slow;
 mod writer;
 

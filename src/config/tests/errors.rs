@@ -209,6 +209,11 @@ fn a_bad_value_is_refused_at_its_place() {
             "access.secret: this secret is empty",
         ),
         (
+            "access",
+            "token_ttl_max = \"1s\"",
+            "access.token_ttl_max: \"1s\" is out of range: 1m to",
+        ),
+        (
             "log",
             "level = \"loud\"",
             "log.level: \"loud\" is not a log filter",
@@ -351,6 +356,113 @@ fn a_topic_says_who_may_send_to_it_and_who_may_read() {
         ("topics = 3", "topics: this is a section"),
     ] {
         refused(toml, beginning);
+    }
+}
+
+#[test]
+fn an_issuer_leaves_no_question_open() {
+    const SECRET: &str = "secret = \"0123456789abcdef0123456789abcdef\"";
+    const URL: &str = "jwks_url = \"https://id.example.com/jwks\"\naudience = \"hookrill\"";
+    let key = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----";
+    for (above, issuers, beginning) in [
+        (
+            "",
+            &["issuer = \"a\""][..],
+            "access.issuers[0]: an issuer has exactly one of",
+        ),
+        (
+            "",
+            &[&*format!("{SECRET}\n{URL}")],
+            "access.issuers[0]: an issuer has exactly one of",
+        ),
+        (
+            "",
+            &["jwks_url = \"https://id.example.com/jwks\""],
+            "access.issuers[0].audience: write what `aud` is",
+        ),
+        (
+            "",
+            &["audience = []\njwks_url = \"https://id.example.com/jwks\""],
+            "access.issuers[0].audience: this names nobody",
+        ),
+        (
+            "",
+            &["audience = \"a\"\njwks_url = \"http://id.example.com/jwks\""],
+            "access.issuers[0].jwks_url: \"http://id.example.com/jwks\" is not an https URL",
+        ),
+        (
+            "",
+            &["audience = \"a\"\njwks_url = \"https://u:p@id.example.com\""],
+            "access.issuers[0].jwks_url: ",
+        ),
+        (
+            "",
+            &["audience = \"a\"\npublic_key = \"nothing\""],
+            "access.issuers[0].public_key: this is no PEM public key",
+        ),
+        (
+            "",
+            &[&*format!(
+                "audience = \"a\"\npublic_key = \"\"\"{key}\"\"\""
+            )],
+            "access.issuers[0].public_key: this is no PEM public key",
+        ),
+        (
+            "",
+            &["audience = \"a\"\npublic_key = \"-----BEGIN PRIVATE KEY-----\""],
+            "access.issuers[0].public_key: this is a private key",
+        ),
+        (
+            "",
+            &["secret = \"short\""],
+            "access.issuers[0].secret: this has 5 bytes",
+        ),
+        (
+            SECRET,
+            &[URL],
+            "access.issuers[0].issuer: with several that sign",
+        ),
+        (
+            "",
+            &[URL, &*format!("issuer = \"b\"\n{SECRET}")],
+            "access.issuers[0].issuer: with",
+        ),
+        (
+            "",
+            &[
+                &*format!("issuer = \"a\"\n{URL}"),
+                &*format!("issuer = \"a\"\n{SECRET}"),
+            ],
+            "access.issuers[1].issuer: another issuer has this name",
+        ),
+        (
+            "",
+            &[&*format!("{URL}\ntopics = [\"orders.{{sub\"]")],
+            "access.issuers[0].topics[0]: \"orders.{sub\" is not a topic with claims in it; a claim",
+        ),
+        (
+            "",
+            &[&*format!("{URL}\ntopics = [\"a\"]\ntopics_claim = \"t\"")],
+            "access.issuers[0].topics_claim: topics come from a claim or are built",
+        ),
+        (
+            "",
+            &[&*format!("{URL}\ntopics = []")],
+            "access.issuers[0].topics: this is a list of 1",
+        ),
+        (
+            "",
+            &[&*format!("{URL}\njwks = \"x\"")],
+            "access.issuers[0].jwks: there is no such key; did you mean `jwks_url`?",
+        ),
+        ("issuers = 3", &[], "access.issuers: these are sections"),
+    ] {
+        let sections = issuers
+            .iter()
+            .map(|issuer| format!("[[access.issuers]]\n{issuer}\n"));
+        let sections: String = sections.collect();
+        let none = "[topics.a]\nscheme = { kind = \"none\" }";
+        refused(&format!("[access]\n{above}\n{sections}{none}"), beginning);
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Machine, example};
 use crate::{
-    access::Policy,
+    access::{KeySource, Policy, TopicsFrom},
     config::Config,
     event::Topic,
     ingest::{DedupBy, DedupRule},
@@ -196,4 +196,27 @@ fn a_configuration_shows_no_secret() {
     ] {
         assert!(!shown.contains(secret), "{secret}");
     }
+}
+
+#[test]
+fn issuers_are_sections_and_their_keys_may_stand_elsewhere() {
+    let key = "-----BEGIN PUBLIC KEY-----\n\
+               MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n\
+               -----END PUBLIC KEY-----\n";
+    let toml = "[topics.a]\nscheme = { kind = \"none\" }\n\
+                [[access.issuers]]\nissuer = \"https://id.example.com/\"\n\
+                audience = [\"hookrill\", \"other\"]\npublic_key = \"file:id.pem\"\n\
+                topics = [\"orders.{sub}\"]\n\
+                [[access.issuers]]\nissuer = \"b\"\naudience = \"hookrill\"\n\
+                jwks_url = \"http://127.0.0.1:1/jwks\"\ntopics_claim = \"may_read\"\n";
+    let config = Machine::with(toml).file("id.pem", key).load().unwrap();
+    let [first, second] = &config.access.issuers[..] else {
+        panic!("{:?}", config.access.issuers);
+    };
+    assert_eq!(first.name.as_deref(), Some("https://id.example.com/"));
+    assert_eq!(first.audience.len(), 2);
+    assert!(matches!(first.keys, KeySource::Public(_)));
+    assert!(matches!(first.topics, TopicsFrom::Templates(_)));
+    assert!(matches!(&second.keys, KeySource::Url(url) if &**url == "http://127.0.0.1:1/jwks"));
+    assert_eq!(second.topics, TopicsFrom::Claim("may_read".into()));
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use data_encoding::BASE64;
 use serde_json::{Value, value::RawValue};
 
-use super::{Encoder, Event, Gap};
+use super::{Cursor, Encoder, Event, Gap};
 
 /// The media type of bytes nobody described (RFC 2046, section 4.5.1).
 const OCTETS: &str = "application/octet-stream";
@@ -88,12 +88,22 @@ pub(super) fn line(event: &Event, encoder: &Encoder) -> Bytes {
 /// A gap as one line: a CloudEvent of type `hookrill.gap`.
 #[must_use]
 pub fn gap_line(gap: &Gap, encoder: &Encoder) -> Bytes {
+    control_line("gap", gap.resumed, &gap.json(), encoder)
+}
+
+/// As one line that the stream's token ends in so many seconds: a CloudEvent
+/// of type `hookrill.expiring`. The stream may be resumed from its id.
+#[must_use]
+pub fn expiring_line(at: Cursor, secs: u64, encoder: &Encoder) -> Bytes {
+    control_line("expiring", at, &format!("{{\"seconds\":{secs}}}"), encoder)
+}
+
+/// What Hookrill itself has to say; `name` and `json` need no escape.
+fn control_line(name: &str, id: Cursor, json: &str, encoder: &Encoder) -> Bytes {
     let source = Value::from(format!("{}/events", encoder.public_url));
     format!(
-        "{{\"specversion\":\"1.0\",\"id\":\"{}\",\"source\":{source},\"type\":\"hookrill.gap\",\
-         \"datacontenttype\":\"application/json\",\"data\":{}}}\n",
-        gap.resumed,
-        gap.json()
+        "{{\"specversion\":\"1.0\",\"id\":\"{id}\",\"source\":{source},\"type\":\"hookrill.{name}\",\
+         \"datacontenttype\":\"application/json\",\"data\":{json}}}\n"
     )
     .into()
 }

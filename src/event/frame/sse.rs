@@ -42,6 +42,13 @@ pub fn gap(gap: &Gap) -> Bytes {
     format!("event: hookrill.gap\nid: {}\ndata: {json}\n\n", gap.resumed).into()
 }
 
+/// Tells that the stream's token ends in so many seconds; it may be resumed
+/// from here.
+#[must_use]
+pub fn expiring(at: Cursor, secs: u64) -> Bytes {
+    format!("event: hookrill.expiring\nid: {at}\ndata: {{\"seconds\":{secs}}}\n\n").into()
+}
+
 /// How long a client should wait before it comes back, in milliseconds.
 #[must_use]
 pub fn retry(ms: u64) -> Bytes {

@@ -279,13 +279,57 @@ async fn a_stream_ends_when_its_grant_does() {
     let mut replaying = Reader::new(open().await.unwrap(), WAY);
     assert_eq!(live.events(3).await, [1, 2, 3]);
     let begun = tokio::time::Instant::now();
-    assert_eq!(live.next().await, None);
+    let mut told = live.next().await;
+    while matches!(told.as_deref(), Some([Said::Cursor(_)])) {
+        told = live.next().await;
+    }
+    assert_eq!(told, Some(vec![Said::Expiring(6, 3)]));
+    assert_eq!(begun.elapsed().as_secs(), 54);
+    assert_eq!(live.next().await, None, "told once");
     assert_eq!(begun.elapsed().as_secs(), 60);
     assert_eq!(
         replaying.next().await,
         None,
         "also in the middle of a replay"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_is_told_in_time_that_its_token_ends() {
+    let house = house().await;
+    for (life, notice) in [
+        (4, None),
+        (5, None),
+        (6, Some(5)),
+        (300, Some(30)),
+        (9_999, Some(60)),
+    ] {
+        let ends = Timestamp::from_unix_secs(1_000 + life);
+        let grant = Grant::of(Topics::these(vec!["a".parse().unwrap()]), Some(ends));
+        let request = Request {
+            start: Start::Now,
+            types: None,
+            form: Form {
+                format: Format::CloudEvents,
+                coding: WAY.coding(),
+            },
+        };
+        let stream = house.streams.open(&grant, request).await.unwrap();
+        let mut reader = Reader::new(stream, WAY);
+        reader.opening().await;
+        let mut told = Vec::new();
+        while let Some(said) = reader.next().await {
+            told.extend(
+                said.into_iter()
+                    .filter(|said| !matches!(said, Said::Cursor(_))),
+            );
+        }
+        let expected: Vec<_> = notice
+            .map(|secs| Said::Expiring(secs, 0))
+            .into_iter()
+            .collect();
+        assert_eq!(told, expected, "a life of {life} s");
+    }
 }
 
 #[tokio::test]
