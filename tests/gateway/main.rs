@@ -11,6 +11,7 @@ mod harness;
 
 mod crowd;
 mod hostile;
+mod identity;
 mod ingest;
 mod life;
 mod revocation;
