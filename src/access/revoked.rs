@@ -155,3 +155,61 @@ impl Revoked {
 fn name(value: &str) -> Name {
     Sha256::digest(value).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix_secs(1_000);
+
+    fn holder(jti: &str, sub: &str, issued_at: Option<u64>) -> Holder {
+        let issued_at = issued_at.map(Timestamp::from_unix_secs);
+        Holder::new(Some(jti), Some(sub), issued_at)
+    }
+
+    #[test]
+    fn a_token_is_taken_back_by_its_name_and_all_of_a_subject_issued_so_far() {
+        let revoked = Revoked::default();
+        let add = |claim, value| {
+            let entry = Revocation::new(claim, value, NOW);
+            revoked.add(entry, None, NOW).unwrap();
+        };
+        assert!(!revoked.has(&holder("a", "mia", Some(1))));
+        add(Claimed::Jti, "a");
+        add(Claimed::Sub, "mia");
+        for (jti, sub, issued_at, expected) in [
+            ("a", "leo", Some(2_000), true),
+            ("b", "mia", Some(1_000), true),
+            ("b", "mia", None, true),
+            ("b", "mia", Some(1_001), false),
+            // The name of the one is not the subject of the other.
+            ("mia", "a", None, false),
+            ("b", "leo", None, false),
+        ] {
+            let asked = revoked.has(&holder(jti, sub, issued_at));
+            assert_eq!(asked, expected, "{jti} {sub} {issued_at:?}");
+        }
+    }
+
+    #[test]
+    fn as_many_are_remembered_as_may_be_and_what_has_passed_makes_room() {
+        let revoked = Revoked::default();
+        let hour = Some(Duration::from_secs(3_600));
+        let add = |n: usize, now| {
+            let entry = Revocation::new(Claimed::Jti, &n.to_string(), now);
+            revoked.add(entry, hour, now).map(|all| all.len())
+        };
+        // Not through `add`, which gives all there are each time.
+        let entry = |n: usize| Revocation {
+            until_ms: Some(NOW.plus(Duration::from_secs(3_600)).unix_ms()),
+            ..Revocation::new(Claimed::Jti, &n.to_string(), NOW)
+        };
+        revoked.restore((1..REVOCATIONS_MAX).map(entry).collect());
+        assert_eq!(add(0, NOW), Ok(REVOCATIONS_MAX));
+        assert_eq!(add(REVOCATIONS_MAX, NOW), Err(RevocationsFull));
+        assert_eq!(add(1, NOW), Ok(REVOCATIONS_MAX), "it is there already");
+        assert!(revoked.has(&holder("0", "", None)));
+        let later = NOW.plus(Duration::from_secs(3_601));
+        assert_eq!(add(REVOCATIONS_MAX, later), Ok(1));
+    }
+}

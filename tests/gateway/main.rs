@@ -12,6 +12,7 @@ mod harness;
 mod crowd;
 mod handshakes;
 mod hostile;
+mod identity;
 mod ingest;
 mod life;
 mod revocation;
