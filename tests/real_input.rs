@@ -19,7 +19,7 @@
 mod process;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -170,6 +170,8 @@ struct Subscriber {
     /// Of which topics it hears, subtopics included.
     topics: Vec<&'static str>,
     connections: usize,
+    /// Heard, and not yet asked for.
+    kept: VecDeque<Heard>,
 }
 
 #[test]
@@ -198,6 +200,11 @@ fn every_real_delivery_reaches_every_client_once_in_order_and_to_the_byte() {
     gateway = gateway.restart();
     sender.go_on();
     told.listen(&sender, "third", patience);
+    // A gateway starts faster than clients come back: the second interruption
+    // has to meet them there.
+    for subscriber in &mut subscribers {
+        subscriber.wait_until_it_is_back(patience);
+    }
     let status = gateway.terminate();
     assert!(
         status.success(),
@@ -376,10 +383,29 @@ fn mint(folder: &Path) -> String {
 
 impl Subscriber {
     fn next(&mut self, patience: Instant) -> Heard {
+        match self.kept.pop_front() {
+            Some(heard) => heard,
+            None => self.hear(patience),
+        }
+    }
+
+    fn hear(&mut self, patience: Instant) -> Heard {
         let heard: Heard =
             serde_json::from_str(&self.lines.next(patience)).expect("it speaks JSON");
         self.connections += usize::from(heard.kind == "open");
         heard
+    }
+
+    /// Waits for its next connection, and keeps what it hears until then.
+    fn wait_until_it_is_back(&mut self, patience: Instant) {
+        loop {
+            let heard = self.hear(patience);
+            let is_back = heard.kind == "open";
+            self.kept.push_back(heard);
+            if is_back {
+                return;
+            }
+        }
     }
 
     fn wait_for_the_opening(&mut self, patience: Instant) {
@@ -620,6 +646,7 @@ impl Tools {
             format,
             topics,
             connections: 0,
+            kept: VecDeque::new(),
         }
     }
 
@@ -640,6 +667,7 @@ impl Tools {
             format,
             topics,
             connections: 0,
+            kept: VecDeque::new(),
         }
     }
 }
