@@ -133,6 +133,8 @@ impl Bundle {
                 Turn::Give(hand) => self.each(|writer| writer.give_of(&hand)),
                 Turn::Beat(done) => self.each(|writer| writer.beat(done)),
                 Turn::Scatter => self.scatter(),
+                // The last may have left since the turn before.
+                Turn::Wait if self.retire() => return,
                 Turn::Wait => {
                     self.wait(called).await;
                     continue;
