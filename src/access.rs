@@ -74,6 +74,8 @@ pub const TOKEN_TOPICS_MAX: usize = 1_000;
 const EVERYTHING: &str = "*";
 /// The claim with its topics, where no other is configured.
 pub const TOPICS_CLAIM: &str = "topics";
+/// The claim of a token that shows bodies whole, where it is `true`.
+const FULL_CLAIM: &str = "full";
 
 /// The right to a stream of certain topics, until a certain instant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +83,7 @@ pub struct Grant {
     topics: Topics,
     expires_at: Option<Timestamp>,
     holder: Option<Arc<Holder>>,
+    full: bool,
 }
 
 impl Grant {
@@ -102,6 +105,12 @@ impl Grant {
         self.holder.as_ref()
     }
 
+    /// Whether bodies are shown whole, whatever is hidden from others.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
     /// Everything, for ever: for tests of the rooms above.
     #[cfg(test)]
     pub(crate) fn of(topics: Topics, expires_at: Option<Timestamp>) -> Self {
@@ -109,6 +118,25 @@ impl Grant {
             topics,
             expires_at,
             holder: None,
+            full: false,
+        }
+    }
+
+    fn by_token(topics: Topics, proven: &Proven) -> Self {
+        Self {
+            full: proven.is_full_of(&topics),
+            topics,
+            expires_at: Some(proven.expires_at),
+            holder: Some(Arc::clone(&proven.holder)),
+        }
+    }
+
+    fn to_all(topics: Topics) -> Self {
+        Self {
+            topics,
+            expires_at: None,
+            holder: None,
+            full: false,
         }
     }
 }
@@ -282,8 +310,8 @@ impl Access {
 
     /// Grants a stream of `topics` to whoever presents `token`.
     ///
-    /// Where no topic needs a token, none is looked at: an old cookie must not
-    /// close a public stream.
+    /// Where no topic needs a token, one is only looked at for more than all
+    /// are shown: an old cookie must not close a public stream.
     ///
     /// # Errors
     ///
@@ -295,20 +323,16 @@ impl Access {
         now: Timestamp,
     ) -> Result<Grant, AccessError> {
         if !self.needs_token(&topics)? {
-            return Ok(Grant {
-                topics,
-                expires_at: None,
-                holder: None,
+            let proven = token.and_then(|token| self.proven(token, now).ok());
+            return Ok(match proven.filter(|proven| proven.is_full_of(&topics)) {
+                Some(proven) => Grant::by_token(topics, &proven),
+                None => Grant::to_all(topics),
             });
         }
         let token = token.ok_or(AccessError::TokenMissing)?;
         let proven = self.proven(token, now).map_err(AccessError::TokenBad)?;
         self.require(&topics, &proven.covered)?;
-        Ok(Grant {
-            topics,
-            expires_at: Some(proven.expires_at),
-            holder: Some(Arc::clone(&proven.holder)),
-        })
+        Ok(Grant::by_token(topics, &proven))
     }
 
     fn needs_token(&self, topics: &Topics) -> Result<bool, AccessError> {
@@ -364,6 +388,7 @@ impl Access {
             key,
             holder: Arc::new(holder),
             covered: covered_by(&signer.topics(&said)?)?,
+            full: said.is_true(FULL_CLAIM),
             // One instant for admission and for the end of the stream.
             expires_at: Timestamp::from_unix_secs(exp).plus(self.leeway),
             from: said.time("nbf")?.map(Timestamp::from_unix_secs),

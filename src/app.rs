@@ -108,7 +108,7 @@ impl App {
         let encoder = Arc::new(Encoder {
             epoch: journal.epoch(),
             public_url: config.public_url.as_str().into(),
-            event_names: config.event_names(),
+            views: config.views(),
         });
         let hub = Hub::new(journal.head(), RING_BYTES_MAX, encoder);
         let streams = Streams::new(
@@ -225,7 +225,12 @@ impl fmt::Debug for App {
 }
 
 fn route(topic: &TopicSettings) -> Route {
-    Route::new(topic.name.clone(), topic.verifier.clone(), topic.dedup)
+    Route::new(
+        topic.name.clone(),
+        topic.verifier.clone(),
+        topic.dedup,
+        Arc::clone(&topic.view),
+    )
 }
 
 /// The journal's folder, if it has one: what is kept there is as safe as

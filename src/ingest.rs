@@ -8,6 +8,7 @@ mod route;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::HeaderMap;
 
 pub use handed::{Handed, HandedError, KeepError};
@@ -198,7 +199,20 @@ impl Ingest {
                     handed_over: true,
                 })
             }
-            Proven::Event(verified) => self.store(topic, route, verified).await,
+            Proven::Event(verified) => {
+                let body = verified.delivery().body.clone();
+                let stored = self.store(topic, route, verified).await?;
+                if matches!(
+                    stored,
+                    Outcome::Stored {
+                        duplicate: false,
+                        ..
+                    }
+                ) {
+                    self.count_withheld(route, body).await;
+                }
+                Ok(stored)
+            }
         }
     }
 
@@ -246,6 +260,21 @@ impl Ingest {
         }
     }
 
+    /// Counts an event of which nothing can be shown: its operator should know.
+    async fn count_withheld(&self, route: &Arc<Route>, body: Bytes) {
+        let withheld = match body.len() <= INLINE_BODY_BYTES_MAX {
+            true => route.withholds(&body),
+            false => {
+                let route = Arc::clone(route);
+                let look = tokio::task::spawn_blocking(move || route.withholds(&body));
+                look.await.unwrap_or(true)
+            }
+        };
+        if withheld {
+            self.telemetry.withheld.increment(1);
+        }
+    }
+
     async fn store(
         &self,
         topic: Topic,
@@ -290,7 +319,7 @@ fn kept(headers: &HeaderMap) -> Vec<(Box<str>, Box<str>)> {
     let mut bytes = 0;
     headers
         .iter()
-        .filter(|(name, _)| !may_be_secret(name.as_str()))
+        .filter(|(name, _)| keeps(name.as_str()))
         .filter_map(|(name, value)| Some((name.as_str().into(), value.to_str().ok()?.into())))
         .take(HEADERS_MAX)
         .take_while(|(_, value): &(Box<str>, Box<str>)| {
@@ -298,6 +327,12 @@ fn kept(headers: &HeaderMap) -> Vec<(Box<str>, Box<str>)> {
             bytes <= KEPT_HEADER_BYTES_MAX
         })
         .collect()
+}
+
+/// Whether events keep a header of this name, which is in lower case.
+#[must_use]
+pub fn keeps(name: &str) -> bool {
+    !may_be_secret(name)
 }
 
 /// Whether a header's name, in lower case, says that it may be a secret, or may

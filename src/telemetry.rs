@@ -81,6 +81,9 @@ pub struct Telemetry {
     pub ingested_bytes: Counter,
     /// Deliveries that were here already.
     pub duplicates: Counter,
+    /// Events stored of which nothing is shown: not JSON, on a topic that shows
+    /// parts of it.
+    pub withheld: Counter,
     /// Handshakes answered for a provider.
     pub handshakes: Counter,
     /// Events handed to subscribers.
@@ -151,6 +154,7 @@ impl Telemetry {
             ingested: count("hookrill_ingested_total"),
             ingested_bytes: count("hookrill_ingested_bytes_total"),
             duplicates: count("hookrill_duplicates_total"),
+            withheld: count("hookrill_withheld_total"),
             handshakes: count("hookrill_handshakes_total"),
             delivered: count("hookrill_delivered_total"),
             delivered_bytes: count("hookrill_delivered_bytes_total"),
@@ -228,6 +232,10 @@ fn describe() {
     counter!(
         "hookrill_duplicates_total",
         "Deliveries that were here already."
+    );
+    counter!(
+        "hookrill_withheld_total",
+        "Events stored of which nothing is shown, since they are not JSON."
     );
     counter!(
         "hookrill_handshakes_total",

@@ -33,6 +33,9 @@ pub struct Claims {
     /// For whom.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sub: Option<String>,
+    /// Whether bodies are whole, whatever is hidden from others.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub full: bool,
 }
 
 /// Claims as they stand in a token.
@@ -61,6 +64,11 @@ impl Said {
         let fraction = || value.as_f64().filter(|secs| (0.0..9e15).contains(secs));
         let secs = value.as_u64().or_else(|| Some(fraction()? as u64));
         secs.map(Some).ok_or(TokenError::Claims)
+    }
+
+    /// Whether the claim is there and `true`: anything else gives no more.
+    pub(super) fn is_true(&self, claim: &str) -> bool {
+        self.0.get(claim) == Some(&Value::Bool(true))
     }
 
     /// The texts of a list, or one that stands alone; `None` where the claim

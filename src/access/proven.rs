@@ -35,10 +35,26 @@ pub(super) struct Proven {
     pub(super) holder: Arc<Holder>,
     /// The topics it may read.
     pub(super) covered: Topics,
+    /// Whether it shows bodies whole.
+    pub(super) full: bool,
     /// When it ends, leeway included.
     pub(super) expires_at: Timestamp,
     /// When it begins, leeway not included.
     pub(super) from: Option<Timestamp>,
+}
+
+impl Proven {
+    /// Whether it shows the bodies of these topics whole: of all of them, since
+    /// a stream with topics that the token does not cover, but everybody may
+    /// read, must not show more of those.
+    pub(super) fn is_full_of(&self, topics: &Topics) -> bool {
+        let covered = match (&self.covered, topics) {
+            (Topics::All, _) => true,
+            (Topics::These(_), Topics::All) => false,
+            (covered, Topics::These(wanted)) => wanted.iter().all(|topic| covered.contains(topic)),
+        };
+        self.full && covered
+    }
 }
 
 /// What a token is kept under: the SHA-256 of all of its text, signature
@@ -103,6 +119,7 @@ mod tests {
             key: KeyId::default(),
             holder: Arc::default(),
             covered: Topics::these(topics.collect()),
+            full: false,
             expires_at: Timestamp::from_unix_secs(1),
             from: None,
         })

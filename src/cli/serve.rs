@@ -10,6 +10,7 @@ use tokio::{
 
 use super::{Context, output, token};
 use crate::{
+    access::Claims,
     config::{Config, ConfigError, Missing, Newcomer},
     event::Clock,
     journal,
@@ -123,8 +124,11 @@ fn welcome(config: &Config, newcomer: &Newcomer, clock: &Clock) -> String {
     let url = config.local_url();
     let folder = newcomer.folder.display();
     let verb = if newcomer.made { "made" } else { "kept" };
-    let topics = vec!["*".to_owned()];
-    let token = token::mint(config, topics, TOKEN_TTL, None, clock).unwrap_or_default();
+    let everything = Claims {
+        topics: vec!["*".to_owned()],
+        ..Claims::default()
+    };
+    let token = token::mint(config, everything, TOKEN_TTL, clock).unwrap_or_default();
     let program = program();
     // Other shells know nothing of this process's environment.
     let place = match folder.to_string().as_str() {

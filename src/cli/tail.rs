@@ -13,7 +13,10 @@ use super::{
     sse::{self, Event, Parser},
     token,
 };
-use crate::config::{Config, Missing};
+use crate::{
+    access::Claims,
+    config::{Config, Missing},
+};
 
 /// A gateway gives a sign of life every 15 seconds, or as configured up to 10
 /// minutes; four missed ones of the usual kind are a broken connection.
@@ -177,8 +180,11 @@ impl Tail<'_> {
         let Some(config) = self.config.as_ref().filter(signs) else {
             return Ok(None);
         };
-        let topics = self.args.topics.clone();
-        token::mint(config, topics, TOKEN_TTL, None, &self.context.clock).map(Some)
+        let wanted = Claims {
+            topics: self.args.topics.clone(),
+            ..Claims::default()
+        };
+        token::mint(config, wanted, TOKEN_TTL, &self.context.clock).map(Some)
     }
 
     fn error(&self, error: ureq::Error) -> anyhow::Error {

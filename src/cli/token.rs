@@ -30,6 +30,10 @@ pub struct Args {
     /// For whom
     #[arg(long, value_name = "NAME")]
     sub: Option<String>,
+
+    /// Show bodies whole, whatever `expose` and `hide` keep from others
+    #[arg(long)]
+    full: bool,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
@@ -46,17 +50,21 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         let ttl_max = humantime::format_duration(ttl_max);
         bail!("access.token_ttl_max is {ttl_max}: a longer --ttl would be refused");
     }
-    let sub = args.sub.clone();
-    let token = mint(&config, args.topics.clone(), args.ttl, sub, &context.clock)?;
+    let wanted = Claims {
+        topics: args.topics.clone(),
+        sub: args.sub.clone(),
+        full: args.full,
+        ..Claims::default()
+    };
+    let token = mint(&config, wanted, args.ttl, &context.clock)?;
     output::print(format!("{token}\n"))
 }
 
-/// A token that `config`'s gateway takes.
+/// A token that `config`'s gateway takes, for these topics and this subject.
 pub(super) fn mint(
     config: &Config,
-    topics: Vec<String>,
+    wanted: Claims,
     ttl: Duration,
-    sub: Option<String>,
     clock: &Clock,
 ) -> anyhow::Result<String> {
     let secret = config.access.secret.as_ref();
@@ -66,13 +74,11 @@ pub(super) fn mint(
     let now = clock.now();
     let ttl = config.access.token_ttl_max.map_or(ttl, |max| ttl.min(max));
     let claims = Claims {
-        topics,
         exp: now.plus(ttl).unix_secs(),
-        nbf: None,
         // With these, it can be revoked.
         iat: Some(now.unix_secs()),
         jti: Some(token_id()?),
-        sub,
+        ..wanted
     };
     access::mint(secret, &claims).context("the token cannot be signed")
 }

@@ -20,9 +20,10 @@ mod tests;
 mod topics;
 pub mod url;
 mod values;
+mod view;
 mod written;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 pub use environment::Environment;
 pub use newcomer::{Missing, Newcomer};
@@ -30,7 +31,10 @@ pub use problem::{ConfigError, Origin, Place, Problem};
 pub use sources::{Sources, read_file};
 pub use topics::TopicSettings;
 
-use crate::{event::TopicMap, http, journal, subscribe, telemetry};
+use crate::{
+    event::{TopicMap, frame::View},
+    http, journal, subscribe, telemetry,
+};
 use problem::Problems;
 
 /// A configuration that can be used.
@@ -114,9 +118,9 @@ impl Config {
         check::local_url(self.listen)
     }
 
-    /// Per topic, whether the type is the SSE event name.
+    /// Per topic, what its subscribers are shown.
     #[must_use]
-    pub fn event_names(&self) -> TopicMap<bool> {
-        self.topics.map(|topic| topic.event_names)
+    pub fn views(&self) -> TopicMap<Arc<View>> {
+        self.topics.map(|topic| Arc::clone(&topic.view))
     }
 }

@@ -1,11 +1,11 @@
 //! The sections `[topics.<name>]`, and the rules that join them.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use super::{proof::proof, section::Section, values, written::Kind};
+use super::{proof::proof, section::Section, values, view::view, written::Kind};
 use crate::{
     access::Policy,
-    event::{Topic, TopicMap},
+    event::{Pointer, Topic, TopicMap, frame::View},
     ingest::{DedupBy, DedupRule},
     verify::Verifier,
 };
@@ -26,8 +26,8 @@ pub struct TopicSettings {
     pub access: Policy,
     /// How deliveries that come again are recognised; `None`: they are not.
     pub dedup: Option<DedupRule>,
-    /// Whether the type is the SSE event name.
-    pub event_names: bool,
+    /// What subscribers are shown of its events.
+    pub view: Arc<View>,
 }
 
 /// All topics.
@@ -146,7 +146,6 @@ fn one(
         true => section.value("access", values::policy),
         false => Some(Policy::default()),
     };
-    let event_names = section.value("event_names", values::boolean);
     let dedup = section.value("dedup", values::dedup);
     let by_body = section.value("dedup_by", values::dedup_by);
     if let (Some(None), Some(true)) = (dedup, by_body) {
@@ -156,6 +155,11 @@ fn one(
         );
     }
     let proof = proof(&mut section, name.is_none(), public_url);
+    let type_pointers = proof
+        .iter()
+        .flat_map(|proof| proof.verifier.type_pointers());
+    let type_pointers: Vec<Pointer> = type_pointers.cloned().collect();
+    let view = view(&mut section, &type_pointers);
     section.end();
     let settings = proof.map(|proof| TopicSettings {
         name: name.cloned(),
@@ -163,7 +167,7 @@ fn one(
         verifier: proof.verifier,
         scheme: proof.scheme,
         access: access.unwrap_or_default(),
-        event_names: event_names.unwrap_or(false),
+        view: Arc::new(view),
     });
     (access, settings)
 }

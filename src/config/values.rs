@@ -8,7 +8,12 @@ use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, str::FromStr, time
 use ipnet::IpNet;
 
 use super::written::Kind;
-use crate::{access::Policy, telemetry::LogFormat, verify::Secret};
+use crate::{
+    access::Policy,
+    event::{Pointer, PointerError, frame::HeaderShown},
+    telemetry::LogFormat,
+    verify::Secret,
+};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -97,6 +102,24 @@ pub(super) fn dedup_by(kind: &Kind) -> Result<bool, String> {
         "body" => Ok(true),
         _ => Err(no(kind, "\"id\" or \"body\"")),
     }
+}
+
+/// A place in a JSON body.
+pub(super) fn pointer(kind: &Kind) -> Result<Pointer, String> {
+    const STEPS_MAX: usize = 32;
+    let pointer: Pointer = raw(kind)?
+        .parse()
+        .map_err(|error: PointerError| error.to_string())?;
+    match pointer.steps().len() > STEPS_MAX {
+        true => Err(format!("a pointer has at most {STEPS_MAX} steps here")),
+        false => Ok(pointer),
+    }
+}
+
+/// A header that goes out with events.
+pub(super) fn header_shown(kind: &Kind) -> Result<HeaderShown, String> {
+    let name = raw(kind)?;
+    HeaderShown::new(name).map_err(|error| format!("{name:?}: {error}"))
 }
 
 pub(super) fn subscribers_max(kind: &Kind) -> Result<usize, String> {

@@ -1,26 +1,31 @@
 //! An event as text on the wire: SSE and CloudEvents.
 //!
 //! A [`Frame`] is encoded at most once per form, by whoever needs it first, and
-//! shared by all subscribers. Invariant: nothing in a body, type or id can
-//! start a field of its own.
+//! shared by all subscribers. What of it they are shown, the [`View`] of the
+//! event's own topic decides, and not what they subscribed to.
+//! Invariants: nothing in a body, type or id can start a field of its own; a
+//! form that is not full has nothing in it that the view hides.
 
 mod chunk;
 mod cloudevents;
 pub mod gzip;
 mod piece;
 pub mod sse;
+mod view;
 
 use std::{
+    borrow::Cow,
     fmt,
     sync::{Arc, OnceLock},
 };
 
 use bytes::Bytes;
 
-use super::{Cursor, Epoch, Event, Sequence, Topic, TopicMap};
+use super::{Cursor, Epoch, Event, Sequence, TopicMap};
 pub use chunk::{Chunk, Framing, LAST_CHUNK};
 pub use cloudevents::{expiring_line, gap_line};
 pub use piece::{Coded, Coding, Piece};
+pub use view::{HeaderShown, HeaderShownError, View, Withheld};
 
 /// How a subscriber wants its events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,13 +49,16 @@ pub struct Form {
     pub format: Format,
     /// How that is coded.
     pub coding: Coding,
+    /// Whether bodies are whole, whatever their topics' views hide.
+    pub full: bool,
 }
 
 impl Form {
-    const COUNT: usize = Format::COUNT * Coding::COUNT;
+    const COUNT: usize = 2 * Format::COUNT * Coding::COUNT;
 
     fn index(self) -> usize {
-        self.format as usize * Coding::COUNT + self.coding as usize
+        let written = self.format as usize * Coding::COUNT + self.coding as usize;
+        2 * written + usize::from(self.full)
     }
 }
 
@@ -62,8 +70,9 @@ pub struct Encoder {
     /// Under which address senders reach this gateway, without a trailing
     /// slash; empty where none is configured. Part of a CloudEvent's source.
     pub public_url: Box<str>,
-    /// Per topic: whether the type is the SSE event name.
-    pub event_names: TopicMap<bool>,
+    /// Per topic: what its subscribers are shown. Of a topic that is not here
+    /// they are shown nothing.
+    pub views: TopicMap<Arc<View>>,
 }
 
 impl Encoder {
@@ -75,10 +84,6 @@ impl Encoder {
             sequence,
         }
     }
-
-    fn names(&self, topic: &Topic) -> bool {
-        self.event_names.lookup(topic).copied().unwrap_or(false)
-    }
 }
 
 /// An event with its encodings. Cheap to clone: all clones share one.
@@ -88,6 +93,8 @@ pub struct Frame(Arc<Shared>);
 struct Shared {
     event: Arc<Event>,
     encoder: Arc<Encoder>,
+    /// `None` where nothing configures the topic any more.
+    view: Option<Arc<View>>,
     /// Boxed, since most forms are never asked for.
     encoded: [OnceLock<Box<Piece>>; Form::COUNT],
 }
@@ -97,6 +104,7 @@ impl Frame {
     #[must_use]
     pub fn new(event: Arc<Event>, encoder: &Arc<Encoder>) -> Self {
         Self(Arc::new(Shared {
+            view: encoder.views.lookup(&event.draft.topic).cloned(),
             event,
             encoder: Arc::clone(encoder),
             encoded: Default::default(),
@@ -118,12 +126,22 @@ impl Frame {
     /// What a subscriber of this form gets.
     #[must_use]
     pub fn piece(&self, form: Form) -> &Piece {
+        // Where nothing is hidden, all share what is full.
+        let hides = |view: &View| view.projection.is_some();
+        let full = form.full || !self.0.view.as_deref().is_none_or(hides);
+        let form = Form { full, ..form };
         self.0.encoded[form.index()]
-            .get_or_init(|| Box::new(Piece::new(&self.encode(form.format), form.coding)))
+            .get_or_init(|| Box::new(Piece::new(&self.encode(form), form.coding)))
+    }
+
+    /// The same event, encoded anew.
+    #[must_use]
+    pub fn anew(&self, encoder: &Arc<Encoder>) -> Self {
+        Self::new(Arc::clone(&self.0.event), encoder)
     }
 
     /// About how much memory the frame takes once it is encoded in one form,
-    /// in bytes. With every form asked for, up to three times as much: the
+    /// in bytes. With every form asked for, up to six times as much: the
     /// compressed ones are small.
     #[must_use]
     pub fn weight(&self) -> usize {
@@ -136,16 +154,33 @@ impl Frame {
         draft.weight() + encoded + size_of::<Shared>()
     }
 
-    fn encode(&self, format: Format) -> Bytes {
+    fn encode(&self, form: Form) -> Bytes {
         let (event, encoder) = (self.event(), &*self.0.encoder);
         let id = encoder.cursor(event.sequence);
-        let name = encoder
-            .names(&event.draft.topic)
-            .then_some(&*event.draft.event_type);
-        match format {
-            Format::Raw => sse::event(id, name, &String::from_utf8_lossy(&event.draft.body)),
-            Format::CloudEvents => sse::event(id, name, &cloudevents::exact(event, encoder)),
-            Format::NdJson => cloudevents::line(event, encoder),
+        let view = self.0.view.as_deref();
+        let cut = match (form.full, view) {
+            (true, _) => None,
+            (false, view) => match View::cut(view, event) {
+                Ok(cut) => cut,
+                Err(withheld) => return withheld.written(form.format, id, encoder),
+            },
+        };
+        let named = view.is_some_and(|view| view.event_names);
+        let name = named.then_some(&*event.draft.event_type);
+        let shown = cloudevents::Shown {
+            event,
+            cut: cut.as_deref(),
+            view,
+        };
+        match form.format {
+            Format::Raw => {
+                let body = cut
+                    .as_deref()
+                    .map_or_else(|| String::from_utf8_lossy(&event.draft.body), Cow::Borrowed);
+                sse::event(id, name, &body)
+            }
+            Format::CloudEvents => sse::event(id, name, &shown.exact(encoder)),
+            Format::NdJson => shown.line(encoder),
         }
     }
 }
@@ -213,7 +248,7 @@ mod tests {
         let encoder = Encoder {
             epoch: "e".parse().unwrap(),
             public_url: "".into(),
-            event_names: TopicMap::default(),
+            views: TopicMap::new([].into(), Some(Arc::default())),
         };
         let draft = Draft {
             received_at: Timestamp::from_unix_ms(0),
@@ -234,6 +269,7 @@ mod tests {
         let piece = frame.piece(Form {
             format: Format::Raw,
             coding: Coding::Identity,
+            full: false,
         });
         let taken = frame.event().draft.weight() + piece.chunk().bytes(Framing::Chunked).len();
         let weight = frame.weight();

@@ -6,6 +6,8 @@
 mod cursor;
 mod escape;
 pub mod frame;
+mod pointer;
+mod projection;
 mod selection;
 pub mod stored;
 mod time;
@@ -17,6 +19,8 @@ use bytes::Bytes;
 
 pub use cursor::{Cursor, CursorError, Epoch, EpochError, Sequence};
 pub use escape::{escape, unescape};
+pub use pointer::{Pointer, PointerError};
+pub use projection::{NotJson, Projection};
 pub use selection::{Selection, Topics};
 pub use time::{Clock, Timestamp};
 pub use topic::{SEGMENTS_MAX, TOPIC_BYTES_MAX, Topic, TopicError, TopicMap};

@@ -22,7 +22,7 @@ use crate::{
     access::{AccessError, Grant, TokenError},
     event::{
         Cursor, Timestamp, Topic, Topics,
-        frame::{Coding, Form, Format},
+        frame::{Coding, Format},
     },
     subscribe::{self, LAST_MAX, Start},
 };
@@ -86,7 +86,7 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
         return come_back_later(waiter, "there are as many subscribers as there may be");
     };
     let now = gateway.clock.now();
-    let head = head(asked.request.form, now);
+    let head = head(&asked.request, now);
     // A server that only took the router has no connections to look after.
     let streaming_on = request.extensions().get::<Streaming>();
     let lifetime = grant.expires_at().map(|end| end.since(now));
@@ -155,8 +155,8 @@ fn reason(error: &AccessError) -> &'static str {
 }
 
 /// What a stream's response says of it.
-fn head(form: Form, now: Timestamp) -> HeaderMap {
-    let media_type = match form.format {
+fn head(request: &subscribe::Request, now: Timestamp) -> HeaderMap {
+    let media_type = match request.format {
         Format::NdJson => NDJSON,
         Format::Raw | Format::CloudEvents => EVENT_STREAM,
     };
@@ -171,7 +171,7 @@ fn head(form: Form, now: Timestamp) -> HeaderMap {
     ] {
         head.insert(name, HeaderValue::from_static(value));
     }
-    if form.coding == Coding::Gzip {
+    if request.coding == Coding::Gzip {
         head.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     // hyper adds it, but not to a response that it does not write.
@@ -197,10 +197,8 @@ impl Asked {
             request: subscribe::Request {
                 start: start(&query, headers)?,
                 types: types(&query)?,
-                form: Form {
-                    format,
-                    coding: coding(headers),
-                },
+                format,
+                coding: coding(headers),
             },
             token: token(&query, headers),
         })

@@ -265,6 +265,7 @@ impl Writer {
                 let gone = |cx: &mut Context<'_>| input.poll_gone(socket, cx);
                 let woken = match step {
                     Step::End => return Ok(Left::ToEnd),
+                    Step::Break => return Err(Gone),
                     Step::Read => race(feed.read(), called, gone).await?,
                     Step::Wait if let Some(channel) = feed.shared_channel() => {
                         return Ok(Left::ToJoin(channel.into()));
@@ -286,9 +287,12 @@ impl Writer {
     /// Gives out what is left and ends the body.
     async fn farewell(&mut self) -> Result<(), Gone> {
         let (feed, _) = self.subscription.split();
-        while feed.step() == Step::Give {
-            if give(feed, self.framing, &self.socket)? == Given::Part {
-                room(&self.socket).await;
+        loop {
+            match feed.step() {
+                Step::Give if give(feed, self.framing, &self.socket)? == Given::All => {}
+                Step::Give => room(&self.socket).await,
+                Step::Break => return Err(Gone),
+                Step::End | Step::Read | Step::Wait => break,
             }
         }
         if self.framing == Framing::Chunked {

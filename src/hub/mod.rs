@@ -15,7 +15,7 @@ mod ring;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Weak,
+        Arc, Mutex, PoisonError, RwLock, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -32,7 +32,7 @@ use tokio::{
 use tokio_stream::wrappers::BroadcastStream;
 
 use crate::event::{
-    Event, Sequence, Topics,
+    Cursor, Epoch, Event, Sequence, Topics,
     frame::{Encoder, Frame},
 };
 pub use pump::{PumpError, pump};
@@ -53,7 +53,12 @@ pub struct Hub {
     channels: DashMap<Box<str>, broadcast::Sender<Slice>>,
     ring: Ring,
     done: AtomicU64,
-    encoder: Arc<Encoder>,
+    epoch: Epoch,
+    encoder: RwLock<Arc<Encoder>>,
+    /// Held from the making of frames until they are found, so that no frame
+    /// of an older encoder comes in after it was replaced. The pump's, which
+    /// nobody else contends for but who replaces it.
+    turn: Mutex<()>,
 }
 
 impl Hub {
@@ -65,7 +70,9 @@ impl Hub {
             channels: DashMap::new(),
             ring: Ring::new(head, ring_bytes_max),
             done: AtomicU64::new(head.0),
-            encoder,
+            epoch: encoder.epoch,
+            encoder: RwLock::new(encoder),
+            turn: Mutex::new(()),
         })
     }
 
@@ -75,10 +82,30 @@ impl Hub {
         &self.ring
     }
 
-    /// How frames are encoded here.
+    /// How frames are encoded here now.
     #[must_use]
-    pub fn encoder(&self) -> &Arc<Encoder> {
-        &self.encoder
+    pub fn encoder(&self) -> Arc<Encoder> {
+        let encoder = self.encoder.read();
+        Arc::clone(&encoder.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Encodes all frames anew, those that are kept included, and gives the
+    /// encoder that was. Channels told of frames that are gone now: who asks
+    /// for them is sent to the ring.
+    pub fn recode(&self, encoder: Arc<Encoder>) -> Arc<Encoder> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.ring.recode(&encoder);
+        let mut place = self.encoder.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *place, encoder)
+    }
+
+    /// Where `sequence` is in this journal.
+    #[must_use]
+    pub fn cursor(&self, sequence: Sequence) -> Cursor {
+        Cursor {
+            epoch: self.epoch,
+            sequence,
+        }
     }
 
     /// The newest position that every channel has been told of.
@@ -141,13 +168,16 @@ impl Hub {
             self.done.store(last.0, Ordering::Release);
             return;
         }
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let encoder = self.encoder();
         let frames: Vec<Frame> = commit
             .iter()
-            .map(|event| Frame::new(Arc::clone(event), &self.encoder))
+            .map(|event| Frame::new(Arc::clone(event), &encoder))
             .collect();
         let told = self.slices(&frames);
         let slices = told.iter().map(|(_, slice)| Arc::clone(slice)).collect();
         self.ring.push(frames.clone(), slices);
+        drop(turn);
         for (name, slice) in told {
             self.tell(name, &Arc::downgrade(&slice));
         }

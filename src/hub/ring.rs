@@ -8,7 +8,10 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use crate::event::{Selection, Sequence, frame::Frame};
+use crate::event::{
+    Selection, Sequence,
+    frame::{Encoder, Frame},
+};
 
 /// How many frames one look goes through at most, so that a rare topic does
 /// not hold the lock for long.
@@ -136,6 +139,16 @@ impl Ring {
         drop(evicted);
     }
 
+    /// Puts every frame in anew, and lets go of what channels were told of.
+    pub(super) fn recode(&self, encoder: &Arc<Encoder>) {
+        let mut ring = self.write_lock();
+        let turns = ring.turns.iter();
+        let anew = turns.map(|turn| turn.recoded(encoder)).collect();
+        let old = std::mem::replace(&mut ring.turns, anew);
+        drop(ring);
+        drop(old);
+    }
+
     /// Forgets everything and goes on after `position`.
     pub(super) fn restart(&self, position: Sequence) {
         let anew = Turns {
@@ -161,6 +174,15 @@ impl Ring {
 }
 
 impl Turn {
+    fn recoded(&self, encoder: &Arc<Encoder>) -> Self {
+        let frames = self.frames.iter();
+        Self {
+            frames: frames.map(|frame| frame.anew(encoder)).collect(),
+            _slices: Vec::new(),
+            bytes: self.bytes,
+        }
+    }
+
     fn last(&self) -> Sequence {
         self.frames.last().map(Frame::sequence).unwrap_or_default()
     }

@@ -9,7 +9,7 @@ fn hub(ring_bytes_max: usize) -> Arc<Hub> {
     let encoder = Encoder {
         epoch: "e".parse().unwrap(),
         public_url: "".into(),
-        event_names: TopicMap::default(),
+        views: TopicMap::new([].into(), Some(Arc::default())),
     };
     Hub::new(Sequence::ZERO, ring_bytes_max, Arc::new(encoder))
 }

@@ -12,7 +12,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    event::{Dedup, Topic},
+    event::{Dedup, Topic, frame::View},
     verify::{Secret, Verified, Verifier},
 };
 
@@ -24,6 +24,8 @@ pub struct Route {
     pub(super) topic: Option<Topic>,
     /// How they are recognised when they come again; `None`: not at all.
     pub(super) dedup: Option<DedupRule>,
+    /// What subscribers are shown of its events.
+    view: Arc<View>,
     verifier: RwLock<Arc<Verifier>>,
 }
 
@@ -62,10 +64,16 @@ impl DedupBy {
 impl Route {
     /// A route of the section for `topic`, or of `"*"`.
     #[must_use]
-    pub fn new(topic: Option<Topic>, verifier: Verifier, dedup: Option<DedupRule>) -> Self {
+    pub fn new(
+        topic: Option<Topic>,
+        verifier: Verifier,
+        dedup: Option<DedupRule>,
+        view: Arc<View>,
+    ) -> Self {
         Self {
             topic,
             dedup,
+            view,
             verifier: RwLock::new(Arc::new(verifier)),
         }
     }
@@ -75,6 +83,12 @@ impl Route {
     pub fn verifier(&self) -> Arc<Verifier> {
         let verifier = self.verifier.read();
         Arc::clone(&verifier.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether nothing of this body is shown, since it can't be cut.
+    pub(super) fn withholds(&self, body: &[u8]) -> bool {
+        let projection = self.view.projection.as_ref();
+        projection.is_some_and(|projection| projection.cut(body).is_err())
     }
 
     /// Takes a secret that was handed over; says whether none was there yet.

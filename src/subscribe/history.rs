@@ -5,7 +5,7 @@
 //! end at fixed blocks, all that ask for one at the same time wait for one
 //! read, and the newest pages are kept, within a bound. A page belongs to its
 //! topics and where it begins, never to a request: frames encode themselves
-//! per format, and types are picked when frames are given out.
+//! per form, and types are picked when frames are given out.
 //!
 //! Refuses to read more pages at a time than its budget; readers wait for it.
 //! Invariant: a page has every event of its topics from where it begins to
@@ -22,6 +22,7 @@ use crate::{
         Selection, Sequence, Topics,
         frame::{Encoder, Frame},
     },
+    hub::Hub,
     journal::{self, Journal, ReadError},
     telemetry::Telemetry,
 };
@@ -46,7 +47,8 @@ pub struct Settings {
 /// Older events, in pages that all readers share.
 pub struct History {
     journal: Arc<dyn Journal>,
-    encoder: Arc<Encoder>,
+    /// Says how frames are encoded.
+    hub: Arc<Hub>,
     /// Held for bookkeeping only, never over an `.await`.
     shelves: Mutex<Shelves>,
     /// What reads may take of memory, in pages.
@@ -81,13 +83,13 @@ impl History {
     #[must_use]
     pub fn new(
         journal: Arc<dyn Journal>,
-        encoder: Arc<Encoder>,
+        hub: Arc<Hub>,
         settings: Settings,
         telemetry: Arc<Telemetry>,
     ) -> Self {
         Self {
             journal,
-            encoder,
+            hub,
             shelves: Mutex::new(Shelves::new(settings.cache_bytes_max)),
             places: Semaphore::new(settings.reads_max.clamp(1, Semaphore::MAX_PERMITS)),
             page_bytes_max: settings.page_bytes_max,
@@ -117,6 +119,13 @@ impl History {
             }
         }
         Ok(self.nothing_after(after))
+    }
+
+    /// Lets go of every page, since the hub's encoder was replaced before this
+    /// call. Reads that are under way bring what is encoded by the new one.
+    pub fn recode(&self) {
+        let pages = self.shelves().take_down();
+        drop(pages);
     }
 
     /// As [`History::page`], where that takes no read and no wait.
@@ -180,30 +189,20 @@ impl History {
         // is another page's. One that did not stands for all up to `scanned`
         // and no further, so that whoever has that much looks elsewhere.
         let full = found.scanned < head;
-        let page = Arc::new(self.bind(start, found, full));
-        let evicted = self.shelves().put(topics, &page, full);
-        // Freeing takes longer than the bookkeeping: not under the lock.
-        drop(evicted);
-        Ok(page)
-    }
-
-    fn bind(&self, start: Sequence, found: journal::Page, full: bool) -> Page {
-        // What is cut off is read again, and by whoever comes next from
-        // anywhere in this page, instead of once by each.
-        let end = block_of(found.scanned);
-        let scanned = match full && end > start {
-            true => end,
-            false => found.scanned,
-        };
-        let events = found.events.into_iter();
-        let events = events.take_while(|event| event.sequence <= scanned);
-        Page {
-            frames: events
-                .map(|event| Frame::new(event, &self.encoder))
-                .collect(),
-            after: start,
-            scanned,
-            floor: found.floor,
+        loop {
+            let encoder = self.hub.encoder();
+            let page = Arc::new(bind(start, &found, full, &encoder));
+            let mut shelves = self.shelves();
+            // Asked under the lock: whoever replaces the encoder clears the
+            // shelves afterwards.
+            if !Arc::ptr_eq(&encoder, &self.hub.encoder()) {
+                continue;
+            }
+            let evicted = shelves.put(topics, &page, full);
+            // Freeing takes longer than the bookkeeping: not under the lock.
+            drop(shelves);
+            drop(evicted);
+            return Ok(page);
         }
     }
 
@@ -211,6 +210,27 @@ impl History {
     // themselves; what they hold is whole at every step.
     fn shelves(&self) -> MutexGuard<'_, Shelves> {
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The page of what a read found, without what another page is to begin with.
+fn bind(start: Sequence, found: &journal::Page, full: bool, encoder: &Arc<Encoder>) -> Page {
+    // What is cut off is read again, and by whoever comes next from
+    // anywhere in this page, instead of once by each.
+    let end = block_of(found.scanned);
+    let scanned = match full && end > start {
+        true => end,
+        false => found.scanned,
+    };
+    let events = found.events.iter();
+    let events = events.take_while(|event| event.sequence <= scanned);
+    Page {
+        frames: events
+            .map(|event| Frame::new(Arc::clone(event), encoder))
+            .collect(),
+        after: start,
+        scanned,
+        floor: found.floor,
     }
 }
 

@@ -17,15 +17,25 @@ mod pulse;
 mod relay;
 mod stream;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
+use tokio::time::{Instant, sleep};
 
 use crate::{
     access::{Grant, Holder},
     event::{
-        Clock, Cursor, Selection, Sequence,
-        frame::{Form, Format, Gap, GapReason, Piece, expiring_line, gap_line, sse},
+        Clock, Cursor, Selection, Sequence, TopicMap,
+        frame::{
+            Coding, Encoder, Form, Format, Gap, GapReason, Piece, View, expiring_line, gap_line,
+            sse,
+        },
     },
     hub::Hub,
     journal::{Journal, ReadError},
@@ -62,6 +72,10 @@ const HISTORY: history::Settings = history::Settings {
 /// How long a client is asked to stay away from a gateway that can't serve it
 /// now, in milliseconds.
 const STAY_AWAY_MS: std::ops::RangeInclusive<u64> = 5_000..=30_000;
+/// How long [`Streams::recode`] waits for what was encoded before.
+const RECODE_TIME_MAX: Duration = Duration::from_secs(5);
+/// How often it looks.
+const RECODE_LOOK_EVERY: Duration = Duration::from_millis(2);
 /// Over how much more than the usual wait a drain spreads its clients.
 const DRAIN_SPREAD: Duration = Duration::from_secs(5);
 
@@ -85,8 +99,10 @@ pub struct Request {
     pub start: Start,
     /// Which event types; `None` is all.
     pub types: Option<Box<[Box<str>]>>,
-    /// How events are written and coded.
-    pub form: Form,
+    /// How events are written.
+    pub format: Format,
+    /// How that is coded.
+    pub coding: Coding,
 }
 
 /// Opens streams.
@@ -96,6 +112,8 @@ pub struct Streams {
     history: History,
     pulse: Pulse,
     leases: Leases,
+    /// How often events were encoded anew.
+    recoded: AtomicU32,
     settings: Settings,
     clock: Clock,
     telemetry: Arc<Telemetry>,
@@ -111,14 +129,15 @@ impl Streams {
         clock: Clock,
         telemetry: Arc<Telemetry>,
     ) -> Arc<Self> {
-        let (older, encoder) = (Arc::clone(&journal), Arc::clone(hub.encoder()));
-        let history = History::new(older, encoder, HISTORY, Arc::clone(&telemetry));
+        let (older, history_hub) = (Arc::clone(&journal), Arc::clone(&hub));
+        let history = History::new(older, history_hub, HISTORY, Arc::clone(&telemetry));
         Arc::new(Self {
             journal,
             hub,
             history,
             pulse: Pulse::new(),
             leases: Leases::default(),
+            recoded: AtomicU32::new(0),
             settings,
             clock,
             telemetry,
@@ -143,18 +162,55 @@ impl Streams {
         // durable in between is on the channel or below that head.
         let attachment = self.hub.attach(&selection.topics);
         let begin = self.begin(&selection, request.start).await?;
-        let opening = self.opening(request.form, &begin);
+        let form = Form {
+            format: request.format,
+            coding: request.coding,
+            full: grant.is_full(),
+        };
+        let opening = self.opening(form, &begin);
         let lifetime = grant.expires_at().map(|end| end.since(self.clock.now()));
         Ok(Subscription::begin(
             Arc::clone(self),
             attachment,
             selection,
-            request.form,
+            form,
             begin.position,
             opening,
             lifetime,
             grant.holder(),
         ))
+    }
+
+    /// Shows events by these views from now on, older ones and those in caches
+    /// included. Returns once nothing is held any more that was encoded by the
+    /// views before, or after [`RECODE_TIME_MAX`]; says which.
+    ///
+    /// A stream that has written a part of an event breaks off there, since the
+    /// rest of it may not be shown any more: its client comes back, and gets
+    /// the event anew.
+    pub async fn recode(&self, views: TopicMap<Arc<View>>) -> bool {
+        let before = self.hub.encoder();
+        if before.views == views {
+            return true;
+        }
+        let encoder = Encoder {
+            epoch: before.epoch,
+            public_url: before.public_url.clone(),
+            views,
+        };
+        drop(before);
+        let old = self.hub.recode(Arc::new(encoder));
+        self.history.recode();
+        self.recoded.fetch_add(1, Ordering::Release);
+        self.pulse.call();
+        let begun = Instant::now();
+        while Arc::strong_count(&old) > 1 {
+            if begun.elapsed() > RECODE_TIME_MAX {
+                return false;
+            }
+            sleep(RECODE_LOOK_EVERY).await;
+        }
+        true
     }
 
     /// Beats the streams' hearts; to be dropped at shutdown.
@@ -218,14 +274,14 @@ impl Streams {
         let gap = begin.gap.map(|(asked, reason)| Gap {
             reason,
             asked,
-            resumed: self.hub.encoder().cursor(begin.position),
+            resumed: self.hub.cursor(begin.position),
         });
         let gap_bytes = gap.map(|gap| self.gap(format, &gap));
         let mut opening = Vec::new();
         if format != Format::NdJson {
             // With a gap the client keeps the id it came with until it has
             // the gap: cut off in between, it is told again.
-            let at = gap.map_or(self.hub.encoder().cursor(begin.position), |gap| gap.asked);
+            let at = gap.map_or(self.hub.cursor(begin.position), |gap| gap.asked);
             opening.extend_from_slice(&sse::retry(spread(
                 self.settings.retry,
                 self.settings.retry,
@@ -242,7 +298,7 @@ impl Streams {
         self.telemetry.gap_told(gap.reason.as_str());
         match format {
             Format::Raw | Format::CloudEvents => sse::gap(gap),
-            Format::NdJson => gap_line(gap, self.hub.encoder()),
+            Format::NdJson => gap_line(gap, &self.hub.encoder()),
         }
     }
 
@@ -257,7 +313,7 @@ impl Streams {
     /// What tells a client that its token ends in so many seconds.
     fn expiring(&self, form: Form, at: Cursor, secs: u64) -> Piece {
         let text = match form.format {
-            Format::NdJson => expiring_line(at, secs, self.hub.encoder()),
+            Format::NdJson => expiring_line(at, secs, &self.hub.encoder()),
             Format::Raw | Format::CloudEvents => sse::expiring(at, secs),
         };
         Piece::new(&text, form.coding)

@@ -8,7 +8,7 @@
 //! go on by themselves. Invariant: a stream that has all up to the relay's
 //! position misses nothing by waiting for the relay.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     Streams,
@@ -38,6 +38,8 @@ pub struct Relay {
     full: bool,
     /// How often streams had been revoked when this last looked.
     revoked: u64,
+    /// As a stream's; of the last turn.
+    recoded: u32,
     /// As a stream's.
     beat_owed: Option<Sequence>,
     delivered: Tally,
@@ -80,6 +82,7 @@ impl Relay {
             behind: None,
             full: false,
             revoked: 0,
+            recoded: 0,
             beat_owed: None,
             delivered: Tally::default(),
         };
@@ -88,6 +91,8 @@ impl Relay {
 
     /// What is to be done next for its `count` streams.
     pub fn turn(&mut self, count: usize) -> Turn {
+        // Before anything is picked up: what is encoded later is no older.
+        self.recoded = self.streams.recoded.load(Ordering::Acquire);
         match self.streams.pulse.heard(&mut self.ear) {
             None => {}
             // Loaded before the channel is drained, as a stream does.
@@ -157,6 +162,8 @@ impl Relay {
         // The beat that is owed to all was heard with this ear.
         feed.beat_owed = feed.beat_owed.or(self.beat_owed);
         feed.ear = self.ear;
+        // All that it holds was picked up in the last turn, or since.
+        feed.recoded = self.recoded;
         *calls = Calls::of(&self.streams, self.ear, feed.deadline());
         // First this: what is told of from now on is heard, and what was told
         // of before is in the ring.

@@ -8,7 +8,7 @@
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -75,6 +75,8 @@ pub struct Feed {
     pub(super) end: Option<Instant>,
     /// How many seconds before that the client is to be told; 0: not any more.
     pub(super) notice_secs: u8,
+    /// How often events had been encoded anew when this last looked.
+    pub(super) recoded: u32,
     /// Ended where the token is revoked; `None` where none was needed.
     pub(super) lease: Option<Arc<Lease>>,
     pub(super) delivered: Tally,
@@ -86,6 +88,8 @@ pub(super) enum Stage {
     Replay(Sequence),
     Live,
     Ended,
+    /// Nothing more goes out, not even the rest of what has begun.
+    Broken,
 }
 
 /// Where the next frames are; the position says which of them went out.
@@ -110,6 +114,8 @@ pub enum Step {
     Wait,
     /// Nothing more will come.
     End,
+    /// As [`Step::End`], and what has begun is not to be ended.
+    Break,
 }
 
 /// Counted here and added up when there is time, so that subscribers do not
@@ -138,6 +144,7 @@ impl Subscription {
         let end = lifetime.map(|left| Instant::now() + left.min(LIFETIME_MAX));
         let lease = holder.map(|holder| streams.leases.begin(holder));
         let notice_secs = lifetime.map_or(0, notice_secs);
+        let recoded = streams.recoded.load(Ordering::Acquire);
         let mut calls = Calls::of(&streams, ear, None);
         let feed = Feed {
             streams,
@@ -153,6 +160,7 @@ impl Subscription {
             beat_owed: None,
             end,
             notice_secs,
+            recoded,
             lease,
             delivered: Tally::default(),
         };
@@ -167,7 +175,7 @@ impl Subscription {
             calls.heed(feed);
             let called = calls.hear();
             match feed.step() {
-                Step::End => return None,
+                Step::End | Step::Break => return None,
                 Step::Read => feed.read().await,
                 Step::Wait => either(feed.news(), called).await,
                 Step::Give => {
@@ -273,6 +281,9 @@ impl Feed {
     /// end of the token.
     pub fn step(&mut self) -> Step {
         let expiring = self.listen();
+        if self.stage == Stage::Broken {
+            return Step::Break;
+        }
         loop {
             if !self.rest.is_empty() || !matches!(self.held, Held::Nothing) {
                 return Step::Give;
@@ -286,6 +297,7 @@ impl Feed {
                     Some(end) => self.held = own(end),
                     None => return Step::End,
                 },
+                Stage::Broken => return Step::Break,
                 Stage::Replay(until) if self.position >= until => self.stage = Stage::Live,
                 Stage::Replay(_) => return Step::Read,
                 Stage::Live if self.beat_owed.is_none() => {
@@ -356,7 +368,7 @@ impl Feed {
         let Some(end) = self.end else { return };
         let left = end.saturating_duration_since(Instant::now());
         self.notice_secs = 0;
-        let at = self.streams.hub.encoder().cursor(self.position);
+        let at = self.streams.hub.cursor(self.position);
         let secs = left.as_secs_f64().round() as u64;
         self.held = own(self.streams.expiring(self.form, at, secs));
     }
@@ -364,6 +376,7 @@ impl Feed {
     /// Heeds what there is to be heard; says whether the token is about to end
     /// and the client does not know.
     fn listen(&mut self) -> bool {
+        self.forget_old_views();
         if self.has_ended() {
             return false;
         }
@@ -388,9 +401,27 @@ impl Feed {
         expiring && !self.has_ended()
     }
 
+    /// Lets go of what was encoded before events were encoded anew.
+    fn forget_old_views(&mut self) {
+        let recoded = self.streams.recoded.load(Ordering::Acquire);
+        if std::mem::replace(&mut self.recoded, recoded) == recoded {
+            return;
+        }
+        match self.held {
+            Held::Nothing | Held::Own(_) => {}
+            Held::Page(..) => self.held = Held::Nothing,
+            Held::Slice(_) => self.look(),
+        }
+        if !self.rest.is_empty() {
+            self.rest = Bytes::new();
+            self.held = Held::Nothing;
+            self.stage = Stage::Broken;
+        }
+    }
+
     /// Gives out nothing more but this.
     fn end(&mut self, last: Option<Bytes>) {
-        if self.stage == Stage::Ended {
+        if matches!(self.stage, Stage::Ended | Stage::Broken) {
             return;
         }
         self.stage = Stage::Ended;
@@ -431,11 +462,11 @@ impl Feed {
     }
 
     fn tell_gap(&mut self, floor: Sequence) {
-        let encoder = self.streams.hub.encoder();
+        let hub = &self.streams.hub;
         let gap = Gap {
             reason: GapReason::Retention,
-            asked: encoder.cursor(self.position),
-            resumed: encoder.cursor(floor),
+            asked: hub.cursor(self.position),
+            resumed: hub.cursor(floor),
         };
         self.position = floor;
         let told = self.streams.gap(self.form.format, &gap);
@@ -443,7 +474,7 @@ impl Feed {
     }
 
     fn sign_of_life(&self) -> Piece {
-        let at = self.streams.hub.encoder().cursor(self.position);
+        let at = self.streams.hub.cursor(self.position);
         self.streams.sign_of_life(self.form, at)
     }
 

@@ -16,6 +16,7 @@ use crate::event::frame::{Coding, Framing};
 use house::House;
 
 mod house;
+mod recode;
 mod relay;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +142,7 @@ impl Reader {
                     drop(called);
                     self.give();
                 }
+                Step::Break => return None,
                 Step::End => {
                     if self.way == Way::Gzip {
                         self.inflater.try_finish().expect("the trailer is right");

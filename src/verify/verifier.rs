@@ -15,11 +15,11 @@ use super::{
     headers, hint,
     plan::{Plan, plan},
     proof::Proof,
-    scheme::{Challenge, Scheme},
+    scheme::{Challenge, Scheme, Source},
     secret::Secret,
     token::same,
 };
-use crate::event::Timestamp;
+use crate::event::{Pointer, Timestamp};
 
 /// What a topic adds to its scheme.
 #[derive(Debug, Clone, Default)]
@@ -69,6 +69,17 @@ impl Verifier {
             proof.keys = vec![secret];
         }
         self
+    }
+
+    /// Where in a JSON body the event's type may be taken from.
+    pub fn type_pointers(&self) -> impl Iterator<Item = &Pointer> {
+        self.plan
+            .event_type
+            .iter()
+            .filter_map(|pick| match &pick.source {
+                Source::Json(pointer) => Some(pointer),
+                Source::Header(_) | Source::Query(_) | Source::Form(_) => None,
+            })
     }
 
     /// Whether a handshake comes by this method.

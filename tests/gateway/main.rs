@@ -17,6 +17,7 @@ mod ingest;
 mod life;
 mod revocation;
 mod slow;
+mod who_sees_what;
 mod writer;
 
 /// The same claims where a connection is taken back and written to…

@@ -310,6 +310,34 @@ fn a_topic_says_who_may_send_to_it_and_who_may_read() {
             "topics.a.event_names: 1 is neither",
         ),
         (
+            "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\" }\nexpose = [\"a\"]",
+            "topics.a.expose[0]: \"a\" is not a JSON pointer: it starts with a slash",
+        ),
+        (
+            "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\", event_type = [{ json = \"/type\" }] }\nexpose = [\"/id\"]",
+            "topics.a.expose: the event's type is taken from /type, which would go out",
+        ),
+        (
+            "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\", event_type = [{ json = \"/e/type\" }] }\nhide = [\"/*/type\"]",
+            "topics.a.hide: the event's type is taken from /e/type, which would go out",
+        ),
+        (
+            "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\" }\nheaders = [\"X Y\"]",
+            "topics.a.headers[0]: \"X Y\": this is no name of a header",
+        ),
+        (
+            "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\" }\nheaders = [\"Time\"]",
+            "topics.a.headers[0]: \"Time\": its attribute would be `time`, which every event has",
+        ),
+        (
+            "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\" }\nheaders = [\"X-Api-Key\"]",
+            "topics.a.headers[0]: a header of such a name may be a secret, and is never kept",
+        ),
+        (
+            "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\" }\nheaders = [\"X-A-B\", \"Xa-b\"]",
+            "topics.a.headers[1]: its attribute would be `xab`, as that of x-a-b",
+        ),
+        (
             "[topics.\"a b\"]\naccess = \"public\"\nscheme = { kind = \"none\" }",
             "topics.\"a b\": a topic has only",
         ),

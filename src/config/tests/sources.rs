@@ -87,10 +87,9 @@ fn the_environment_goes_before_the_file() {
     assert_eq!(names, ["0", "a", "orders.eu"]);
     let policy = config.access.policies.lookup(&"a".parse().unwrap());
     assert_eq!(policy, Some(&Policy::Token));
-    assert_eq!(
-        config.event_names().lookup(&"0".parse().unwrap()),
-        Some(&true)
-    );
+    let views = config.views();
+    let view = views.lookup(&"0".parse().unwrap());
+    assert!(view.is_some_and(|view| view.event_names));
 }
 
 #[test]

@@ -116,7 +116,11 @@ fn the_documented_example_is_read_to_the_letter() {
         let topic = topic(&config, name);
         let dedup = window.map(|(window, by)| DedupRule { window, by });
         assert_eq!((&*topic.scheme, topic.access), (scheme, access), "{name}");
-        assert_eq!((topic.dedup, topic.event_names), (dedup, false), "{name}");
+        assert_eq!(
+            (topic.dedup, topic.view.event_names),
+            (dedup, false),
+            "{name}"
+        );
     }
     let any = config.access.policies.any();
     assert_eq!(any, Some(&Policy::Token));

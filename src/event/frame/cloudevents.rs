@@ -1,17 +1,27 @@
 //! Events in CloudEvents 1.0 structured JSON ("JSON Event Format for
 //! CloudEvents", version 1.0.2).
 //!
-//! The body is kept to the byte: JSON stands verbatim in `data`, other text is
-//! a JSON string, and what is neither goes to `data_base64`.
+//! A body that is shown whole is kept to the byte: JSON stands verbatim in
+//! `data`, other text is a JSON string, and what is neither goes to
+//! `data_base64`.
 
 use bytes::Bytes;
 use data_encoding::BASE64;
 use serde_json::{Value, value::RawValue};
 
-use super::{Cursor, Encoder, Event, Gap};
+use super::{Cursor, Encoder, Event, Gap, View, Withheld};
 
 /// The media type of bytes nobody described (RFC 2046, section 4.5.1).
 const OCTETS: &str = "application/octet-stream";
+const JSON: &str = "application/json";
+
+/// What a subscriber is shown of an event.
+pub(super) struct Shown<'e> {
+    pub(super) event: &'e Event,
+    /// What is left of its body, where that was cut.
+    pub(super) cut: Option<&'e str>,
+    pub(super) view: Option<&'e View>,
+}
 
 /// How a body stands in the envelope.
 enum Data<'a> {
@@ -40,7 +50,7 @@ impl<'a> Data<'a> {
     fn media_type(&self, written: Option<&'a str>) -> &'a str {
         match (written, self) {
             (Some(written), _) => written,
-            (None, Self::Json(_)) => "application/json",
+            (None, Self::Json(_)) => JSON,
             (None, _) => OCTETS,
         }
     }
@@ -52,37 +62,82 @@ fn is_json(content_type: &str) -> bool {
     essence == "application/json" || essence == "text/json" || essence.ends_with("+json")
 }
 
-/// The event as one JSON text in which the body is exact to the byte.
-///
-/// A JSON body with a carriage return, which SSE cannot carry, goes to
-/// `data_base64`.
-pub(super) fn exact(event: &Event, encoder: &Encoder) -> String {
-    let mut out = String::with_capacity(event.draft.body.len() + 320);
-    let data = match Data::of(event) {
-        Data::Json(text) if text.contains('\r') => Data::Bytes(text.as_bytes()),
-        data => data,
-    };
-    push_envelope(&mut out, event, encoder, &data);
-    match data {
-        Data::Json(text) => push_member(&mut out, "data", text),
-        other => push_other(&mut out, &other),
+impl Shown<'_> {
+    /// The event as one JSON text in which the body is exact to the byte.
+    ///
+    /// A JSON body with a carriage return, which SSE cannot carry, goes to
+    /// `data_base64`.
+    pub(super) fn exact(&self, encoder: &Encoder) -> String {
+        let data = match self.data() {
+            Data::Json(text) if text.contains('\r') => Data::Bytes(text.as_bytes()),
+            data => data,
+        };
+        let mut out = self.envelope(encoder, &data);
+        match data {
+            Data::Json(text) => push_member(&mut out, "data", text),
+            other => push_other(&mut out, &other),
+        }
+        out.push('}');
+        out
     }
-    out.push('}');
-    out
-}
 
-/// The event as one line: JSON bodies lose white space outside strings and
-/// nothing else.
-pub(super) fn line(event: &Event, encoder: &Encoder) -> Bytes {
-    let mut out = String::with_capacity(event.draft.body.len() + 320);
-    let data = Data::of(event);
-    push_envelope(&mut out, event, encoder, &data);
-    match data {
-        Data::Json(text) => push_member(&mut out, "data", &compact(text)),
-        other => push_other(&mut out, &other),
+    /// The event as one line: JSON bodies lose white space outside strings and
+    /// nothing else.
+    pub(super) fn line(&self, encoder: &Encoder) -> Bytes {
+        let data = self.data();
+        let mut out = self.envelope(encoder, &data);
+        match data {
+            Data::Json(text) => push_member(&mut out, "data", &compact(text)),
+            other => push_other(&mut out, &other),
+        }
+        out.push_str("}\n");
+        out.into()
     }
-    out.push_str("}\n");
-    out.into()
+
+    fn data(&self) -> Data<'_> {
+        match self.cut {
+            Some(json) => Data::Json(json),
+            None => Data::of(self.event),
+        }
+    }
+
+    /// The object up to its data.
+    fn envelope(&self, encoder: &Encoder, data: &Data<'_>) -> String {
+        let draft = &self.event.draft;
+        let mut out = String::with_capacity(draft.body.len() + 320);
+        out.push_str(r#"{"specversion":"1.0""#);
+        let id = encoder.cursor(self.event.sequence).to_string();
+        let ingested_to = self.view.and_then(|view| view.source.as_ref());
+        let ingested_to = ingested_to.unwrap_or(&draft.topic);
+        let source = format!("{}/ingest/{ingested_to}", encoder.public_url);
+        let event_type = match &*draft.event_type {
+            "" => "webhook",
+            named => named,
+        };
+        let written = draft.content_type.as_deref();
+        // What was cut is JSON, whatever the sender called it.
+        let written = written.filter(|written| self.cut.is_none() || is_json(written));
+        for (name, value) in [
+            ("id", &*id),
+            ("source", &source),
+            ("type", event_type),
+            ("time", &draft.received_at.to_string()),
+            ("topic", draft.topic.as_str()),
+            ("datacontenttype", data.media_type(written)),
+        ] {
+            push_member(&mut out, name, &Value::from(value).to_string());
+        }
+        for header in self.view.iter().flat_map(|view| &view.headers) {
+            if let Some(value) = header.value(self.event) {
+                push_member(
+                    &mut out,
+                    header.attribute(),
+                    &Value::from(value).to_string(),
+                );
+            }
+        }
+        out
+    }
 }
 
 /// A gap as one line: a CloudEvent of type `hookrill.gap`.
@@ -98,6 +153,12 @@ pub fn expiring_line(at: Cursor, secs: u64, encoder: &Encoder) -> Bytes {
     control_line("expiring", at, &format!("{{\"seconds\":{secs}}}"), encoder)
 }
 
+/// As one line that an event is not shown: a CloudEvent of type
+/// `hookrill.withheld`.
+pub(super) fn withheld_line(id: Cursor, why: Withheld, encoder: &Encoder) -> Bytes {
+    control_line("withheld", id, &why.json(), encoder)
+}
+
 /// What Hookrill itself has to say; `name` and `json` need no escape.
 fn control_line(name: &str, id: Cursor, json: &str, encoder: &Encoder) -> Bytes {
     let source = Value::from(format!("{}/events", encoder.public_url));
@@ -106,28 +167,6 @@ fn control_line(name: &str, id: Cursor, json: &str, encoder: &Encoder) -> Bytes 
          \"datacontenttype\":\"application/json\",\"data\":{json}}}\n"
     )
     .into()
-}
-
-fn push_envelope(out: &mut String, event: &Event, encoder: &Encoder, data: &Data<'_>) {
-    let draft = &event.draft;
-    out.push_str(r#"{"specversion":"1.0""#);
-    let id = encoder.cursor(event.sequence).to_string();
-    let source = format!("{}/ingest/{}", encoder.public_url, draft.topic);
-    let event_type = match &*draft.event_type {
-        "" => "webhook",
-        named => named,
-    };
-    let media_type = data.media_type(draft.content_type.as_deref());
-    for (name, value) in [
-        ("id", &*id),
-        ("source", &source),
-        ("type", event_type),
-        ("time", &draft.received_at.to_string()),
-        ("topic", draft.topic.as_str()),
-        ("datacontenttype", media_type),
-    ] {
-        push_member(out, name, &Value::from(value).to_string());
-    }
 }
 
 fn push_other(out: &mut String, data: &Data<'_>) {
@@ -170,13 +209,13 @@ fn compact(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Draft, Sequence, Timestamp, TopicMap};
+    use crate::event::{Draft, Sequence, Timestamp, TopicMap, frame::HeaderShown};
 
     fn encoder() -> Encoder {
         Encoder {
             epoch: "e".parse().unwrap(),
             public_url: "https://hooks.example.com".into(),
-            event_names: TopicMap::default(),
+            views: TopicMap::default(),
         }
     }
 
@@ -191,6 +230,14 @@ mod tests {
             body: Bytes::copy_from_slice(body),
         }
         .at(Sequence(9))
+    }
+
+    fn whole(event: &Event) -> Shown<'_> {
+        Shown {
+            event,
+            cut: None,
+            view: None,
+        }
     }
 
     #[test]
@@ -221,7 +268,7 @@ mod tests {
                 "\"datacontenttype\":\"application/octet-stream\",\"data_base64\":\"eA==\"}",
             ),
         ] {
-            let json = exact(&event(content_type, body), &encoder());
+            let json = whole(&event(content_type, body)).exact(&encoder());
             assert!(json.ends_with(tail), "{json}");
             assert!(serde_json::from_str::<Value>(&json).is_ok(), "{json}");
         }
@@ -229,7 +276,7 @@ mod tests {
 
     #[test]
     fn the_envelope_names_all_that_the_contract_names() {
-        let json = exact(&event(Some("text/plain"), b"b"), &encoder());
+        let json = whole(&event(Some("text/plain"), b"b")).exact(&encoder());
         let envelope: Value = serde_json::from_str(&json).unwrap();
         assert_eq!(
             envelope,
@@ -245,12 +292,51 @@ mod tests {
     #[test]
     fn a_line_loses_white_space_outside_strings_and_nothing_else() {
         let body = b"{ \"a b\" :\r\n[ 1.0 , \"\\\" \\\\\" , 1E+2 ]\t}";
-        let line = line(&event(Some("application/json"), body), &encoder());
+        let line = whole(&event(Some("application/json"), body)).line(&encoder());
         let line = std::str::from_utf8(&line).unwrap();
         assert!(
             line.ends_with("\"data\":{\"a b\":[1.0,\"\\\" \\\\\",1E+2]}}\n"),
             "{line}"
         );
         assert_eq!(line.matches('\n').count(), 1);
+    }
+
+    #[test]
+    fn a_cut_body_is_json_and_chosen_headers_go_out() {
+        let mut event = event(Some("text/plain"), b"{\"a\":1,\"s\":2}");
+        event.draft.headers = [
+            ("x-a", "1"),
+            ("x-b", "2"),
+            ("x-a", "\"3"),
+            ("x-secret", "4"),
+        ]
+        .map(|(name, value)| (name.into(), value.into()))
+        .into();
+        let names = ["X-A", "X-C", "x-b"];
+        let view = View {
+            headers: names.map(|name| HeaderShown::new(name).unwrap()).into(),
+            source: Some("above".parse().unwrap()),
+            ..View::default()
+        };
+        let shown = Shown {
+            event: &event,
+            cut: Some(r#"{"a":1}"#),
+            view: Some(&view),
+        };
+        let line = shown.line(&encoder());
+        let envelope: Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(
+            envelope,
+            serde_json::json!({
+                "specversion": "1.0", "id": "e-9", "type": "a\"b\r", "topic": "t",
+                "source": "https://hooks.example.com/ingest/above",
+                "time": "1970-01-01T00:00:00.000Z", "xa": "1, \"3", "xb": "2",
+                "datacontenttype": "application/json", "data": {"a": 1},
+            })
+        );
+        assert_eq!(
+            shown.exact(&encoder()).as_bytes(),
+            line.strip_suffix(b"\n").unwrap()
+        );
     }
 }

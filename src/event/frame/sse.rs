@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 
-use super::{Cursor, Gap};
+use super::{Cursor, Gap, Withheld};
 
 /// Names that `EventSource` fires by itself: a listener could not tell.
 const RESERVED_NAMES: [&str; 3] = ["open", "error", "message"];
@@ -40,6 +40,13 @@ pub fn cursor(at: Cursor) -> Bytes {
 pub fn gap(gap: &Gap) -> Bytes {
     let json = gap.json();
     format!("event: hookrill.gap\nid: {}\ndata: {json}\n\n", gap.resumed).into()
+}
+
+/// Stands for an event that is not shown.
+#[must_use]
+pub fn withheld(id: Cursor, why: Withheld) -> Bytes {
+    let json = why.json();
+    format!("event: hookrill.withheld\nid: {id}\ndata: {json}\n\n").into()
 }
 
 /// Tells that the stream's token ends in so many seconds; it may be resumed

@@ -192,6 +192,17 @@ impl Shelves {
         self.shelf_or_new(topics).pages.insert(page.after, standing);
     }
 
+    /// Takes down every page; flights go on.
+    pub(super) fn take_down(&mut self) -> Vec<Standing> {
+        self.by_age.clear();
+        self.bytes = 0;
+        let shelves = self.named.values_mut().chain([&mut self.everything]);
+        let pages = shelves.flat_map(|shelf| std::mem::take(&mut shelf.pages).into_values());
+        let pages = pages.collect();
+        self.named.retain(|_, shelf| !shelf.is_empty());
+        pages
+    }
+
     fn make_room(&mut self, evicted: &mut Vec<Standing>) {
         while self.bytes > self.bytes_max {
             let Some((_, Place { topics, start })) = self.by_age.pop_first() else {

@@ -140,7 +140,7 @@ async fn house_with(settings: Settings, retain_bytes: u64) -> House {
     let encoder = Arc::new(Encoder {
         epoch: inner.epoch(),
         public_url: "".into(),
-        event_names: TopicMap::default(),
+        views: TopicMap::new([].into(), Some(Arc::default())),
     });
     let journal = Arc::new(Watched {
         journal: inner,
@@ -152,8 +152,9 @@ async fn house_with(settings: Settings, retain_bytes: u64) -> House {
     });
     let telemetry = Telemetry::new().unwrap();
     let watched = Arc::clone(&journal) as Arc<dyn Journal>;
+    let hub = Hub::new(Sequence(0), 0, encoder);
     House {
-        history: History::new(watched, encoder, settings, Arc::clone(&telemetry)),
+        history: History::new(watched, hub, settings, Arc::clone(&telemetry)),
         journal,
         telemetry,
     }

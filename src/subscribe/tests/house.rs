@@ -52,7 +52,7 @@ impl House {
         let encoder = Encoder {
             epoch: journal.epoch(),
             public_url: "".into(),
-            event_names: TopicMap::default(),
+            views: TopicMap::new([].into(), Some(Arc::default())),
         };
         let hub = Hub::new(journal.head(), ring_bytes, Arc::new(encoder));
         let streams = Streams::new(
@@ -122,17 +122,15 @@ impl House {
         let request = Request {
             start,
             types: types.map(|types| types.iter().map(|&t| t.into()).collect()),
-            form: Form {
-                format,
-                coding: self.way.coding(),
-            },
+            format,
+            coding: self.way.coding(),
         };
         let grant = Grant::of(topics, None);
         Reader::new(self.streams.open(&grant, request).await.unwrap(), self.way)
     }
 
     pub(super) fn cursor(&self, sequence: u64) -> Cursor {
-        self.hub.encoder().cursor(Sequence(sequence))
+        self.hub.cursor(Sequence(sequence))
     }
 
     pub(super) fn after(&self, sequence: u64) -> Start {
