@@ -244,11 +244,11 @@ mod tests {
     use super::*;
     use crate::event::{Draft, Timestamp};
 
-    fn frame(body: &'static [u8]) -> Frame {
+    fn frame(body: &'static [u8], views: TopicMap<Arc<View>>) -> Frame {
         let encoder = Encoder {
             epoch: "e".parse().unwrap(),
             public_url: "".into(),
-            views: TopicMap::new([].into(), Some(Arc::default())),
+            views,
         };
         let draft = Draft {
             received_at: Timestamp::from_unix_ms(0),
@@ -265,7 +265,8 @@ mod tests {
     #[test]
     fn a_frame_weighs_no_less_than_it_takes_in_one_form() {
         // Every line has its own `data:`, and so six bytes for one.
-        let frame = frame(&[b'\n'; 10_000]);
+        let any = TopicMap::new([].into(), Some(Arc::default()));
+        let frame = frame(&[b'\n'; 10_000], any);
         let piece = frame.piece(Form {
             format: Format::Raw,
             coding: Coding::Identity,
@@ -274,5 +275,45 @@ mod tests {
         let taken = frame.event().draft.weight() + piece.chunk().bytes(Framing::Chunked).len();
         let weight = frame.weight();
         assert!(taken <= weight, "takes {taken} bytes and weighs {weight}");
+    }
+
+    #[test]
+    fn of_a_topic_that_nothing_configures_only_a_full_form_shows_anything() {
+        let frame = frame(b"{\"a\":\"secret\"}", TopicMap::default());
+        for format in [Format::Raw, Format::CloudEvents, Format::NdJson] {
+            for full in [false, true] {
+                let coding = Coding::Identity;
+                let piece = frame.piece(Form {
+                    format,
+                    coding,
+                    full,
+                });
+                let text = String::from_utf8(piece.chunk().payload().to_vec()).unwrap();
+                assert_eq!(text.contains("secret"), full, "{text}");
+                assert_ne!(text.contains("hookrill.withheld"), full, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn full_and_cut_share_one_encoding_where_nothing_is_hidden() {
+        let any = TopicMap::new([].into(), Some(Arc::default()));
+        let plain = frame(b"{}", any);
+        let hiding = View {
+            projection: Some(crate::event::Projection::new(None, Vec::new())),
+            ..View::default()
+        };
+        let cut = frame(b"{}", TopicMap::new([].into(), Some(Arc::new(hiding))));
+        for (frame, shared) in [(&plain, true), (&cut, false)] {
+            let [one, other] = [false, true].map(|full| {
+                let (format, coding) = (Format::Raw, Coding::Identity);
+                std::ptr::from_ref(frame.piece(Form {
+                    format,
+                    coding,
+                    full,
+                }))
+            });
+            assert_eq!(one == other, shared);
+        }
     }
 }

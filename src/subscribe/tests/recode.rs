@@ -8,7 +8,7 @@ const SECRET: &str = "SECRET";
 const EVENTS: usize = 20;
 
 /// Views that hide `/secret` of every topic.
-fn hiding() -> TopicMap<Arc<View>> {
+pub(super) fn hiding() -> TopicMap<Arc<View>> {
     let view = View {
         projection: Some(Projection::new(None, vec!["/secret".parse().unwrap()])),
         ..View::default()

@@ -150,3 +150,39 @@ async fn a_relay_that_lags_goes_on_from_the_ring_and_scatters_without_it() {
     let all: Vec<u64> = (1..=100).collect();
     assert_eq!(Reader::new(stream, Way::Socket).events(100).await, all);
 }
+
+/// One turn's hand, of which `stream` takes so many bytes.
+fn hand_out_in_part(relay: &mut Relay, stream: &mut Subscription, bytes: usize) {
+    let Turn::Give(hand) = relay.turn(1) else {
+        panic!("there is something to give");
+    };
+    let given = stream
+        .split()
+        .0
+        .give_of(&hand, Framing::Plain, |_| Ok(bytes));
+    assert_eq!(given.unwrap(), Given::Part);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_a_relay_within_an_event_breaks_off_if_that_is_of_an_older_view() {
+    for recoded_meanwhile in [false, true] {
+        let house = house().await;
+        let mut stream = live(&house).await;
+        let (mut relay, _calls) = Relay::beside(&stream);
+        relay.take_on(&mut stream);
+        // Of which the stream knows nothing: its relay listens for it.
+        house.streams.recode(recode::hiding()).await;
+        house.store("a", "t", r#"{"secret":1}"#).await;
+        house.told(1).await;
+        hand_out_in_part(&mut relay, &mut stream, 3);
+        if recoded_meanwhile {
+            house
+                .streams
+                .recode(TopicMap::new([].into(), Some(Arc::default())))
+                .await;
+        }
+        relay.let_go(&mut stream);
+        let step = stream.split().0.step();
+        assert_eq!(step == Step::Break, recoded_meanwhile, "{step:?}");
+    }
+}
