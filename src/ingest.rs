@@ -27,7 +27,8 @@ pub enum Outcome {
     Stored {
         /// Where; the first one's place, if this is a duplicate.
         cursor: Cursor,
-        /// Under which topic.
+        /// Under which topic: the one that it came to, or a subtopic that it
+        /// names. Of a duplicate, where it would have been.
         topic: Topic,
         /// Whether it was there already.
         duplicate: bool,
@@ -54,6 +55,9 @@ pub enum IngestError {
     /// A topic that nothing configures.
     #[error("no topic {0} is configured")]
     Unconfigured(Topic),
+    /// A topic below one whose deliveries say their subtopic themselves.
+    #[error("{0} takes no deliveries: the section above it has a partition; they go to that topic")]
+    BelowPartition(Topic),
     /// It does not prove.
     #[error("{topic}: {source}")]
     Unproven {
@@ -88,6 +92,7 @@ impl IngestError {
         match self {
             Self::Topic(_) => "topic_malformed",
             Self::Unconfigured(_) => "topic_unknown",
+            Self::BelowPartition(_) => "topic_below_partition",
             Self::Unproven { source, .. } => source.reason(),
             Self::HandedElsewhere(_) => "handed_elsewhere",
             Self::NotKept { .. } => "not_kept",
@@ -164,7 +169,7 @@ impl Ingest {
         delivery: Delivery,
     ) -> Option<Result<Outcome, IngestError>> {
         let known: Topic = topic.parse().ok()?;
-        let route = self.routes.lookup(&known)?;
+        let route = self.route(&known).ok()?;
         match route.verifier().greets(&delivery.method) {
             true => Some(self.take(topic, delivery).await),
             false => None,
@@ -177,9 +182,7 @@ impl Ingest {
         delivery: Delivery,
     ) -> Result<Outcome, IngestError> {
         let topic: Topic = topic.parse()?;
-        let Some(route) = self.routes.lookup(&topic) else {
-            return Err(IngestError::Unconfigured(topic));
-        };
+        let route = self.route(&topic)?;
         let proven = match self.prove(route, delivery).await? {
             Ok(proven) => proven,
             Err(source) => return Err(IngestError::Unproven { topic, source }),
@@ -199,6 +202,15 @@ impl Ingest {
                 })
             }
             Proven::Event(verified) => self.store(topic, route, verified).await,
+        }
+    }
+
+    /// How deliveries to this topic are taken.
+    fn route(&self, topic: &Topic) -> Result<&Arc<Route>, IngestError> {
+        match self.routes.lookup(topic) {
+            None => Err(IngestError::Unconfigured(topic.clone())),
+            Some(route) if !route.takes(topic) => Err(IngestError::BelowPartition(topic.clone())),
+            Some(route) => Ok(route),
         }
     }
 
@@ -254,8 +266,13 @@ impl Ingest {
     ) -> Result<Outcome, IngestError> {
         let dedup = route
             .dedup
-            .and_then(|rule| route::recognise(&verified, rule));
+            .and_then(|rule| route::recognise(&topic, &verified, rule));
         let (delivery, facts) = verified.into_parts();
+        let topic = match &facts.partition {
+            // That it is one for any delivery was checked at start.
+            Some(partition) => topic.below(partition)?,
+            None => topic,
+        };
         let body_bytes = delivery.body.len() as u64;
         let draft = Draft {
             received_at: delivery.received_at,

@@ -2,12 +2,17 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::{proof::proof, section::Section, values, written::Kind};
+use super::{
+    proof::proof,
+    section::{Section, Spot},
+    values,
+    written::Kind,
+};
 use crate::{
     access::Policy,
-    event::{Topic, TopicMap},
+    event::{SEGMENT_BYTES_MAX, Topic, TopicMap},
     ingest::{DedupBy, DedupRule},
-    verify::Verifier,
+    verify::{Partition, Verifier},
 };
 
 /// For how long a delivery's id is remembered where nothing is written.
@@ -28,6 +33,20 @@ pub struct TopicSettings {
     pub dedup: Option<DedupRule>,
     /// Whether the type is the SSE event name.
     pub event_names: bool,
+    /// What stands below the topic for each delivery; `None`: nothing. Only
+    /// under a name, and then deliveries come to that topic itself, never below
+    /// it.
+    pub partition: Option<Partition>,
+}
+
+impl TopicSettings {
+    /// The topic that deliveries come to, where `topic` is below it and takes
+    /// none because their own content says their subtopic.
+    #[must_use]
+    pub fn elsewhere(&self, topic: &Topic) -> Option<&Topic> {
+        self.partition.as_ref()?;
+        self.name.as_ref().filter(|name| *name != topic)
+    }
 }
 
 /// All topics.
@@ -155,7 +174,8 @@ fn one(
             "dedup is off, so nothing is recognised; remove one",
         );
     }
-    let proof = proof(&mut section, name.is_none(), public_url);
+    let partition = partition(&mut section, name);
+    let proof = proof(&mut section, partition.as_ref(), name.is_none(), public_url);
     section.end();
     let settings = proof.map(|proof| TopicSettings {
         name: name.cloned(),
@@ -164,8 +184,25 @@ fn one(
         scheme: proof.scheme,
         access: access.unwrap_or_default(),
         event_names: event_names.unwrap_or(false),
+        partition: partition.map(|spot| spot.value),
     });
     (access, settings)
+}
+
+/// Reads what stands below a topic, and sees that it makes a topic for every
+/// delivery.
+fn partition(section: &mut Section<'_>, name: Option<&Topic>) -> Option<Spot<Partition>> {
+    let spot = section.spot("partition", values::partition)?;
+    let what = match name.map(|name| spot.value.longest(name)) {
+        Some(Ok(_)) => return Some(spot),
+        None => "below \"*\" nothing says which topic is partitioned; name the topic".to_owned(),
+        Some(Err(why)) => format!(
+            "not every value would make a topic, since each may have {SEGMENT_BYTES_MAX} bytes: \
+             {why}; shorten the topic's name, or leave a segment out"
+        ),
+    };
+    section.problems.add(&spot.place, &spot.origin, what);
+    None
 }
 
 /// The body's hash serves only where somebody wrote `dedup` or `dedup_by`: two

@@ -8,7 +8,11 @@ use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, str::FromStr, time
 use ipnet::IpNet;
 
 use super::written::Kind;
-use crate::{access::Policy, telemetry::LogFormat, verify::Secret};
+use crate::{
+    access::Policy,
+    telemetry::LogFormat,
+    verify::{Partition, PartitionError, Secret},
+};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -161,6 +165,12 @@ pub(super) fn policy(kind: &Kind) -> Result<Policy, String> {
         "token" => Ok(Policy::Token),
         _ => Err(no(kind, "\"public\" or \"token\"")),
     }
+}
+
+/// What stands below a topic for each of its deliveries.
+pub(super) fn partition(kind: &Kind) -> Result<Partition, String> {
+    let parsed = raw(kind)?.parse();
+    parsed.map_err(|why: PartitionError| no(kind, &why.to_string()))
 }
 
 /// The secret that signs subscriber tokens.

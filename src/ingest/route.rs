@@ -24,6 +24,8 @@ pub struct Route {
     pub(super) topic: Option<Topic>,
     /// How they are recognised when they come again; `None`: not at all.
     pub(super) dedup: Option<DedupRule>,
+    /// Whether deliveries say which subtopic they belong to.
+    partitions: bool,
     verifier: RwLock<Arc<Verifier>>,
 }
 
@@ -66,8 +68,18 @@ impl Route {
         Self {
             topic,
             dedup,
+            partitions: verifier.partitions(),
             verifier: RwLock::new(Arc::new(verifier)),
         }
+    }
+
+    /// Whether deliveries come to this topic, which is the section's or below
+    /// it.
+    ///
+    /// Where they say their subtopic themselves, not below it: the URL is not
+    /// signed, and a replayer would put one customer's event before another.
+    pub(super) fn takes(&self, topic: &Topic) -> bool {
+        !self.partitions || self.topic.as_ref() == Some(topic)
     }
 
     /// Proves its deliveries.
@@ -97,7 +109,11 @@ impl Route {
 /// An id that the signature does not cover can be changed by whoever replays
 /// the delivery, so it counts only together with what was signed: the body,
 /// or where that is not signed as it stands, the signed text.
-pub(super) fn recognise(verified: &Verified, rule: DedupRule) -> Option<Dedup> {
+///
+/// It counts within the topic that the delivery came to, wherever in it the
+/// event belongs: so a partition that is added, or an id that comes again with
+/// another content, changes nothing about what is known.
+pub(super) fn recognise(topic: &Topic, verified: &Verified, rule: DedupRule) -> Option<Dedup> {
     let facts = verified.facts();
     let content = match &facts.content {
         Some(signed) => &signed[..],
@@ -120,6 +136,7 @@ pub(super) fn recognise(verified: &Verified, rule: DedupRule) -> Option<Dedup> {
         }
     }
     Some(Dedup {
+        within: Some(topic.clone()),
         key: hash.finalize().into(),
         window: rule.window,
     })
