@@ -114,7 +114,7 @@ impl Partition {
         })
     }
 
-    /// The longest topic that it makes below `topic`, which may be none.
+    /// The longest topic that it can make below `topic`.
     ///
     /// # Errors
     ///
