@@ -474,6 +474,34 @@ fn verify_judges_a_capture_as_of_then() {
 }
 
 #[test]
+fn a_partition_is_shown_and_takes_deliveries_at_its_topic_alone() {
+    let folder = folder();
+    let folder = folder.path();
+    std::fs::write(
+        folder.join("hookrill.toml"),
+        "[topics.pay]\nscheme = { kind = \"none\" }\naccess = \"public\"\n\
+         partition = \"by.{/customer}\"\n",
+    )
+    .unwrap();
+    std::fs::write(folder.join("body"), "{\"customer\":\"mia@example.com\"}").unwrap();
+    let (status, printed, _) = run(folder, &["check"]);
+    assert_eq!(status, Some(0));
+    assert!(printed.contains("pay.by.{/customer}"), "{printed}");
+    let (status, printed, _) = run(folder, &["verify", "--topic", "pay", "body"]);
+    assert_eq!(status, Some(0), "{printed}");
+    let shown = "partition by.mia~40example~2Ecom";
+    assert!(printed.contains(shown), "{printed}");
+    for command in [
+        ["verify", "--topic", "pay.by.x", "body"],
+        ["send", "pay.by.x", "{}", "--url=http://127.0.0.1:1"],
+    ] {
+        let (status, _, said) = run(folder, &command);
+        assert_eq!(status, Some(1), "{said}");
+        assert!(said.contains("pay.by.x takes no deliveries"), "{said}");
+    }
+}
+
+#[test]
 fn results_go_to_stdout_and_wrong_usage_is_two() {
     let folder = folder();
     let folder = folder.path();

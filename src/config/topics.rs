@@ -2,12 +2,18 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use super::{proof::proof, section::Section, values, view::view, written::Kind};
+use super::{
+    proof::proof,
+    section::{Section, Spot},
+    values,
+    view::view,
+    written::Kind,
+};
 use crate::{
     access::Policy,
-    event::{Pointer, Topic, TopicMap, frame::View},
+    event::{Pointer, SEGMENT_BYTES_MAX, Topic, TopicMap, frame::View},
     ingest::{DedupBy, DedupRule},
-    verify::Verifier,
+    verify::{Partition, Verifier},
 };
 
 /// For how long a delivery's id is remembered where nothing is written.
@@ -28,6 +34,20 @@ pub struct TopicSettings {
     pub dedup: Option<DedupRule>,
     /// What subscribers are shown of its events.
     pub view: Arc<View>,
+    /// What stands below the topic for each delivery; `None`: nothing. Only
+    /// under a name, and then deliveries come to that topic itself, never below
+    /// it.
+    pub partition: Option<Partition>,
+}
+
+impl TopicSettings {
+    /// The topic that deliveries come to, where `topic` is below it and takes
+    /// none because their own content says their subtopic.
+    #[must_use]
+    pub fn elsewhere(&self, topic: &Topic) -> Option<&Topic> {
+        self.partition.as_ref()?;
+        self.name.as_ref().filter(|name| *name != topic)
+    }
 }
 
 /// All topics.
@@ -154,12 +174,14 @@ fn one(
             "dedup is off, so nothing is recognised; remove one",
         );
     }
-    let proof = proof(&mut section, name.is_none(), public_url);
+    let partition = partition(&mut section, name);
+    let proof = proof(&mut section, partition.as_ref(), name.is_none(), public_url);
     let type_pointers = proof
         .iter()
         .flat_map(|proof| proof.verifier.type_pointers());
     let type_pointers: Vec<Pointer> = type_pointers.cloned().collect();
-    let view = view(&mut section, &type_pointers);
+    let mut view = view(&mut section, &type_pointers);
+    view.source = name.filter(|_| partition.is_some()).cloned();
     section.end();
     let settings = proof.map(|proof| TopicSettings {
         name: name.cloned(),
@@ -168,8 +190,25 @@ fn one(
         scheme: proof.scheme,
         access: access.unwrap_or_default(),
         view: Arc::new(view),
+        partition: partition.map(|spot| spot.value),
     });
     (access, settings)
+}
+
+/// Reads what stands below a topic, and sees that it makes a topic for every
+/// delivery.
+fn partition(section: &mut Section<'_>, name: Option<&Topic>) -> Option<Spot<Partition>> {
+    let spot = section.spot("partition", values::partition)?;
+    let what = match name.map(|name| spot.value.longest(name)) {
+        Some(Ok(_)) => return Some(spot),
+        None => "below \"*\" nothing says which topic is partitioned; name the topic".to_owned(),
+        Some(Err(why)) => format!(
+            "not every value would make a topic, since each may have {SEGMENT_BYTES_MAX} bytes: \
+             {why}; shorten the topic's name, or leave a segment out"
+        ),
+    };
+    section.problems.add(&spot.place, &spot.origin, what);
+    None
 }
 
 /// The body's hash serves only where somebody wrote `dedup` or `dedup_by`: two

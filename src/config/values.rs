@@ -12,7 +12,7 @@ use crate::{
     access::Policy,
     event::{Pointer, PointerError, frame::HeaderShown},
     telemetry::LogFormat,
-    verify::Secret,
+    verify::{Partition, PartitionError, Secret},
 };
 
 const KIB: u64 = 1 << 10;
@@ -184,6 +184,12 @@ pub(super) fn policy(kind: &Kind) -> Result<Policy, String> {
         "token" => Ok(Policy::Token),
         _ => Err(no(kind, "\"public\" or \"token\"")),
     }
+}
+
+/// What stands below a topic for each of its deliveries.
+pub(super) fn partition(kind: &Kind) -> Result<Partition, String> {
+    let parsed = raw(kind)?.parse();
+    parsed.map_err(|why: PartitionError| no(kind, &why.to_string()))
 }
 
 /// The secret that signs subscriber tokens.

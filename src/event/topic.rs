@@ -46,6 +46,16 @@ impl Topic {
         std::iter::successors(Some(self.as_str()), |name| parent(name))
     }
 
+    /// The topic that `rest` is below this one: `orders` and `eu.4711` make
+    /// `orders.eu.4711`.
+    ///
+    /// # Errors
+    ///
+    /// [`TopicError`] where that is no topic.
+    pub fn below(&self, rest: &str) -> Result<Self, TopicError> {
+        format!("{self}.{rest}").parse()
+    }
+
     /// Whether a subscription to this topic includes `other`.
     #[must_use]
     pub fn covers(&self, other: &Topic) -> bool {

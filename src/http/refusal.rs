@@ -78,6 +78,7 @@ impl From<IngestError> for Refusal {
         match error {
             IngestError::Topic(_)
             | IngestError::Unconfigured(_)
+            | IngestError::BelowPartition(_)
             | IngestError::Unproven { .. }
             | IngestError::HandedElsewhere(_) => Self::new(StatusCode::UNAUTHORIZED, UNPROVEN),
             IngestError::Journal(AppendError::NoRoom { .. }) => {

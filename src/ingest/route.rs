@@ -26,6 +26,8 @@ pub struct Route {
     pub(super) dedup: Option<DedupRule>,
     /// What subscribers are shown of its events.
     view: Arc<View>,
+    /// Whether deliveries say which subtopic they belong to.
+    partitions: bool,
     verifier: RwLock<Arc<Verifier>>,
 }
 
@@ -74,8 +76,18 @@ impl Route {
             topic,
             dedup,
             view,
+            partitions: verifier.partitions(),
             verifier: RwLock::new(Arc::new(verifier)),
         }
+    }
+
+    /// Whether deliveries come to this topic, which is the section's or below
+    /// it.
+    ///
+    /// Where they say their subtopic themselves, not below it: the URL is not
+    /// signed, and a replayer would put one customer's event before another.
+    pub(super) fn takes(&self, topic: &Topic) -> bool {
+        !self.partitions || self.topic.as_ref() == Some(topic)
     }
 
     /// Proves its deliveries.
@@ -111,7 +123,11 @@ impl Route {
 /// An id that the signature does not cover can be changed by whoever replays
 /// the delivery, so it counts only together with what was signed: the body,
 /// or where that is not signed as it stands, the signed text.
-pub(super) fn recognise(verified: &Verified, rule: DedupRule) -> Option<Dedup> {
+///
+/// It counts within the topic that the delivery came to, wherever in it the
+/// event belongs: so a partition that is added, or an id that comes again with
+/// another content, changes nothing about what is known.
+pub(super) fn recognise(topic: &Topic, verified: &Verified, rule: DedupRule) -> Option<Dedup> {
     let facts = verified.facts();
     let content = match &facts.content {
         Some(signed) => &signed[..],
@@ -134,6 +150,7 @@ pub(super) fn recognise(verified: &Verified, rule: DedupRule) -> Option<Dedup> {
         }
     }
     Some(Dedup {
+        within: Some(topic.clone()),
         key: hash.finalize().into(),
         window: rule.window,
     })

@@ -63,6 +63,7 @@ macro_rules! suite {
             dedup::a_duplicate_within_the_window_is_not_stored_again
             dedup::duplicates_that_race_are_stored_once
             dedup::a_key_counts_within_its_topic_only
+            dedup::a_key_counts_within_the_topic_that_it_names
             dedup::beyond_the_maximum_the_oldest_keys_are_forgotten
             dedup::a_key_that_was_renewed_is_as_young_as_its_renewal
             dedup::a_renewed_key_is_not_forgotten_with_its_old_entry
@@ -141,6 +142,7 @@ pub(super) fn typed(topic: &str, event_type: &str) -> Draft {
 
 pub(super) fn key(n: u8) -> Dedup {
     Dedup {
+        within: None,
         key: [n; 32],
         window: Duration::from_secs(3600),
     }

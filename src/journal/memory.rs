@@ -184,7 +184,10 @@ impl Inner {
         if kept.closed {
             return Err(AppendError::Closed);
         }
-        let dedup = dedup.map(|d| ((draft.topic.clone(), d.key), d.window));
+        let dedup = dedup.map(|d| {
+            let within = d.within.unwrap_or_else(|| draft.topic.clone());
+            ((within, d.key), d.window)
+        });
         if let Some(sequence) = dedup
             .as_ref()
             .and_then(|(key, _)| kept.seen(key, draft.received_at))

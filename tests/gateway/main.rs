@@ -15,6 +15,7 @@ mod hostile;
 mod identity;
 mod ingest;
 mod life;
+mod partition;
 mod revocation;
 mod slow;
 mod who_sees_what;

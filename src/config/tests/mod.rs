@@ -2,6 +2,7 @@
 
 mod errors;
 mod newcomer;
+mod partition;
 mod sources;
 mod usable;
 
