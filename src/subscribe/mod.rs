@@ -10,9 +10,11 @@
 //! Invariant: positions given out only rise, and between two of them no event
 //! of the selection is left out that the subscriber is not told of.
 
+mod audience;
 mod give;
 mod history;
 mod leases;
+mod presence;
 mod pulse;
 mod relay;
 mod stream;
@@ -20,6 +22,7 @@ mod stream;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 use crate::{
     access::{Grant, Holder},
@@ -31,9 +34,11 @@ use crate::{
     journal::{Journal, ReadError},
     telemetry::Telemetry,
 };
+use audience::Audience;
 pub use give::{Given, Hand};
 use history::History;
 use leases::Leases;
+pub use presence::{Figures, Presence, PresenceError, Wanted};
 use pulse::Pulse;
 pub use relay::{Relay, Turn};
 pub use stream::{Calls, Feed, Step, Subscription};
@@ -96,6 +101,9 @@ pub struct Streams {
     history: History,
     pulse: Pulse,
     leases: Leases,
+    audience: Audience,
+    /// Whose turn it is to go through the journal for an operator.
+    counting: Semaphore,
     settings: Settings,
     clock: Clock,
     telemetry: Arc<Telemetry>,
@@ -119,6 +127,8 @@ impl Streams {
             history,
             pulse: Pulse::new(),
             leases: Leases::default(),
+            audience: Audience::default(),
+            counting: Semaphore::new(1),
             settings,
             clock,
             telemetry,

@@ -77,6 +77,8 @@ pub struct Feed {
     pub(super) notice_secs: u8,
     /// Ended where the token is revoked; `None` where none was needed.
     pub(super) lease: Option<Arc<Lease>>,
+    /// Whether it is counted at its topics.
+    pub(super) counted: bool,
     pub(super) delivered: Tally,
 }
 
@@ -137,6 +139,7 @@ impl Subscription {
         let ear = streams.pulse.join();
         let end = lifetime.map(|left| Instant::now() + left.min(LIFETIME_MAX));
         let lease = holder.map(|holder| streams.leases.begin(holder));
+        let counted = streams.audience.begin(&selection.topics);
         let notice_secs = lifetime.map_or(0, notice_secs);
         let mut calls = Calls::of(&streams, ear, None);
         let feed = Feed {
@@ -154,6 +157,7 @@ impl Subscription {
             end,
             notice_secs,
             lease,
+            counted,
             delivered: Tally::default(),
         };
         calls.heed(&feed);
@@ -516,6 +520,8 @@ impl Drop for Feed {
         if let Some(lease) = &self.lease {
             self.streams.leases.end(lease);
         }
+        let audience = &self.streams.audience;
+        audience.end(&self.selection.topics, self.counted);
         self.streams.telemetry.subscribers.decrement(1.0);
     }
 }
