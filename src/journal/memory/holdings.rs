@@ -26,8 +26,13 @@ pub(super) struct Stocktaking {
 
 impl Stocktaking {
     pub(super) fn new(listing: Listing, inner: &Inner) -> Self {
+        Self::of_newest(HOLDINGS_ENTRIES_MAX as u64, listing, inner)
+    }
+
+    /// Only of so many events.
+    fn of_newest(entries_max: u64, listing: Listing, inner: &Inner) -> Self {
         let (floor, head) = (inner.live.floor(), inner.live.head());
-        let bound = head.0.saturating_sub(HOLDINGS_ENTRIES_MAX as u64);
+        let bound = head.0.saturating_sub(entries_max);
         let after = floor.max(Sequence(bound));
         Self {
             counting: Counting::new(listing),
@@ -78,5 +83,68 @@ fn count(counting: &mut Counting, event: &Arc<Event>) {
         if counting.wants(name) {
             counting.add(name, &held);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        event::{Clock, Epoch},
+        journal::{
+            Measures,
+            contract::{NOON, ROOMY, append, draft},
+            memory::Memory,
+        },
+    };
+
+    /// More events than one step looks at, of three topics.
+    async fn journal() -> Memory {
+        let epoch = Epoch::from_entropy(*b"entropy!");
+        let clock = Clock::fixed(NOON);
+        let memory = Memory::new(epoch, ROOMY, clock, Measures::noop()).unwrap();
+        for n in 0..3 * PAGE_ENTRIES_MAX {
+            append(&memory, draft(["a.b", "c", "d"][n % 3], "x")).await;
+        }
+        memory
+    }
+
+    fn listing() -> Listing {
+        Listing {
+            after: None,
+            under: None,
+            count: 10,
+            recent_from: NOON,
+        }
+    }
+
+    fn events(holdings: &Holdings) -> Vec<(&str, u64)> {
+        let topics = holdings.topics.iter();
+        topics.map(|(name, held)| (&**name, held.events)).collect()
+    }
+
+    #[tokio::test]
+    async fn a_walk_of_several_steps_counts_each_event_once_and_none_that_came_later() {
+        let memory = journal().await;
+        let mut taking = Stocktaking::new(listing(), &memory.inner);
+        for more in [true, true, true, false] {
+            append(&memory, draft("later", "x")).await;
+            assert_eq!(taking.look(&memory.inner).unwrap(), more);
+        }
+        let each = PAGE_ENTRIES_MAX as u64;
+        let expected = [("a", each), ("a.b", each), ("c", each), ("d", each)];
+        assert_eq!(events(&taking.finish()), expected);
+    }
+
+    #[tokio::test]
+    async fn of_too_many_events_the_newest_are_counted_and_the_answer_says_so() {
+        let memory = journal().await;
+        let mut taking = Stocktaking::of_newest(5, listing(), &memory.inner);
+        assert!(!taking.look(&memory.inner).unwrap());
+        let holdings = taking.finish();
+        let expected = [("a", 1), ("a.b", 1), ("c", 2), ("d", 2)];
+        assert_eq!(events(&holdings), expected);
+        assert_eq!(holdings.counted_after.0, 3 * PAGE_ENTRIES_MAX as u64 - 5);
+        assert_eq!(holdings.all.events, 5);
     }
 }
