@@ -1,8 +1,8 @@
 //! The ordered, durable record of events.
 //!
 //! One trait, one contract suite (`contract.rs`), and a file or folder per
-//! backend; what they share is in `live.rs` (head, floor, followers) and
-//! `ticker.rs`.
+//! backend; what they share is in `live.rs` (head, floor, followers),
+//! `holdings.rs` (what there is of each topic) and `ticker.rs`.
 //!
 //! Invariant: an event is visible to `read`, `follow` and `head` only once it
 //! is durable, and in sequence order.
