@@ -226,6 +226,7 @@ async fn figures_are_those_of_the_events_that_are_here() {
         let gateway = gateway.start().await;
         let empty = presence(&gateway, "").await;
         assert_eq!(names(&empty), [""; 0]);
+        assert!(empty["head"].as_str().unwrap().ends_with("-0"));
         assert_eq!(
             (&empty["next"], &empty["oldest"]),
             (&Value::Null, &Value::Null)

@@ -52,6 +52,30 @@ async fn streams_count_while_they_replay_and_end_with_what_held_them() {
     assert_eq!(subscribers().await, none);
 }
 
+#[tokio::test]
+async fn topics_with_nothing_but_subscribers_are_paged_as_well() {
+    let house = house().await;
+    house.store("b", "t", "x").await;
+    let _listens = house.open(&["a", "c", "d"], Start::Now).await;
+    for count in 1..5 {
+        let (mut listed, mut after) = (Vec::new(), None);
+        loop {
+            let wanted = Wanted {
+                after,
+                under: None,
+                count,
+            };
+            let page = house.streams.presence(wanted).await.unwrap();
+            listed.extend(page.topics.into_iter().map(|(name, _)| name));
+            if !page.more {
+                break;
+            }
+            after = listed.last().map(|name| name.parse().unwrap());
+        }
+        assert_eq!(listed, ["a", "b", "c", "d"].map(Into::into), "by {count}");
+    }
+}
+
 /// A loud memory journal may keep less than a minute.
 #[tokio::test]
 async fn the_rate_is_that_of_the_time_that_is_left() {
