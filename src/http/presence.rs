@@ -47,7 +47,7 @@ pub(super) async fn topics(
 impl Gateway {
     async fn presence(&self, uri: &Uri) -> Result<Value, Refusal> {
         let presence = self.streams.presence(wanted(uri)?).await;
-        presence.map(page).map_err(|error| {
+        presence.map(|presence| page(&presence)).map_err(|error| {
             if let PresenceError::Journal(error) = &error {
                 tracing::error!(%error, "topics cannot be counted");
             }
@@ -76,7 +76,7 @@ fn count(text: &str) -> Result<usize, Refusal> {
     count.ok_or_else(|| Refusal::parameter("limit", why))
 }
 
-fn page(presence: Presence) -> Value {
+fn page(presence: &Presence) -> Value {
     let last = presence.topics.last().map(|(name, _)| name.clone());
     let next = last.filter(|_| presence.more);
     let topics = presence.topics.iter().map(|(name, figures)| {
@@ -100,8 +100,8 @@ fn said(figures: &Figures) -> Value {
     json!({
         "subscribers": figures.subscribers,
         "events_per_second": figures.events_per_second.map(rounded),
-        "head": figures.head.map(|cursor| cursor.to_string()),
-        "oldest": figures.oldest.map(|cursor| cursor.to_string()),
+        "head": figures.head.as_ref().map(ToString::to_string),
+        "oldest": figures.oldest.as_ref().map(ToString::to_string),
         "events": figures.events,
         "bytes": figures.bytes,
     })
