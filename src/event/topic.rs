@@ -59,7 +59,13 @@ impl Topic {
     /// Whether a subscription to this topic includes `other`.
     #[must_use]
     pub fn covers(&self, other: &Topic) -> bool {
-        match other.0.strip_prefix(&*self.0) {
+        self.covers_name(other.as_str())
+    }
+
+    /// As [`Topic::covers`], where a topic is known by its name.
+    #[must_use]
+    pub fn covers_name(&self, other: &str) -> bool {
+        match other.strip_prefix(&*self.0) {
             Some(rest) => rest.is_empty() || rest.starts_with('.'),
             None => false,
         }

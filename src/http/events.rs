@@ -188,9 +188,7 @@ fn date(now: Timestamp) -> HeaderValue {
 
 impl Asked {
     fn read(uri: &Uri, headers: &HeaderMap) -> Result<Self, Refusal> {
-        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
-            .map_err(|_| Refusal::parameter("query", "it cannot be read"))?;
-        let query = Parameters(pairs);
+        let query = Parameters::of(uri)?;
         let format = format(&query, headers)?;
         Ok(Self {
             topics: topics(uri.path(), &query)?,
@@ -206,16 +204,22 @@ impl Asked {
 }
 
 /// The query's pairs, in their order.
-struct Parameters(Vec<(String, String)>);
+pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
+    pub(super) fn of(uri: &Uri) -> Result<Self, Refusal> {
+        let pairs = Query::try_from_uri(uri);
+        let Query(pairs) = pairs.map_err(|_| Refusal::parameter("query", "it cannot be read"))?;
+        Ok(Self(pairs))
+    }
+
     fn all<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
         let named = self.0.iter().filter(move |(key, _)| key == name);
         named.map(|(_, value)| value.as_str())
     }
 
     /// The value of a parameter that may stand once.
-    fn one<'q>(&'q self, name: &'q str) -> Result<Option<&'q str>, Refusal> {
+    pub(super) fn one<'q>(&'q self, name: &'q str) -> Result<Option<&'q str>, Refusal> {
         let mut values = self.all(name);
         let value = values.next();
         match values.next() {

@@ -13,6 +13,7 @@ mod ingest;
 mod log_budget;
 mod operator;
 mod patience;
+mod presence;
 mod refusal;
 mod server;
 mod writer;
@@ -116,6 +117,7 @@ impl Gateway {
             .route("/healthz", get(operator::healthz))
             .route("/readyz", get(operator::readyz))
             .route("/metrics", get(operator::metrics))
+            .route("/admin/topics", get(presence::topics))
             .method_not_allowed_fallback(refusal::method_not_allowed);
         let admin = Router::new()
             .route("/admin/revoke", post(admin::revoke))

@@ -14,7 +14,7 @@ use crate::{
     identity::RevokeError,
     ingest::IngestError,
     journal::AppendError,
-    subscribe::stay_away,
+    subscribe::{PresenceError, stay_away},
 };
 
 /// How long a sender is asked to wait, in seconds.
@@ -139,6 +139,16 @@ impl From<RevokeError> for Refusal {
             RevokeError::NotKept(_) => {
                 Self::busy("it is revoked until a restart, and could not be kept; try again")
             }
+        }
+    }
+}
+
+impl From<PresenceError> for Refusal {
+    fn from(error: PresenceError) -> Self {
+        match error {
+            PresenceError::Busy => Self::busy("topics are being counted for another question"),
+            // The cause is in the log.
+            PresenceError::Journal(_) => Self::busy("the journal cannot be read"),
         }
     }
 }

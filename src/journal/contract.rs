@@ -6,6 +6,7 @@
 
 pub(super) mod dedup;
 pub(super) mod following;
+pub(super) mod holdings;
 pub(super) mod reading;
 pub(super) mod retention;
 pub(super) mod storing;
@@ -73,6 +74,13 @@ macro_rules! suite {
             retention::when_all_is_deleted_the_head_stays
             retention::a_reader_behind_the_floor_is_told
             retention::a_follower_behind_the_floor_goes_on_after_it
+            holdings::a_topic_holds_what_is_here_of_it_and_below_it
+            holdings::pages_of_topics_list_each_once_and_in_order
+            holdings::topics_are_listed_under_one
+            holdings::what_is_deleted_is_not_held
+            holdings::recent_events_are_counted_by_their_arrival
+            holdings::where_recent_events_are_gone_the_answer_says_since_when
+            holdings::a_closed_journal_holds_nothing
         }
     };
 }

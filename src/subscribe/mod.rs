@@ -10,9 +10,11 @@
 //! Invariant: positions given out only rise, and between two of them no event
 //! of the selection is left out that the subscriber is not told of.
 
+mod audience;
 mod give;
 mod history;
 mod leases;
+mod presence;
 mod pulse;
 mod relay;
 mod stream;
@@ -26,7 +28,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep},
+};
 
 use crate::{
     access::{Grant, Holder},
@@ -41,9 +46,11 @@ use crate::{
     journal::{Journal, ReadError},
     telemetry::Telemetry,
 };
+use audience::Audience;
 pub use give::{Given, Hand};
 use history::History;
 use leases::Leases;
+pub use presence::{Figures, Presence, PresenceError, Wanted};
 use pulse::Pulse;
 pub use relay::{Relay, Turn};
 pub use stream::{Calls, Feed, Step, Subscription};
@@ -114,6 +121,9 @@ pub struct Streams {
     leases: Leases,
     /// How often events were encoded anew.
     recoded: AtomicU32,
+    audience: Audience,
+    /// Whose turn it is to go through the journal for an operator.
+    counting: Semaphore,
     settings: Settings,
     clock: Clock,
     telemetry: Arc<Telemetry>,
@@ -138,6 +148,8 @@ impl Streams {
             pulse: Pulse::new(),
             leases: Leases::default(),
             recoded: AtomicU32::new(0),
+            audience: Audience::default(),
+            counting: Semaphore::new(1),
             settings,
             clock,
             telemetry,

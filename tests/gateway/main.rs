@@ -16,6 +16,7 @@ mod identity;
 mod ingest;
 mod life;
 mod partition;
+mod presence;
 mod revocation;
 mod slow;
 mod who_sees_what;

@@ -102,6 +102,47 @@ async fn an_event_reaches_its_customer_and_the_operator_and_nobody_else() {
 }
 
 #[tokio::test]
+async fn an_event_is_shown_as_its_own_topic_says_and_names_where_it_was_ingested() {
+    let shown = "expose = [\"/id\"]\n[topics.\"pay.special\"]\nscheme = { kind = \"none\" }\n\
+                 expose = [\"/data/object/customer\"]";
+    let plan = Gateway::in_memory().sections(&format!("{PAY}{shown}"));
+    let gateway = plan.start().await;
+    for (n, customer) in ["cus_1", "special"].iter().enumerate() {
+        let body =
+            format!("{{\"id\":\"{n}\",\"data\":{{\"object\":{{\"customer\":\"{customer}\"}}}}}}");
+        delivered(&gateway, &body).await;
+    }
+    let path = format!(
+        "/events/pay?since=earliest&format=cloudevents&token={}",
+        token(&["pay"], 600)
+    );
+    let events = gateway.subscriber(&path).await.events(2).await;
+    let events = events
+        .iter()
+        .map(|event| serde_json::from_str::<serde_json::Value>(&event.data).unwrap());
+    let shown: Vec<_> = events
+        .map(|event| {
+            (
+                event["topic"].clone(),
+                event["data"].clone(),
+                event["source"].clone(),
+            )
+        })
+        .collect();
+    assert_eq!(shown[0].0, "pay.cus_1");
+    assert_eq!(shown[0].1, serde_json::json!({"id": "0"}));
+    assert!(
+        shown[0].2.as_str().unwrap().ends_with("/ingest/pay"),
+        "{shown:?}"
+    );
+    assert_eq!(shown[1].0, "pay.special");
+    assert_eq!(
+        shown[1].1,
+        serde_json::json!({"data": {"object": {"customer": "special"}}})
+    );
+}
+
+#[tokio::test]
 async fn what_names_no_customer_goes_where_no_customer_can_be() {
     let gateway = paying(Gateway::in_memory()).start().await;
     let bodies = [
