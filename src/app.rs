@@ -225,7 +225,8 @@ impl fmt::Debug for App {
 }
 
 fn route(topic: &TopicSettings) -> Route {
-    Route::new(topic.name.clone(), topic.verifier.clone(), topic.dedup)
+    let route = Route::new(topic.name.clone(), topic.verifier.clone(), topic.dedup);
+    route.with_rate_max(topic.rate_max)
 }
 
 /// The journal's folder, if it has one: what is kept there is as safe as

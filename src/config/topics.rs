@@ -7,6 +7,7 @@ use crate::{
     access::Policy,
     event::{Topic, TopicMap},
     ingest::{DedupBy, DedupRule},
+    rate::Rate,
     verify::Verifier,
 };
 
@@ -26,6 +27,9 @@ pub struct TopicSettings {
     pub access: Policy,
     /// How deliveries that come again are recognised; `None`: they are not.
     pub dedup: Option<DedupRule>,
+    /// How many proven deliveries are taken, over all topics of the section;
+    /// `None`: as many as come.
+    pub rate_max: Option<Rate>,
     /// Whether the type is the SSE event name.
     pub event_names: bool,
 }
@@ -149,6 +153,7 @@ fn one(
     let event_names = section.value("event_names", values::boolean);
     let dedup = section.value("dedup", values::dedup);
     let by_body = section.value("dedup_by", values::dedup_by);
+    let rate_max = section.value("rate_max", values::rate);
     if let (Some(None), Some(true)) = (dedup, by_body) {
         section.refuse(
             "dedup_by",
@@ -160,6 +165,7 @@ fn one(
     let settings = proof.map(|proof| TopicSettings {
         name: name.cloned(),
         dedup: dedup_rule(dedup, by_body.unwrap_or(false), proof.names_an_id),
+        rate_max,
         verifier: proof.verifier,
         scheme: proof.scheme,
         access: access.unwrap_or_default(),

@@ -8,7 +8,12 @@ use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, str::FromStr, time
 use ipnet::IpNet;
 
 use super::written::Kind;
-use crate::{access::Policy, telemetry::LogFormat, verify::Secret};
+use crate::{
+    access::Policy,
+    rate::{Rate, RateError},
+    telemetry::LogFormat,
+    verify::Secret,
+};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -101,6 +106,12 @@ pub(super) fn dedup_by(kind: &Kind) -> Result<bool, String> {
 
 pub(super) fn subscribers_max(kind: &Kind) -> Result<usize, String> {
     whole(kind, 1..=10_000_000)
+}
+
+/// How often something may happen.
+pub(super) fn rate(kind: &Kind) -> Result<Rate, String> {
+    let parsed = raw(kind)?.parse();
+    parsed.map_err(|why: RateError| format!("{} is no rate: {why}", shown(kind)))
 }
 
 pub(super) fn dedup_entries_max(kind: &Kind) -> Result<u64, String> {

@@ -1,5 +1,5 @@
-//! What holds for deliveries to a topic: the verifier and the rule by which
-//! duplicates are known.
+//! What holds for deliveries to a topic: the verifier, the rule by which
+//! duplicates are known, and how many are taken.
 //!
 //! Invariant: a verifier changes once at most, from one that awaits the
 //! provider's secret to one that has it.
@@ -12,7 +12,8 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    event::{Dedup, Topic},
+    event::{Dedup, Timestamp, Topic},
+    rate::{Bucket, OverRate, Rate},
     verify::{Secret, Verified, Verifier},
 };
 
@@ -24,6 +25,8 @@ pub struct Route {
     pub(super) topic: Option<Topic>,
     /// How they are recognised when they come again; `None`: not at all.
     pub(super) dedup: Option<DedupRule>,
+    /// How often, and how far that is used up; `None`: as often as they come.
+    rate: Option<(Rate, Bucket)>,
     verifier: RwLock<Arc<Verifier>>,
 }
 
@@ -66,7 +69,24 @@ impl Route {
         Self {
             topic,
             dedup,
+            rate: None,
             verifier: RwLock::new(Arc::new(verifier)),
+        }
+    }
+
+    /// The same, with at most so many deliveries over all topics that have
+    /// this route.
+    #[must_use]
+    pub fn with_rate_max(mut self, rate: Option<Rate>) -> Self {
+        self.rate = rate.map(|rate| (rate, Bucket::default()));
+        self
+    }
+
+    /// Lets one proven delivery through.
+    pub(super) fn admit(&self, now: Timestamp) -> Result<(), OverRate> {
+        match &self.rate {
+            Some((rate, bucket)) => bucket.take(*rate, now),
+            None => Ok(()),
         }
     }
 
