@@ -17,6 +17,7 @@ pub use route::{DedupBy, DedupRule, Route};
 use crate::{
     event::{Clock, Cursor, Draft, HEADERS_MAX, Topic, TopicError, TopicMap},
     journal::{AppendError, Journal},
+    rate::OverRate,
     telemetry::Telemetry,
     verify::{Delivery, Proven, Reply, Secret, Verified, VerifyError},
 };
@@ -78,6 +79,14 @@ pub enum IngestError {
         /// Why not.
         source: std::io::Error,
     },
+    /// Its section takes no more now.
+    #[error("{topic}: {over}")]
+    OverRate {
+        /// To which topic it came.
+        topic: Topic,
+        /// When it takes the next one.
+        over: OverRate,
+    },
     /// The check was cut short by the end of the process.
     #[error("the check did not finish")]
     Interrupted,
@@ -97,6 +106,7 @@ impl IngestError {
             Self::Unproven { source, .. } => source.reason(),
             Self::HandedElsewhere(_) => "handed_elsewhere",
             Self::NotKept { .. } => "not_kept",
+            Self::OverRate { .. } => "rate_topic",
             Self::Interrupted => "interrupted",
             Self::Journal(AppendError::NoRoom { .. }) => "journal_no_room",
             Self::Journal(AppendError::Closed) => "journal_closed",
@@ -203,6 +213,11 @@ impl Ingest {
                 })
             }
             Proven::Event(verified) => {
+                // Only what is proven counts: a flood that is not would keep
+                // out what is. Handshakes store nothing, and do not count.
+                if let Err(over) = route.admit(self.clock.now()) {
+                    return Err(IngestError::OverRate { topic, over });
+                }
                 let body = verified.delivery().body.clone();
                 let stored = self.store(topic, route, verified).await?;
                 self.count_withheld(&stored, body).await;

@@ -13,6 +13,7 @@ use crate::{
     access::Policy,
     event::{Pointer, SEGMENT_BYTES_MAX, Topic, TopicMap, frame::View},
     ingest::{DedupBy, DedupRule},
+    rate::Rate,
     verify::{Partition, Verifier},
 };
 
@@ -32,6 +33,9 @@ pub struct TopicSettings {
     pub access: Policy,
     /// How deliveries that come again are recognised; `None`: they are not.
     pub dedup: Option<DedupRule>,
+    /// How many proven deliveries are taken, over all topics of the section;
+    /// `None`: as many as come.
+    pub rate_max: Option<Rate>,
     /// What subscribers are shown of its events.
     pub view: Arc<View>,
     /// What stands below the topic for each delivery; `None`: nothing. Only
@@ -168,6 +172,7 @@ fn one(
     };
     let dedup = section.value("dedup", values::dedup);
     let by_body = section.value("dedup_by", values::dedup_by);
+    let rate_max = section.value("rate_max", values::rate);
     if let (Some(None), Some(true)) = (dedup, by_body) {
         section.refuse(
             "dedup_by",
@@ -186,6 +191,7 @@ fn one(
     let settings = proof.map(|proof| TopicSettings {
         name: name.cloned(),
         dedup: dedup_rule(dedup, by_body.unwrap_or(false), proof.names_an_id),
+        rate_max,
         verifier: proof.verifier,
         scheme: proof.scheme,
         access: access.unwrap_or_default(),

@@ -11,6 +11,7 @@ use super::written::Kind;
 use crate::{
     access::Policy,
     event::{Pointer, PointerError, frame::HeaderShown},
+    rate::{Rate, RateError},
     telemetry::LogFormat,
     verify::{Partition, PartitionError, Secret},
 };
@@ -124,6 +125,12 @@ pub(super) fn header_shown(kind: &Kind) -> Result<HeaderShown, String> {
 
 pub(super) fn subscribers_max(kind: &Kind) -> Result<usize, String> {
     whole(kind, 1..=10_000_000)
+}
+
+/// How often something may happen.
+pub(super) fn rate(kind: &Kind) -> Result<Rate, String> {
+    let parsed = raw(kind)?.parse();
+    parsed.map_err(|why: RateError| format!("{} is no rate: {why}", shown(kind)))
 }
 
 pub(super) fn dedup_entries_max(kind: &Kind) -> Result<u64, String> {

@@ -1,5 +1,5 @@
-//! What holds for deliveries to a topic: the verifier and the rule by which
-//! duplicates are known.
+//! What holds for deliveries to a topic: the verifier, the rule by which
+//! duplicates are known, and how many are taken.
 //!
 //! Invariant: a verifier changes once at most, from one that awaits the
 //! provider's secret to one that has it.
@@ -12,7 +12,8 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    event::{Dedup, Topic, frame::View},
+    event::{Dedup, Timestamp, Topic, frame::View},
+    rate::{Bucket, OverRate, Rate},
     verify::{Secret, Verified, Verifier},
 };
 
@@ -28,6 +29,8 @@ pub struct Route {
     view: Arc<View>,
     /// Whether deliveries say which subtopic they belong to.
     partitions: bool,
+    /// How often, and how far that is used up; `None`: as often as they come.
+    rate: Option<(Rate, Bucket)>,
     verifier: RwLock<Arc<Verifier>>,
 }
 
@@ -77,6 +80,7 @@ impl Route {
             dedup,
             view,
             partitions: verifier.partitions(),
+            rate: None,
             verifier: RwLock::new(Arc::new(verifier)),
         }
     }
@@ -88,6 +92,22 @@ impl Route {
     /// signed, and a replayer would put one customer's event before another.
     pub(super) fn takes(&self, topic: &Topic) -> bool {
         !self.partitions || self.topic.as_ref() == Some(topic)
+    }
+
+    /// The same, with at most so many deliveries over all topics that have
+    /// this route.
+    #[must_use]
+    pub fn with_rate_max(mut self, rate: Option<Rate>) -> Self {
+        self.rate = rate.map(|rate| (rate, Bucket::default()));
+        self
+    }
+
+    /// Lets one proven delivery through.
+    pub(super) fn admit(&self, now: Timestamp) -> Result<(), OverRate> {
+        match &self.rate {
+            Some((rate, bucket)) => bucket.take(*rate, now),
+            None => Ok(()),
+        }
     }
 
     /// Proves its deliveries.

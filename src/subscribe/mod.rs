@@ -339,10 +339,12 @@ impl Streams {
 }
 
 /// What keeps an `EventSource` alive that can't be served now: it gives up for
-/// ever on any status but 200, so it gets one, a wait, and the end.
+/// ever on any status but 200, so it gets one, a wait of `least` and some
+/// seconds more, and the end.
 #[must_use]
-pub fn stay_away() -> Bytes {
-    sse::retry(fastrand::u64(STAY_AWAY_MS))
+pub fn stay_away(least: Duration) -> Bytes {
+    let least = u64::try_from(least.as_millis()).unwrap_or(u64::MAX / 4);
+    sse::retry(least + fastrand::u64(STAY_AWAY_MS))
 }
 
 /// At random from `least` to `least + over`, in milliseconds.

@@ -15,6 +15,7 @@ mod hostile;
 mod identity;
 mod ingest;
 mod life;
+mod limits;
 mod partition;
 mod presence;
 mod revocation;

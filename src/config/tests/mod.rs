@@ -1,6 +1,7 @@
 //! Tables: what is written, and what comes of it.
 
 mod errors;
+mod limits;
 mod newcomer;
 mod partition;
 mod sources;
