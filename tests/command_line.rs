@@ -190,6 +190,28 @@ fn a_gateway_refuses_what_another_secret_signed() {
     gateway.end();
 }
 
+/// Docker hands its own proxy to every container, and that cannot come back in.
+#[test]
+fn a_proxy_of_the_environment_is_not_asked_for_this_machine() {
+    let folder = folder();
+    let folder = folder.path();
+    let gateway = Gateway::start(folder);
+    let port = gateway.url.rsplit_once(':').unwrap().1.to_owned();
+    let nobody = "http://127.0.0.1:1";
+    for arguments in [&["health"][..], &["send", "hello", "{}"]] {
+        let mut command = hookrill(folder, arguments);
+        command.env("PORT", &port).env("HTTP_PROXY", nobody);
+        let (status, _, said) = ended(command.output().unwrap());
+        assert_eq!((status, said.as_str()), (Some(0), ""), "{arguments:?}");
+    }
+    let elsewhere = ["health", "--url", "http://hooks.example.com"];
+    let mut command = hookrill(folder, &elsewhere);
+    let (status, _, said) = ended(command.env("HTTP_PROXY", nobody).output().unwrap());
+    assert_eq!(status, Some(1));
+    assert!(said.contains("refused"), "{said}");
+    gateway.end();
+}
+
 #[test]
 fn the_first_signal_drains_and_the_second_ends_at_once() {
     let folder = folder();

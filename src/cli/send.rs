@@ -159,7 +159,7 @@ fn post(url: &str, draft: &Delivery, signed: &Signed) -> anyhow::Result<()> {
     }
     let mut headers = draft.headers.clone();
     headers.extend(signed.headers.iter().cloned());
-    let mut request = client::short(Duration::from_secs(30)).post(&url);
+    let mut request = client::short(&url, Duration::from_secs(30)).post(&url);
     for (name, value) in &headers {
         request = request.header(name, value);
     }
