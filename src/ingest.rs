@@ -14,7 +14,7 @@ pub use handed::{Handed, HandedError, KeepError};
 pub use route::{DedupBy, DedupRule, Route};
 
 use crate::{
-    event::{Clock, Cursor, Draft, HEADERS_MAX, Topic, TopicError, TopicMap},
+    event::{Clock, Cursor, Draft, HEADERS_MAX, Swap, Topic, TopicError, TopicMap},
     journal::{AppendError, Journal},
     telemetry::Telemetry,
     verify::{Delivery, Proven, Reply, Secret, Verified, VerifyError},
@@ -107,7 +107,7 @@ const KEPT_HEADER_BYTES_MAX: usize = 4 * 1024;
 
 /// Takes deliveries.
 pub struct Ingest {
-    routes: TopicMap<Arc<Route>>,
+    routes: Swap<TopicMap<Arc<Route>>>,
     handed: Arc<Handed>,
     journal: Arc<dyn Journal>,
     clock: Clock,
@@ -119,18 +119,28 @@ impl Ingest {
     #[must_use]
     pub fn new(
         routes: TopicMap<Arc<Route>>,
-        handed: Handed,
+        handed: Arc<Handed>,
         journal: Arc<dyn Journal>,
         clock: Clock,
         telemetry: Arc<Telemetry>,
     ) -> Self {
         Self {
-            routes,
-            handed: Arc::new(handed),
+            routes: Swap::new(routes),
+            handed,
             journal,
             clock,
             telemetry,
         }
+    }
+
+    /// Takes deliveries of these routes from now on. One that is being proven
+    /// goes on by the route it began with.
+    pub fn reload(&self, routes: TopicMap<Arc<Route>>) {
+        self.routes.store(routes);
+    }
+
+    fn route(&self, topic: &Topic) -> Option<Arc<Route>> {
+        self.routes.load().lookup(topic).cloned()
     }
 
     /// Proves a delivery and stores it; returns once it is durable.
@@ -164,7 +174,7 @@ impl Ingest {
         delivery: Delivery,
     ) -> Option<Result<Outcome, IngestError>> {
         let known: Topic = topic.parse().ok()?;
-        let route = self.routes.lookup(&known)?;
+        let route = self.route(&known)?;
         match route.verifier().greets(&delivery.method) {
             true => Some(self.take(topic, delivery).await),
             false => None,
@@ -177,10 +187,10 @@ impl Ingest {
         delivery: Delivery,
     ) -> Result<Outcome, IngestError> {
         let topic: Topic = topic.parse()?;
-        let Some(route) = self.routes.lookup(&topic) else {
+        let Some(route) = self.route(&topic) else {
             return Err(IngestError::Unconfigured(topic));
         };
-        let proven = match self.prove(route, delivery).await? {
+        let proven = match self.prove(&route, delivery).await? {
             Ok(proven) => proven,
             Err(source) => return Err(IngestError::Unproven { topic, source }),
         };
@@ -191,14 +201,14 @@ impl Ingest {
                 handed_over: false,
             }),
             Proven::HandOver { secret, reply } => {
-                self.keep(&topic, route, secret).await?;
+                self.keep(&topic, &route, secret).await?;
                 Ok(Outcome::Answered {
                     topic,
                     reply,
                     handed_over: true,
                 })
             }
-            Proven::Event(verified) => self.store(topic, route, verified).await,
+            Proven::Event(verified) => self.store(topic, &route, verified).await,
         }
     }
 
@@ -227,7 +237,7 @@ impl Ingest {
         route: &Arc<Route>,
         secret: Secret,
     ) -> Result<(), IngestError> {
-        if route.topic.as_ref() != Some(topic) {
+        if !route.is_of(topic) {
             return Err(IngestError::HandedElsewhere(topic.clone()));
         }
         let (handed, name, kept) = (Arc::clone(&self.handed), topic.clone(), secret.clone());
@@ -237,7 +247,12 @@ impl Ingest {
             source: VerifyError::HandedOver,
         };
         match kept.map_err(|_| IngestError::Interrupted)? {
-            Ok(()) if route.adopt(secret) => Ok(()),
+            Ok(()) if route.adopt(secret.clone()) => {
+                // A reload on the way may not have found it yet.
+                let now = self.route(topic).filter(|now| now.is_of(topic));
+                now.map(|now| now.adopt(secret));
+                Ok(())
+            }
             Ok(()) | Err(KeepError::Taken) => Err(taken()),
             Err(KeepError::Io(source)) => Err(IngestError::NotKept {
                 topic: topic.clone(),

@@ -8,6 +8,7 @@ mod escape;
 pub mod frame;
 mod selection;
 pub mod stored;
+mod swap;
 mod time;
 mod topic;
 
@@ -18,6 +19,7 @@ use bytes::Bytes;
 pub use cursor::{Cursor, CursorError, Epoch, EpochError, Sequence};
 pub use escape::{escape, unescape};
 pub use selection::{Selection, Topics};
+pub use swap::Swap;
 pub use time::{Clock, Timestamp};
 pub use topic::{SEGMENTS_MAX, TOPIC_BYTES_MAX, Topic, TopicError, TopicMap};
 

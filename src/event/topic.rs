@@ -103,7 +103,7 @@ impl fmt::Debug for Topic {
 
 /// Values configured by topic: a topic without one of its own takes that of
 /// its longest configured prefix, else that of `"*"`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TopicMap<T> {
     named: HashMap<Topic, T>,
     any: Option<T>,

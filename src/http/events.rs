@@ -62,7 +62,7 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
         Err(error) => {
             gateway.telemetry.subscribe_refused(reason(&error));
             if gateway.log_budget.take(gateway.clock.now()) {
-                let client = client::address(&request, &gateway.settings.trusted_proxies);
+                let client = client::address(&request, &gateway.settings().trusted_proxies);
                 let client = client.map(tracing::field::display);
                 tracing::info!(client, %error, "subscription refused");
             }
@@ -79,7 +79,7 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
         gateway.telemetry.subscribe_refused("draining");
         return come_back_later(waiter, "the gateway is about to stop");
     }
-    let weight = weight(grant.topics()).min(gateway.settings.subscribers_max);
+    let weight = weight(grant.topics()).min(gateway.settings().subscribers_max);
     let weight = u32::try_from(weight).unwrap_or(u32::MAX);
     let Ok(permit) = Arc::clone(&gateway.stream_permits).try_acquire_many_owned(weight) else {
         gateway.telemetry.subscribe_refused("subscribers_max");

@@ -21,14 +21,18 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
+    extract::{Request, State},
+    middleware::{Next, from_fn_with_state},
+    response::Response,
     routing::{get, post},
 };
 use tokio::sync::Semaphore;
+use tower::{Layer as _, ServiceExt as _};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::{
     access::Access,
-    event::Clock,
+    event::{Clock, Swap},
     identity::{KeySets, Revocations},
     ingest::Ingest,
     subscribe::Streams,
@@ -38,7 +42,7 @@ use crate::{
 pub use server::{Drained, SPARE_CONNECTIONS, Server, raise_open_files_limit};
 
 /// The bounds of what a stranger may do, and who the operator is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// The longest body taken, in bytes.
     pub body_bytes_max: usize,
@@ -58,9 +62,24 @@ pub struct Settings {
     pub metrics_public: bool,
 }
 
+impl Settings {
+    /// These, with the bounds of `at_start`: what was made by them stays as
+    /// large as it is.
+    #[must_use]
+    pub fn bounded_as(self, at_start: &Self) -> Self {
+        Self {
+            body_bytes_max: at_start.body_bytes_max,
+            subscribers_max: at_start.subscribers_max,
+            shutdown_grace: at_start.shutdown_grace,
+            ..self
+        }
+    }
+}
+
 /// What the routes share.
 pub struct Gateway {
-    settings: Settings,
+    settings: Swap<Settings>,
+    cors: Swap<CorsLayer>,
     ingest: Ingest,
     access: Arc<Access>,
     key_sets: Arc<KeySets>,
@@ -94,7 +113,8 @@ impl Gateway {
             stream_permits: Arc::new(Semaphore::new(settings.subscribers_max)),
             body_budget: body::Budget::new(settings.body_bytes_max),
             log_budget: log_budget::LogBudget::default(),
-            settings,
+            cors: Swap::new(cors(&settings.cors_origins)),
+            settings: Swap::new(settings),
             ingest,
             access,
             key_sets,
@@ -105,13 +125,31 @@ impl Gateway {
         })
     }
 
+    /// What holds now.
+    fn settings(&self) -> Arc<Settings> {
+        self.settings.load()
+    }
+
+    /// Takes deliveries by the routes in use.
+    #[must_use]
+    pub fn ingest(&self) -> &Ingest {
+        &self.ingest
+    }
+
+    /// Takes these settings into use, save for the bounds.
+    pub fn reload(&self, settings: Settings) {
+        let settings = settings.bounded_as(&self.settings());
+        self.cors.store(cors(&settings.cors_origins));
+        self.settings.store(settings);
+    }
+
     /// Every route, as a router that any server can take.
     pub fn router(self: &Arc<Self>) -> Router {
         let events = Router::new()
             .route("/events", get(events::subscribe))
             .route("/events/{*topic}", get(events::subscribe))
             .method_not_allowed_fallback(refusal::method_not_allowed)
-            .layer(cors(&self.settings.cors_origins));
+            .layer(from_fn_with_state(Arc::clone(self), across_origins));
         let operator = Router::new()
             .route("/healthz", get(operator::healthz))
             .route("/readyz", get(operator::readyz))
@@ -130,6 +168,17 @@ impl Gateway {
             .fallback(refusal::no_such_route)
             .with_state(Arc::clone(self))
     }
+}
+
+/// Lets those origins in that are configured now.
+async fn across_origins(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let cors = gateway.cors.load().layer(next);
+    let answered = cors.oneshot(request).await;
+    answered.unwrap_or_else(|never| match never {})
 }
 
 /// Answers preflights and names the configured origins, never the asking one

@@ -188,7 +188,7 @@ impl House {
 
     /// Waits until so many fetches have ended.
     async fn fetched(&self, count: u64) {
-        let mut fetched = self.sets.sets[0].fetched.subscribe();
+        let mut fetched = self.sets.sets.load()[0].fetched.subscribe();
         let ended = || {
             let page = self.telemetry.render();
             let figure = |name: &str| -> u64 {
@@ -257,7 +257,7 @@ async fn old_keys_stay_while_the_provider_is_down_but_not_for_ever() {
         provider.answer(down);
         let page = || house.telemetry.render();
         while !page().contains("hookrill_key_sets_stale 1") {
-            house.sets.sets[0]
+            house.sets.sets.load()[0]
                 .fetched
                 .subscribe()
                 .changed()
@@ -277,7 +277,7 @@ async fn old_keys_stay_while_the_provider_is_down_but_not_for_ever() {
     house.fetched(1).await;
     provider.answer(Answer::Status(500));
     while house.takes(&pair.token("1")) {
-        house.sets.sets[0]
+        house.sets.sets.load()[0]
             .fetched
             .subscribe()
             .changed()

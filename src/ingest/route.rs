@@ -21,7 +21,7 @@ use crate::{
 pub struct Route {
     /// The topic whose section says so; `None` for `"*"`. Only under this
     /// name, not below it, may a provider hand over a secret.
-    pub(super) topic: Option<Topic>,
+    topic: Option<Topic>,
     /// How they are recognised when they come again; `None`: not at all.
     pub(super) dedup: Option<DedupRule>,
     verifier: RwLock<Arc<Verifier>>,
@@ -68,6 +68,11 @@ impl Route {
             dedup,
             verifier: RwLock::new(Arc::new(verifier)),
         }
+    }
+
+    /// Whether this is the route of that topic's own section.
+    pub(super) fn is_of(&self, topic: &Topic) -> bool {
+        self.topic.as_ref() == Some(topic)
     }
 
     /// Proves its deliveries.

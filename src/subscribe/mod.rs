@@ -22,7 +22,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use crate::{
-    access::{Grant, Holder},
+    access::{Access, Edition, Grant, Holder},
     event::{
         Clock, Cursor, Selection, Sequence,
         frame::{Form, Format, Gap, GapReason, Piece, expiring_line, gap_line, sse},
@@ -39,7 +39,7 @@ pub use relay::{Relay, Turn};
 pub use stream::{Calls, Feed, Step, Subscription};
 
 /// How streams are kept alive and brought back.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// How often a quiet stream is given a sign of life.
     pub heartbeat: Duration,
@@ -93,6 +93,8 @@ pub struct Request {
 pub struct Streams {
     journal: Arc<dyn Journal>,
     hub: Arc<Hub>,
+    /// Asked whether a stream may go on after a reload.
+    access: Arc<Access>,
     history: History,
     pulse: Pulse,
     leases: Leases,
@@ -107,6 +109,7 @@ impl Streams {
     pub fn new(
         journal: Arc<dyn Journal>,
         hub: Arc<Hub>,
+        access: Arc<Access>,
         settings: Settings,
         clock: Clock,
         telemetry: Arc<Telemetry>,
@@ -116,6 +119,7 @@ impl Streams {
         Arc::new(Self {
             journal,
             hub,
+            access,
             history,
             pulse: Pulse::new(),
             leases: Leases::default(),
@@ -153,7 +157,7 @@ impl Streams {
             begin.position,
             opening,
             lifetime,
-            grant.holder(),
+            grant,
         ))
     }
 
@@ -177,10 +181,21 @@ impl Streams {
         count
     }
 
+    /// Has every stream ask whether it may go on, after `access` changed; those
+    /// that may not, end.
+    pub fn look_again(&self) {
+        self.pulse.call();
+    }
+
     /// Whether [`Streams::drain`] was called.
     #[must_use]
     pub fn draining(&self) -> bool {
         self.pulse.draining()
+    }
+
+    /// Changes when there is a reason to end some streams.
+    fn verdicts(&self) -> (u64, Edition) {
+        (self.leases.ended(), self.access.edition())
     }
 
     async fn begin(&self, selection: &Selection, start: Start) -> Result<Begin, ReadError> {

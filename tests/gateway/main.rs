@@ -15,6 +15,7 @@ mod hostile;
 mod identity;
 mod ingest;
 mod life;
+mod reload;
 mod revocation;
 mod slow;
 mod writer;
