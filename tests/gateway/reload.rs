@@ -86,11 +86,11 @@ async fn one_topic_is_added_and_another_removed() {
     both.opened().await;
     let mut stays = settled(&gateway, "open", "").await;
     both.events(1).await;
-    assert_eq!(gateway.post("new", "x").await.status, 404);
+    assert_eq!(gateway.post("new", "x").await.status, 401);
     assert!(gateway.reload(&[(SHUT, NEW)]).unwrap().changed);
     all_end(&mut gone).await;
     both.ended().await;
-    assert_eq!(gateway.post("shut", "x").await.status, 404);
+    assert_eq!(gateway.post("shut", "x").await.status, 401);
     assert_eq!(gateway.get("/events/shut", &[]).await.status, 404);
     settled(&gateway, "new", "").await;
     let id = gateway.post("open", "y").await.id();
@@ -127,7 +127,6 @@ async fn a_topic_that_becomes_private_ends_who_has_no_token_and_nobody_else() {
             let id = gateway.post(topic, "x").await.id();
             all_get(open, &id).await;
         }
-        assert_eq!(gateway.metric("hookrill_subscribers").await, 7.0);
     }
 }
 
@@ -191,7 +190,7 @@ async fn a_bad_configuration_is_refused_whole_and_a_good_one_is_taken_after_it()
         assert!(why.contains(place), "{why}");
     }
     assert_eq!(gateway.toml, before);
-    assert_eq!(gateway.post("new", "x").await.status, 404);
+    assert_eq!(gateway.post("new", "x").await.status, 401);
     assert_eq!(gateway.post("shut", "x").await.status, 202);
     assert_eq!(post_signed(&gateway, GITHUB_SECRET).await, 202);
     let query = format!("?token={}", token(&["shut"], 600));
@@ -296,10 +295,10 @@ async fn who_the_operator_is_and_which_origins_may_listen_is_taken_too() {
     let app = "https://app.example.com";
     assert_eq!(allowed(&gateway, app).await, (None, None));
     let admin = format!("admin_token = \"{ADMIN_TOKEN}\"");
-    let one = format!("admin_token = \"another operators token\"\ncors_origins = [\"{app}\"]");
+    let one = format!("admin_token = \"another-operators-token\"\ncors_origins = [\"{app}\"]");
     gateway.reload(&[(&admin, &one)]).unwrap();
     assert_eq!(metrics(&gateway, ADMIN_TOKEN).await, 401);
-    assert_eq!(metrics(&gateway, "another operators token").await, 200);
+    assert_eq!(metrics(&gateway, "another-operators-token").await, 200);
     let credentials = Some("true".to_owned());
     assert_eq!(
         allowed(&gateway, app).await,

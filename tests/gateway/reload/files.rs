@@ -74,7 +74,7 @@ async fn a_changed_file_is_taken_and_a_bad_one_refused_until_it_is_good() {
     let problem = check.lines().nth(1).unwrap().trim();
     assert!(problem.contains("topics.opened.acces"), "{check}");
     gateway.heard(problem).await;
-    assert_eq!(gateway.post("opened", "x").await.status, 404);
+    assert_eq!(gateway.post("opened", "x").await.status, 401);
     assert_eq!(gateway.post("new", "x").await.status, 202);
     assert_eq!(gateway.metric("hookrill_reload_last_applied").await, 0.0);
 
@@ -88,7 +88,7 @@ async fn a_changed_file_is_taken_and_a_bad_one_refused_until_it_is_good() {
     subscriber.ended().await;
     gateway.heard_times(APPLIED, 2).await;
     assert_eq!(gateway.post("opened", "x").await.status, 202);
-    assert_eq!(gateway.post("new", "x").await.status, 404);
+    assert_eq!(gateway.post("new", "x").await.status, 401);
     let of = |result| format!("hookrill_reloads_total{{result=\"{result}\"}}");
     assert_eq!(gateway.metric(&of("applied")).await, 2.0);
     assert_eq!(gateway.metric(&of("refused")).await, 2.0);
