@@ -4,8 +4,8 @@ use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 
 use super::harness::{
-    ADMIN_TOKEN, BEGIN_SECS, GITHUB_SECRET, Gateway, Plan, Process, Subscriber, TOKEN_SECRET,
-    github_signature, token,
+    ADMIN_TOKEN, BEGIN_SECS, GITHUB_SECRET, Gateway, Message, Plan, Process, Subscriber,
+    TOKEN_SECRET, github_signature, token,
 };
 
 mod files;
@@ -64,7 +64,7 @@ async fn a_secret_is_rotated_and_an_open_stream_misses_nothing() {
     assert_eq!(post_signed(&gateway, "the one to come").await, 202);
     assert_eq!(post_signed(&gateway, GITHUB_SECRET).await, 202);
     let events = subscriber.events(3).await;
-    let sequences: Vec<_> = events.iter().map(|event| event.sequence()).collect();
+    let sequences: Vec<_> = events.iter().map(Message::sequence).collect();
     assert_eq!(sequences, [1, 2, 3]);
 }
 

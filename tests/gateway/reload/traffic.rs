@@ -73,7 +73,7 @@ async fn a_hundred_reloads_under_traffic_lose_no_event_and_drop_no_stream() {
     for (bodies, _) in &read {
         assert!(*bodies == expected);
     }
-    let positions: Vec<u64> = both.iter().map(|event| event.sequence()).collect();
+    let positions: Vec<u64> = both.iter().map(Message::sequence).collect();
     assert!(positions.is_sorted_by(|a, b| a < b) && positions.len() == 2 * EVENTS);
     let applied = "hookrill_reloads_total{result=\"applied\"}";
     assert_eq!(gateway.metric(applied).await, RELOADS as f64);
