@@ -98,6 +98,21 @@ async fn one_topic_is_added_and_another_removed() {
     all_get(&mut stays, &id).await;
 }
 
+/// With nothing on its topic and no sign of life due, only a call reaches it.
+#[tokio::test]
+async fn a_quiet_stream_that_is_no_longer_allowed_ends_at_once_as_well() {
+    let quiet = "[subscribe]\nheartbeat = \"10m\"";
+    let mut gateway = Gateway::in_memory().sections(quiet).start().await;
+    let mut bundled = settled(&gateway, "open", "").await;
+    let mut alone = gateway.subscriber("/events/open.a").await;
+    alone.opened().await;
+    gateway
+        .reload(&[(OPEN, &OPEN.replace("public", "token"))])
+        .unwrap();
+    all_end(&mut bundled).await;
+    alone.ended().await;
+}
+
 #[tokio::test]
 async fn a_topic_that_becomes_private_ends_who_has_no_token_and_nobody_else() {
     for router_only in [false, true] {
