@@ -14,7 +14,7 @@ use axum::Router;
 use tokio::{
     net::TcpListener,
     sync::watch,
-    time::{interval, timeout},
+    time::{interval, sleep, timeout},
 };
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -40,6 +40,8 @@ const RING_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Which part of the grace connections have; the journal's closing has the
 /// rest.
 const CONNECTIONS_SHARE: f64 = 0.75;
+/// What readiness says once the gateway was told to stop.
+const STOPPING: &str = "the gateway is about to stop";
 
 /// A gateway that runs.
 pub struct App {
@@ -47,6 +49,7 @@ pub struct App {
     streams: Arc<Streams>,
     gateway: Arc<Gateway>,
     telemetry: Arc<Telemetry>,
+    shutdown_delay: Duration,
     shutdown_grace: Duration,
     background: Background,
 }
@@ -150,6 +153,7 @@ impl App {
             streams,
             gateway,
             telemetry,
+            shutdown_delay: config.server.shutdown_delay,
             shutdown_grace: config.server.shutdown_grace,
             background,
         })
@@ -163,7 +167,7 @@ impl App {
 
     /// Ends every stream and refuses new ones.
     pub fn end_streams(&self) {
-        self.telemetry.readiness.end("the gateway is about to stop");
+        self.telemetry.readiness.end(STOPPING);
         self.streams.drain();
     }
 
@@ -178,8 +182,9 @@ impl App {
         tracing::info!("stopped");
     }
 
-    /// Serves `listener` until `shutdown` completes or the gateway fails, then
-    /// drains: readiness off, no new connections, streams ended, requests
+    /// Serves `listener` until `shutdown` completes or the gateway fails. Told
+    /// to stop, it turns unready and serves on for the configured delay. Then
+    /// it drains: readiness off, no new connections, streams ended, requests
     /// under way answered, journal closed, all within the configured grace.
     ///
     /// # Errors
@@ -194,7 +199,7 @@ impl App {
         let ended = tokio::select! {
             biased;
             reason = self.background.failed() => Err(ServeError { reason }),
-            () = shutdown => Ok(()),
+            () = self.stopped_by(shutdown) => Ok(()),
             never = server.accept(&listener) => match never {},
         };
         if let Err(error) = &ended {
@@ -204,6 +209,17 @@ impl App {
         drop(listener);
         self.drain(&server).await;
         ended
+    }
+
+    /// Completes when it is time to drain: whoever routes to this gateway has
+    /// had the delay to see that it is not ready, and to route elsewhere.
+    async fn stopped_by(&self, shutdown: impl Future<Output = ()>) {
+        shutdown.await;
+        self.telemetry.readiness.end(STOPPING);
+        if !self.shutdown_delay.is_zero() {
+            tracing::info!(delay = ?self.shutdown_delay, "not ready any more, and serving on");
+            sleep(self.shutdown_delay).await;
+        }
     }
 
     async fn drain(self, server: &Server) {

@@ -50,6 +50,9 @@ pub struct Settings {
     /// Which origins may subscribe across origins: `https://app.example.com`,
     /// or `*` for any, without credentials.
     pub cors_origins: Vec<String>,
+    /// How long the gateway goes on as ever after it was told to stop, unready:
+    /// those who route to it learn of that only after a while.
+    pub shutdown_delay: Duration,
     /// How long a drain may take in all.
     pub shutdown_grace: Duration,
     /// The operator's bearer token; without one, admin routes are closed.

@@ -17,6 +17,7 @@ mod ingest;
 mod life;
 mod revocation;
 mod slow;
+mod stopping;
 mod who_sees_what;
 mod writer;
 
