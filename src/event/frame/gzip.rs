@@ -7,7 +7,8 @@
 //!
 //! Refuses to grow: what deflating does not shorten is stored as it is.
 //! Invariant: whoever has a block's bytes can inflate all of its text, without
-//! waiting for what follows.
+//! waiting for what follows. So each ends as a sync flush does, with an empty
+//! stored block: some inflaters (Go's) hand out what they have only there.
 
 use std::cell::RefCell;
 
@@ -58,8 +59,8 @@ pub struct Sum {
     shift: u32,
 }
 
-/// Makes a text part of gzip streams. At most five bytes longer than the text
-/// for each 65,535 bytes that have begun.
+/// Makes a text part of gzip streams. At most five bytes longer than the text,
+/// and five for each 65,535 bytes that have begun.
 #[must_use]
 pub fn block(plain: &[u8]) -> Block {
     let mut crc = Crc::new();
@@ -147,18 +148,24 @@ impl Deflater {
     }
 }
 
-/// The text as it is, in stored blocks.
+/// The text as it is, in stored blocks, and an empty one to end them.
 fn stored(plain: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(stored_len(plain));
     for part in plain.chunks(STORED_MAX) {
         put_stored_head(&mut out, false, part.len() as u16);
         out.put_slice(part);
     }
+    if !plain.is_empty() {
+        put_stored_head(&mut out, false, 0);
+    }
     out.freeze()
 }
 
 fn stored_len(plain: &[u8]) -> usize {
-    plain.len() + plain.len().div_ceil(STORED_MAX) * STORED_HEAD
+    match plain.len() {
+        0 => 0,
+        len => len + (len.div_ceil(STORED_MAX) + 1) * STORED_HEAD,
+    }
 }
 
 /// RFC 1951, sections 3.2.3 and 3.2.4; what came before ends on a byte.
