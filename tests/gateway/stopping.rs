@@ -17,13 +17,22 @@ async fn unready(gateway: &Client) -> String {
 
 #[tokio::test]
 async fn a_gateway_that_is_to_stop_is_unready_and_serves_on_during_its_delay() {
-    let mut gateway = Gateway::in_memory().server(LONG).start().await;
+    let mut gateway = Gateway::in_memory()
+        .server(LONG)
+        .sections("[subscribe]\nheartbeat = \"1s\"")
+        .start()
+        .await;
     let mut before = gateway.subscriber("/events/open").await;
     before.opened().await;
     gateway.ask_to_stop();
     let reason = unready(&gateway).await;
     assert!(reason.contains("about to stop"), "{reason}");
 
+    // Not for a moment only: two more heartbeats come.
+    for _ in 0..2 {
+        let heartbeat = before.next().await.expect("the stream goes on");
+        assert_eq!(heartbeat.name, "hookrill.cursor");
+    }
     let mut during = gateway.subscriber("/events/open").await;
     during.opened().await;
     assert_eq!(gateway.post("open", "still here").await.status, 202);
