@@ -1,35 +1,45 @@
 # Three stages: the dependencies, which change seldom; the program; and an
 # image with nothing in it but the program.
+#
+# Certificates of authorities are not copied in: the program carries those that
+# browsers trust (webpki-roots), for the key sets that it fetches.
 
+# Any image with Rust and a C compiler will do; on Alpine it links musl.
 ARG RUST_IMAGE=docker.io/library/rust:1.95-alpine
 FROM ${RUST_IMAGE} AS dependencies
-# For aws-lc-rs and mimalloc, which are C. Whatever version the base has.
-# hadolint ignore=DL3018
-RUN apk add --no-cache build-base cmake perl
 WORKDIR /src
+# Static everywhere. Cargo keeps this from procedural macros, which it could
+# not link, only where a target is named, even the host's own.
+ENV CARGO_TARGET_DIR=/target \
+    RUSTFLAGS="-C target-feature=+crt-static"
 COPY Cargo.toml Cargo.lock ./
 # A member of the workspace, which cargo wants to see; it is not built.
 COPY bench/Cargo.toml bench/Cargo.toml
 # An empty program with the real one's dependencies: this layer is built anew
-# only when one of them changes.
+# only when one of them changes. No cargo-chef: for one package it would do the
+# same, after minutes of building itself.
 RUN mkdir -p src/bin bench/src \
     && echo 'fn main() {}' > src/main.rs \
     && touch src/lib.rs src/bin/shuttle.rs bench/src/lib.rs \
-    && cargo build --release --locked \
+    && cargo build --release --locked --bin hookrill --target "$(rustc --print host-tuple)" \
     && rm -r src
 
 FROM dependencies AS program
 COPY src src
+# The files' times may be older than those of the empty program.
 RUN touch src/main.rs src/lib.rs \
-    && cargo build --release --locked \
+    && cargo build --release --locked --bin hookrill --target "$(rustc --print host-tuple)" \
     && mkdir -p /image/data \
-    && cp target/release/hookrill /image/hookrill
+    && cp /target/*/release/hookrill /image/hookrill
 
 FROM scratch
 LABEL org.opencontainers.image.title="Hookrill" \
       org.opencontainers.image.description="Turns signed webhooks into live, resumable Server-Sent Events" \
       org.opencontainers.image.licenses="Apache-2.0 OR MIT"
-COPY --from=program --chown=65532:65532 /image /
+# Root's, so that the program cannot change itself.
+COPY --from=program /image/hookrill /hookrill
+# A named volume begins as a copy of this, with its owner.
+COPY --from=program --chown=65532:65532 /image/data /data
 ENV HOOKRILL__SERVER__LISTEN=0.0.0.0:8080 \
     HOOKRILL__JOURNAL__PATH=/data
 USER 65532:65532

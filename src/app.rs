@@ -241,12 +241,13 @@ impl fmt::Debug for App {
 }
 
 fn route(topic: &TopicSettings) -> Route {
-    Route::new(
+    let route = Route::new(
         topic.name.clone(),
         topic.verifier.clone(),
         topic.dedup,
         Arc::clone(&topic.view),
-    )
+    );
+    route.with_rate_max(topic.rate_max)
 }
 
 /// The journal's folder, if it has one: what is kept there is as safe as

@@ -17,6 +17,7 @@ pub use route::{DedupBy, DedupRule, Route};
 use crate::{
     event::{Clock, Cursor, Draft, HEADERS_MAX, Topic, TopicError, TopicMap},
     journal::{AppendError, Journal},
+    rate::OverRate,
     telemetry::Telemetry,
     verify::{Delivery, Proven, Reply, Secret, Verified, VerifyError},
 };
@@ -28,7 +29,8 @@ pub enum Outcome {
     Stored {
         /// Where; the first one's place, if this is a duplicate.
         cursor: Cursor,
-        /// Under which topic.
+        /// Under which topic: the one that it came to, or a subtopic that it
+        /// names. Of a duplicate, where it would have been.
         topic: Topic,
         /// Whether it was there already.
         duplicate: bool,
@@ -55,6 +57,9 @@ pub enum IngestError {
     /// A topic that nothing configures.
     #[error("no topic {0} is configured")]
     Unconfigured(Topic),
+    /// A topic below one whose deliveries say their subtopic themselves.
+    #[error("{0} takes no deliveries: the section above it has a partition; they go to that topic")]
+    BelowPartition(Topic),
     /// It does not prove.
     #[error("{topic}: {source}")]
     Unproven {
@@ -74,6 +79,14 @@ pub enum IngestError {
         /// Why not.
         source: std::io::Error,
     },
+    /// Its section takes no more now.
+    #[error("{topic}: {over}")]
+    OverRate {
+        /// To which topic it came.
+        topic: Topic,
+        /// When it takes the next one.
+        over: OverRate,
+    },
     /// The check was cut short by the end of the process.
     #[error("the check did not finish")]
     Interrupted,
@@ -89,9 +102,11 @@ impl IngestError {
         match self {
             Self::Topic(_) => "topic_malformed",
             Self::Unconfigured(_) => "topic_unknown",
+            Self::BelowPartition(_) => "topic_below_partition",
             Self::Unproven { source, .. } => source.reason(),
             Self::HandedElsewhere(_) => "handed_elsewhere",
             Self::NotKept { .. } => "not_kept",
+            Self::OverRate { .. } => "rate_topic",
             Self::Interrupted => "interrupted",
             Self::Journal(AppendError::NoRoom { .. }) => "journal_no_room",
             Self::Journal(AppendError::Closed) => "journal_closed",
@@ -165,7 +180,7 @@ impl Ingest {
         delivery: Delivery,
     ) -> Option<Result<Outcome, IngestError>> {
         let known: Topic = topic.parse().ok()?;
-        let route = self.routes.lookup(&known)?;
+        let route = self.route(&known).ok()?;
         match route.verifier().greets(&delivery.method) {
             true => Some(self.take(topic, delivery).await),
             false => None,
@@ -178,9 +193,7 @@ impl Ingest {
         delivery: Delivery,
     ) -> Result<Outcome, IngestError> {
         let topic: Topic = topic.parse()?;
-        let Some(route) = self.routes.lookup(&topic) else {
-            return Err(IngestError::Unconfigured(topic));
-        };
+        let route = self.route(&topic)?;
         let proven = match self.prove(route, delivery).await? {
             Ok(proven) => proven,
             Err(source) => return Err(IngestError::Unproven { topic, source }),
@@ -200,19 +213,25 @@ impl Ingest {
                 })
             }
             Proven::Event(verified) => {
+                // Only what is proven counts: a flood that is not would keep
+                // out what is. Handshakes store nothing, and do not count.
+                if let Err(over) = route.admit(self.clock.now()) {
+                    return Err(IngestError::OverRate { topic, over });
+                }
                 let body = verified.delivery().body.clone();
                 let stored = self.store(topic, route, verified).await?;
-                if matches!(
-                    stored,
-                    Outcome::Stored {
-                        duplicate: false,
-                        ..
-                    }
-                ) {
-                    self.count_withheld(route, body).await;
-                }
+                self.count_withheld(&stored, body).await;
                 Ok(stored)
             }
+        }
+    }
+
+    /// How deliveries to this topic are taken.
+    fn route(&self, topic: &Topic) -> Result<&Arc<Route>, IngestError> {
+        match self.routes.lookup(topic) {
+            None => Err(IngestError::Unconfigured(topic.clone())),
+            Some(route) if !route.takes(topic) => Err(IngestError::BelowPartition(topic.clone())),
+            Some(route) => Ok(route),
         }
     }
 
@@ -261,7 +280,19 @@ impl Ingest {
     }
 
     /// Counts an event of which nothing can be shown: its operator should know.
-    async fn count_withheld(&self, route: &Arc<Route>, body: Bytes) {
+    async fn count_withheld(&self, stored: &Outcome, body: Bytes) {
+        let Outcome::Stored {
+            topic,
+            duplicate: false,
+            ..
+        } = stored
+        else {
+            return;
+        };
+        // The event's own topic decides, which may have a section of its own.
+        let Some(route) = self.routes.lookup(topic) else {
+            return;
+        };
         let withheld = match body.len() <= INLINE_BODY_BYTES_MAX {
             true => route.withholds(&body),
             false => {
@@ -283,8 +314,13 @@ impl Ingest {
     ) -> Result<Outcome, IngestError> {
         let dedup = route
             .dedup
-            .and_then(|rule| route::recognise(&verified, rule));
+            .and_then(|rule| route::recognise(&topic, &verified, rule));
         let (delivery, facts) = verified.into_parts();
+        let topic = match &facts.partition {
+            // That it is one for any delivery was checked at start.
+            Some(partition) => topic.below(partition)?,
+            None => topic,
+        };
         let body_bytes = delivery.body.len() as u64;
         let draft = Draft {
             received_at: delivery.received_at,

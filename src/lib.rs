@@ -11,6 +11,8 @@
 pub mod event;
 pub mod telemetry;
 
+pub mod rate;
+
 pub mod verify;
 
 pub mod access;

@@ -190,6 +190,28 @@ fn a_gateway_refuses_what_another_secret_signed() {
     gateway.end();
 }
 
+/// Docker hands its own proxy to every container, and that cannot come back in.
+#[test]
+fn a_proxy_of_the_environment_is_not_asked_for_this_machine() {
+    let folder = folder();
+    let folder = folder.path();
+    let gateway = Gateway::start(folder);
+    let port = gateway.url.rsplit_once(':').unwrap().1.to_owned();
+    let nobody = "http://127.0.0.1:1";
+    for arguments in [&["health"][..], &["send", "hello", "{}"]] {
+        let mut command = hookrill(folder, arguments);
+        command.env("PORT", &port).env("HTTP_PROXY", nobody);
+        let (status, _, said) = ended(command.output().unwrap());
+        assert_eq!((status, said.as_str()), (Some(0), ""), "{arguments:?}");
+    }
+    let elsewhere = ["health", "--url", "http://hooks.example.com"];
+    let mut command = hookrill(folder, &elsewhere);
+    let (status, _, said) = ended(command.env("HTTP_PROXY", nobody).output().unwrap());
+    assert_eq!(status, Some(1));
+    assert!(said.contains("refused"), "{said}");
+    gateway.end();
+}
+
 #[test]
 fn the_first_signal_drains_and_the_second_ends_at_once() {
     let folder = folder();
@@ -496,6 +518,34 @@ fn verify_judges_a_capture_as_of_then() {
         printed.contains("hint: the signature is genuine"),
         "{printed}"
     );
+}
+
+#[test]
+fn a_partition_is_shown_and_takes_deliveries_at_its_topic_alone() {
+    let folder = folder();
+    let folder = folder.path();
+    std::fs::write(
+        folder.join("hookrill.toml"),
+        "[topics.pay]\nscheme = { kind = \"none\" }\naccess = \"public\"\n\
+         partition = \"by.{/customer}\"\n",
+    )
+    .unwrap();
+    std::fs::write(folder.join("body"), "{\"customer\":\"mia@example.com\"}").unwrap();
+    let (status, printed, _) = run(folder, &["check"]);
+    assert_eq!(status, Some(0));
+    assert!(printed.contains("pay.by.{/customer}"), "{printed}");
+    let (status, printed, _) = run(folder, &["verify", "--topic", "pay", "body"]);
+    assert_eq!(status, Some(0), "{printed}");
+    let shown = "partition by.mia~40example~2Ecom";
+    assert!(printed.contains(shown), "{printed}");
+    for command in [
+        ["verify", "--topic", "pay.by.x", "body"],
+        ["send", "pay.by.x", "{}", "--url=http://127.0.0.1:1"],
+    ] {
+        let (status, _, said) = run(folder, &command);
+        assert_eq!(status, Some(1), "{said}");
+        assert!(said.contains("pay.by.x takes no deliveries"), "{said}");
+    }
 }
 
 #[test]

@@ -57,6 +57,7 @@ behind_each![
     compression_holds_no_event_back,
     a_resume_goes_on_behind_the_last_event,
     the_gateway_sees_the_browsers_address_and_not_what_it_claims,
+    limits_count_by_the_browsers_address,
     answers_of_the_gateway_pass_as_they_are,
     a_large_webhook_goes_through,
     whoever_leaves_is_gone_at_the_gateway,
@@ -118,6 +119,22 @@ fn the_gateway_sees_the_browsers_address_and_not_what_it_claims(kind: Kind) {
     });
     assert!(said.contains(&format!("client={BROWSER} ")), "{said}");
     assert!(!said.contains("203.0.113.6"), "{said}");
+}
+
+fn limits_count_by_the_browsers_address(kind: Kind) {
+    let house = House::behind(kind)
+        .server("subscribers_per_address_max = 1")
+        .build();
+    let from = |address| ["--interface", address];
+    let first = house.front.subscribe("/events/open", &from(BROWSER));
+    house.has_subscribers(1);
+    let second = house.front.ask("/events/open", &from(BROWSER));
+    assert_eq!(second.status, 429, "{second:?}");
+    let other = house.front.subscribe("/events/open", &from("127.0.0.78"));
+    house.front.post("for both");
+    for subscriber in [first, other] {
+        assert_eq!(subscriber.event(), "for both");
+    }
 }
 
 fn answers_of_the_gateway_pass_as_they_are(kind: Kind) {

@@ -33,6 +33,11 @@ const ROOMS: &[Room] = &[
         avoids: &["axum", "SystemTime", "env::"],
     },
     Room {
+        name: "rate",
+        uses: &["event"],
+        avoids: &["axum", "tokio", "SystemTime", "env::", "Instant::now"],
+    },
+    Room {
         name: "verify",
         uses: &["event"],
         avoids: &["axum", "tokio", "SystemTime", "env::", "Instant::now"],
@@ -56,7 +61,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "ingest",
-        uses: &["event", "verify", "journal", "telemetry"],
+        uses: &["event", "verify", "journal", "rate", "telemetry"],
         avoids: &["axum", "hub::", "SystemTime", "env::"],
     },
     Room {
@@ -78,6 +83,7 @@ const ROOMS: &[Room] = &[
             "access",
             "identity",
             "ingest",
+            "rate",
             "subscribe",
             "telemetry",
             "verify",
@@ -94,6 +100,7 @@ const ROOMS: &[Room] = &[
             "access",
             "journal",
             "ingest",
+            "rate",
             "subscribe",
             "http",
         ],

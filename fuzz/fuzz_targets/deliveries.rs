@@ -52,7 +52,6 @@ const WORDS: [&str; 14] = [
 fn known(preset: Preset) -> Option<Known> {
     let settings = |text: &str| Settings {
         secrets: vec![Secret::new(text.as_bytes())],
-        tolerance: None,
         public_url: Some("https://hooks.example.com".to_owned()),
         verify_token: preset
             .scheme
@@ -60,6 +59,7 @@ fn known(preset: Preset) -> Option<Known> {
             .iter()
             .any(scheme::Challenge::needs_verify_token)
             .then(|| Secret::new(*b"a word")),
+        ..Settings::default()
     };
     let verifier = ["c0ffee00", "whsec_c2VjcmV0"]
         .into_iter()

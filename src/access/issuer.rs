@@ -1,9 +1,10 @@
 //! Who may sign subscriber tokens, and how topics come out of theirs.
 //!
 //! A [`Template`] builds a topic from claims: each value becomes one segment,
-//! escaped as `event::escape` does, so that no value can reach beyond its
-//! place. Refuses values that are missing, empty, or not a text or a whole
-//! number, and topics that are too long.
+//! as `event::segment` makes it of a delivery's values too, so that the two
+//! meet and no value can reach beyond its place. Refuses values that are
+//! missing, empty, or not a text or a whole number, and topics that are too
+//! long.
 
 use std::{fmt::Write as _, str::FromStr};
 
@@ -11,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::{EVERYTHING, Key};
 use crate::{
-    event::{Topic, TopicError, escape},
+    event::{Topic, TopicError, segment},
     verify::Secret,
 };
 
@@ -67,6 +68,9 @@ pub enum TemplateError {
     /// Two claims in one segment: `a` and `bc` would be `ab` and `c`.
     #[error("a segment has one claim at most; put a dot between two")]
     Shared,
+    /// What is around a claim would be read as a part of its escape.
+    #[error("`~` begins an escape; leave it out of a segment with a claim")]
+    Escape,
     /// What is around the claims is no topic.
     #[error(transparent)]
     Topic(#[from] TopicError),
@@ -84,6 +88,12 @@ impl FromStr for Template {
             let (claim, after) = braced.split_once('}').ok_or(TemplateError::Braces)?;
             if claim.is_empty() || claim.contains('{') {
                 return Err(TemplateError::Braces);
+            }
+            let beside = |text: &str| text.contains('~');
+            if before.rsplit('.').next().is_some_and(beside)
+                || after.split(['.', '{']).next().is_some_and(beside)
+            {
+                return Err(TemplateError::Escape);
             }
             parts.push(Part::Text(before.into()));
             parts.push(Part::Claim(claim.into()));
@@ -110,16 +120,15 @@ impl FromStr for Template {
 impl Template {
     /// The topic for these claims; `None` where they do not make one.
     pub(super) fn topic(&self, claims: &Map<String, Value>) -> Option<String> {
-        let segment = |claim: &str| {
-            let value = match claims.get(claim)? {
-                Value::String(text) if !text.is_empty() => escape(text),
-                // `-` is in the grammar, so this needs no escape.
+        let value = |claim: &str| {
+            let text = match claims.get(claim)? {
+                Value::String(text) if !text.is_empty() => text.clone(),
                 Value::Number(number) if number.is_i64() || number.is_u64() => number.to_string(),
                 _ => return None,
             };
-            Some(value)
+            Some(segment(Some(&text)))
         };
-        self.filled(segment).ok()
+        self.filled(value).ok()
     }
 
     fn filled(&self, value: impl Fn(&str) -> Option<String>) -> Result<String, TopicError> {
@@ -150,13 +159,18 @@ mod tests {
             "half": 1.5, "long": "x".repeat(300), "star": "*",
         });
         let claims = claims.as_object().unwrap();
+        let long = format!("orders.{}", segment(Some(&"x".repeat(300))));
+        assert!(long.starts_with("orders.~sha256:"));
         for (template, topic) in [
             ("orders.{sub}", Some("orders.auth0~7C5f~2E7c")),
             ("o.{org}.u-{sub}", Some("o.42.u-auth0~7C5f~2E7c")),
             ("orders.{star}", Some("orders.~2A")),
             ("{star}", Some("~2A")),
+            ("orders.{long}", Some(&*long)),
+            ("orders.u-{long}", Some(&*long.replace("~sha", "u-~sha"))),
             ("*", Some("*")),
             ("news", Some("news")),
+            ("~none.{org}.~x", Some("~none.42.~x")),
             ("orders.{empty}", None),
             ("orders.{list}", None),
             ("orders.{yes}", None),
@@ -176,6 +190,9 @@ mod tests {
             ("orders.sub}", TemplateError::Braces),
             ("orders.{{sub}}", TemplateError::Braces),
             ("{org}-{sub}", TemplateError::Shared),
+            ("orders.~{sub}", TemplateError::Escape),
+            ("orders.~2{sub}.x", TemplateError::Escape),
+            ("{sub}~7E.x", TemplateError::Escape),
             (
                 "orders..{sub}",
                 TemplateError::Topic(TopicError::EmptySegment),

@@ -42,7 +42,10 @@ fn topics(config: &Config) -> String {
     let mut named: Vec<_> = config
         .topics
         .named()
-        .map(|(topic, settings)| row(topic.as_str(), settings))
+        .map(|(topic, settings)| match &settings.partition {
+            Some(partition) => row(&format!("{topic}.{partition}"), settings),
+            None => row(topic.as_str(), settings),
+        })
         .collect();
     named.sort();
     let any = config.topics.any().map(|settings| row("*", settings));

@@ -2,19 +2,21 @@
 
 use std::time::Duration;
 
-use ureq::{Agent, Body, http::Response};
+use ureq::{Agent, Body, Proxy, http::Response};
+
+use crate::config::url::is_loopback;
 
 /// The longest answer that is read where a short one is expected, in bytes.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
 
-/// A client for one request and one answer.
-pub(super) fn short(timeout: Duration) -> Agent {
-    base().timeout_global(Some(timeout)).build().into()
+/// A client for one request to `url` and one answer.
+pub(super) fn short(url: &str, timeout: Duration) -> Agent {
+    base(url).timeout_global(Some(timeout)).build().into()
 }
 
-/// A client for a stream: it may last, but it may not fall silent.
-pub(super) fn streaming(silence_max: Duration) -> Agent {
-    base()
+/// A client for a stream at `url`: it may last, but it may not fall silent.
+pub(super) fn streaming(url: &str, silence_max: Duration) -> Agent {
+    base(url)
         .timeout_connect(Some(Duration::from_secs(10)))
         .timeout_recv_response(Some(silence_max))
         .timeout_per_read(Some(silence_max))
@@ -22,13 +24,22 @@ pub(super) fn streaming(silence_max: Duration) -> Agent {
         .into()
 }
 
-fn base() -> ureq::config::ConfigBuilder<ureq::typestate::AgentScope> {
+fn base(url: &str) -> ureq::config::ConfigBuilder<ureq::typestate::AgentScope> {
     Agent::config_builder()
+        .proxy(proxy(url))
         // A redirected POST would be an unsigned GET; who moved says so by
         // --url.
         .max_redirects(0)
         .http_status_as_error(false)
         .user_agent(concat!("hookrill/", env!("CARGO_PKG_VERSION")))
+}
+
+/// The environment's proxy, but for this machine itself: Docker hands the
+/// proxy of its own configuration to every container, and that cannot reach
+/// what listens on a container's loopback address.
+fn proxy(url: &str) -> Option<Proxy> {
+    let local = url.parse().is_ok_and(|url| is_loopback(&url));
+    if local { None } else { Proxy::try_from_env() }
 }
 
 /// The answer's text.

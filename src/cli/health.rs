@@ -16,7 +16,7 @@ pub struct Args {
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let url = format!("{}/healthz", context.url(args.url.as_deref())?);
-    let agent = client::short(Duration::from_secs(5));
+    let agent = client::short(&url, Duration::from_secs(5));
     let mut response = agent.get(&url).call().with_context(|| url.clone())?;
     if response.status() != 200 {
         bail!("{url}: {}", client::refusal(&mut response));

@@ -71,7 +71,11 @@ fn verifier(args: &Args, url: &str, context: &Context) -> anyhow::Result<Verifie
     let configured = || -> anyhow::Result<_> {
         let config = context.config(Missing::Refuse)?;
         let settings = config.topics.lookup(&args.topic).cloned();
-        settings.ok_or_else(|| anyhow!("nothing configures {}", args.topic))
+        let settings = settings.ok_or_else(|| anyhow!("nothing configures {}", args.topic))?;
+        match settings.elsewhere(&args.topic) {
+            Some(name) => bail!("{} takes no deliveries; send to {name}", args.topic),
+            None => Ok(settings),
+        }
     };
     let Some(secret) = &args.secret else {
         return Ok(configured()?.verifier);
@@ -107,7 +111,7 @@ pub(super) fn with_preset(
         public_url: url,
         // Nobody is greeted here.
         verify_token: needs_word.then(|| Secret::new(*b"none")),
-        tolerance: None,
+        ..verify::Settings::default()
     };
     let verifier = Verifier::new(preset.scheme, settings);
     verifier.with_context(|| format!("preset {name}"))
@@ -155,7 +159,7 @@ fn post(url: &str, draft: &Delivery, signed: &Signed) -> anyhow::Result<()> {
     }
     let mut headers = draft.headers.clone();
     headers.extend(signed.headers.iter().cloned());
-    let mut request = client::short(Duration::from_secs(30)).post(&url);
+    let mut request = client::short(&url, Duration::from_secs(30)).post(&url);
     for (name, value) in &headers {
         request = request.header(name, value);
     }

@@ -122,7 +122,7 @@ impl From<sse::TooLong> for End {
 impl Tail<'_> {
     /// One connection, to its end.
     fn connect(&mut self) -> Result<(), End> {
-        let mut request = client::streaming(SILENCE_MAX)
+        let mut request = client::streaming(&self.url, SILENCE_MAX)
             .get(&self.url)
             .header("Accept", "text/event-stream")
             .header("Cache-Control", "no-store");

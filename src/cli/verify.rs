@@ -3,7 +3,7 @@
 
 use std::{fmt::Write as _, io::Read as _, time::UNIX_EPOCH};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{Context, No, Usage, output, send};
@@ -85,6 +85,9 @@ fn verifier(args: &Args, context: &Context) -> anyhow::Result<Verifier> {
         let config = context.config(Missing::Refuse)?;
         let settings = config.topics.lookup(topic);
         let settings = settings.ok_or_else(|| anyhow!("nothing configures {topic}"))?;
+        if let Some(name) = settings.elsewhere(topic) {
+            bail!("{topic} takes no deliveries; they come to {name}");
+        }
         return Ok(settings.verifier.clone());
     }
     let (Some(preset), [_, ..]) = (&args.preset, &args.secrets[..]) else {

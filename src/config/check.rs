@@ -88,6 +88,13 @@ fn server(mut section: Section<'_>, environment: &Environment) -> Server {
         subscribers_max: section
             .value("subscribers_max", values::subscribers_max)
             .unwrap_or(SUBSCRIBERS_MAX),
+        limits: http::LimitSettings {
+            ingest_rate_per_address_max: section.value("ingest_rate_per_address_max", values::rate),
+            subscribe_rate_per_address_max: section
+                .value("subscribe_rate_per_address_max", values::rate),
+            subscribers_per_address_max: section
+                .value("subscribers_per_address_max", values::subscribers_max),
+        },
         trusted_proxies: items(section.list("trusted_proxies", values::network)),
         cors_origins: items(section.list("cors_origins", url::origin)),
         shutdown_delay: section

@@ -6,7 +6,7 @@ use super::{
     section::{Section, Spot},
     values,
 };
-use crate::verify::{self, Scheme, SchemeError, Secret, Settings, Verifier};
+use crate::verify::{self, Partition, Scheme, SchemeError, Secret, Settings, Verifier};
 
 /// What a topic's `preset` or `scheme`, `secrets` and `tolerance` come to.
 pub(super) struct Proof {
@@ -22,6 +22,7 @@ pub(super) struct Proof {
 /// `any`: whether this is the section of `"*"`.
 pub(super) fn proof(
     section: &mut Section<'_>,
+    partition: Option<&Spot<Partition>>,
     any: bool,
     public_url: Option<&str>,
 ) -> Option<Proof> {
@@ -52,6 +53,7 @@ pub(super) fn proof(
         tolerance,
         public_url: public_url.map(str::to_owned),
         verify_token: verify_token.map(|word| Secret::new(word.as_bytes())),
+        partition: partition.map(|spot| spot.value.clone()),
     };
     match Verifier::new(scheme, settings) {
         Ok(verifier) => Some(Proof {
@@ -60,7 +62,12 @@ pub(super) fn proof(
             names_an_id,
         }),
         Err(error) => {
-            refuse(section, &error, secrets.as_ref());
+            match (&error, partition) {
+                (SchemeError::PartitionUnsigned { .. }, Some(Spot { place, origin, .. })) => {
+                    section.problems.add(place, origin, error.to_string());
+                }
+                _ => refuse(section, &error, secrets.as_ref()),
+            }
             None
         }
     }

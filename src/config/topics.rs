@@ -2,12 +2,19 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use super::{proof::proof, section::Section, values, view::view, written::Kind};
+use super::{
+    proof::proof,
+    section::{Section, Spot},
+    values,
+    view::view,
+    written::Kind,
+};
 use crate::{
     access::Policy,
-    event::{Pointer, Topic, TopicMap, frame::View},
+    event::{Pointer, SEGMENT_BYTES_MAX, Topic, TopicMap, frame::View},
     ingest::{DedupBy, DedupRule},
-    verify::Verifier,
+    rate::Rate,
+    verify::{Partition, Verifier},
 };
 
 /// For how long a delivery's id is remembered where nothing is written.
@@ -26,8 +33,25 @@ pub struct TopicSettings {
     pub access: Policy,
     /// How deliveries that come again are recognised; `None`: they are not.
     pub dedup: Option<DedupRule>,
+    /// How many proven deliveries are taken, over all topics of the section;
+    /// `None`: as many as come.
+    pub rate_max: Option<Rate>,
     /// What subscribers are shown of its events.
     pub view: Arc<View>,
+    /// What stands below the topic for each delivery; `None`: nothing. Only
+    /// under a name, and then deliveries come to that topic itself, never below
+    /// it.
+    pub partition: Option<Partition>,
+}
+
+impl TopicSettings {
+    /// The topic that deliveries come to, where `topic` is below it and takes
+    /// none because their own content says their subtopic.
+    #[must_use]
+    pub fn elsewhere(&self, topic: &Topic) -> Option<&Topic> {
+        self.partition.as_ref()?;
+        self.name.as_ref().filter(|name| *name != topic)
+    }
 }
 
 /// All topics.
@@ -148,28 +172,49 @@ fn one(
     };
     let dedup = section.value("dedup", values::dedup);
     let by_body = section.value("dedup_by", values::dedup_by);
+    let rate_max = section.value("rate_max", values::rate);
     if let (Some(None), Some(true)) = (dedup, by_body) {
         section.refuse(
             "dedup_by",
             "dedup is off, so nothing is recognised; remove one",
         );
     }
-    let proof = proof(&mut section, name.is_none(), public_url);
+    let partition = partition(&mut section, name);
+    let proof = proof(&mut section, partition.as_ref(), name.is_none(), public_url);
     let type_pointers = proof
         .iter()
         .flat_map(|proof| proof.verifier.type_pointers());
     let type_pointers: Vec<Pointer> = type_pointers.cloned().collect();
-    let view = view(&mut section, &type_pointers);
+    let mut view = view(&mut section, &type_pointers);
+    view.source = name.filter(|_| partition.is_some()).cloned();
     section.end();
     let settings = proof.map(|proof| TopicSettings {
         name: name.cloned(),
         dedup: dedup_rule(dedup, by_body.unwrap_or(false), proof.names_an_id),
+        rate_max,
         verifier: proof.verifier,
         scheme: proof.scheme,
         access: access.unwrap_or_default(),
         view: Arc::new(view),
+        partition: partition.map(|spot| spot.value),
     });
     (access, settings)
+}
+
+/// Reads what stands below a topic, and sees that it makes a topic for every
+/// delivery.
+fn partition(section: &mut Section<'_>, name: Option<&Topic>) -> Option<Spot<Partition>> {
+    let spot = section.spot("partition", values::partition)?;
+    let what = match name.map(|name| spot.value.longest(name)) {
+        Some(Ok(_)) => return Some(spot),
+        None => "below \"*\" nothing says which topic is partitioned; name the topic".to_owned(),
+        Some(Err(why)) => format!(
+            "not every value would make a topic, since each may have {SEGMENT_BYTES_MAX} bytes: \
+             {why}; shorten the topic's name, or leave a segment out"
+        ),
+    };
+    section.problems.add(&spot.place, &spot.origin, what);
+    None
 }
 
 /// The body's hash serves only where somebody wrote `dedup` or `dedup_by`: two

@@ -19,19 +19,25 @@ pub(super) fn key_set(kind: &Kind) -> Result<String, String> {
     let text = raw(kind)?;
     let url: http::Uri = text.parse().map_err(|_| refused())?;
     let authority = url.authority().ok_or_else(refused)?;
-    let host = authority.host().trim_matches(['[', ']']);
-    let address = host.parse::<std::net::IpAddr>();
-    let local = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
     let scheme_good = match url.scheme_str() {
         Some("https") => true,
-        Some("http") => local,
+        Some("http") => is_loopback(&url),
         _ => false,
     };
-    let plain = !host.is_empty() && !text.contains(['@', '#']) && port_is_good(authority);
+    let host_good = !authority.host().is_empty() && port_is_good(authority);
+    let plain = host_good && !text.contains(['@', '#']);
     match scheme_good && plain {
         true => Ok(text.to_owned()),
         false => Err(refused()),
     }
+}
+
+/// Whether the URL's host is this machine itself.
+#[must_use]
+pub fn is_loopback(url: &http::Uri) -> bool {
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let address = host.parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// The URL that routes are appended to, as far as `text` is one: `http` or

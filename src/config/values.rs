@@ -11,8 +11,9 @@ use super::written::Kind;
 use crate::{
     access::Policy,
     event::{Pointer, PointerError, frame::HeaderShown},
+    rate::{Rate, RateError},
     telemetry::LogFormat,
-    verify::Secret,
+    verify::{Partition, PartitionError, Secret},
 };
 
 const KIB: u64 = 1 << 10;
@@ -130,6 +131,12 @@ pub(super) fn subscribers_max(kind: &Kind) -> Result<usize, String> {
     whole(kind, 1..=10_000_000)
 }
 
+/// How often something may happen.
+pub(super) fn rate(kind: &Kind) -> Result<Rate, String> {
+    let parsed = raw(kind)?.parse();
+    parsed.map_err(|why: RateError| format!("{} is no rate: {why}", shown(kind)))
+}
+
 pub(super) fn dedup_entries_max(kind: &Kind) -> Result<u64, String> {
     whole(kind, 1..=1_000_000_000)
 }
@@ -188,6 +195,12 @@ pub(super) fn policy(kind: &Kind) -> Result<Policy, String> {
         "token" => Ok(Policy::Token),
         _ => Err(no(kind, "\"public\" or \"token\"")),
     }
+}
+
+/// What stands below a topic for each of its deliveries.
+pub(super) fn partition(kind: &Kind) -> Result<Partition, String> {
+    let parsed = raw(kind)?.parse();
+    parsed.map_err(|why: PartitionError| no(kind, &why.to_string()))
 }
 
 /// The secret that signs subscriber tokens.

@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use cursor::{Cursor, CursorError, Epoch, EpochError, Sequence};
-pub use escape::{escape, unescape};
+pub use escape::{SEGMENT_BYTES_MAX, escape, segment, unescape};
 pub use pointer::{Pointer, PointerError};
 pub use projection::{NotJson, Projection};
 pub use selection::{Selection, Topics};
@@ -42,7 +42,7 @@ pub struct Event {
 pub struct Draft {
     /// When the delivery arrived here.
     pub received_at: Timestamp,
-    /// The topic it was ingested to.
+    /// The topic it was ingested to, or the subtopic that its content said.
     pub topic: Topic,
     /// What the provider calls this kind of event (`push`), else `webhook`.
     /// May hold any characters: encoders escape it.
@@ -62,8 +62,11 @@ pub struct Draft {
 pub const HEADERS_MAX: usize = 64;
 
 /// How a delivery is recognised when it comes again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dedup {
+    /// The topic that it came to, where that is not the event's; the key counts
+    /// within it.
+    pub within: Option<Topic>,
     /// SHA-256 of what identifies the delivery within its topic.
     pub key: [u8; 32],
     /// For how long after its arrival a second one counts as a duplicate.

@@ -46,10 +46,26 @@ impl Topic {
         std::iter::successors(Some(self.as_str()), |name| parent(name))
     }
 
+    /// The topic that `rest` is below this one: `orders` and `eu.4711` make
+    /// `orders.eu.4711`.
+    ///
+    /// # Errors
+    ///
+    /// [`TopicError`] where that is no topic.
+    pub fn below(&self, rest: &str) -> Result<Self, TopicError> {
+        format!("{self}.{rest}").parse()
+    }
+
     /// Whether a subscription to this topic includes `other`.
     #[must_use]
     pub fn covers(&self, other: &Topic) -> bool {
-        match other.0.strip_prefix(&*self.0) {
+        self.covers_name(other.as_str())
+    }
+
+    /// As [`Topic::covers`], where a topic is known by its name.
+    #[must_use]
+    pub fn covers_name(&self, other: &str) -> bool {
+        match other.strip_prefix(&*self.0) {
             Some(rest) => rest.is_empty() || rest.starts_with('.'),
             None => false,
         }

@@ -20,7 +20,7 @@ const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// How long a body waits for memory.
 const MEMORY_WAIT_MAX: Duration = Duration::from_secs(2);
-/// How long the rest of an over-long body is listened to.
+/// How long the body of a request that is refused already is listened to.
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(2);
 /// Up to this length a body is a small one, in bytes.
 const SMALL_BYTES_MAX: usize = 256 * 1024;
@@ -134,6 +134,16 @@ impl BodyError {
     }
 }
 
+/// Lets the body of a request pass that is refused unread; says whether all of
+/// it is gone, and the connection free for another request. One that is not
+/// small, or is not sent yet, is left where it is.
+pub(super) async fn let_pass(body: Body, announced: Announced) -> bool {
+    let is_small = announced
+        .bytes
+        .is_none_or(|bytes| bytes <= SMALL_BYTES_MAX as u64);
+    is_small && !announced.on_demand && discard(body, SMALL_BYTES_MAX).await
+}
+
 /// What a request's head says of its body.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Announced {
@@ -235,18 +245,19 @@ async fn wait_for_frame(
 }
 
 /// Reads on for a little, so that a sender that writes before it reads gets to
-/// see the refusal instead of a reset.
-async fn discard(mut body: Body, bytes_max: usize) {
+/// see the refusal instead of a reset. Says whether that was all of it.
+async fn discard(mut body: Body, bytes_max: usize) -> bool {
     let reading = async {
         let mut bytes = 0;
         while let Some(Ok(frame)) = body.frame().await {
             bytes += frame.data_ref().map_or(0, Bytes::len);
             if bytes > bytes_max {
-                return;
+                return false;
             }
         }
+        true
     };
-    _ = timeout(DISCARD_TIME_MAX, reading).await;
+    timeout(DISCARD_TIME_MAX, reading).await.unwrap_or(false)
 }
 
 #[cfg(test)]

@@ -29,12 +29,18 @@ fn behind(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
         if !is_trusted(&client) {
             break;
         }
-        let Ok(address) = hop.trim().parse::<IpAddr>() else {
+        let Some(address) = hop_address(hop.trim()) else {
             break;
         };
         client = address.to_canonical();
     }
     client
+}
+
+/// A hop's address; some proxies write its port as well.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let with_port = || hop.parse().map(|hop: SocketAddr| hop.ip());
+    hop.parse().or_else(|_| with_port()).ok()
 }
 
 #[cfg(test)]
@@ -52,6 +58,9 @@ mod tests {
             ("10.0.0.1", &["6.6.6.6", "1.1.1.1, 10.0.0.2"], "1.1.1.1"),
             ("10.0.0.1", &["rubbish"], "10.0.0.1"),
             ("10.0.0.1", &["::ffff:1.1.1.1"], "1.1.1.1"),
+            ("10.0.0.1", &["6.6.6.6, 1.1.1.1:4711"], "1.1.1.1"),
+            ("10.0.0.1", &["[2001:db8::1]:4711"], "2001:db8::1"),
+            ("10.0.0.1", &["1.1.1.1, 2.2.2.2:x"], "10.0.0.1"),
         ] {
             let mut headers = HeaderMap::new();
             for value in forwarded {

@@ -15,7 +15,7 @@ use percent_encoding::percent_decode_str;
 use super::{
     Gateway, client,
     patience::Streaming,
-    refusal::{Refusal, Waiter, come_back_later},
+    refusal::{Refusal, Waiter, come_back_later, come_back_when_it_fits},
     writer::{Stream, Takeable},
 };
 use crate::{
@@ -49,6 +49,10 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
         event_source: accepts(request.headers(), EVENT_STREAM),
         version: request.version(),
     };
+    let client = client::address(&request, &gateway.settings.trusted_proxies);
+    if let Err(over) = gateway.admit_to_events(client) {
+        return come_back_when_it_fits(waiter, over);
+    }
     let asked = match Asked::read(request.uri(), request.headers()) {
         Ok(asked) => asked,
         Err(refusal) => {
@@ -62,7 +66,6 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
         Err(error) => {
             gateway.telemetry.subscribe_refused(reason(&error));
             if gateway.log_budget.take(gateway.clock.now()) {
-                let client = client::address(&request, &gateway.settings.trusted_proxies);
                 let client = client.map(tracing::field::display);
                 tracing::info!(client, %error, "subscription refused");
             }
@@ -85,6 +88,10 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
         gateway.telemetry.subscribe_refused("subscribers_max");
         return come_back_later(waiter, "there are as many subscribers as there may be");
     };
+    let seat = match gateway.seat(client) {
+        Ok(seat) => seat,
+        Err(over) => return come_back_when_it_fits(waiter, over),
+    };
     let now = gateway.clock.now();
     let head = head(&asked.request, now);
     // A server that only took the router has no connections to look after.
@@ -102,7 +109,7 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
         Ok(subscription) => {
             let stream = Stream {
                 subscription,
-                places: (permit, held),
+                places: (permit, seat, held),
             };
             match takeable {
                 true => stream.riding_on(head.into_response()),
@@ -188,9 +195,7 @@ fn date(now: Timestamp) -> HeaderValue {
 
 impl Asked {
     fn read(uri: &Uri, headers: &HeaderMap) -> Result<Self, Refusal> {
-        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
-            .map_err(|_| Refusal::parameter("query", "it cannot be read"))?;
-        let query = Parameters(pairs);
+        let query = Parameters::of(uri)?;
         let format = format(&query, headers)?;
         Ok(Self {
             topics: topics(uri.path(), &query)?,
@@ -206,16 +211,22 @@ impl Asked {
 }
 
 /// The query's pairs, in their order.
-struct Parameters(Vec<(String, String)>);
+pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
+    pub(super) fn of(uri: &Uri) -> Result<Self, Refusal> {
+        let pairs = Query::try_from_uri(uri);
+        let Query(pairs) = pairs.map_err(|_| Refusal::parameter("query", "it cannot be read"))?;
+        Ok(Self(pairs))
+    }
+
     fn all<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
         let named = self.0.iter().filter(move |(key, _)| key == name);
         named.map(|(_, value)| value.as_str())
     }
 
     /// The value of a parameter that may stand once.
-    fn one<'q>(&'q self, name: &'q str) -> Result<Option<&'q str>, Refusal> {
+    pub(super) fn one<'q>(&'q self, name: &'q str) -> Result<Option<&'q str>, Refusal> {
         let mut values = self.all(name);
         let value = values.next();
         match values.next() {

@@ -1,5 +1,7 @@
 //! `POST /ingest/<topic>`, and the handshakes of providers that ask by GET or
 //! HEAD. Where a topic has none, these are answered as every other method is.
+//!
+//! Whatever the method, an address that comes too often is refused first.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -17,7 +19,8 @@ use super::{
     Gateway,
     body::{self, Announced},
     client,
-    refusal::Refusal,
+    limits::OverLimit,
+    refusal::{Refusal, closing},
 };
 use crate::{
     event::Timestamp,
@@ -29,13 +32,14 @@ const PREFIX: &str = "/ingest/";
 
 /// The route for every method.
 pub(super) fn route() -> MethodRouter<Arc<Gateway>> {
-    post(take)
-        .get(greet)
-        .fallback(|| async { Refusal::post_only() })
+    post(take).get(greet).fallback(refuse_method)
 }
 
 async fn take(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let client = client::address(&request, &gateway.settings.trusted_proxies);
+    if let Err(over) = gateway.admit_to_ingest(client) {
+        return Box::pin(turn_away(request, over)).await;
+    }
     let (head, body) = request.into_parts();
     let announced = Announced::by(&head.headers);
     let bytes_max = gateway.settings.body_bytes_max;
@@ -68,6 +72,9 @@ async fn take(State(gateway): State<Arc<Gateway>>, request: Request) -> Response
 /// itself looks like a topic that has none.
 async fn greet(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let client = client::address(&request, &gateway.settings.trusted_proxies);
+    if let Err(over) = gateway.admit_to_ingest(client) {
+        return Box::pin(turn_away(request, over)).await;
+    }
     let (head, _) = request.into_parts();
     let topic = topic(head.uri.path());
     let delivery = delivery(head, Bytes::new(), gateway.clock.now());
@@ -81,6 +88,28 @@ async fn greet(State(gateway): State<Arc<Gateway>>, request: Request) -> Respons
             Refusal::post_only().into_response()
         }
         None => Refusal::post_only().into_response(),
+    }
+}
+
+/// What comes by a method that no topic has.
+async fn refuse_method(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let client = client::address(&request, &gateway.settings.trusted_proxies);
+    match gateway.admit_to_ingest(client) {
+        Ok(()) => Refusal::post_only().into_response(),
+        Err(over) => turn_away(request, over).await,
+    }
+}
+
+/// Refuses a request of which nothing was read. To close on what the sender
+/// still writes would reset the connection, and it would not see when it may
+/// come again.
+async fn turn_away(request: Request, over: OverLimit) -> Response {
+    let (announced, version) = (Announced::by(request.headers()), request.version());
+    let passed = body::let_pass(request.into_body(), announced).await;
+    let response = Refusal::from(over).into_response();
+    match passed {
+        true => response,
+        false => closing(response, version),
     }
 }
 

@@ -10,9 +10,11 @@ mod bundle;
 mod client;
 mod events;
 mod ingest;
+mod limits;
 mod log_budget;
 mod operator;
 mod patience;
+mod presence;
 mod refusal;
 mod server;
 mod writer;
@@ -35,6 +37,7 @@ use crate::{
     telemetry::Telemetry,
     verify::Secret,
 };
+pub use limits::LimitSettings;
 pub use server::{Drained, SPARE_CONNECTIONS, Server, raise_open_files_limit};
 
 /// The bounds of what a stranger may do, and who the operator is.
@@ -45,6 +48,8 @@ pub struct Settings {
     /// The most streams at one time; ingest, health and admin have
     /// connections of their own beyond it.
     pub subscribers_max: usize,
+    /// What one address may do.
+    pub limits: LimitSettings,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Which origins may subscribe across origins: `https://app.example.com`,
@@ -73,6 +78,10 @@ pub struct Gateway {
     telemetry: Arc<Telemetry>,
     /// A permit per open stream.
     stream_permits: Arc<Semaphore>,
+    /// How far addresses have used up what they may do.
+    limits: limits::Limits,
+    /// The open streams of each address.
+    seats: Arc<limits::Seats>,
     /// Memory for bodies that are being read.
     body_budget: body::Budget,
     /// Log lines about who was refused.
@@ -95,6 +104,8 @@ impl Gateway {
     ) -> Arc<Self> {
         Arc::new(Self {
             stream_permits: Arc::new(Semaphore::new(settings.subscribers_max)),
+            limits: limits::Limits::new(&settings.limits),
+            seats: Arc::default(),
             body_budget: body::Budget::new(settings.body_bytes_max),
             log_budget: log_budget::LogBudget::default(),
             settings,
@@ -119,6 +130,7 @@ impl Gateway {
             .route("/healthz", get(operator::healthz))
             .route("/readyz", get(operator::readyz))
             .route("/metrics", get(operator::metrics))
+            .route("/admin/topics", get(presence::topics))
             .method_not_allowed_fallback(refusal::method_not_allowed);
         let admin = Router::new()
             .route("/admin/revoke", post(admin::revoke))

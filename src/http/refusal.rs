@@ -4,17 +4,20 @@
 //! same 401, to the byte, whatever the reason. `application/problem+json` is
 //! RFC 9457.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, Version, header};
 use serde_json::json;
 
-use super::body::BodyError;
+use super::{body::BodyError, limits::OverLimit};
 use crate::{
     access::{AccessError, TokenError},
     identity::RevokeError,
     ingest::IngestError,
     journal::AppendError,
-    subscribe::stay_away,
+    rate::OverRate,
+    subscribe::{PresenceError, stay_away},
 };
 
 /// How long a sender is asked to wait, in seconds.
@@ -40,6 +43,14 @@ impl Refusal {
     fn with(mut self, name: header::HeaderName, value: &'static str) -> Self {
         self.header = Some((name, HeaderValue::from_static(value)));
         self
+    }
+
+    /// More than a rate lets through; says when the next one fits.
+    fn over_rate(over: OverRate, what: &'static str) -> Self {
+        let after = HeaderValue::from(over.wait_secs());
+        let mut refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, what);
+        refusal.header = Some((header::RETRY_AFTER, after));
+        refusal
     }
 
     /// A parameter that can't be used; says which and why.
@@ -78,8 +89,12 @@ impl From<IngestError> for Refusal {
         match error {
             IngestError::Topic(_)
             | IngestError::Unconfigured(_)
+            | IngestError::BelowPartition(_)
             | IngestError::Unproven { .. }
             | IngestError::HandedElsewhere(_) => Self::new(StatusCode::UNAUTHORIZED, UNPROVEN),
+            IngestError::OverRate { over, .. } => {
+                Self::over_rate(over, "the topic takes no more deliveries now")
+            }
             IngestError::Journal(AppendError::NoRoom { .. }) => {
                 Self::busy("there is no room to store events")
             }
@@ -103,6 +118,19 @@ impl From<BodyError> for Refusal {
             }
             BodyError::Broken => Self::new(StatusCode::BAD_REQUEST, "the body broke off"),
             BodyError::NoMemory => Self::busy("too many bodies are being read"),
+        }
+    }
+}
+
+impl From<OverLimit> for Refusal {
+    fn from(over: OverLimit) -> Self {
+        match over {
+            OverLimit::Rate(over) => Self::over_rate(over, "too many requests from this address"),
+            OverLimit::Subscribers => {
+                let detail = "this address has as many streams as it may";
+                Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
+                    .with(header::RETRY_AFTER, RETRY_AFTER_SECS)
+            }
         }
     }
 }
@@ -138,6 +166,16 @@ impl From<RevokeError> for Refusal {
             RevokeError::NotKept(_) => {
                 Self::busy("it is revoked until a restart, and could not be kept; try again")
             }
+        }
+    }
+}
+
+impl From<PresenceError> for Refusal {
+    fn from(error: PresenceError) -> Self {
+        match error {
+            PresenceError::Busy => Self::busy("topics are being counted for another question"),
+            // The cause is in the log.
+            PresenceError::Journal(_) => Self::busy("the journal cannot be read"),
         }
     }
 }
@@ -178,17 +216,36 @@ pub(super) struct Waiter {
 /// any status but 200, so one that may be there gets 200, a wait, and the end.
 /// Its connection is closed: it would take a place from ingest and health.
 pub(super) fn come_back_later(waiter: Waiter, what: &'static str) -> Response {
-    let mut response = match waiter.event_source {
+    put_off(waiter, Duration::ZERO, Refusal::busy(what))
+}
+
+/// As [`come_back_later`], for whoever has too much of what its address may
+/// have.
+pub(super) fn come_back_when_it_fits(waiter: Waiter, over: OverLimit) -> Response {
+    let least = match over {
+        OverLimit::Rate(over) => over.wait,
+        OverLimit::Subscribers => Duration::ZERO,
+    };
+    put_off(waiter, least, Refusal::from(over))
+}
+
+fn put_off(waiter: Waiter, least: Duration, otherwise: Refusal) -> Response {
+    let response = match waiter.event_source {
         true => {
             let head = [
                 (header::CONTENT_TYPE, "text/event-stream"),
                 (header::CACHE_CONTROL, "no-store"),
             ];
-            (head, stay_away()).into_response()
+            (head, stay_away(least)).into_response()
         }
-        false => Refusal::busy(what).into_response(),
+        false => otherwise.into_response(),
     };
-    if waiter.version < Version::HTTP_2 {
+    closing(response, waiter.version)
+}
+
+/// The same response, after which the connection is closed.
+pub(super) fn closing(mut response: Response, version: Version) -> Response {
+    if version < Version::HTTP_2 {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }

@@ -32,7 +32,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{bundle::Bundles, patience::Held, server::Place};
+use super::{bundle::Bundles, limits::Seat, patience::Held, server::Place};
 use crate::{
     event::{
         Sequence,
@@ -53,9 +53,9 @@ pub(super) struct Stream {
     pub(super) places: Places,
 }
 
-/// Its places among all streams; and the connection's patience, where the
-/// stream is a body.
-pub(super) type Places = (OwnedSemaphorePermit, Option<Held>);
+/// Its places among all streams, and among those of its address where that is
+/// known; and the connection's patience, where the stream is a body.
+pub(super) type Places = (OwnedSemaphorePermit, Option<Seat>, Option<Held>);
 
 /// Says of a request that its connection can be taken back from hyper.
 #[derive(Debug, Clone, Copy)]

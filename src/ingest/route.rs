@@ -1,5 +1,5 @@
-//! What holds for deliveries to a topic: the verifier and the rule by which
-//! duplicates are known.
+//! What holds for deliveries to a topic: the verifier, the rule by which
+//! duplicates are known, and how many are taken.
 //!
 //! Invariant: a verifier changes once at most, from one that awaits the
 //! provider's secret to one that has it.
@@ -12,7 +12,8 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    event::{Dedup, Topic, frame::View},
+    event::{Dedup, Timestamp, Topic, frame::View},
+    rate::{Bucket, OverRate, Rate},
     verify::{Secret, Verified, Verifier},
 };
 
@@ -26,6 +27,10 @@ pub struct Route {
     pub(super) dedup: Option<DedupRule>,
     /// What subscribers are shown of its events.
     view: Arc<View>,
+    /// Whether deliveries say which subtopic they belong to.
+    partitions: bool,
+    /// How often, and how far that is used up; `None`: as often as they come.
+    rate: Option<(Rate, Bucket)>,
     verifier: RwLock<Arc<Verifier>>,
 }
 
@@ -74,7 +79,34 @@ impl Route {
             topic,
             dedup,
             view,
+            partitions: verifier.partitions(),
+            rate: None,
             verifier: RwLock::new(Arc::new(verifier)),
+        }
+    }
+
+    /// Whether deliveries come to this topic, which is the section's or below
+    /// it.
+    ///
+    /// Where they say their subtopic themselves, not below it: the URL is not
+    /// signed, and a replayer would put one customer's event before another.
+    pub(super) fn takes(&self, topic: &Topic) -> bool {
+        !self.partitions || self.topic.as_ref() == Some(topic)
+    }
+
+    /// The same, with at most so many deliveries over all topics that have
+    /// this route.
+    #[must_use]
+    pub fn with_rate_max(mut self, rate: Option<Rate>) -> Self {
+        self.rate = rate.map(|rate| (rate, Bucket::default()));
+        self
+    }
+
+    /// Lets one proven delivery through.
+    pub(super) fn admit(&self, now: Timestamp) -> Result<(), OverRate> {
+        match &self.rate {
+            Some((rate, bucket)) => bucket.take(*rate, now),
+            None => Ok(()),
         }
     }
 
@@ -111,7 +143,11 @@ impl Route {
 /// An id that the signature does not cover can be changed by whoever replays
 /// the delivery, so it counts only together with what was signed: the body,
 /// or where that is not signed as it stands, the signed text.
-pub(super) fn recognise(verified: &Verified, rule: DedupRule) -> Option<Dedup> {
+///
+/// It counts within the topic that the delivery came to, wherever in it the
+/// event belongs: so a partition that is added, or an id that comes again with
+/// another content, changes nothing about what is known.
+pub(super) fn recognise(topic: &Topic, verified: &Verified, rule: DedupRule) -> Option<Dedup> {
     let facts = verified.facts();
     let content = match &facts.content {
         Some(signed) => &signed[..],
@@ -134,6 +170,7 @@ pub(super) fn recognise(verified: &Verified, rule: DedupRule) -> Option<Dedup> {
         }
     }
     Some(Dedup {
+        within: Some(topic.clone()),
         key: hash.finalize().into(),
         window: rule.window,
     })

@@ -6,6 +6,7 @@
 
 pub(super) mod dedup;
 pub(super) mod following;
+pub(super) mod holdings;
 pub(super) mod reading;
 pub(super) mod retention;
 pub(super) mod storing;
@@ -63,6 +64,7 @@ macro_rules! suite {
             dedup::a_duplicate_within_the_window_is_not_stored_again
             dedup::duplicates_that_race_are_stored_once
             dedup::a_key_counts_within_its_topic_only
+            dedup::a_key_counts_within_the_topic_that_it_names
             dedup::beyond_the_maximum_the_oldest_keys_are_forgotten
             dedup::a_key_that_was_renewed_is_as_young_as_its_renewal
             dedup::a_renewed_key_is_not_forgotten_with_its_old_entry
@@ -72,6 +74,13 @@ macro_rules! suite {
             retention::when_all_is_deleted_the_head_stays
             retention::a_reader_behind_the_floor_is_told
             retention::a_follower_behind_the_floor_goes_on_after_it
+            holdings::a_topic_holds_what_is_here_of_it_and_below_it
+            holdings::pages_of_topics_list_each_once_and_in_order
+            holdings::topics_are_listed_under_one
+            holdings::what_is_deleted_is_not_held
+            holdings::recent_events_are_counted_by_their_arrival
+            holdings::where_recent_events_are_gone_the_answer_says_since_when
+            holdings::a_closed_journal_holds_nothing
         }
     };
 }
@@ -141,6 +150,7 @@ pub(super) fn typed(topic: &str, event_type: &str) -> Draft {
 
 pub(super) fn key(n: u8) -> Dedup {
     Dedup {
+        within: None,
         key: [n; 32],
         window: Duration::from_secs(3600),
     }

@@ -5,6 +5,8 @@
 //!
 //! Invariant: sequences are dense, so that event `n` is at `n - floor - 1`.
 
+mod holdings;
+
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
@@ -14,9 +16,10 @@ use std::{
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
+use self::holdings::Stocktaking;
 use super::{
-    AppendError, Appended, Bounds, Commit, FOLLOW_BYTES_MAX, Journal, LAST_ENTRIES_MAX, Measures,
-    OpenError, PAGE_ENTRIES_MAX, Page, ReadError,
+    AppendError, Appended, Bounds, Commit, FOLLOW_BYTES_MAX, Holdings, Journal, LAST_ENTRIES_MAX,
+    Listing, Measures, OpenError, PAGE_ENTRIES_MAX, Page, ReadError,
     live::{self, Live},
     ticker::{Chore, Next, Ticker},
 };
@@ -144,6 +147,24 @@ impl Journal for Memory {
         self.inner.before_last(selection, count)
     }
 
+    async fn holdings(&self, listing: Listing) -> Result<Holdings, ReadError> {
+        let mut taking = Stocktaking::new(listing, &self.inner);
+        loop {
+            let inner = Arc::clone(&self.inner);
+            // Thousands of names to compare: not on a thread that others need.
+            let looking = tokio::task::spawn_blocking(move || {
+                let more = taking.look(&inner)?;
+                Ok::<_, ReadError>((taking, more))
+            });
+            let panicked = |e: tokio::task::JoinError| ReadError::Storage(e.to_string().into());
+            let (looked, more) = looking.await.map_err(panicked)??;
+            if !more {
+                return Ok(looked.finish());
+            }
+            taking = looked;
+        }
+    }
+
     fn follow(&self, after: Sequence) -> BoxStream<'static, Result<Commit, ReadError>> {
         let inner = Arc::clone(&self.inner);
         let read = live::read_page(move |after| {
@@ -184,7 +205,10 @@ impl Inner {
         if kept.closed {
             return Err(AppendError::Closed);
         }
-        let dedup = dedup.map(|d| ((draft.topic.clone(), d.key), d.window));
+        let dedup = dedup.map(|d| {
+            let within = d.within.unwrap_or_else(|| draft.topic.clone());
+            ((within, d.key), d.window)
+        });
         if let Some(sequence) = dedup
             .as_ref()
             .and_then(|(key, _)| kept.seen(key, draft.received_at))

@@ -1,8 +1,8 @@
 //! The ordered, durable record of events.
 //!
 //! One trait, one contract suite (`contract.rs`), and a file or folder per
-//! backend; what they share is in `live.rs` (head, floor, followers) and
-//! `ticker.rs`.
+//! backend; what they share is in `live.rs` (head, floor, followers),
+//! `holdings.rs` (what there is of each topic) and `ticker.rs`.
 //!
 //! Invariant: an event is visible to `read`, `follow` and `head` only once it
 //! is durable, and in sequence order.
@@ -11,6 +11,7 @@
 mod contract;
 mod disk;
 mod error;
+mod holdings;
 mod live;
 mod memory;
 mod ticker;
@@ -21,6 +22,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
 pub use error::{AppendError, OpenError, ReadError};
+pub use holdings::{Held, Holdings, Listing};
 
 use crate::event::{Clock, Dedup, Draft, Epoch, Event, Selection, Sequence};
 
@@ -118,6 +120,17 @@ pub trait Journal: Send + Sync + 'static {
     async fn before_last(&self, selection: &Selection, count: usize)
     -> Result<Sequence, ReadError>;
 
+    /// What there is of each topic, a page of topics at a time. Goes through
+    /// all that the journal has, in steps between which others get their turn:
+    /// for an operator, and not for two at once. Of a journal that is larger
+    /// than such a walk may be, only the newest part is counted, which the
+    /// answer says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::read`].
+    async fn holdings(&self, listing: Listing) -> Result<Holdings, ReadError>;
+
     /// Every durable event after `after`, in order, as they come; for the
     /// pump. Commits arrive whole to a follower that keeps up; one that is
     /// behind gets pages of about the same size instead. Events that retention
@@ -198,6 +211,10 @@ const PAGE_ENTRIES_MAX: usize = 8192;
 /// The most index entries that `before_last` looks at, from the newest.
 /// Matches further back do not count.
 const LAST_ENTRIES_MAX: usize = 1 << 20;
+
+/// The most events that the journal in memory goes through for
+/// [`Journal::holdings`], from the newest.
+const HOLDINGS_ENTRIES_MAX: usize = 1 << 24;
 
 /// The size of a follower's page.
 const FOLLOW_BYTES_MAX: usize = 1 << 20;

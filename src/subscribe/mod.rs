@@ -10,9 +10,11 @@
 //! Invariant: positions given out only rise, and between two of them no event
 //! of the selection is left out that the subscriber is not told of.
 
+mod audience;
 mod give;
 mod history;
 mod leases;
+mod presence;
 mod pulse;
 mod relay;
 mod stream;
@@ -26,7 +28,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep},
+};
 
 use crate::{
     access::{Grant, Holder},
@@ -41,9 +46,11 @@ use crate::{
     journal::{Journal, ReadError},
     telemetry::Telemetry,
 };
+use audience::Audience;
 pub use give::{Given, Hand};
 use history::History;
 use leases::Leases;
+pub use presence::{Figures, Presence, PresenceError, Wanted};
 use pulse::Pulse;
 pub use relay::{Relay, Turn};
 pub use stream::{Calls, Feed, Step, Subscription};
@@ -114,6 +121,9 @@ pub struct Streams {
     leases: Leases,
     /// How often events were encoded anew.
     recoded: AtomicU32,
+    audience: Audience,
+    /// Whose turn it is to go through the journal for an operator.
+    counting: Semaphore,
     settings: Settings,
     clock: Clock,
     telemetry: Arc<Telemetry>,
@@ -138,6 +148,8 @@ impl Streams {
             pulse: Pulse::new(),
             leases: Leases::default(),
             recoded: AtomicU32::new(0),
+            audience: Audience::default(),
+            counting: Semaphore::new(1),
             settings,
             clock,
             telemetry,
@@ -327,10 +339,12 @@ impl Streams {
 }
 
 /// What keeps an `EventSource` alive that can't be served now: it gives up for
-/// ever on any status but 200, so it gets one, a wait, and the end.
+/// ever on any status but 200, so it gets one, a wait of `least` and some
+/// seconds more, and the end.
 #[must_use]
-pub fn stay_away() -> Bytes {
-    sse::retry(fastrand::u64(STAY_AWAY_MS))
+pub fn stay_away(least: Duration) -> Bytes {
+    let least = u64::try_from(least.as_millis()).unwrap_or(u64::MAX / 4);
+    sse::retry(least + fastrand::u64(STAY_AWAY_MS))
 }
 
 /// At random from `least` to `least + over`, in milliseconds.

@@ -79,6 +79,8 @@ pub struct Feed {
     pub(super) recoded: u32,
     /// Ended where the token is revoked; `None` where none was needed.
     pub(super) lease: Option<Arc<Lease>>,
+    /// Whether it is counted at its topics.
+    pub(super) counted: bool,
     pub(super) delivered: Tally,
 }
 
@@ -143,6 +145,7 @@ impl Subscription {
         let ear = streams.pulse.join();
         let end = lifetime.map(|left| Instant::now() + left.min(LIFETIME_MAX));
         let lease = holder.map(|holder| streams.leases.begin(holder));
+        let counted = streams.audience.begin(&selection.topics);
         let notice_secs = lifetime.map_or(0, notice_secs);
         let recoded = streams.recoded.load(Ordering::Acquire);
         let mut calls = Calls::of(&streams, ear, None);
@@ -162,6 +165,7 @@ impl Subscription {
             notice_secs,
             recoded,
             lease,
+            counted,
             delivered: Tally::default(),
         };
         calls.heed(&feed);
@@ -547,6 +551,8 @@ impl Drop for Feed {
         if let Some(lease) = &self.lease {
             self.streams.leases.end(lease);
         }
+        let audience = &self.streams.audience;
+        audience.end(&self.selection.topics, self.counted);
         self.streams.telemetry.subscribers.decrement(1.0);
     }
 }

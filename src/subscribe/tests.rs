@@ -16,6 +16,7 @@ use crate::event::frame::{Coding, Framing};
 use house::House;
 
 mod house;
+mod presence;
 mod recode;
 mod relay;
 

@@ -89,7 +89,7 @@ pub struct Verified {
 
 /// What a scheme took out of a proven delivery.
 ///
-/// Texts are 1 to [`FACT_BYTES_MAX`] bytes; a longer one counts as absent,
+/// Type and id are 1 to [`FACT_BYTES_MAX`] bytes; a longer one counts as absent,
 /// because two long ids cut to one length could become one. They may hold any
 /// characters.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -104,6 +104,10 @@ pub struct Facts {
     /// Whether the signature covers `dedup_id`. If not, key it together with
     /// the body's hash, or a replayer picks a fresh one each time.
     pub dedup_id_signed: bool,
+    /// What stands below the topic for this delivery, where its topic has a
+    /// partition: segments of the topic grammar. What it was made of is signed,
+    /// where anything is.
+    pub partition: Option<Box<str>>,
     /// The SHA-256 of what was signed, where that is not the body byte for
     /// byte: what stands for the body when deliveries are recognised, since
     /// a replayer can change the body itself.

@@ -149,6 +149,20 @@ pub enum SchemeError {
          \"https://hooks.example.com\""
     )]
     PublicUrlMissing,
+    /// A part of the topic that a replayer could choose.
+    #[error(
+        "`partition` reads {source_place}, which the signature does not cover ({why}): whoever \
+         captures a delivery could send it to another subtopic. Read it from what is signed: \
+         {signed}"
+    )]
+    PartitionUnsigned {
+        /// From where.
+        source_place: String,
+        /// Why that is not covered.
+        why: &'static str,
+        /// What is.
+        signed: String,
+    },
     /// The word for handshakes is not there.
     #[error(
         "this scheme's handshake needs the word that you gave the provider: add verify_token = \

@@ -11,7 +11,7 @@ use super::{
 };
 
 impl Plan {
-    /// Event type and dedup id, and what stands for the content.
+    /// Event type, dedup id and subtopic, and what stands for the content.
     pub(super) fn facts(
         &self,
         delivery: &Delivery,
@@ -24,6 +24,11 @@ impl Plan {
             event_type_signed: event_type_signed.unwrap_or_default(),
             dedup_id,
             dedup_id_signed: dedup_id_signed.unwrap_or_default(),
+            partition: self
+                .partition
+                .as_ref()
+                .map(|partition| partition.of(delivery))
+                .transpose()?,
             content,
             respond: self.respond.clone(),
         })

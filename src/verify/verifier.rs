@@ -13,6 +13,7 @@ use super::{
     error::{SchemeError, VerifyError},
     explain::{Explanation, Trace},
     headers, hint,
+    partition::Partition,
     plan::{Plan, plan},
     proof::Proof,
     scheme::{Challenge, Scheme, Source},
@@ -34,6 +35,8 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// The word that operator and provider agreed on for handshakes.
     pub verify_token: Option<Secret>,
+    /// What stands below the topic for each delivery.
+    pub partition: Option<Partition>,
 }
 
 /// Proves deliveries of one topic, and signs for it.
@@ -80,6 +83,12 @@ impl Verifier {
                 Source::Json(pointer) => Some(pointer),
                 Source::Header(_) | Source::Query(_) | Source::Form(_) => None,
             })
+    }
+
+    /// Whether deliveries say which subtopic they belong to.
+    #[must_use]
+    pub fn partitions(&self) -> bool {
+        self.plan.partition.is_some()
     }
 
     /// Whether a handshake comes by this method.
@@ -197,7 +206,11 @@ impl Verifier {
         let facts = self.plan.facts(&delivery, self.content(&delivery)?)?;
         trace.found(|| {
             let (event_type, id) = (or_none(&facts.event_type), or_none(&facts.dedup_id));
-            format!("type {event_type}, dedup id {id}")
+            let mut text = format!("type {event_type}, dedup id {id}");
+            if let Some(partition) = &facts.partition {
+                text = format!("{text}, partition {partition}");
+            }
+            text
         });
         Ok(Proven::Event(Verified::new(delivery, facts)))
     }

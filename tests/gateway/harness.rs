@@ -78,6 +78,7 @@ pub struct Plan {
     rest: String,
     folder: Option<TempDir>,
     with_router_only: bool,
+    with_router_beside: bool,
 }
 
 /// What talks to a gateway.
@@ -89,6 +90,8 @@ pub struct Client {
 pub struct Gateway {
     client: Client,
     pub folder: Option<TempDir>,
+    /// The routes, where they were to be kept.
+    pub router: Option<axum::Router>,
     /// Seconds that the gateway's clock was moved on.
     pub later_secs: Arc<AtomicU64>,
     stop: Option<oneshot::Sender<()>>,
@@ -229,6 +232,7 @@ impl Plan {
             rest: TOPICS.into(),
             folder,
             with_router_only: false,
+            with_router_beside: false,
         }
     }
 
@@ -249,6 +253,12 @@ impl Plan {
     /// Leaves the connections to a server that only takes a router.
     pub fn with_router_only(mut self) -> Self {
         self.with_router_only = true;
+        self
+    }
+
+    /// Keeps the routes for requests that take no socket.
+    pub fn with_router_beside(mut self) -> Self {
+        self.with_router_beside = true;
         self
     }
 
@@ -298,6 +308,7 @@ impl Plan {
         let shutdown = async {
             _ = stopped.await;
         };
+        let router = self.with_router_beside.then(|| app.router());
         let running = match self.with_router_only {
             true => spawn(serve_router(app, listener, shutdown)),
             false => spawn(app.serve(listener, shutdown)),
@@ -305,6 +316,7 @@ impl Plan {
         Ok(Gateway {
             client: Client { address },
             folder: self.folder,
+            router,
             later_secs,
             stop: Some(stop),
             running,

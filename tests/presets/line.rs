@@ -166,13 +166,13 @@ impl Line {
             .then(|| said.unwrap_or_else(|| VERIFY_TOKEN.to_owned()));
         Settings {
             secrets,
-            tolerance: None,
             public_url: Some(
                 self.public_url
                     .clone()
                     .unwrap_or_else(|| PUBLIC_URL.to_owned()),
             ),
             verify_token: word.map(|word| Secret::new(word.into_bytes())),
+            ..Settings::default()
         }
     }
 

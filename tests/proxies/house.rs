@@ -63,6 +63,7 @@ pub struct Plan {
     /// In the proxy's file, what instead of what.
     pub changes: Vec<(String, String)>,
     subscribe: &'static str,
+    server: &'static str,
     pub origin: String,
     /// Of Traefik's own log.
     pub log_level: &'static str,
@@ -74,6 +75,7 @@ impl House {
             kind,
             changes: Vec::new(),
             subscribe: QUIET,
+            server: "",
             origin: ORIGIN.to_owned(),
             log_level: "INFO",
         }
@@ -124,6 +126,12 @@ impl Plan {
         self
     }
 
+    /// A line of `[server]`.
+    pub fn server(mut self, line: &'static str) -> Self {
+        self.server = line;
+        self
+    }
+
     /// The origin whose pages may listen.
     pub fn origin(mut self, origin: &str) -> Self {
         origin.clone_into(&mut self.origin);
@@ -144,8 +152,8 @@ impl Plan {
             &inside,
             &format!(
                 "trusted_proxies = [\"127.0.0.1/32\"]\ncors_origins = [{:?}]\n\
-                 metrics_public = true\n[subscribe]\n{}\n{TOPICS}",
-                self.origin, self.subscribe
+                 metrics_public = true\n{}\n[subscribe]\n{}\n{TOPICS}",
+                self.origin, self.server, self.subscribe
             ),
         );
         give_to_nobody(folder.path());

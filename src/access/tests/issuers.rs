@@ -349,6 +349,12 @@ fn several_issuers_have_each_their_own_key_and_topics() {
             "shut.a",
             false,
         ),
+        (
+            one.sign(None, &claims("one", &"x".repeat(200))),
+            "shut.~sha256:aa20c23e3201834050679e1d88941b9a6fed0557c9a705cb2c315e2e63fd486d",
+            true,
+        ),
+        (one.sign(None, &claims("one", "~none")), "shut.~none", false),
         (one.sign(None, &claims("two", "a")), "shut.a", false),
         (two.sign(None, &claims("one", "a")), "shut.a", false),
         (two.sign(None, &claims("two", "a")), "shut.a", true),

@@ -1,7 +1,9 @@
 //! Tables: what is written, and what comes of it.
 
 mod errors;
+mod limits;
 mod newcomer;
+mod partition;
 mod sources;
 mod usable;
 

@@ -1,3 +1,5 @@
+//! What is shown and what is not, by table and against a simple model.
+
 use proptest::prelude::*;
 use serde_json::{Map, json};
 

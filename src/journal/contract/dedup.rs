@@ -62,6 +62,27 @@ pub(in crate::journal) async fn a_key_counts_within_its_topic_only(factory: &imp
     assert!(!without.duplicate, "without a key nothing is a duplicate");
 }
 
+/// Events that came to one topic and belong to different subtopics of it.
+pub(in crate::journal) async fn a_key_counts_within_the_topic_that_it_names(
+    factory: &impl Factory,
+) {
+    let (journal, _guard) = open(factory).await;
+    for (name, within, duplicate) in [
+        ("a.b", Some("a"), false),
+        ("a.c", Some("a"), true),
+        ("a", None, true),
+        ("a.b", None, false),
+        ("a.b", Some("b"), false),
+    ] {
+        let dedup = Dedup {
+            within: within.map(|name| name.parse().unwrap()),
+            ..key(1)
+        };
+        let appended = journal.append(draft(name, "x"), Some(dedup)).await.unwrap();
+        assert_eq!(appended.duplicate, duplicate, "{name} within {within:?}");
+    }
+}
+
 pub(in crate::journal) async fn beyond_the_maximum_the_oldest_keys_are_forgotten(
     factory: &impl Factory,
 ) {

@@ -161,11 +161,45 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
 
 /// The index that the file of these facts holds; `None` where it is damaged.
 pub(super) fn decode(facts: &Facts, file: &[u8]) -> Option<Index> {
+    take_body(facts, body(facts, file)?)
+}
+
+fn body<'a>(facts: &Facts, file: &'a [u8]) -> Option<&'a [u8]> {
     let body = file.get(FACTS_BYTES..)?;
-    if body.len() as u64 != facts.body_bytes || xxh3_64(body) != facts.body_checksum {
-        return None;
+    let is_whole = body.len() as u64 == facts.body_bytes && xxh3_64(body) == facts.body_checksum;
+    is_whole.then_some(body)
+}
+
+/// Where records begin, and the topics as they stand in the file, of which an
+/// index is not made: whoever goes through all segments looks at each once.
+pub(super) fn catalogue<'a>(facts: &Facts, file: &'a [u8]) -> Option<(Index, Catalogue<'a>)> {
+    let mut body = body(facts, file)?;
+    let mut index = Index::new(facts.head.first, facts.log_bytes);
+    index.offsets = take_numbers(&mut body, facts.events)?;
+    take_chunks(&mut body, facts.events)?;
+    for _ in 0..body.try_get_u32_le().ok()? {
+        take_text(&mut body)?;
     }
-    take_body(facts, body)
+    let left = body.try_get_u32_le().ok()?;
+    Some((index, Catalogue { rest: body, left }))
+}
+
+/// The topics of an index file, in the order of their names, with the numbers
+/// of their events.
+pub(super) struct Catalogue<'a> {
+    rest: &'a [u8],
+    left: u32,
+}
+
+impl<'a> Iterator for Catalogue<'a> {
+    type Item = (&'a str, &'a [[u8; 4]]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let name = take_text(&mut self.rest)?;
+        let count = self.rest.try_get_u32_le().ok()?;
+        Some((name, take_chunks(&mut self.rest, count)?))
+    }
 }
 
 fn take_body(facts: &Facts, mut body: &[u8]) -> Option<Index> {
@@ -190,11 +224,15 @@ fn take_body(facts: &Facts, mut body: &[u8]) -> Option<Index> {
 }
 
 fn take_numbers(body: &mut &[u8], count: u32) -> Option<Vec<u32>> {
+    let numbers = take_chunks(body, count)?;
+    Some(numbers.iter().map(|&n| u32::from_le_bytes(n)).collect())
+}
+
+fn take_chunks<'a>(body: &mut &'a [u8], count: u32) -> Option<&'a [[u8; 4]]> {
     let len = (count as usize).checked_mul(4)?;
     let (numbers, rest) = body.split_at_checked(len)?;
     *body = rest;
-    let (numbers, _) = numbers.as_chunks();
-    Some(numbers.iter().map(|&n| u32::from_le_bytes(n)).collect())
+    Some(numbers.as_chunks().0)
 }
 
 fn take_text<'a>(body: &mut &'a [u8]) -> Option<&'a str> {
@@ -250,6 +288,18 @@ mod tests {
         let offsets: Vec<_> = (0..4).map(|number| read.offset(number)).collect();
         assert_eq!(offsets, [100, 101, 102, 200]);
         assert_eq!(read.last(), Sequence(6));
+        let (index, catalogue) = catalogue(&facts, &bytes).unwrap();
+        assert_eq!((index.offsets, index.end), (written.offsets, written.end));
+        let topics = catalogue.map(|(name, numbers)| {
+            let numbers = numbers.iter().map(|&n| u32::from_le_bytes(n));
+            (name.into(), numbers.collect())
+        });
+        let topics: Vec<(Box<str>, Vec<u32>)> = topics.collect();
+        assert!(topics.is_sorted());
+        assert_eq!(
+            topics.into_iter().collect::<HashMap<_, _>>(),
+            written.topics
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! (`writer.rs`, `dedup.rs`, `log.rs`), one seals full segments, deletes old
 //! ones and keeps the high-water mark (`keeper.rs`, `seal.rs`, `retention.rs`,
 //! `high_water.rs`), readers borrow a bounded number of blocking threads
-//! (`reader.rs`, `pages.rs`, `newest.rs`). `folder.rs` and `recover.rs` decide
+//! (`reader.rs`, `pages.rs`, `newest.rs`, `holdings.rs`). `folder.rs` and `recover.rs` decide
 //! at start whether the folder is whole. The stored bytes are in `segment.rs`, `group.rs`,
 //! `index_file.rs`, `dedup_file.rs` and `note.rs`.
 //!
@@ -26,6 +26,7 @@ mod found;
 mod gather;
 mod group;
 mod high_water;
+mod holdings;
 mod index;
 mod index_file;
 mod keeper;
@@ -71,8 +72,8 @@ use self::{
     writer::{Request, Writer},
 };
 use super::{
-    AppendError, Appended, Bounds, Commit, FOLLOW_BYTES_MAX, Journal, Measures, OpenError, Page,
-    ReadError,
+    AppendError, Appended, Bounds, Commit, FOLLOW_BYTES_MAX, Holdings, Journal, Listing, Measures,
+    OpenError, Page, ReadError,
     live::{self, Live},
     ticker::Ticker,
 };
@@ -257,6 +258,10 @@ impl Journal for Disk {
         count: usize,
     ) -> Result<Sequence, ReadError> {
         self.reader.before_last(selection, count).await
+    }
+
+    async fn holdings(&self, listing: Listing) -> Result<Holdings, ReadError> {
+        self.reader.holdings(listing).await
     }
 
     fn follow(&self, after: Sequence) -> BoxStream<'static, Result<Commit, ReadError>> {

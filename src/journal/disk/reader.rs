@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
 
-use super::{newest::Newest, pages, store::Store};
+use super::{holdings::Stocktaking, newest::Newest, pages, store::Store};
 use crate::{
     event::{Selection, Sequence},
-    journal::{Page, ReadError, live::Live},
+    journal::{Holdings, Listing, Page, ReadError, live::Live},
 };
 
 /// The most reads at a time; further ones wait.
@@ -87,6 +87,23 @@ impl Reader {
                 return Ok(looked.oldest.map_or(head, Sequence::previous));
             }
             newest = looked;
+        }
+    }
+
+    pub(super) async fn holdings(&self, listing: Listing) -> Result<Holdings, ReadError> {
+        let mut taking = Stocktaking::new(listing, &self.live);
+        // Segment by segment, so that other reads get their turn, and nothing
+        // goes on when nobody waits for the answer any more.
+        loop {
+            let look = move |store: &Store, live: &Live| {
+                let more = taking.look(store, live)?;
+                Ok((taking, more))
+            };
+            let (looked, more) = self.read(&self.places, look).await?;
+            if !more {
+                return Ok(looked.finish());
+            }
+            taking = looked;
         }
     }
 

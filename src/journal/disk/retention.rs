@@ -16,7 +16,6 @@ use std::{
 
 use super::{
     files, floor,
-    group::RECORD_HEAD_BYTES,
     index::Index,
     pages::between,
     segment::{self, Kind},
@@ -24,7 +23,7 @@ use super::{
     store::{Purpose, Store},
 };
 use crate::{
-    event::{Clock, Sequence, Timestamp, stored},
+    event::{Clock, Sequence, Timestamp},
     journal::{ReadError, Retention, live::Live, ticker::Next},
 };
 
@@ -133,9 +132,7 @@ impl Retainer {
         let shelf = &self.store.shelf;
         let place = |index: &Index| index.offset(index.number(sequence));
         let offset = shelf.look(segment, place)?;
-        let mut begin = [0; stored::ARRIVAL_END];
-        shelf.read_into(segment, offset + RECORD_HEAD_BYTES as u32, &mut begin)?;
-        Ok(stored::arrival(&begin))
+        Ok(shelf.arrival(segment, offset)?)
     }
 
     fn raise_floor(&mut self, floor: Sequence) -> Result<(), ReadError> {

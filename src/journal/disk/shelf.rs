@@ -20,13 +20,14 @@ use quick_cache::{Weighter, sync::Cache};
 
 use super::{
     dedup::Entry,
+    group::RECORD_HEAD_BYTES,
     index::Index,
     index_file::{self, Facts},
     scan::{self, Rest},
     segment::{self, Head, Kind},
 };
 use crate::{
-    event::{Sequence, Timestamp},
+    event::{Sequence, Timestamp, stored},
     journal::ReadError,
 };
 
@@ -194,17 +195,23 @@ impl Shelf {
         }
     }
 
+    /// The file of an index, if there is one; past what is in memory, which is
+    /// for those who read.
+    pub(super) fn index_file(&self, facts: &Facts) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(segment::path(&self.journal, facts.head.first, Kind::Index)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     /// Reads an index; from the log, where its file is damaged.
     fn load(&self, facts: &Facts) -> Result<Index, ReadError> {
-        let path = segment::path(&self.journal, facts.head.first, Kind::Index);
-        let decoded = match fs::read(&path) {
-            Ok(bytes) => index_file::decode(facts, &bytes),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            Err(e) => return Err(e.into()),
-        };
-        if let Some(index) = decoded {
+        let bytes = self.index_file(facts)?;
+        if let Some(index) = bytes.and_then(|bytes| index_file::decode(facts, &bytes)) {
             return Ok(index);
         }
+        let path = segment::path(&self.journal, facts.head.first, Kind::Index);
         let scanned = scan::scan(&*self.file(facts)?, &facts.head);
         let scanned = scanned.map_err(|e| ReadError::Storage(e.to_string().into()))?;
         let is_whole = scanned.rest == Rest::Blank && scanned.index.last() == facts.last();
@@ -233,6 +240,20 @@ impl Shelf {
                 file.read_exact_at(bytes, at.into())
             }
         }
+    }
+
+    /// When the event arrived whose record begins at `offset`, as that says.
+    /// Nothing is checked.
+    pub(super) fn arrival(&self, segment: &Segment, offset: u32) -> io::Result<Timestamp> {
+        let mut begin = [0; stored::ARRIVAL_END];
+        self.read_into(segment, offset + RECORD_HEAD_BYTES as u32, &mut begin)?;
+        Ok(stored::arrival(&begin))
+    }
+
+    /// How many indexes of sealed segments are kept.
+    #[cfg(test)]
+    pub(super) fn indexes_in_memory(&self) -> usize {
+        self.indexes.len()
     }
 
     fn file(&self, facts: &Facts) -> io::Result<Arc<File>> {

@@ -99,6 +99,9 @@ pub(super) struct Sizes {
     pub(super) unsealed_max: usize,
     /// Sealed segments that one read looks into.
     pub(super) segments_per_read: usize,
+    /// The newest segments that are counted for an operator: of the largest,
+    /// 128 GiB.
+    pub(super) segments_counted: usize,
 }
 
 const SEGMENT_BYTES_MAX: u64 = 64 << 20;
@@ -118,6 +121,7 @@ impl Sizes {
             zeros_bytes: 1 << 20,
             unsealed_max: 4,
             segments_per_read: 16,
+            segments_counted: 2048,
         }
     }
 }

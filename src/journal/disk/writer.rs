@@ -135,7 +135,7 @@ impl Writer {
         } = request;
         let sequence = self.head.next();
         let entry = dedup.map(|dedup| Entry {
-            print: Print::of(&draft.topic, &dedup.key),
+            print: Print::of(dedup.within.as_ref().unwrap_or(&draft.topic), &dedup.key),
             sequence,
             until: draft.received_at.plus(dedup.window),
         });

@@ -72,6 +72,10 @@ impl Journal for Watched {
         self.journal.before_last(selection, count).await
     }
 
+    async fn holdings(&self, listing: journal::Listing) -> Result<journal::Holdings, ReadError> {
+        self.journal.holdings(listing).await
+    }
+
     fn follow(&self, after: Sequence) -> BoxStream<'static, Result<Commit, ReadError>> {
         self.journal.follow(after)
     }

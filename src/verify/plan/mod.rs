@@ -6,6 +6,7 @@
 
 mod challenge;
 mod message;
+mod partition;
 mod signature;
 mod token;
 
@@ -16,6 +17,7 @@ use super::{
     ed25519,
     error::SchemeError,
     mac,
+    partition::Partition,
     proof::{Lock, Proof, SignedProof},
     scheme::{Challenge, HandOver, Kind, Part, Respond, Scheme, SecretForm, Source},
     secret::Secret,
@@ -37,6 +39,7 @@ pub(super) struct Plan {
     pub(super) respond: Option<Reply>,
     pub(super) verify_token: Option<Secret>,
     pub(super) public_url: String,
+    pub(super) partition: Option<Partition>,
     /// Whether the body is signed byte for byte, or nothing is signed at all.
     pub(super) signs_body: bool,
 }
@@ -56,6 +59,7 @@ pub(super) struct Pick {
 pub(super) fn plan(scheme: Scheme, settings: Settings) -> Result<Plan, SchemeError> {
     refuse_foreign(&scheme)?;
     challenge::check(&scheme, &settings)?;
+    partition::check(&scheme, settings.partition.as_ref())?;
     let picks = |sources: &[Source]| -> Vec<Pick> {
         let pick = |source: &Source| Pick {
             source: source.clone(),
@@ -71,6 +75,7 @@ pub(super) fn plan(scheme: Scheme, settings: Settings) -> Result<Plan, SchemeErr
         hand_over: scheme.hand_over.clone(),
         verify_token: settings.verify_token.clone(),
         public_url: settings.public_url.clone().unwrap_or_default(),
+        partition: settings.partition.clone(),
         signs_body: !scheme.kind.signs() || scheme.covers_body(),
         proof: match scheme.kind {
             Kind::Hmac | Kind::Ed25519 => Proof::Signed(Box::new(signed(scheme, settings)?)),

@@ -3,6 +3,7 @@
 
 mod handshakes;
 mod hardening;
+mod partition;
 mod schemes;
 mod signing;
 mod vectors;

@@ -76,3 +76,72 @@ fn resident_kib() -> String {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.unwrap_or("? kB").trim().replace(" kB", "")
 }
+
+/// A tenth as many topics as events, so that each segment has very many.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn figures_of_counting_topics() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = open_in(place(folder.path()), ROOMY, Outside::real());
+    let disk = disk.await.unwrap();
+    let topics = EVENTS / 10;
+    let appends = join_all((0..256).map(|from| {
+        let disk = &disk;
+        async move {
+            for n in (from..EVENTS).step_by(256) {
+                let topic = format!("customers.{}", (n * 7_919) % topics);
+                append(disk, draft(&topic, "a short body")).await;
+            }
+        }
+    }));
+    appends.await;
+    let resident = resident_kib();
+    for (count, after) in [(1, None), (1000, None), (1000, Some("customers.5"))] {
+        let started = Instant::now();
+        let listing = Listing {
+            after: after.map(|name| name.parse().unwrap()),
+            under: None,
+            count,
+            recent_from: NOON,
+        };
+        let page = disk.holdings(listing).await.unwrap();
+        let (listed, secs) = (page.topics.len(), started.elapsed());
+        println!("a page of {listed} of {topics} topics, {EVENTS} events: {secs:?}");
+    }
+    println!("{resident} KiB resident before, {} after", resident_kib());
+    for meanwhile in [false, true] {
+        println!(
+            "slowest of 1000 appends, counting {meanwhile}: {:?}",
+            slowest(&disk, meanwhile).await
+        );
+    }
+}
+
+async fn slowest(disk: &Disk, counting: bool) -> Duration {
+    let appending = async {
+        let mut slowest = Duration::ZERO;
+        for _ in 0..1000 {
+            let asked = Instant::now();
+            append(disk, draft("orders.eu", "x")).await;
+            slowest = slowest.max(asked.elapsed());
+        }
+        slowest
+    };
+    let counting = async {
+        if !counting {
+            return std::future::pending().await;
+        }
+        loop {
+            let listing = Listing {
+                after: None,
+                under: None,
+                count: 1000,
+                recent_from: NOON,
+            };
+            disk.holdings(listing).await.unwrap();
+        }
+    };
+    tokio::select! {
+        slowest = appending => slowest,
+        never = counting => never,
+    }
+}

@@ -1,12 +1,15 @@
 //! Random appends, reads and reopenings, against a list that is simply looked
 //! through.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::event::Topics;
+use crate::{
+    event::{Timestamp, Topics},
+    journal::Held,
+};
 
 const TOPICS: [&str; 6] = ["a", "a.b", "a.b.c", "b", "b.x", "c"];
 const TYPES: [&str; 3] = ["push", "star", "rare"];
@@ -27,6 +30,12 @@ enum Step {
     Last {
         selection: (Vec<usize>, Option<Vec<usize>>),
         count: usize,
+    },
+    Holdings {
+        after: Option<usize>,
+        under: Option<usize>,
+        count: usize,
+        recent: u64,
     },
     Reopen,
 }
@@ -56,7 +65,16 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     });
     let last = (selection(), 0..30_usize);
     let last = last.prop_map(|(selection, count)| Step::Last { selection, count });
-    let step = prop_oneof![20 => append, 6 => read, 3 => last, 1 => Just(Step::Reopen)];
+    let topic = || proptest::option::of(0..TOPICS.len());
+    let holdings = (topic(), topic(), 1..8_usize, 0..100_u64);
+    let holdings = holdings.prop_map(|(after, under, count, recent)| Step::Holdings {
+        after,
+        under,
+        count,
+        recent,
+    });
+    let reopen = Just(Step::Reopen);
+    let step = prop_oneof![20 => append, 6 => read, 3 => last, 3 => holdings, 1 => reopen];
     vec(step, 1..200)
 }
 
@@ -72,6 +90,11 @@ fn select((topics, types): &(Vec<usize>, Option<Vec<usize>>)) -> Selection {
         },
         types: types.map(|types| types.iter().map(|&place| TYPES[place].into()).collect()),
     }
+}
+
+/// The next sequence of a list.
+fn next_of(events: &[Draft]) -> u64 {
+    events.len() as u64 + 1
 }
 
 /// The list.
@@ -93,11 +116,13 @@ impl Model {
                 let body = vec![self.events.len() as u8; *len];
                 let draft = Draft {
                     event_type: TYPES[*event_type].into(),
+                    // So that any number of the newest can be asked for.
+                    received_at: Timestamp::from_unix_ms(NOON.unix_ms() + next_of(&self.events)),
                     ..draft(TOPICS[*topic], body)
                 };
                 let known = dedup.and_then(|n| self.seen.get(&(*topic, n)).copied());
                 let appended = disk.append(draft.clone(), dedup.map(key)).await.unwrap();
-                let next = self.events.len() as u64 + 1;
+                let next = next_of(&self.events);
                 assert_eq!(appended.duplicate, known.is_some());
                 assert_eq!(appended.sequence.0, known.unwrap_or(next));
                 if known.is_none() {
@@ -124,6 +149,25 @@ impl Model {
                     assert_eq!(found.0, expected, "last {count} of {selection:?}");
                 }
             }
+            Step::Holdings {
+                after,
+                under,
+                count,
+                recent,
+            } => {
+                let topic = |place: &usize| TOPICS[*place].parse().unwrap();
+                let listing = Listing {
+                    after: after.as_ref().map(topic),
+                    under: under.as_ref().map(topic),
+                    count: *count,
+                    recent_from: Timestamp::from_unix_ms(NOON.unix_ms() + recent),
+                };
+                let floor = disk.floor();
+                let found = disk.holdings(listing.clone()).await.unwrap();
+                if disk.floor() == floor {
+                    self.check(&found, &listing, floor.0);
+                }
+            }
             Step::Reopen => unreachable!("done by the caller"),
         }
     }
@@ -148,6 +192,44 @@ impl Model {
         assert!(page.scanned.0 > after || after >= head, "it goes on");
         for event in &page.events {
             assert_eq!(event.draft, self.events[event.sequence.0 as usize - 1]);
+        }
+    }
+
+    fn check(&self, found: &Holdings, listing: &Listing, floor: u64) {
+        let mut all: BTreeMap<&str, Held> = BTreeMap::new();
+        for (sequence, draft) in (1..).zip(&self.events).filter(|(n, _)| *n > floor) {
+            for name in draft.topic.lineage().chain([""]) {
+                let held = all.entry(name).or_default();
+                held.events += 1;
+                held.recent += u64::from(draft.received_at >= listing.recent_from);
+                let first = held.span.map_or(Sequence(sequence), |(first, _)| first);
+                held.span = Some((first, Sequence(sequence)));
+            }
+        }
+        let whole = all.remove("").unwrap_or_default();
+        let without_bytes = |held: &Held| Held { bytes: 0, ..*held };
+        assert_eq!(without_bytes(&found.all), whole);
+        let listed = all.iter().filter(|(name, _)| {
+            let after = listing.after.as_ref();
+            let under = listing.under.as_ref();
+            after.is_none_or(|after| **name > after.as_str())
+                && under.is_none_or(|under| under.covers(&name.parse().unwrap()))
+        });
+        let listed: Vec<_> = listed.map(|(name, held)| ((*name).into(), *held)).collect();
+        let topics = found.topics.iter();
+        let topics: Vec<_> = topics
+            .map(|(name, held)| (name.clone(), without_bytes(held)))
+            .collect();
+        assert_eq!(
+            topics,
+            listed[..listed.len().min(listing.count)],
+            "{listing:?}"
+        );
+        assert_eq!(found.more, listed.len() > listing.count);
+        if listing.after.is_none() && listing.under.is_none() && !found.more {
+            let top = found.topics.iter().filter(|(name, _)| !name.contains('.'));
+            let bytes: u64 = top.map(|(_, held)| held.bytes).sum();
+            assert_eq!(found.all.bytes, bytes, "each event is below one topic");
         }
     }
 

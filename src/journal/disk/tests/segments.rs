@@ -161,3 +161,84 @@ async fn topics_with_long_names_do_not_let_an_index_grow_without_bound() {
     drop(store);
     assert_eq!(read_all(&disk, &under_a, 1 << 20).await.len(), 200);
 }
+
+fn all_topics(count: usize) -> Listing {
+    Listing {
+        after: None,
+        under: None,
+        count,
+        recent_from: NOON,
+    }
+}
+
+#[tokio::test]
+async fn holdings_are_the_same_after_a_restart_and_where_index_files_are_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = open_in(place(folder.path()), ROOMY, tiny()).await.unwrap();
+    for n in 0..300 {
+        append(&disk, draft(&format!("a.{}", n % 7), vec![0; n])).await;
+    }
+    let before = disk.holdings(all_topics(100)).await.unwrap();
+    assert_eq!((before.topics.len(), before.all.events), (8, 300));
+    disk.close().await;
+    let disk = open_in(place(folder.path()), ROOMY, tiny()).await.unwrap();
+    let after = disk.holdings(all_topics(100)).await.unwrap();
+    assert_eq!((&after.topics, after.all), (&before.topics, before.all));
+    let indexes = of_kind(folder.path(), FileKind::Index);
+    assert!(indexes.len() > 4);
+    for (place, path) in indexes.iter().enumerate() {
+        let mut bytes = fs::read(path).unwrap();
+        bytes[130] ^= 1;
+        match place % 2 {
+            0 => fs::write(path, bytes).unwrap(),
+            _ => fs::remove_file(path).unwrap(),
+        }
+    }
+    let damaged = disk.holdings(all_topics(100)).await.unwrap();
+    assert_eq!((&damaged.topics, damaged.all), (&before.topics, before.all));
+}
+
+#[tokio::test]
+async fn of_too_many_segments_the_newest_are_counted_and_the_answer_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let few = Outside {
+        sizes: tiny().sizes.map(|sizes| Sizes {
+            segments_counted: 3,
+            segment_events: 10,
+            ..sizes
+        }),
+        ..tiny()
+    };
+    let disk = open_in(place(folder.path()), ROOMY, few).await.unwrap();
+    for n in 0..30 {
+        append(&disk, draft(if n < 5 { "early" } else { "a" }, "x")).await;
+    }
+    let whole = disk.holdings(all_topics(9)).await.unwrap();
+    assert_eq!(
+        (whole.all.events, whole.counted_after),
+        (30, Sequence::ZERO)
+    );
+    for _ in 30..65 {
+        append(&disk, draft("a", "x")).await;
+    }
+    let part = disk.holdings(all_topics(9)).await.unwrap();
+    assert_eq!(part.topics.len(), 1, "the early ones were not looked at");
+    assert_eq!((part.all.events, part.counted_after), (25, Sequence(40)));
+    assert_eq!(part.all.span, Some((Sequence(41), Sequence(65))));
+}
+
+#[tokio::test]
+async fn holdings_leave_the_indexes_of_readers_where_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = open_in(place(folder.path()), ROOMY, tiny()).await.unwrap();
+    for n in 0..300 {
+        append(&disk, draft(&format!("a.{n}"), "x")).await;
+    }
+    until(|| of_kind(folder.path(), FileKind::Index).len() > 4).await;
+    disk.close().await;
+    let disk = open_in(place(folder.path()), ROOMY, tiny()).await.unwrap();
+    let page = disk.holdings(all_topics(10)).await.unwrap();
+    assert!(page.more && page.topics.len() == 10);
+    // Retention has looked at the oldest.
+    assert!(disk.reader.store_for_tests().shelf.indexes_in_memory() <= 1);
+}

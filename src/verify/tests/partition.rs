@@ -1,0 +1,97 @@
+//! What a delivery's subtopic is made of.
+
+use super::*;
+
+const SIGNED: &str = r#"
+    kind = "hmac"
+    hash = "sha256"
+    signature = { header = "X-Signature" }
+    encoding = "hex"
+    message = [{ header = "X-Customer" }, { literal = "\n" }, "body"]
+"#;
+const TOKEN: &str = "kind = \"token\"\ntoken = { query = \"key\" }";
+
+fn verifier(toml: &str, partition: &str, secrets: &[&str]) -> Result<Verifier, SchemeError> {
+    let settings = Settings {
+        partition: Some(partition.parse().unwrap()),
+        ..with(secrets)
+    };
+    Verifier::new(scheme(toml), settings)
+}
+
+fn subtopic(verifier: &Verifier, delivery: Delivery) -> String {
+    let facts = facts(verifier.verify(delivery, at(SIGNED_AT)));
+    facts.partition.unwrap().into_string()
+}
+
+#[test]
+fn no_preset_lets_an_unsigned_header_or_query_choose() {
+    for preset in presets() {
+        let settings = |partition: &str| Settings {
+            partition: Some(partition.parse().unwrap()),
+            verify_token: (preset.scheme.challenge.iter())
+                .any(scheme::Challenge::needs_verify_token)
+                .then(|| secret("word")),
+            ..with(&["whsec_AAAA"])
+        };
+        for partition in ["{header:X-Any}", "{query:any}", "{/any}"] {
+            let made = Verifier::new(preset.scheme.clone(), settings(partition));
+            let unsigned = matches!(made, Err(SchemeError::PartitionUnsigned { .. }));
+            let body = preset.scheme.covers_body() && partition == "{/any}";
+            assert_eq!(
+                unsigned,
+                preset.scheme.kind.signs() && !body,
+                "{}",
+                preset.name
+            );
+        }
+    }
+}
+
+#[test]
+fn a_header_that_is_signed_chooses_and_no_other_spelling_of_it_proves() {
+    let verifier = verifier(SIGNED, "by.{header:x-customer}.{/org}", &["s"]).unwrap();
+    let mut draft = post(r#"{"org":7}"#, &[("X-Customer", "a.b")]);
+    let signed = verifier.sign(&draft, None, "id", at(SIGNED_AT)).unwrap();
+    draft.headers.extend(signed.headers);
+    assert_eq!(subtopic(&verifier, draft.clone()), "by.a~2Eb.7");
+    for (name, value) in [("X-Customer", "b"), ("X-Customer", "a.b ")] {
+        let mut changed = draft.clone();
+        changed.headers.insert(name, value.parse().unwrap());
+        let why = refusal(verifier.verify(changed, at(SIGNED_AT)));
+        assert_eq!(why, VerifyError::Mismatch);
+    }
+    draft.headers.append("X-Customer", "b".parse().unwrap());
+    let why = refusal(verifier.verify(draft, at(SIGNED_AT)));
+    assert!(matches!(why, VerifyError::Duplicate { .. }));
+}
+
+#[test]
+fn a_query_may_choose_where_nothing_is_signed_and_never_shows_the_token() {
+    let to = |query: &str| Delivery {
+        path_and_query: format!("/ingest/orders?key=hush{query}"),
+        ..post("", &[])
+    };
+    let by_customer = verifier(TOKEN, "{query:customer}", &["hush"]).unwrap();
+    for (query, expected) in [
+        ("&customer=cus_1", "cus_1"),
+        ("&customer=a%2eb+c", "a~2Eb~20c"),
+        ("&customer=1&customer=1", "1"),
+        ("&customer=1&customer=2", "~none"),
+        ("&customer=", "~none"),
+        ("&customer=%ff", "~none"),
+        ("", "~none"),
+    ] {
+        assert_eq!(subtopic(&by_customer, to(query)), expected, "{query}");
+    }
+    let by_token = verifier(TOKEN, "{query:key}", &["hush"]).unwrap();
+    assert_eq!(subtopic(&by_token, to("")), "~none");
+}
+
+#[test]
+fn a_proof_explained_says_the_partition() {
+    let verifier = verifier("kind = \"none\"", "{/customer}", &[]).unwrap();
+    let explained = verifier.explain(&post(r#"{"customer":"a b"}"#, &[]), at(SIGNED_AT));
+    let facts = explained.steps.last().unwrap();
+    assert_eq!(facts.detail, "type none, dedup id none, partition a~20b");
+}
