@@ -13,30 +13,34 @@ mod issuer;
 mod jwks;
 mod key;
 mod proven;
+mod reload;
 mod revoked;
+mod signer;
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, atomic::AtomicU32},
     time::Duration,
 };
 
 use data_encoding::BASE64URL_NOPAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::{
-    event::{Timestamp, Topic, TopicMap, Topics},
+    event::{Swap, Timestamp, Topic, TopicMap, Topics},
     verify::Secret,
 };
 pub use claims::Claims;
-use claims::Said;
 pub use issuer::{Issuer, KeySource, Template, TemplateError, TopicsFrom};
 pub use jwks::{KEYS_MAX, Keys, KeysError};
 pub use key::{Key, KeyError};
-use proven::{Kept, Proven};
+use proven::Kept;
+pub use proven::Proven;
+pub use reload::Edition;
 use revoked::Revoked;
 pub use revoked::{Claimed, Holder, REVOCATIONS_MAX, Revocation, RevocationsFull};
+pub use signer::IssuerId;
+use signer::Signer;
 
 /// Who may subscribe to a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,7 +53,7 @@ pub enum Policy {
 }
 
 /// How subscriber tokens are checked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// The HS256 secret that signs subscriber tokens, the simple form of an
     /// issuer without a name; `None` where others sign, or no topic needs one.
@@ -82,7 +86,8 @@ const FULL_CLAIM: &str = "full";
 pub struct Grant {
     topics: Topics,
     expires_at: Option<Timestamp>,
-    holder: Option<Arc<Holder>>,
+    proven: Option<Arc<Proven>>,
+    edition: Edition,
     full: bool,
 }
 
@@ -99,10 +104,10 @@ impl Grant {
         self.expires_at
     }
 
-    /// Whose token it was; `None` where none was needed.
+    /// What the token says; `None` where none was needed.
     #[must_use]
-    pub fn holder(&self) -> Option<&Arc<Holder>> {
-        self.holder.as_ref()
+    pub fn proven(&self) -> Option<&Arc<Proven>> {
+        self.proven.as_ref()
     }
 
     /// Whether bodies are shown whole, whatever is hidden from others.
@@ -111,31 +116,20 @@ impl Grant {
         self.full
     }
 
-    /// Everything, for ever: for tests of the rooms above.
+    /// As of when this was granted: see [`Access::edition`].
+    #[must_use]
+    pub fn edition(&self) -> Edition {
+        self.edition
+    }
+
+    /// Everything, for ever, until something changes: for tests of the rooms above.
     #[cfg(test)]
     pub(crate) fn of(topics: Topics, expires_at: Option<Timestamp>) -> Self {
         Self {
             topics,
             expires_at,
-            holder: None,
-            full: false,
-        }
-    }
-
-    fn by_token(topics: Topics, proven: &Proven) -> Self {
-        Self {
-            full: proven.is_full_of(&topics),
-            topics,
-            expires_at: Some(proven.expires_at),
-            holder: Some(Arc::clone(&proven.holder)),
-        }
-    }
-
-    fn to_all(topics: Topics) -> Self {
-        Self {
-            topics,
-            expires_at: None,
-            holder: None,
+            proven: None,
+            edition: 0,
             full: false,
         }
     }
@@ -208,9 +202,6 @@ pub enum TokenError {
     NotYet,
 }
 
-/// Which of an [`Access`]'s issuers.
-pub type IssuerId = usize;
-
 /// Signs a subscriber token with HS256 (RFC 7518, section 3.2).
 ///
 /// # Errors
@@ -223,60 +214,60 @@ pub fn mint(secret: &Secret, claims: &Claims) -> Result<String, jsonwebtoken::er
 
 /// Decides who may subscribe.
 pub struct Access {
-    issuers: Box<[Signer]>,
+    rules: Swap<Rules>,
+    revoked: Arc<Revoked>,
+    edition: AtomicU32,
+}
+
+/// What was configured, replaced as one.
+struct Rules {
+    issuers: Box<[Arc<Signer>]>,
+    /// The id of the next issuer: none is given twice.
+    next: IssuerId,
     leeway: Duration,
     ttl_max: Option<Duration>,
     policies: TopicMap<Policy>,
-    revoked: Revoked,
-    /// Good for these issuers alone, so it lives and ends with them.
+    /// The same ones whatever the rules.
+    revoked: Arc<Revoked>,
+    /// Good for these rules alone, so it lives and ends with them.
     kept: Kept,
-}
-
-/// An issuer and what its tokens are checked with now.
-struct Signer {
-    issuer: Issuer,
-    /// `None` where they are to be fetched and never were.
-    keys: RwLock<Option<Arc<Keys>>>,
 }
 
 impl Access {
     /// Takes the settings into use.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
-        let by_secret = settings.secret.iter().map(|secret| Issuer {
-            name: None,
-            // Whoever has the secret could write any audience.
-            audience: Box::default(),
-            keys: KeySource::Secret(secret.clone()),
-            topics: TopicsFrom::Claim(TOPICS_CLAIM.into()),
-        });
-        let issuers = settings.issuers.iter().cloned().chain(by_secret);
+        let revoked = Arc::new(Revoked::default());
         Self {
-            issuers: issuers.map(Signer::new).collect(),
-            leeway: settings.leeway,
-            ttl_max: settings.token_ttl_max,
-            revoked: Revoked::default(),
-            policies: settings.policies.clone(),
-            kept: Kept::new(),
+            rules: Swap::new(Rules::first(settings, &revoked)),
+            revoked,
+            edition: AtomicU32::new(0),
         }
     }
 
     /// The issuers whose keys are to be fetched and handed in, with where from.
-    pub fn key_sets(&self) -> impl Iterator<Item = (IssuerId, &str)> {
-        let places = self.issuers.iter().enumerate();
-        places.filter_map(|(id, signer)| match &signer.issuer.keys {
-            KeySource::Url(url) => Some((id, &**url)),
+    #[must_use]
+    pub fn key_sets(&self) -> Vec<(IssuerId, Box<str>)> {
+        let rules = self.rules.load();
+        let places = rules.issuers.iter();
+        let places = places.filter_map(|signer| match &signer.issuer.keys {
+            KeySource::Url(url) => Some((signer.id(), url.clone())),
             KeySource::Secret(_) | KeySource::Public(_) => None,
-        })
+        });
+        places.collect()
     }
 
     /// Takes an issuer's keys into use, instead of those it had: what those
     /// alone had signed is refused from now on. `None` refuses everything.
-    pub fn hand_in(&self, issuer: IssuerId, keys: Option<Keys>) {
-        if let Some(signer) = self.issuers.get(issuer) {
-            let mut place = signer.keys.write().unwrap_or_else(PoisonError::into_inner);
-            *place = keys.map(Arc::new);
+    /// Whether a key was dropped, and streams have to be called to look.
+    pub fn hand_in(&self, issuer: IssuerId, keys: Option<Keys>) -> bool {
+        let rules = self.rules.load();
+        let signer = rules.issuers.iter().find(|signer| signer.id() == issuer);
+        let dropped = signer.is_some_and(|signer| signer.take(keys));
+        if dropped {
+            self.renew();
         }
+        dropped
     }
 
     /// Takes tokens back from now on, kept ones included, and gives all
@@ -290,22 +281,21 @@ impl Access {
         entry: Revocation,
         now: Timestamp,
     ) -> Result<Vec<Revocation>, RevocationsFull> {
-        // What was issued by now, or is within the leeway of it, ends by then,
-        // and has its leeway at that end as well.
-        let remembered = self.ttl_max.map(|ttl| ttl + 2 * self.leeway);
-        self.revoked.add(entry, remembered, now)
+        self.revoked.add(entry, self.rules.load().remembered(), now)
     }
 
     /// Takes over what was revoked before this was made.
     pub fn restore(&self, kept: Vec<Revocation>) {
         self.revoked.restore(kept);
+        // They may have been made under a shorter life of tokens.
+        self.revoked.lengthen(self.rules.load().remembered());
     }
 
     /// Whether the token of this grant was revoked meanwhile.
     #[must_use]
     pub fn is_revoked(&self, grant: &Grant) -> bool {
-        let holder = grant.holder.as_ref();
-        holder.is_some_and(|holder| self.revoked.has(holder))
+        let proven = grant.proven.as_ref();
+        proven.is_some_and(|proven| self.revoked.has(&proven.holder))
     }
 
     /// Grants a stream of `topics` to whoever presents `token`.
@@ -322,17 +312,36 @@ impl Access {
         token: Option<&str>,
         now: Timestamp,
     ) -> Result<Grant, AccessError> {
-        if !self.needs_token(&topics)? {
-            let proven = token.and_then(|token| self.proven(token, now).ok());
-            return Ok(match proven.filter(|proven| proven.is_full_of(&topics)) {
-                Some(proven) => Grant::by_token(topics, &proven),
-                None => Grant::to_all(topics),
-            });
+        // Before the rules are: what is replaced from here on is noticed.
+        let edition = self.edition();
+        let rules = self.rules.load();
+        let to = |topics: Topics, proven: Option<Arc<Proven>>| Grant {
+            full: proven
+                .as_ref()
+                .is_some_and(|proven| proven.is_full_of(&topics)),
+            topics,
+            expires_at: proven.as_ref().map(|proven| proven.ends.plus(rules.leeway)),
+            proven,
+            edition,
+        };
+        if !rules.needs_token(&topics)? {
+            let proven = token.and_then(|token| rules.proven(token, now).ok());
+            let proven = proven.filter(|proven| proven.is_full_of(&topics));
+            return Ok(to(topics, proven));
         }
         let token = token.ok_or(AccessError::TokenMissing)?;
-        let proven = self.proven(token, now).map_err(AccessError::TokenBad)?;
-        self.require(&topics, &proven.covered)?;
-        Ok(Grant::by_token(topics, &proven))
+        let proven = rules.proven(token, now).map_err(AccessError::TokenBad)?;
+        rules.require(&topics, &proven.covered)?;
+        Ok(to(topics, Some(proven)))
+    }
+}
+
+impl Rules {
+    /// For how long a revocation is remembered: what was issued by then, or is
+    /// within the leeway of it, has ended, and has its leeway at that end as
+    /// well.
+    fn remembered(&self) -> Option<Duration> {
+        self.ttl_max.map(|ttl| ttl + 2 * self.leeway)
     }
 
     fn needs_token(&self, topics: &Topics) -> Result<bool, AccessError> {
@@ -358,7 +367,7 @@ impl Access {
         let name = proven::name(token);
         let kept = self.kept.find(&name);
         // Who rotates a key out means what it signed, kept or not.
-        if let Some(proven) = kept.filter(|proven| self.has_key_of(proven)) {
+        if let Some(proven) = kept.filter(|proven| proven.signer.has(&proven.key)) {
             self.require_now(&proven, now)?;
             return Ok(proven);
         }
@@ -369,39 +378,33 @@ impl Access {
         Ok(proven)
     }
 
-    fn has_key_of(&self, proven: &Proven) -> bool {
-        let keys = self.issuers.get(proven.issuer).and_then(Signer::keys);
-        keys.is_some_and(|keys| keys.has(&proven.key))
-    }
-
     fn verify(&self, token: &str) -> Result<Proven, TokenError> {
-        let issuer = self.issuer_of(token)?;
-        let signer = self.issuers.get(issuer).ok_or(TokenError::Issuer)?;
-        let (key, said) = signer.verified(token, issuer)?;
+        let signer = self.signer_of(token)?;
+        let (key, said) = signer.verified(token)?;
         signer.require(&said)?;
         let exp = said.time("exp")?.ok_or(TokenError::Claims)?;
+        let ends = Timestamp::from_unix_secs(exp);
         let issued_at = said.time("iat")?.map(Timestamp::from_unix_secs);
         let holder = Holder::new(said.text("jti")?, said.text("sub")?, issued_at);
-        self.require_revocable(&holder, exp)?;
+        self.require_revocable(&holder, ends)?;
         Ok(Proven {
-            issuer,
+            signer: Arc::clone(signer),
             key,
-            holder: Arc::new(holder),
+            holder,
             covered: covered_by(&signer.topics(&said)?)?,
             full: said.is_true(FULL_CLAIM),
-            // One instant for admission and for the end of the stream.
-            expires_at: Timestamp::from_unix_secs(exp).plus(self.leeway),
+            ends,
             from: said.time("nbf")?.map(Timestamp::from_unix_secs),
         })
     }
 
     /// Where lives are bounded, whether a revocation is sure to outlive it.
-    fn require_revocable(&self, holder: &Holder, exp: u64) -> Result<(), TokenError> {
+    fn require_revocable(&self, holder: &Holder, ends: Timestamp) -> Result<(), TokenError> {
         let Some(ttl_max) = self.ttl_max else {
             return Ok(());
         };
         let issued_at = holder.issued_at.ok_or(TokenError::LongLived)?;
-        if Timestamp::from_unix_secs(exp).since(issued_at) > ttl_max {
+        if ends.since(issued_at) > ttl_max {
             return Err(TokenError::LongLived);
         }
         match holder.has_a_name() {
@@ -411,17 +414,16 @@ impl Access {
     }
 
     /// Whose token it says it is, which that issuer's key then has to confirm.
-    fn issuer_of(&self, token: &str) -> Result<IssuerId, TokenError> {
-        if self.issuers.is_empty() {
-            return Err(TokenError::NoSecret);
-        }
+    fn signer_of(&self, token: &str) -> Result<&Arc<Signer>, TokenError> {
         let find = |name: Option<&str>| {
-            let mut names = self.issuers.iter().map(|s| s.issuer.name.as_deref());
-            names.position(|other| other == name)
+            let mut issuers = self.issuers.iter();
+            issuers.find(|signer| signer.issuer.name.as_deref() == name)
         };
         let unnamed = find(None);
-        if self.issuers.len() == 1 && unnamed.is_some() {
-            return Ok(0);
+        match (&*self.issuers, unnamed) {
+            ([], _) => return Err(TokenError::NoSecret),
+            ([only], Some(_)) => return Ok(only),
+            _ => {}
         }
         let said = issuer_said(token)?;
         let named = said.as_deref().and_then(|name| find(Some(name)));
@@ -430,7 +432,8 @@ impl Access {
 
     /// Asked at each use: time passes, also for what is kept.
     fn require_now(&self, proven: &Proven, now: Timestamp) -> Result<(), TokenError> {
-        if now >= proven.expires_at {
+        // One instant for admission and for the end of the stream.
+        if now >= proven.ends.plus(self.leeway) {
             return Err(TokenError::Expired);
         }
         let early = |from| now.plus(self.leeway) < from;
@@ -455,90 +458,6 @@ impl Access {
         match wanted.iter().find(|t| !open(t) && !covered.contains(t)) {
             Some(topic) => Err(AccessError::NotCovered(topic.as_str().into())),
             None => Ok(()),
-        }
-    }
-}
-
-impl Signer {
-    fn new(issuer: Issuer) -> Self {
-        let keys = match &issuer.keys {
-            KeySource::Secret(secret) => Some(Keys::of(Key::secret(secret))),
-            KeySource::Public(key) => Some(Keys::of(Key::clone(key))),
-            KeySource::Url(_) => None,
-        };
-        Self {
-            issuer,
-            keys: RwLock::new(keys.map(Arc::new)),
-        }
-    }
-
-    fn keys(&self) -> Option<Arc<Keys>> {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        keys.clone()
-    }
-
-    /// What the token says, and which key has signed it.
-    fn verified(&self, token: &str, id: IssuerId) -> Result<(key::KeyId, Said), TokenError> {
-        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Signature)?;
-        let keys = self.keys().ok_or(TokenError::KeysMissing(id))?;
-        let candidates = keys.candidates(header.kid.as_deref(), header.alg);
-        if candidates.is_empty() {
-            return Err(TokenError::KeyUnknown(id));
-        }
-        // Decoded in two steps, so that a sound token with odd claims is told
-        // from one that somebody made up.
-        let sound = |key: &&Key| {
-            let read =
-                jsonwebtoken::decode::<Box<RawValue>>(token, &key.material, key.validation());
-            Some((*key.id(), read.ok()?))
-        };
-        let (key, sound) = candidates
-            .iter()
-            .find_map(sound)
-            .ok_or(TokenError::Signature)?;
-        // RFC 7515, section 4.1.11: whoever does not understand all that is
-        // named there must refuse. Nothing is understood here, and to name
-        // nothing is not allowed either.
-        if sound.header.crit.is_some() {
-            return Err(TokenError::Critical);
-        }
-        Ok((key, Said::read(sound.claims.get().as_bytes())?))
-    }
-
-    /// Whether it is by this issuer and for this gateway.
-    fn require(&self, said: &Said) -> Result<(), TokenError> {
-        let name = self.issuer.name.as_deref();
-        if name.is_some() && said.text("iss")? != name {
-            return Err(TokenError::Issuer);
-        }
-        let audience = &self.issuer.audience;
-        let meant = said.one_or_many("aud").unwrap_or_default();
-        match audience.is_empty() || audience.iter().any(|one| meant.contains(&&**one)) {
-            true => Ok(()),
-            false => Err(TokenError::Audience),
-        }
-    }
-
-    /// The topics it may read, as text.
-    fn topics(&self, said: &Said) -> Result<Vec<String>, TokenError> {
-        match &self.issuer.topics {
-            TopicsFrom::Claim(claim) => match said.0.get(&**claim) {
-                Some(serde_json::Value::Array(_)) => {
-                    let topics = said.one_or_many(claim).ok_or(TokenError::Claims)?;
-                    Ok(topics.into_iter().map(str::to_owned).collect())
-                }
-                _ => Err(TokenError::Claims),
-            },
-            TopicsFrom::Templates(templates) => {
-                let topics = templates.iter().map(|template| template.topic(&said.0));
-                let topics: Option<Vec<String>> = topics.collect();
-                let topics = topics.ok_or(TokenError::Template)?;
-                let good = |topic: &String| topic == EVERYTHING || topic.parse::<Topic>().is_ok();
-                match topics.iter().all(good) {
-                    true => Ok(topics),
-                    false => Err(TokenError::Template),
-                }
-            }
         }
     }
 }

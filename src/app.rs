@@ -3,10 +3,12 @@
 //! Reads no arguments and no environment. Invariant: every task belongs to the
 //! app, and after [`App::serve`] none of them runs any more.
 
+mod reload;
+
 use std::{
     fmt,
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -34,6 +36,8 @@ use crate::{
     subscribe::Streams,
     telemetry::{Telemetry, UPKEEP_EVERY},
 };
+use reload::Running;
+pub use reload::{ReloadError, Reloaded, Reloader};
 
 /// About how many bytes of the newest frames are kept in memory.
 const RING_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -49,6 +53,7 @@ pub struct App {
     streams: Arc<Streams>,
     gateway: Arc<Gateway>,
     telemetry: Arc<Telemetry>,
+    reloader: Reloader,
     shutdown_delay: Duration,
     shutdown_grace: Duration,
     background: Background,
@@ -104,31 +109,33 @@ impl App {
             commit_secs: telemetry.commit_secs.clone(),
             commit_events: telemetry.commit_events.clone(),
         };
-        let handed = Handed::new(folder(&config.journal));
+        let handed = Arc::new(Handed::new(folder(&config.journal)));
         let journal = journal::open(config.journal.clone(), clock.clone(), measures).await?;
-        let routes = config.topics.map(|topic| Arc::new(route(topic)));
+        let routes = routes(&config);
         adopt(&routes, &handed)?;
+        warn_of_awaiting(&routes);
         let encoder = Arc::new(Encoder {
             epoch: journal.epoch(),
             public_url: config.public_url.as_str().into(),
             views: config.views(),
         });
         let hub = Hub::new(journal.head(), RING_BYTES_MAX, encoder);
+        let access = Arc::new(Access::new(&config.access));
         let streams = Streams::new(
             Arc::clone(&journal),
             Arc::clone(&hub),
+            Arc::clone(&access),
             config.subscribe.clone(),
             clock.clone(),
             Arc::clone(&telemetry),
         );
         let ingest = Ingest::new(
             routes,
-            handed,
+            Arc::clone(&handed),
             Arc::clone(&journal),
             clock.clone(),
             Arc::clone(&telemetry),
         );
-        let access = Arc::new(Access::new(&config.access));
         let key_sets = KeySets::new(
             Arc::clone(&access),
             identity::Settings::default(),
@@ -139,7 +146,7 @@ impl App {
         let gateway = Gateway::new(
             config.server.clone(),
             ingest,
-            access,
+            Arc::clone(&access),
             Arc::clone(&key_sets),
             revocations,
             Arc::clone(&streams),
@@ -147,16 +154,40 @@ impl App {
             Arc::clone(&telemetry),
         );
         let background = Background::start(&journal, &hub, &streams, &telemetry);
-        background.run(async move { key_sets.keep().await });
+        background.run(heed_dropped_keys(
+            Arc::clone(&key_sets),
+            Arc::clone(&streams),
+        ));
+        let keeper = Arc::clone(&key_sets);
+        background.run(async move { keeper.keep().await });
+        let shutdown_delay = config.server.shutdown_delay;
+        let shutdown_grace = config.server.shutdown_grace;
+        let reloader = Reloader::of(Running {
+            at_start: config.clone(),
+            config: Mutex::new(config),
+            access,
+            key_sets,
+            streams: Arc::clone(&streams),
+            handed,
+            gateway: Arc::clone(&gateway),
+            telemetry: Arc::clone(&telemetry),
+        });
         Ok(Self {
             journal,
             streams,
             gateway,
             telemetry,
-            shutdown_delay: config.server.shutdown_delay,
-            shutdown_grace: config.server.shutdown_grace,
+            reloader,
+            shutdown_delay,
+            shutdown_grace,
             background,
         })
+    }
+
+    /// What gives this gateway another configuration while it runs.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
     }
 
     /// The routes, for a server that only takes a router. When that is to
@@ -240,6 +271,10 @@ impl fmt::Debug for App {
     }
 }
 
+fn routes(config: &Config) -> TopicMap<Arc<Route>> {
+    config.topics.map(|topic| Arc::new(route(topic)))
+}
+
 fn route(topic: &TopicSettings) -> Route {
     let route = Route::new(
         topic.name.clone(),
@@ -265,12 +300,26 @@ fn adopt(routes: &TopicMap<Arc<Route>>, handed: &Handed) -> Result<(), HandedErr
         if !route.verifier().awaits_secret() {
             continue;
         }
-        match handed.load(topic)? {
-            Some(secret) => _ = route.adopt(secret),
-            None => tracing::warn!(%topic, "takes the first secret that is handed over to it"),
+        if let Some(secret) = handed.load(topic)? {
+            route.adopt(secret);
         }
     }
     Ok(())
+}
+
+fn warn_of_awaiting(routes: &TopicMap<Arc<Route>>) {
+    let awaiting = routes.named();
+    for (topic, _) in awaiting.filter(|(_, route)| route.verifier().awaits_secret()) {
+        tracing::warn!(%topic, "takes the first secret that is handed over to it");
+    }
+}
+
+/// Streams end whose token was signed with a key that its issuer withdrew.
+async fn heed_dropped_keys(key_sets: Arc<KeySets>, streams: Arc<Streams>) {
+    loop {
+        key_sets.dropped_a_key().await;
+        streams.look_again();
+    }
 }
 
 /// The tasks that run beside the connections.

@@ -1,7 +1,7 @@
 //! The keys of identity providers, fetched and handed to `access`; and what
 //! was revoked, kept for it over a restart.
 //!
-//! Each key set has one task, which is the only one that fetches it: before it
+//! Each key set is kept by one future, which alone fetches it: before it
 //! ages out, and when somebody shows a token with a key id that is not in it.
 //! All that wait for a fetch wait for the same one, and fetches that strangers
 //! can cause are apart by [`Settings::asked_pause`]. While the provider cannot
@@ -14,16 +14,19 @@
 mod fetch;
 mod revocations;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     sync::{Notify, Semaphore, watch},
     task::spawn_blocking,
     time::{Instant, sleep_until, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::{Access, IssuerId},
+    access::{Access, IssuerId, Keys},
+    event::Swap,
     telemetry::Telemetry,
 };
 use fetch::{Fetched, fetch};
@@ -68,7 +71,11 @@ impl Default for Settings {
 /// The key sets of all issuers that have one.
 pub struct KeySets {
     access: Arc<Access>,
-    sets: Box<[KeySet]>,
+    sets: Swap<Box<[Arc<KeySet>]>>,
+    /// Other sets are to be kept.
+    changed: Notify,
+    /// A key was dropped.
+    dropped: Notify,
     settings: Settings,
     telemetry: Arc<Telemetry>,
 }
@@ -81,45 +88,116 @@ struct KeySet {
     /// When the newest fetch ended, in whatever way.
     fetched: watch::Sender<Option<Instant>>,
     waiters: Semaphore,
+    /// Nobody asks for it any more.
+    over: CancellationToken,
 }
 
 /// How a set has fared.
 #[derive(Default)]
 struct Record {
     failures: u32,
+    /// While the newest fetch failed.
+    stale: Option<Stale>,
     /// When the keys in use came.
     had_at: Option<Instant>,
+}
+
+/// Counts a set among the stale ones, until it is dropped: also with a set
+/// that is not kept any more.
+struct Stale(Arc<Telemetry>);
+
+impl Stale {
+    fn mark(telemetry: &Arc<Telemetry>) -> Self {
+        telemetry.key_sets_stale.increment(1.0);
+        Self(Arc::clone(telemetry))
+    }
+}
+
+impl Drop for Stale {
+    fn drop(&mut self) {
+        self.0.key_sets_stale.decrement(1.0);
+    }
+}
+
+impl KeySet {
+    fn new(issuer: IssuerId, url: &str) -> Arc<Self> {
+        Arc::new(Self {
+            issuer,
+            url: url.into(),
+            asked: Notify::new(),
+            fetched: watch::Sender::new(None),
+            waiters: Semaphore::new(WAITERS_MAX),
+            over: CancellationToken::new(),
+        })
+    }
 }
 
 impl KeySets {
     /// The sets that `access` wants; nothing is fetched yet.
     #[must_use]
     pub fn new(access: Arc<Access>, settings: Settings, telemetry: Arc<Telemetry>) -> Arc<Self> {
-        let set = |(issuer, url): (IssuerId, &str)| KeySet {
-            issuer,
-            url: url.into(),
-            asked: Notify::new(),
-            fetched: watch::Sender::new(None),
-            waiters: Semaphore::new(WAITERS_MAX),
-        };
+        let sets = access.key_sets();
+        let sets = sets.iter().map(|(issuer, url)| KeySet::new(*issuer, url));
         Arc::new(Self {
-            sets: access.key_sets().map(set).collect(),
+            sets: Swap::new(sets.collect()),
+            changed: Notify::new(),
+            dropped: Notify::new(),
             access,
             settings,
             telemetry,
         })
     }
 
+    /// Follows `access` after a reload: sets that it still wants go on as they
+    /// are, others end, new ones begin.
+    pub fn follow(&self) {
+        let before = self.sets.load();
+        let set = |(issuer, url): (IssuerId, Box<str>)| {
+            let known = before.iter().find(|set| set.issuer == issuer);
+            known.map_or_else(|| KeySet::new(issuer, &url), Arc::clone)
+        };
+        let sets: Box<[_]> = self.access.key_sets().into_iter().map(set).collect();
+        let wanted = |set: &Arc<KeySet>| sets.iter().any(|other| Arc::ptr_eq(set, other));
+        for set in before.iter().filter(|set| !wanted(set)) {
+            set.over.cancel();
+        }
+        self.sets.store(sets);
+        self.changed.notify_one();
+    }
+
     /// Keeps every set fresh; to be dropped at shutdown.
     pub async fn keep(&self) {
-        let keeping = self.sets.iter().map(|set| self.keep_one(set));
-        futures_util::future::join_all(keeping).await;
+        let (mut keeping, mut kept) = (FuturesUnordered::new(), HashSet::new());
+        loop {
+            let sets = self.sets.load();
+            kept.retain(|issuer| sets.iter().any(|set| set.issuer == *issuer));
+            // No issuer's id is given twice.
+            for set in sets.iter().filter(|set| kept.insert(set.issuer)) {
+                keeping.push(self.keep_while_wanted(Arc::clone(set)));
+            }
+            tokio::select! {
+                () = self.changed.notified() => {}
+                // It was not wanted any more.
+                Some(()) = keeping.next() => {}
+            }
+        }
+    }
+
+    /// Completes when a key that was in use has been dropped, and streams of
+    /// tokens that it signed are to end.
+    pub async fn dropped_a_key(&self) {
+        self.dropped.notified().await;
+    }
+
+    async fn keep_while_wanted(&self, set: Arc<KeySet>) {
+        set.over.run_until_cancelled(self.keep_one(&set)).await;
     }
 
     /// Asks for an issuer's keys anew, for a token whose key is not known, and
     /// waits until they came. Whether to look at the token again.
     pub async fn refresh(&self, issuer: IssuerId) -> bool {
-        let Some(set) = self.sets.iter().find(|set| set.issuer == issuer) else {
+        let sets = self.sets.load();
+        let Some(set) = sets.iter().find(|set| set.issuer == issuer) else {
             return false;
         };
         let Ok(_waiting) = set.waiters.try_acquire() else {
@@ -167,27 +245,31 @@ impl KeySets {
     /// Takes keys into use; says when to ask for them again.
     fn take(&self, set: &KeySet, fetched: Fetched, record: &mut Record) -> Duration {
         self.telemetry.key_fetches.increment(1);
-        if std::mem::take(&mut record.failures) > 0 {
-            self.telemetry.key_sets_stale.decrement(1.0);
-        }
+        record.failures = 0;
+        record.stale = None;
         record.had_at = Some(Instant::now());
         let (url, keys) = (&set.url, fetched.keys.count());
         match keys {
             0 => tracing::warn!(%url, "the key set has no key for RS256, ES256 or EdDSA"),
             _ => tracing::debug!(%url, keys, "a key set was fetched"),
         }
-        self.access.hand_in(set.issuer, Some(fetched.keys));
+        self.hand_in(set, Some(fetched.keys));
         // Before it ages out, so that nobody has to wait.
         fetched.age.mul_f64(0.8)
+    }
+
+    fn hand_in(&self, set: &KeySet, keys: Option<Keys>) {
+        if self.access.hand_in(set.issuer, keys) {
+            self.dropped.notify_one();
+        }
     }
 
     /// Goes on with the old keys, for a while; says when to try again.
     fn do_without(&self, set: &KeySet, error: &str, record: &mut Record) -> Duration {
         let url = &set.url;
         self.telemetry.key_fetches_failed.increment(1);
-        if record.failures == 0 {
-            self.telemetry.key_sets_stale.increment(1.0);
-        }
+        let mark = || Stale::mark(&self.telemetry);
+        record.stale.get_or_insert_with(mark);
         record.failures += 1;
         let stale_max = self.settings.stale_max;
         match record.had_at {
@@ -196,7 +278,7 @@ impl KeySets {
             }
             Some(_) => {
                 tracing::error!(%url, %error, "a key set is too old; its tokens are refused");
-                self.access.hand_in(set.issuer, None);
+                self.hand_in(set, None);
                 record.had_at = None;
             }
             None => tracing::error!(%url, %error, "no keys: the issuer's tokens are refused"),

@@ -15,7 +15,7 @@ pub use handed::{Handed, HandedError, KeepError};
 pub use route::{DedupBy, DedupRule, Route};
 
 use crate::{
-    event::{Clock, Cursor, Draft, HEADERS_MAX, Topic, TopicError, TopicMap},
+    event::{Clock, Cursor, Draft, HEADERS_MAX, Swap, Topic, TopicError, TopicMap},
     journal::{AppendError, Journal},
     rate::OverRate,
     telemetry::Telemetry,
@@ -123,7 +123,7 @@ const KEPT_HEADER_BYTES_MAX: usize = 4 * 1024;
 
 /// Takes deliveries.
 pub struct Ingest {
-    routes: TopicMap<Arc<Route>>,
+    routes: Swap<TopicMap<Arc<Route>>>,
     handed: Arc<Handed>,
     journal: Arc<dyn Journal>,
     clock: Clock,
@@ -135,18 +135,24 @@ impl Ingest {
     #[must_use]
     pub fn new(
         routes: TopicMap<Arc<Route>>,
-        handed: Handed,
+        handed: Arc<Handed>,
         journal: Arc<dyn Journal>,
         clock: Clock,
         telemetry: Arc<Telemetry>,
     ) -> Self {
         Self {
-            routes,
-            handed: Arc::new(handed),
+            routes: Swap::new(routes),
+            handed,
             journal,
             clock,
             telemetry,
         }
+    }
+
+    /// Takes deliveries of these routes from now on. One that is being proven
+    /// goes on by the route it began with.
+    pub fn reload(&self, routes: TopicMap<Arc<Route>>) {
+        self.routes.store(routes);
     }
 
     /// Proves a delivery and stores it; returns once it is durable.
@@ -194,7 +200,7 @@ impl Ingest {
     ) -> Result<Outcome, IngestError> {
         let topic: Topic = topic.parse()?;
         let route = self.route(&topic)?;
-        let proven = match self.prove(route, delivery).await? {
+        let proven = match self.prove(&route, delivery).await? {
             Ok(proven) => proven,
             Err(source) => return Err(IngestError::Unproven { topic, source }),
         };
@@ -205,7 +211,7 @@ impl Ingest {
                 handed_over: false,
             }),
             Proven::HandOver { secret, reply } => {
-                self.keep(&topic, route, secret).await?;
+                self.keep(&topic, &route, secret).await?;
                 Ok(Outcome::Answered {
                     topic,
                     reply,
@@ -219,7 +225,7 @@ impl Ingest {
                     return Err(IngestError::OverRate { topic, over });
                 }
                 let body = verified.delivery().body.clone();
-                let stored = self.store(topic, route, verified).await?;
+                let stored = self.store(topic, &route, verified).await?;
                 self.count_withheld(&stored, body).await;
                 Ok(stored)
             }
@@ -227,11 +233,11 @@ impl Ingest {
     }
 
     /// How deliveries to this topic are taken.
-    fn route(&self, topic: &Topic) -> Result<&Arc<Route>, IngestError> {
-        match self.routes.lookup(topic) {
+    fn route(&self, topic: &Topic) -> Result<Arc<Route>, IngestError> {
+        match self.routes.load().lookup(topic) {
             None => Err(IngestError::Unconfigured(topic.clone())),
             Some(route) if !route.takes(topic) => Err(IngestError::BelowPartition(topic.clone())),
-            Some(route) => Ok(route),
+            Some(route) => Ok(Arc::clone(route)),
         }
     }
 
@@ -260,7 +266,7 @@ impl Ingest {
         route: &Arc<Route>,
         secret: Secret,
     ) -> Result<(), IngestError> {
-        if route.topic.as_ref() != Some(topic) {
+        if !route.is_of(topic) {
             return Err(IngestError::HandedElsewhere(topic.clone()));
         }
         let (handed, name, kept) = (Arc::clone(&self.handed), topic.clone(), secret.clone());
@@ -270,7 +276,12 @@ impl Ingest {
             source: VerifyError::HandedOver,
         };
         match kept.map_err(|_| IngestError::Interrupted)? {
-            Ok(()) if route.adopt(secret) => Ok(()),
+            Ok(()) if route.adopt(secret.clone()) => {
+                // A reload on the way may not have found it yet.
+                let now = self.route(topic).ok().filter(|now| now.is_of(topic));
+                now.map(|now| now.adopt(secret));
+                Ok(())
+            }
             Ok(()) | Err(KeepError::Taken) => Err(taken()),
             Err(KeepError::Io(source)) => Err(IngestError::NotKept {
                 topic: topic.clone(),
@@ -290,13 +301,13 @@ impl Ingest {
             return;
         };
         // The event's own topic decides, which may have a section of its own.
-        let Some(route) = self.routes.lookup(topic) else {
+        let Some(route) = self.routes.load().lookup(topic).cloned() else {
             return;
         };
         let withheld = match body.len() <= INLINE_BODY_BYTES_MAX {
             true => route.withholds(&body),
             false => {
-                let route = Arc::clone(route);
+                let route = Arc::clone(&route);
                 let look = tokio::task::spawn_blocking(move || route.withholds(&body));
                 look.await.unwrap_or(true)
             }

@@ -7,7 +7,7 @@ use hookrill::{
     app::{App, SPARE_CONNECTIONS, raise_open_files_limit, system_clock},
     cli::{
         self, Command, CommandLine, Context,
-        serve::{self, Signals},
+        serve::{self, Hangup, Signals, Watch},
     },
     config::Config,
     telemetry,
@@ -32,11 +32,11 @@ fn main() -> ExitCode {
 
 /// Configuration → build → serve → wait → drain.
 fn serve(args: &serve::Args, context: &Context) -> anyhow::Result<()> {
-    let config = serve::config(args, context)?;
+    let (config, watch) = serve::config(args, context)?;
     telemetry::log_to_stderr(&config.log)?;
     raise_limits(&config);
     let runtime = Runtime::new()?;
-    let ended = runtime.block_on(live(config));
+    let ended = runtime.block_on(live(config, context, watch));
     // What has not ended by now is not waited for.
     runtime.shutdown_background();
     ended
@@ -57,9 +57,9 @@ fn raise_limits(config: &Config) {
 }
 
 /// From the socket to the end: the first signal drains, a second one ends at
-/// once.
-async fn live(config: Config) -> anyhow::Result<()> {
-    let mut signals = Signals::listen()?;
+/// once; what is written anew is taken meanwhile.
+async fn live(config: Config, context: &Context, watch: Watch) -> anyhow::Result<()> {
+    let (mut signals, hangup) = (Signals::listen()?, Hangup::listen()?);
     // A port that is taken is told of before anything is built.
     let listener = serve::listen(config.listen)?;
     let address = listener.local_addr()?;
@@ -75,8 +75,10 @@ async fn live(config: Config) -> anyhow::Result<()> {
         let _ = drain.send(());
         signals.next().await;
     };
+    let reloading = serve::reload(context, watch, hangup, app.reloader());
     tokio::select! {
         ended = app.serve(listener, asked) => Ok(ended?),
         () = twice => bail!("ended by a second signal, before all was drained"),
+        never = reloading => match never {},
     }
 }

@@ -18,7 +18,7 @@ use metrics_exporter_prometheus::{
 use tracing_subscriber::{EnvFilter, util::SubscriberInitExt as _};
 
 /// How much is said, and in what form.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// `tracing` filter directives: `info`, or `info,hookrill::hub=debug`.
     pub level: String,
@@ -108,6 +108,8 @@ pub struct Telemetry {
     pub key_fetches_failed: Counter,
     /// Key sets whose newest fetch failed.
     pub key_sets_stale: Gauge,
+    /// Whether the last reload was applied; 1 where there was none.
+    pub reload_applied: Gauge,
     /// Seconds from the start of a commit until it was durable.
     pub commit_secs: Histogram,
     /// Events per commit.
@@ -150,6 +152,8 @@ impl Telemetry {
         let count = |name: &'static str| with_local_recorder(&recorder, || counter!(name));
         let level = |name: &'static str| with_local_recorder(&recorder, || gauge!(name));
         let spread = |name: &'static str| with_local_recorder(&recorder, || histogram!(name));
+        let reload_applied = level("hookrill_reload_last_applied");
+        reload_applied.set(1.0);
         Self {
             ingested: count("hookrill_ingested_total"),
             ingested_bytes: count("hookrill_ingested_bytes_total"),
@@ -167,6 +171,7 @@ impl Telemetry {
             key_fetches: count("hookrill_key_fetches_total"),
             key_fetches_failed: count("hookrill_key_fetches_failed_total"),
             key_sets_stale: level("hookrill_key_sets_stale"),
+            reload_applied,
             commit_secs: spread("hookrill_journal_commit_seconds"),
             commit_events: spread("hookrill_journal_commit_events"),
             pump_lag: level("hookrill_pump_lag_events"),
@@ -191,6 +196,15 @@ impl Telemetry {
     /// Counts a gap that a subscriber was told of.
     pub fn gap_told(&self, reason: &'static str) {
         self.count_reason("hookrill_gaps_total", reason);
+    }
+
+    /// Counts a reload.
+    pub fn reloaded(&self, applied: bool) {
+        let result = if applied { "applied" } else { "refused" };
+        self.reload_applied.set(if applied { 1.0 } else { 0.0 });
+        with_local_recorder(&self.recorder, || {
+            counter!("hookrill_reloads_total", "result" => result).increment(1);
+        });
     }
 
     fn count_reason(&self, name: &'static str, reason: &'static str) {
@@ -277,6 +291,14 @@ fn describe() {
     counter!(
         "hookrill_key_fetches_failed_total",
         "Fetches of key sets that failed."
+    );
+    counter!(
+        "hookrill_reloads_total",
+        "Reloads of the configuration, by result: applied or refused."
+    );
+    gauge!(
+        "hookrill_reload_last_applied",
+        "Whether the last reload of the configuration was applied; 1 before the first."
     );
     gauge!(
         "hookrill_key_sets_stale",

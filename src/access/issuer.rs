@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Somebody whose tokens are taken.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Issuer {
     /// What `iss` has to be; `None` takes any.
     pub name: Option<Box<str>>,
@@ -30,7 +30,7 @@ pub struct Issuer {
 }
 
 /// Where an issuer's keys come from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum KeySource {
     /// HS256.
     Secret(Secret),

@@ -91,6 +91,11 @@ impl Keys {
         self.keys.len()
     }
 
+    /// Which ones.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &KeyId> {
+        self.keys.iter().map(|(_, key)| key.id())
+    }
+
     /// Whether this key is still among them.
     pub(super) fn has(&self, id: &KeyId) -> bool {
         self.keys.iter().any(|(_, key)| key.id() == id)

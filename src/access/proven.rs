@@ -3,18 +3,18 @@
 //!
 //! Keeps no token, only its hash; nothing that did not verify; and no answer:
 //! time and topics are asked of it at each use. Bounded in bytes, and so in
-//! entries. Invariant: what is found was verified by the [`Access`] that holds
-//! it, with the key that it names; whether that is still a key is for the
-//! asker to see.
+//! entries. Invariant: what is found was verified by the [`Rules`] that hold it,
+//! with the key that it names; whether that is still a key is for the asker to
+//! see.
 //!
-//! [`Access`]: super::Access
+//! [`Rules`]: super::Rules
 
 use std::sync::Arc;
 
 use quick_cache::{Weighter, sync::Cache};
 use sha2::{Digest as _, Sha256};
 
-use super::{Holder, IssuerId, key::KeyId};
+use super::{Holder, Signer, key::KeyId};
 use crate::event::{Timestamp, Topic, Topics};
 
 /// The most bytes that are kept, as they are charged.
@@ -25,20 +25,20 @@ const ENTRY_BYTES_MIN: usize = 384;
 const ENTRIES_MAX: usize = KEPT_BYTES_MAX as usize / ENTRY_BYTES_MIN;
 
 /// What a verified token says.
-#[derive(Debug)]
-pub(super) struct Proven {
+#[derive(Debug, PartialEq, Eq)]
+pub struct Proven {
     /// Whose token it is.
-    pub(super) issuer: IssuerId,
+    pub(super) signer: Arc<Signer>,
     /// What has signed it.
     pub(super) key: KeyId,
     /// Whose it is.
-    pub(super) holder: Arc<Holder>,
+    pub(super) holder: Holder,
     /// The topics it may read.
     pub(super) covered: Topics,
     /// Whether it shows bodies whole.
     pub(super) full: bool,
-    /// When it ends, leeway included.
-    pub(super) expires_at: Timestamp,
+    /// When it ends, leeway not included.
+    pub(super) ends: Timestamp,
     /// When it begins, leeway not included.
     pub(super) from: Option<Timestamp>,
 }
@@ -54,6 +54,12 @@ impl Proven {
             (covered, Topics::These(wanted)) => wanted.iter().all(|topic| covered.contains(topic)),
         };
         self.full && covered
+    }
+
+    /// Whose the token is.
+    #[must_use]
+    pub fn holder(&self) -> &Holder {
+        &self.holder
     }
 }
 
@@ -112,15 +118,25 @@ fn topic_bytes(topic: &Topic) -> usize {
 mod tests {
     use super::*;
 
+    fn signer() -> Arc<Signer> {
+        let issuer = crate::access::Issuer {
+            name: None,
+            audience: Box::default(),
+            keys: crate::access::KeySource::Url("".into()),
+            topics: crate::access::TopicsFrom::Claim("topics".into()),
+        };
+        Arc::new(Signer::new(issuer, 0))
+    }
+
     fn proven(topics: &[String]) -> Arc<Proven> {
         let topics = topics.iter().map(|topic| topic.parse().unwrap());
         Arc::new(Proven {
-            issuer: 0,
+            signer: signer(),
             key: KeyId::default(),
-            holder: Arc::default(),
+            holder: Holder::default(),
             covered: Topics::these(topics.collect()),
             full: false,
-            expires_at: Timestamp::from_unix_secs(1),
+            ends: Timestamp::from_unix_secs(1),
             from: None,
         })
     }

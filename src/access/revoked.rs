@@ -130,6 +130,18 @@ impl Revoked {
         Ok(entries.values().copied().collect())
     }
 
+    /// Remembers each for at least so long from when it was made: what is
+    /// refused today because it lives too long may be taken tomorrow.
+    pub(super) fn lengthen(&self, remembered: Option<Duration>) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        for entry in entries.values_mut() {
+            let at = Timestamp::from_unix_ms(entry.at_ms);
+            let until = remembered.map(|time| at.plus(time).unix_ms());
+            // `None` is for ever, on either side.
+            entry.until_ms = entry.until_ms.zip(until).map(|(a, b)| a.max(b));
+        }
+    }
+
     /// Takes over what was kept.
     pub(super) fn restore(&self, kept: Vec<Revocation>) {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);

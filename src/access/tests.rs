@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 
 mod issuers;
+mod reload;
 
 const NOW: Timestamp = Timestamp::from_unix_secs(1_000_000);
 
@@ -266,7 +267,14 @@ fn what_did_not_hold_is_not_kept() {
     );
     for token in [&later, &past, &forged] {
         assert!(access.check(topics(&["shut"]), Some(token), NOW).is_err());
-        assert!(access.kept.find(&proven::name(token)).is_none());
+        assert!(
+            access
+                .rules
+                .load()
+                .kept
+                .find(&proven::name(token))
+                .is_none()
+        );
     }
 }
 

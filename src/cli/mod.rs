@@ -9,12 +9,14 @@ mod client;
 mod health;
 mod output;
 mod presets;
+mod reload;
 mod send;
 pub mod serve;
 mod sse;
 mod tail;
 mod token;
 mod verify;
+mod watch;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
@@ -28,6 +30,7 @@ use crate::{
 };
 pub use output::exit_code;
 use output::{No, Usage};
+use watch::Reading;
 
 /// What was typed.
 #[derive(Debug, Parser)]
@@ -65,6 +68,7 @@ pub enum Command {
 }
 
 /// What the commands have in common.
+#[derive(Clone)]
 pub struct Context {
     environment: Environment,
     file: Option<PathBuf>,
@@ -105,6 +109,15 @@ impl Context {
     /// All that is wrong with it.
     pub fn config(&self, missing: Missing) -> Result<Config, ConfigError> {
         Config::load(self.sources(), missing)
+    }
+
+    /// The configuration, read in a way that can be watched.
+    fn config_by(&self, missing: Missing, reading: &Reading) -> Result<Config, ConfigError> {
+        let sources = Sources {
+            read: &|path| reading.read(path),
+            ..self.sources()
+        };
+        Config::load(sources, missing)
     }
 
     fn sources(&self) -> Sources<'_> {

@@ -1,21 +1,24 @@
 //! What `hookrill serve` needs around the gateway: its arguments, the socket,
 //! the signals, and what a newcomer is told. `main` puts it together.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpSocket},
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use super::{Context, output, token};
+use super::{Context, output, reload::Reloads, token, watch::Reading};
 use crate::{
     access::Claims,
+    app::Reloader,
     config::{Config, ConfigError, Missing, Newcomer},
     event::Clock,
     journal,
     telemetry::LogFormat,
 };
+
+pub use super::watch::Watch;
 
 /// Connections that the system keeps until they are accepted: many come at
 /// once when clients return after a restart.
@@ -32,17 +35,19 @@ pub struct Args {
     new_epoch: bool,
 }
 
-/// The configuration to serve with. A newcomer's secrets are made here.
+/// The configuration to serve with, and the files that it was read from. A
+/// newcomer's secrets are made here.
 ///
 /// # Errors
 ///
 /// All that is wrong with it.
-pub fn config(args: &Args, context: &Context) -> Result<Config, ConfigError> {
-    let mut config = context.config(Missing::Make)?;
+pub fn config(args: &Args, context: &Context) -> Result<(Config, Watch), ConfigError> {
+    let reading = Reading::default();
+    let mut config = context.config_by(Missing::Make, &reading)?;
     if let journal::Kind::Disk { new_epoch, .. } = &mut config.journal.kind {
         *new_epoch = args.new_epoch;
     }
-    Ok(config)
+    Ok((config, Watch::new(reading.looks())))
 }
 
 /// Opens the socket.
@@ -102,6 +107,36 @@ impl Signals {
             _ = self.interrupt.recv() => {}
         }
     }
+}
+
+/// The signal that asks a process to read its configuration again.
+pub struct Hangup(Signal);
+
+impl Hangup {
+    /// Listens from now on: until then, it would end the process.
+    ///
+    /// # Errors
+    ///
+    /// As the system says.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self(signal(SignalKind::hangup())?))
+    }
+}
+
+/// Reads the configuration again whenever there is a reason to, and gives it
+/// to the gateway; until it is dropped.
+pub async fn reload(
+    context: &Context,
+    watch: Watch,
+    hangup: Hangup,
+    reloader: Reloader,
+) -> Infallible {
+    let reloads = Reloads {
+        context: context.clone(),
+        watch,
+        reloader,
+    };
+    reloads.run(hangup.0).await
 }
 
 /// Says that the gateway listens, and to a newcomer what to do next.

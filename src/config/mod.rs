@@ -12,6 +12,7 @@ mod environment;
 mod newcomer;
 mod problem;
 mod proof;
+mod restart;
 mod scheme;
 mod section;
 mod sources;

@@ -21,7 +21,7 @@ use crate::{
 const DEDUP_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What holds for deliveries to a topic.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TopicSettings {
     /// The section's name; `None` for `"*"`.
     pub name: Option<Topic>,

@@ -10,6 +10,7 @@ mod pointer;
 mod projection;
 mod selection;
 pub mod stored;
+mod swap;
 mod time;
 mod topic;
 
@@ -22,6 +23,7 @@ pub use escape::{SEGMENT_BYTES_MAX, escape, segment, unescape};
 pub use pointer::{Pointer, PointerError};
 pub use projection::{NotJson, Projection};
 pub use selection::{Selection, Topics};
+pub use swap::Swap;
 pub use time::{Clock, Timestamp};
 pub use topic::{SEGMENTS_MAX, TOPIC_BYTES_MAX, Topic, TopicError, TopicMap};
 

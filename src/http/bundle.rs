@@ -125,11 +125,14 @@ impl Bundle {
             self.expire();
             calls.end_at(self.end);
             let called = calls.hear();
-            if self.relay.heard_of_revocations() {
+            let begun = Instant::now();
+            let turn = self.relay.turn(self.members.len());
+            // Behind the turn: what came after a verdict is not for those whom
+            // it ends.
+            if self.relay.heard_of_verdicts() {
                 self.dismiss();
             }
-            let begun = Instant::now();
-            match self.relay.turn(self.members.len()) {
+            match turn {
                 Turn::Give(hand) => self.each(|writer| writer.give_of(&hand)),
                 Turn::Beat(done) => self.each(|writer| writer.beat(done)),
                 Turn::Scatter => self.scatter(),
@@ -155,9 +158,13 @@ impl Bundle {
     fn admit(&mut self) {
         for mut writer in self.door.arrivals() {
             self.relay.take_on(writer.subscription_mut());
+            // Nothing more for those who came to the door and may not stay; as
+            // a member, one is looked at only when there is a new verdict.
+            if writer.is_forbidden() {
+                self.send_off(writer);
+                continue;
+            }
             match writer.give_pending() {
-                // As a member it might not be looked at again.
-                _ if writer.is_revoked() => self.send_off(writer),
                 Ok(Given::All) if self.relay.is_level_with(writer.subscription()) => {
                     self.end = self.end.into_iter().chain(writer.deadline()).min();
                     self.members.push(writer);
@@ -189,11 +196,11 @@ impl Bundle {
         self.end = deadlines.min();
     }
 
-    /// Sends off whose token was revoked.
+    /// Sends off whose stream is to end.
     fn dismiss(&mut self) {
-        let revoked = |writer: &mut Box<Writer>| writer.is_revoked();
-        let revoked: Vec<_> = self.members.extract_if(.., revoked).collect();
-        for writer in revoked {
+        let forbidden = |writer: &mut Box<Writer>| writer.is_forbidden();
+        let forbidden: Vec<_> = self.members.extract_if(.., forbidden).collect();
+        for writer in forbidden {
             self.send_off(writer);
         }
     }

@@ -49,7 +49,7 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
         event_source: accepts(request.headers(), EVENT_STREAM),
         version: request.version(),
     };
-    let client = client::address(&request, &gateway.settings.trusted_proxies);
+    let client = client::address(&request, &gateway.settings().trusted_proxies);
     if let Err(over) = gateway.admit_to_events(client) {
         return come_back_when_it_fits(waiter, over);
     }
@@ -82,7 +82,7 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
         gateway.telemetry.subscribe_refused("draining");
         return come_back_later(waiter, "the gateway is about to stop");
     }
-    let weight = weight(grant.topics()).min(gateway.settings.subscribers_max);
+    let weight = weight(grant.topics()).min(gateway.settings().subscribers_max);
     let weight = u32::try_from(weight).unwrap_or(u32::MAX);
     let Ok(permit) = Arc::clone(&gateway.stream_permits).try_acquire_many_owned(weight) else {
         gateway.telemetry.subscribe_refused("subscribers_max");

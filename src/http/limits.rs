@@ -92,7 +92,7 @@ impl Gateway {
     ///
     /// [`OverLimit`] where its address comes too often; counted and logged.
     pub(super) fn admit_to_ingest(&self, client: Option<IpAddr>) -> Result<(), OverLimit> {
-        let admitted = self.within_rate(self.limits.ingest.as_ref(), client);
+        let admitted = self.within_rate(self.limits.load().ingest.as_ref(), client);
         admitted.inspect_err(|over| {
             self.telemetry.ingest_refused(over.reason());
             self.log_over_limit(*over, client);
@@ -107,10 +107,10 @@ impl Gateway {
     /// as it may already; counted and logged.
     pub(super) fn admit_to_events(&self, client: Option<IpAddr>) -> Result<(), OverLimit> {
         let has_room = |client: IpAddr| {
-            let max = self.limits.subscribers_max;
+            let max = self.limits.load().subscribers_max;
             self.seats.has_room(client.into(), max)
         };
-        let admitted = self.within_rate(self.limits.subscribe.as_ref(), client);
+        let admitted = self.within_rate(self.limits.load().subscribe.as_ref(), client);
         let admitted = admitted.and_then(|()| match client.is_none_or(has_room) {
             true => Ok(()),
             false => Err(OverLimit::Subscribers),
@@ -129,7 +129,7 @@ impl Gateway {
         let Some(address) = client else {
             return Ok(None);
         };
-        let max = self.limits.subscribers_max;
+        let max = self.limits.load().subscribers_max;
         let seat = self.seats.take(address.into(), max);
         let seat = seat.ok_or(OverLimit::Subscribers);
         seat.map(Some)

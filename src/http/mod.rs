@@ -23,14 +23,18 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
+    extract::{Request, State},
+    middleware::{Next, from_fn_with_state},
+    response::Response,
     routing::{get, post},
 };
 use tokio::sync::Semaphore;
+use tower::{Layer as _, ServiceExt as _};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::{
     access::Access,
-    event::Clock,
+    event::{Clock, Swap},
     identity::{KeySets, Revocations},
     ingest::Ingest,
     subscribe::Streams,
@@ -41,7 +45,7 @@ pub use limits::LimitSettings;
 pub use server::{Drained, SPARE_CONNECTIONS, Server, raise_open_files_limit};
 
 /// The bounds of what a stranger may do, and who the operator is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// The longest body taken, in bytes.
     pub body_bytes_max: usize,
@@ -66,9 +70,25 @@ pub struct Settings {
     pub metrics_public: bool,
 }
 
+impl Settings {
+    /// These, with the bounds of `at_start`: what was made by them stays as
+    /// large as it is.
+    #[must_use]
+    pub fn bounded_as(self, at_start: &Self) -> Self {
+        Self {
+            body_bytes_max: at_start.body_bytes_max,
+            subscribers_max: at_start.subscribers_max,
+            shutdown_delay: at_start.shutdown_delay,
+            shutdown_grace: at_start.shutdown_grace,
+            ..self
+        }
+    }
+}
+
 /// What the routes share.
 pub struct Gateway {
-    settings: Settings,
+    settings: Swap<Settings>,
+    cors: Swap<CorsLayer>,
     ingest: Ingest,
     access: Arc<Access>,
     key_sets: Arc<KeySets>,
@@ -79,7 +99,7 @@ pub struct Gateway {
     /// A permit per open stream.
     stream_permits: Arc<Semaphore>,
     /// How far addresses have used up what they may do.
-    limits: limits::Limits,
+    limits: Swap<limits::Limits>,
     /// The open streams of each address.
     seats: Arc<limits::Seats>,
     /// Memory for bodies that are being read.
@@ -104,11 +124,12 @@ impl Gateway {
     ) -> Arc<Self> {
         Arc::new(Self {
             stream_permits: Arc::new(Semaphore::new(settings.subscribers_max)),
-            limits: limits::Limits::new(&settings.limits),
+            limits: Swap::new(limits::Limits::new(&settings.limits)),
             seats: Arc::default(),
             body_budget: body::Budget::new(settings.body_bytes_max),
             log_budget: log_budget::LogBudget::default(),
-            settings,
+            cors: Swap::new(cors(&settings.cors_origins)),
+            settings: Swap::new(settings),
             ingest,
             access,
             key_sets,
@@ -119,13 +140,36 @@ impl Gateway {
         })
     }
 
+    /// What holds now.
+    fn settings(&self) -> Arc<Settings> {
+        self.settings.load()
+    }
+
+    /// Takes deliveries by the routes in use.
+    #[must_use]
+    pub fn ingest(&self) -> &Ingest {
+        &self.ingest
+    }
+
+    /// Takes these settings into use, save for the bounds.
+    pub fn reload(&self, settings: Settings) {
+        let before = self.settings();
+        let settings = settings.bounded_as(&before);
+        self.cors.store(cors(&settings.cors_origins));
+        // Who has used up a rate that stays is not given another.
+        if before.limits != settings.limits {
+            self.limits.store(limits::Limits::new(&settings.limits));
+        }
+        self.settings.store(settings);
+    }
+
     /// Every route, as a router that any server can take.
     pub fn router(self: &Arc<Self>) -> Router {
         let events = Router::new()
             .route("/events", get(events::subscribe))
             .route("/events/{*topic}", get(events::subscribe))
             .method_not_allowed_fallback(refusal::method_not_allowed)
-            .layer(cors(&self.settings.cors_origins));
+            .layer(from_fn_with_state(Arc::clone(self), across_origins));
         let operator = Router::new()
             .route("/healthz", get(operator::healthz))
             .route("/readyz", get(operator::readyz))
@@ -145,6 +189,17 @@ impl Gateway {
             .fallback(refusal::no_such_route)
             .with_state(Arc::clone(self))
     }
+}
+
+/// Lets those origins in that are configured now.
+async fn across_origins(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let cors = gateway.cors.load().layer(next);
+    let answered = cors.oneshot(request).await;
+    answered.unwrap_or_else(|never| match never {})
 }
 
 /// Answers preflights and names the configured origins, never the asking one

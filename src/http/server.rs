@@ -86,7 +86,7 @@ impl Server {
     /// A server of this gateway's routes.
     #[must_use]
     pub fn new(gateway: &Arc<Gateway>) -> Self {
-        let connections_max = gateway.settings.subscribers_max + SPARE_CONNECTIONS;
+        let connections_max = gateway.settings().subscribers_max + SPARE_CONNECTIONS;
         let tasks = TaskTracker::new();
         Self {
             router: gateway.router(),

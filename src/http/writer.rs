@@ -180,10 +180,11 @@ impl Writer {
         &mut self.subscription
     }
 
-    /// Whether its token was revoked.
-    pub(super) fn is_revoked(&mut self) -> bool {
+    /// Whether the stream is to end: its token was revoked, or it would not be
+    /// granted any more.
+    pub(super) fn is_forbidden(&mut self) -> bool {
         let (feed, _) = self.subscription.split();
-        feed.is_revoked()
+        feed.is_forbidden()
     }
 
     /// When its token calls for a look.

@@ -89,14 +89,13 @@ impl Hub {
         Arc::clone(&encoder.unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Encodes all frames anew, those that are kept included, and gives the
-    /// encoder that was. Channels told of frames that are gone now: who asks
-    /// for them is sent to the ring.
-    pub fn recode(&self, encoder: Arc<Encoder>) -> Arc<Encoder> {
+    /// Encodes all frames anew, those that are kept included. Channels told of
+    /// frames that are gone now: who asks for them is sent to the ring.
+    pub fn recode(&self, encoder: Arc<Encoder>) {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.ring.recode(&encoder);
         let mut place = self.encoder.write().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *place, encoder)
+        *place = encoder;
     }
 
     /// Where `sequence` is in this journal.

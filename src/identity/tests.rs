@@ -145,20 +145,26 @@ const QUICK: Settings = Settings {
     fetch_time_max: Duration::from_secs(10),
 };
 
+/// What the providers at these addresses sign, each under its name.
+fn rules(issuers: &[(Option<&str>, &str)]) -> crate::access::Settings {
+    let issuers = issuers.iter().map(|(name, url)| Issuer {
+        name: name.map(Into::into),
+        audience: ["h".into()].into(),
+        keys: KeySource::Url((*url).into()),
+        topics: TopicsFrom::Claim("topics".into()),
+    });
+    crate::access::Settings {
+        secret: None,
+        issuers: issuers.collect(),
+        leeway: Duration::ZERO,
+        token_ttl_max: None,
+        policies: TopicMap::new([].into(), Some(Policy::Token)),
+    }
+}
+
 impl House {
     fn of(provider: &Provider, settings: Settings) -> Self {
-        let access = Arc::new(Access::new(&crate::access::Settings {
-            secret: None,
-            issuers: vec![Issuer {
-                name: None,
-                audience: ["h".into()].into(),
-                keys: KeySource::Url(provider.url.as_str().into()),
-                topics: TopicsFrom::Claim("topics".into()),
-            }],
-            leeway: Duration::ZERO,
-            token_ttl_max: None,
-            policies: TopicMap::new([].into(), Some(Policy::Token)),
-        }));
+        let access = Arc::new(Access::new(&rules(&[(None, &provider.url)])));
         let telemetry = Telemetry::new().unwrap();
         let sets = KeySets::new(Arc::clone(&access), settings, Arc::clone(&telemetry));
         let keeper = Arc::clone(&sets);
@@ -186,9 +192,8 @@ impl House {
         self.takes(token) || (self.sets.refresh(0).await && self.takes(token))
     }
 
-    /// Waits until so many fetches have ended.
+    /// Waits until so many fetches have ended, of whichever sets.
     async fn fetched(&self, count: u64) {
-        let mut fetched = self.sets.sets[0].fetched.subscribe();
         let ended = || {
             let page = self.telemetry.render();
             let figure = |name: &str| -> u64 {
@@ -198,7 +203,7 @@ impl House {
             figure("hookrill_key_fetches_total ") + figure("hookrill_key_fetches_failed_total ")
         };
         while ended() < count {
-            fetched.changed().await.unwrap();
+            tokio::task::yield_now().await;
         }
     }
 }
@@ -257,7 +262,7 @@ async fn old_keys_stay_while_the_provider_is_down_but_not_for_ever() {
         provider.answer(down);
         let page = || house.telemetry.render();
         while !page().contains("hookrill_key_sets_stale 1") {
-            house.sets.sets[0]
+            house.sets.sets.load()[0]
                 .fetched
                 .subscribe()
                 .changed()
@@ -277,7 +282,7 @@ async fn old_keys_stay_while_the_provider_is_down_but_not_for_ever() {
     house.fetched(1).await;
     provider.answer(Answer::Status(500));
     while house.takes(&pair.token("1")) {
-        house.sets.sets[0]
+        house.sets.sets.load()[0]
             .fetched
             .subscribe()
             .changed()
@@ -314,4 +319,77 @@ async fn all_that_wait_wait_for_one_fetch_and_a_storm_causes_no_other() {
     assert!(join_all(asking).await.into_iter().all(|taken| !taken));
     assert_eq!(provider.asked(), 1);
     assert!(house.takes(&token));
+}
+
+#[tokio::test]
+async fn sets_that_are_still_wanted_go_on_after_a_reload_others_end_and_new_ones_begin() {
+    let pair = Pair::new();
+    let provider = |kid: &str| Provider::start(set(&[pair.jwk(kid)]));
+    let (first, second) = (provider("1"), provider("2"));
+    let house = House::of(&first, QUICK);
+    house.fetched(1).await;
+    let reload = |issuers: &[(Option<&str>, &str)]| {
+        assert!(house.access.reload(&rules(issuers)));
+        house.sets.follow();
+    };
+    let count = || (first.asked(), second.asked());
+    // One joins, whose tokens are asked for under no name as well.
+    reload(&[(None, &first.url), (Some("b"), &second.url)]);
+    house.fetched(2).await;
+    assert!(house.takes(&pair.token("1")));
+    assert_eq!(count(), (1, 1), "the first is kept with its keys");
+    // One leaves, and comes back as somebody new.
+    reload(&[(Some("b"), &second.url)]);
+    assert!(!house.takes(&pair.token("1")));
+    assert!(!house.sets.refresh(0).await, "nobody keeps it any more");
+    reload(&[(None, &first.url), (Some("b"), &second.url)]);
+    house.fetched(3).await;
+    assert!(house.takes(&pair.token("1")));
+    assert_eq!(count(), (2, 1));
+}
+
+#[tokio::test]
+async fn a_set_that_is_not_wanted_any_more_is_not_stale() {
+    let (down, up) = (
+        Provider::start(Answer::Status(500)),
+        Provider::start(set(&[])),
+    );
+    let house = House::of(&down, QUICK);
+    let stale = |figure: &str| {
+        let page = house.telemetry.render();
+        page.contains(&format!("hookrill_key_sets_stale {figure}"))
+    };
+    house.fetched(1).await;
+    assert!(stale("1"));
+    assert!(house.access.reload(&rules(&[(None, &up.url)])));
+    house.sets.follow();
+    let mut fetched = house.sets.sets.load()[0].fetched.subscribe();
+    if fetched.borrow_and_update().is_none() {
+        fetched.changed().await.unwrap();
+    }
+    while !stale("0") {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_its_issuer_withdraws_ends_what_it_signed() {
+    let (old, new) = (Pair::new(), Pair::new());
+    let provider = Provider::start(set(&[old.jwk("1")]));
+    let house = House::of(&provider, QUICK);
+    house.fetched(1).await;
+    let topics = || Topics::these(vec!["a".parse().unwrap()]);
+    let grant = house.access.check(topics(), Some(&old.token("1")), NOW);
+    let grant = grant.unwrap();
+    let holds = || {
+        let proven = grant.proven().map(|proven| &**proven);
+        house.access.still_grants(grant.topics(), proven)
+    };
+    provider.answer(set(&[old.jwk("1"), new.jwk("2")]));
+    assert!(house.takes_after_asking(&new.token("2")).await);
+    assert!(holds());
+    provider.answer(set(&[new.jwk("2")]));
+    assert!(!house.takes_after_asking(&new.token("3")).await);
+    house.sets.dropped_a_key().await;
+    assert!(!holds());
 }

@@ -1,15 +1,17 @@
 //! Secrets that providers handed over, kept in the journal's folder.
 //!
 //! One file per topic that has a section of its own, for the owner alone, so
-//! there are as many as somebody configured. Invariants: a secret that is
-//! kept is never replaced by another; one that is there is whole.
+//! there are as many as somebody configured. Where the journal has no folder,
+//! they are kept for as long as the process lives. Invariants: a secret that
+//! is kept is never replaced by another; one that is there is whole.
 
 use std::{
+    collections::{HashMap, hash_map::Entry},
     fs,
     io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{
@@ -28,8 +30,9 @@ const UNFINISHED: &str = ".unfinished";
 pub struct Handed {
     /// `None`: nothing outlives the process.
     folder: Option<PathBuf>,
-    /// One at a time.
-    writing: Mutex<()>,
+    /// Those that have no folder. Locked while one is written to a file, so
+    /// that there is one at a time.
+    here: Mutex<HashMap<Topic, Secret>>,
 }
 
 /// Why a secret was not kept.
@@ -61,7 +64,7 @@ impl Handed {
     pub fn new(journal: Option<&Path>) -> Self {
         Self {
             folder: journal.map(|path| path.join(FOLDER)),
-            writing: Mutex::default(),
+            here: Mutex::default(),
         }
     }
 
@@ -72,7 +75,7 @@ impl Handed {
     /// [`HandedError`] where there is a file and no secret in it.
     pub fn load(&self, topic: &Topic) -> Result<Option<Secret>, HandedError> {
         let Some(folder) = &self.folder else {
-            return Ok(None);
+            return Ok(self.lock().get(topic).cloned());
         };
         let path = folder.join(topic.as_str());
         match read(&path) {
@@ -88,10 +91,16 @@ impl Handed {
     ///
     /// [`KeepError`]; the one that was there before is still there.
     pub fn keep(&self, topic: &Topic, secret: &Secret) -> Result<(), KeepError> {
+        let mut here = self.lock();
         let Some(folder) = &self.folder else {
-            return Ok(());
+            return match here.entry(topic.clone()) {
+                Entry::Vacant(place) => {
+                    place.insert(secret.clone());
+                    Ok(())
+                }
+                Entry::Occupied(_) => Err(KeepError::Taken),
+            };
         };
-        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -106,6 +115,10 @@ impl Handed {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(KeepError::Taken),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Topic, Secret>> {
+        self.here.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
 pub struct Route {
     /// The topic whose section says so; `None` for `"*"`. Only under this
     /// name, not below it, may a provider hand over a secret.
-    pub(super) topic: Option<Topic>,
+    topic: Option<Topic>,
     /// How they are recognised when they come again; `None`: not at all.
     pub(super) dedup: Option<DedupRule>,
     /// What subscribers are shown of its events.
@@ -91,7 +91,7 @@ impl Route {
     /// Where they say their subtopic themselves, not below it: the URL is not
     /// signed, and a replayer would put one customer's event before another.
     pub(super) fn takes(&self, topic: &Topic) -> bool {
-        !self.partitions || self.topic.as_ref() == Some(topic)
+        !self.partitions || self.is_of(topic)
     }
 
     /// The same, with at most so many deliveries over all topics that have
@@ -108,6 +108,11 @@ impl Route {
             Some((rate, bucket)) => bucket.take(*rate, now),
             None => Ok(()),
         }
+    }
+
+    /// Whether this is the route of that topic's own section.
+    pub(super) fn is_of(&self, topic: &Topic) -> bool {
+        self.topic.as_ref() == Some(topic)
     }
 
     /// Proves its deliveries.

@@ -230,7 +230,7 @@ pub struct Retention {
 }
 
 /// Which journal, and within what bounds.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Where events are kept.
     pub kind: Kind,
@@ -242,7 +242,7 @@ pub struct Settings {
 }
 
 /// A journal's backend.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
     /// In this process: what it acknowledged survives nothing, and what it
     /// keeps takes memory, so `retention.bytes` wants to be small.

@@ -11,7 +11,7 @@ use std::sync::{
 
 use dashmap::DashMap;
 
-use crate::access::Holder;
+use crate::access::{Holder, Proven};
 
 /// All of them.
 #[derive(Default)]
@@ -25,11 +25,16 @@ pub(super) struct Leases {
 /// One stream's.
 pub(super) struct Lease {
     id: u64,
-    holder: Arc<Holder>,
+    proven: Arc<Proven>,
     over: AtomicBool,
 }
 
 impl Lease {
+    /// What the stream's token says.
+    pub(super) fn proven(&self) -> &Proven {
+        &self.proven
+    }
+
     /// Whether the stream is to end.
     pub(super) fn is_over(&self) -> bool {
         self.over.load(Ordering::Acquire)
@@ -37,11 +42,11 @@ impl Lease {
 }
 
 impl Leases {
-    pub(super) fn begin(&self, holder: &Arc<Holder>) -> Arc<Lease> {
+    pub(super) fn begin(&self, proven: &Arc<Proven>) -> Arc<Lease> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let lease = Arc::new(Lease {
             id,
-            holder: Arc::clone(holder),
+            proven: Arc::clone(proven),
             over: AtomicBool::new(false),
         });
         self.open.insert(id, Arc::clone(&lease));
@@ -54,7 +59,7 @@ impl Leases {
 
     /// Marks those of these tokens; says how many it marked.
     pub(super) fn end_those(&self, of: impl Fn(&Holder) -> bool) -> usize {
-        let marked = self.open.iter().filter(|lease| of(&lease.holder));
+        let marked = self.open.iter().filter(|lease| of(lease.proven.holder()));
         let count = marked
             .filter(|lease| !lease.over.swap(true, Ordering::AcqRel))
             .count();

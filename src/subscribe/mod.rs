@@ -28,13 +28,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, sleep},
-};
+use tokio::sync::Semaphore;
 
 use crate::{
-    access::{Grant, Holder},
+    access::{Access, Edition, Grant, Holder},
     event::{
         Clock, Cursor, Selection, Sequence, TopicMap,
         frame::{
@@ -56,7 +53,7 @@ pub use relay::{Relay, Turn};
 pub use stream::{Calls, Feed, Step, Subscription};
 
 /// How streams are kept alive and brought back.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// How often a quiet stream is given a sign of life.
     pub heartbeat: Duration,
@@ -79,10 +76,6 @@ const HISTORY: history::Settings = history::Settings {
 /// How long a client is asked to stay away from a gateway that can't serve it
 /// now, in milliseconds.
 const STAY_AWAY_MS: std::ops::RangeInclusive<u64> = 5_000..=30_000;
-/// How long [`Streams::recode`] waits for what was encoded before.
-const RECODE_TIME_MAX: Duration = Duration::from_secs(5);
-/// How often it looks.
-const RECODE_LOOK_EVERY: Duration = Duration::from_millis(2);
 /// Over how much more than the usual wait a drain spreads its clients.
 const DRAIN_SPREAD: Duration = Duration::from_secs(5);
 
@@ -116,6 +109,8 @@ pub struct Request {
 pub struct Streams {
     journal: Arc<dyn Journal>,
     hub: Arc<Hub>,
+    /// Asked whether a stream may go on after a reload.
+    access: Arc<Access>,
     history: History,
     pulse: Pulse,
     leases: Leases,
@@ -135,6 +130,7 @@ impl Streams {
     pub fn new(
         journal: Arc<dyn Journal>,
         hub: Arc<Hub>,
+        access: Arc<Access>,
         settings: Settings,
         clock: Clock,
         telemetry: Arc<Telemetry>,
@@ -144,6 +140,7 @@ impl Streams {
         Arc::new(Self {
             journal,
             hub,
+            access,
             history,
             pulse: Pulse::new(),
             leases: Leases::default(),
@@ -189,39 +186,30 @@ impl Streams {
             begin.position,
             opening,
             lifetime,
-            grant.holder(),
+            grant,
         ))
     }
 
-    /// Shows events by these views from now on, older ones and those in caches
-    /// included. Returns once nothing is held any more that was encoded by the
-    /// views before, or after [`RECODE_TIME_MAX`]; says which.
+    /// Shows events by these views and under this public URL from now on, older
+    /// ones and those in caches included; says whether that is another way than
+    /// before. A write that is under way at this instant is not called back.
     ///
     /// A stream that has written a part of an event breaks off there, since the
     /// rest of it may not be shown any more: its client comes back, and gets
     /// the event anew.
-    pub async fn recode(&self, views: TopicMap<Arc<View>>) -> bool {
+    pub fn recode(&self, views: TopicMap<Arc<View>>, public_url: &str) -> bool {
         let before = self.hub.encoder();
-        if before.views == views {
-            return true;
+        if before.views == views && *before.public_url == *public_url {
+            return false;
         }
-        let encoder = Encoder {
+        self.hub.recode(Arc::new(Encoder {
             epoch: before.epoch,
-            public_url: before.public_url.clone(),
+            public_url: public_url.into(),
             views,
-        };
-        drop(before);
-        let old = self.hub.recode(Arc::new(encoder));
+        }));
         self.history.recode();
         self.recoded.fetch_add(1, Ordering::Release);
         self.pulse.call();
-        let begun = Instant::now();
-        while Arc::strong_count(&old) > 1 {
-            if begun.elapsed() > RECODE_TIME_MAX {
-                return false;
-            }
-            sleep(RECODE_LOOK_EVERY).await;
-        }
         true
     }
 
@@ -245,10 +233,21 @@ impl Streams {
         count
     }
 
+    /// Has every stream ask whether it may go on, after `access` changed; those
+    /// that may not, end.
+    pub fn look_again(&self) {
+        self.pulse.call();
+    }
+
     /// Whether [`Streams::drain`] was called.
     #[must_use]
     pub fn draining(&self) -> bool {
         self.pulse.draining()
+    }
+
+    /// Changes when there is a reason to end some streams.
+    fn verdicts(&self) -> (u64, Edition) {
+        (self.leases.ended(), self.access.edition())
     }
 
     async fn begin(&self, selection: &Selection, start: Start) -> Result<Begin, ReadError> {

@@ -17,6 +17,7 @@ use super::{
     stream::{Calls, Feed, Held, PAGE_BYTES_MAX, Stage, Subscription, Tally},
 };
 use crate::{
+    access::Edition,
     event::{Selection, Sequence},
     hub::{Attachment, News, Slice},
 };
@@ -36,10 +37,10 @@ pub struct Relay {
     behind: Option<Sequence>,
     /// The last hand was as much as one write takes.
     full: bool,
-    /// How often streams had been revoked when this last looked.
-    revoked: u64,
     /// As a stream's; of the last turn.
     recoded: u32,
+    /// What reasons to end streams there were when this last looked.
+    verdicts: Option<(u64, Edition)>,
     /// As a stream's.
     beat_owed: Option<Sequence>,
     delivered: Tally,
@@ -81,8 +82,8 @@ impl Relay {
             heard: None,
             behind: None,
             full: false,
-            revoked: 0,
             recoded: 0,
+            verdicts: None,
             beat_owed: None,
             delivered: Tally::default(),
         };
@@ -120,10 +121,10 @@ impl Relay {
         self.full || self.behind.is_some()
     }
 
-    /// Whether some streams were revoked since this was last asked.
-    pub fn heard_of_revocations(&mut self) -> bool {
-        let before = std::mem::replace(&mut self.revoked, self.streams.leases.ended());
-        before != self.revoked
+    /// Whether some streams may have to end since this was last asked.
+    pub fn heard_of_verdicts(&mut self) -> bool {
+        let before = self.verdicts.replace(self.streams.verdicts());
+        before != self.verdicts
     }
 
     /// Waits for events. Cancel-safe.

@@ -26,7 +26,7 @@ use super::{
     pulse::{Call, Ear},
 };
 use crate::{
-    access::Holder,
+    access::{Edition, Grant},
     event::{
         Selection, Sequence,
         frame::{Coded, Form, Frame, Gap, GapReason, Piece},
@@ -81,6 +81,8 @@ pub struct Feed {
     pub(super) lease: Option<Arc<Lease>>,
     /// Whether it is counted at its topics.
     pub(super) counted: bool,
+    /// As of when the stream was last granted.
+    pub(super) edition: Edition,
     pub(super) delivered: Tally,
 }
 
@@ -138,13 +140,13 @@ impl Subscription {
         position: Sequence,
         opening: Piece,
         lifetime: Option<Duration>,
-        holder: Option<&Arc<Holder>>,
+        grant: &Grant,
     ) -> Self {
         streams.telemetry.subscribers.increment(1.0);
         let head = streams.journal.head();
         let ear = streams.pulse.join();
         let end = lifetime.map(|left| Instant::now() + left.min(LIFETIME_MAX));
-        let lease = holder.map(|holder| streams.leases.begin(holder));
+        let lease = grant.proven().map(|proven| streams.leases.begin(proven));
         let counted = streams.audience.begin(&selection.topics);
         let notice_secs = lifetime.map_or(0, notice_secs);
         let recoded = streams.recoded.load(Ordering::Acquire);
@@ -166,6 +168,7 @@ impl Subscription {
             recoded,
             lease,
             counted,
+            edition: grant.edition(),
             delivered: Tally::default(),
         };
         calls.heed(&feed);
@@ -360,10 +363,27 @@ impl Feed {
         self.end.is_none_or(|end| end > now)
     }
 
-    /// Whether the token was revoked.
-    #[must_use]
-    pub fn is_revoked(&self) -> bool {
-        self.lease.as_ref().is_some_and(|lease| lease.is_over())
+    /// Whether the stream is to end: its token was revoked, or it would not be
+    /// granted any more.
+    pub fn is_forbidden(&mut self) -> bool {
+        let revoked = self.lease.as_ref().is_some_and(|lease| lease.is_over());
+        revoked || !self.is_granted()
+    }
+
+    /// Looks at the grant again where anything changed since it was made: also
+    /// at one that was made just before, and opened just after.
+    fn is_granted(&mut self) -> bool {
+        let edition = self.streams.access.edition();
+        if self.edition == edition {
+            return true;
+        }
+        let proven = self.lease.as_ref().map(|lease| lease.proven());
+        let access = &self.streams.access;
+        let granted = access.still_grants(&self.selection.topics, proven);
+        if granted {
+            self.edition = edition;
+        }
+        granted
     }
 
     /// Makes ready the word that the token is about to end, where nothing else
@@ -385,7 +405,7 @@ impl Feed {
             return false;
         }
         let mut expiring = false;
-        if self.is_revoked() {
+        if self.is_forbidden() {
             self.end(None);
         }
         if let (Some(due), Some(end)) = (self.deadline(), self.end) {

@@ -14,7 +14,7 @@ use super::{
 pub const SIGNATURES_MAX: usize = 16;
 
 /// Where signatures are and how they are written; checked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Grammar {
     pub(super) place: Place,
     pub(super) prefix: String,
@@ -25,14 +25,14 @@ pub(super) struct Grammar {
 }
 
 /// Where signatures are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Place {
     Header(Names),
     Json(Pointer),
 }
 
 /// The grammar of an item.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Keys {
     pub(super) separator: String,
     pub(super) signature: String,

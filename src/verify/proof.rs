@@ -24,7 +24,7 @@ use super::{
 use crate::event::Timestamp;
 
 /// By what deliveries are proven.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Proof {
     Signed(Box<SignedProof>),
     Token(TokenProof),
@@ -32,7 +32,7 @@ pub(super) enum Proof {
 }
 
 /// A signature over what was sent.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct SignedProof {
     pub(super) lock: Lock,
     pub(super) grammar: Grammar,
@@ -49,14 +49,14 @@ pub(super) struct SignedProof {
 }
 
 /// What a signature is made by.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Lock {
     Mac(Hash, Keyed),
     Ed25519,
 }
 
 /// When the sender signed, and by how much that may be off.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Clocked {
     pub(super) moment: Moment,
     pub(super) format: TimeFormat,
@@ -64,7 +64,7 @@ pub(super) struct Clocked {
 }
 
 /// Where the timestamp is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Moment {
     Header(Names),
     Field(String),

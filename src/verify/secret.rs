@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 /// Key material. Shows nothing of itself, and is wiped when dropped.
@@ -22,6 +23,13 @@ impl Secret {
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
+    }
+}
+
+/// In constant time, save for the length.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
     }
 }
 

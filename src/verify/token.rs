@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Where a token is, and the words that are believed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct TokenProof {
     pub(super) place: Place,
     /// Never empty; any may match.
@@ -24,7 +24,7 @@ pub(super) struct TokenProof {
 }
 
 /// Where a token is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Place {
     Header { names: Names, prefix: String },
     Query(String),

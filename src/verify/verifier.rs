@@ -40,7 +40,7 @@ pub struct Settings {
 }
 
 /// Proves deliveries of one topic, and signs for it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Verifier {
     pub(super) plan: Plan,
 }

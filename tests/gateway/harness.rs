@@ -19,8 +19,8 @@ use std::{
 
 use hookrill::{
     access::{self, Claims},
-    app::{App, ServeError},
-    config::{Config, Environment, Missing, Sources},
+    app::{App, Reloaded, Reloader, ServeError},
+    config::{Config, ConfigError, Environment, Missing, Sources},
     event::{Clock, Timestamp},
     verify::Secret,
 };
@@ -94,6 +94,9 @@ pub struct Gateway {
     pub router: Option<axum::Router>,
     /// Seconds that the gateway's clock was moved on.
     pub later_secs: Arc<AtomicU64>,
+    pub reloader: Reloader,
+    /// What the configuration in use was read from.
+    pub toml: String,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<Result<(), ServeError>>,
 }
@@ -125,6 +128,20 @@ impl Gateway {
             .expect("the gateway does not panic")
             .expect("the gateway stops cleanly");
         self.folder.take()
+    }
+
+    /// Reloads the configuration with the first of each pair replaced by the
+    /// second, as the program does; keeps it if it was taken.
+    ///
+    /// # Errors
+    ///
+    /// What the gateway logs.
+    pub fn reload(&mut self, changes: &[(&str, &str)]) -> Result<Reloaded, String> {
+        let toml = replaced(&self.toml, changes);
+        let reloaded = self.reloader.reload(config(&toml));
+        let reloaded = reloaded.map_err(|error| error.to_string())?;
+        self.toml = toml;
+        Ok(reloaded)
     }
 
     pub fn ask_to_stop(&mut self) {
@@ -288,12 +305,7 @@ impl Plan {
             "[server]\n{}\n[journal]\n{}\n{}",
             self.server, self.journal, self.rest
         );
-        let sources = Sources {
-            file: Some("test.toml".as_ref()),
-            environment: &Environment::default(),
-            read: &|_| Ok(toml.clone().into_bytes()),
-        };
-        let config = Config::load(sources, Missing::Make).map_err(|e| e.to_string())?;
+        let config = config(&toml).map_err(|e| e.to_string())?;
         let later_secs = Arc::new(AtomicU64::new(0));
         let clock = {
             let later_secs = Arc::clone(&later_secs);
@@ -302,6 +314,7 @@ impl Plan {
             })
         };
         let app = App::build(config, clock).await.map_err(|e| e.to_string())?;
+        let reloader = app.reloader();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -318,10 +331,36 @@ impl Plan {
             folder: self.folder,
             router,
             later_secs,
+            reloader,
+            toml,
             stop: Some(stop),
             running,
         })
     }
+}
+
+/// What this configuration comes to.
+///
+/// # Errors
+///
+/// All that is wrong with it.
+pub fn config(toml: &str) -> Result<Config, ConfigError> {
+    let sources = Sources {
+        file: Some("test.toml".as_ref()),
+        environment: &Environment::default(),
+        read: &|_| Ok(toml.to_owned().into_bytes()),
+    };
+    Config::load(sources, Missing::Make)
+}
+
+/// This text with changes, each of which has its place in it.
+pub fn replaced(text: &str, changes: &[(&str, &str)]) -> String {
+    let mut text = text.to_owned();
+    for (from, to) in changes {
+        assert!(text.contains(from), "{from:?} is not in {text}");
+        text = text.replace(from, to);
+    }
+    text
 }
 
 fn spawn(
@@ -399,8 +438,18 @@ impl Process {
         let config = folder.path().join("hookrill.toml");
         let server = format!("listen = \"127.0.0.1:0\"\nadmin_token = \"{ADMIN_TOKEN}\"");
         std::fs::write(&config, format!("[server]\n{server}\n{sections}")).unwrap();
+        Self::run_in(folder, &[]).await
+    }
+
+    /// One without a configuration, in this folder.
+    pub async fn start_as_newcomer(folder: TempDir) -> Self {
+        Self::run_in(folder, &[("HOOKRILL__SERVER__LISTEN", "127.0.0.1:0")]).await
+    }
+
+    async fn run_in(folder: TempDir, variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_hookrill"))
             .arg("serve")
+            .envs(variables.iter().copied())
             .current_dir(folder.path())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
@@ -446,6 +495,29 @@ impl Process {
             maximum: Some(to),
         };
         rustix::process::prlimit(Some(self.id()), resource, limit).unwrap();
+    }
+
+    /// Its folder, with `hookrill.toml` in it.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// Asks it to read its configuration again.
+    pub fn hang_up(&self) {
+        rustix::process::kill_process(self.id(), rustix::process::Signal::HUP).unwrap();
+    }
+
+    /// Waits until it has said this so often.
+    pub async fn heard_times(&self, what: &str, times: usize) {
+        let mut heard = self.heard.clone();
+        let often = |said: &String| said.matches(what).count() >= times;
+        let said = timeout(PATIENCE, heard.wait_for(often)).await;
+        said.expect("it is said").expect("it runs");
+    }
+
+    /// All that it has said so far.
+    pub fn said(&self) -> String {
+        self.heard.borrow().clone()
     }
 
     /// Waits until it has said this.

@@ -18,6 +18,7 @@ mod life;
 mod limits;
 mod partition;
 mod presence;
+mod reload;
 mod revocation;
 mod slow;
 mod stopping;

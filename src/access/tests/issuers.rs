@@ -13,7 +13,7 @@ use data_encoding::BASE64;
 use super::*;
 
 /// What signs, and its public half in both spellings.
-struct Pair {
+pub(super) struct Pair {
     algorithm: Algorithm,
     private: EncodingKey,
     pem: String,
@@ -80,13 +80,13 @@ impl Pair {
         }
     }
 
-    fn jwk(&self, kid: &str) -> Value {
+    pub(super) fn jwk(&self, kid: &str) -> Value {
         let mut jwk = self.jwk.clone();
         jwk["kid"] = kid.into();
         jwk
     }
 
-    fn sign(&self, kid: Option<&str>, claims: &Value) -> String {
+    pub(super) fn sign(&self, kid: Option<&str>, claims: &Value) -> String {
         let mut header = Header::new(self.algorithm);
         header.kid = kid.map(str::to_owned);
         jsonwebtoken::encode(&header, claims, &self.private).unwrap()
@@ -94,7 +94,7 @@ impl Pair {
 }
 
 /// Two of each kind, made once.
-static PAIRS: LazyLock<[[Pair; 2]; 3]> = LazyLock::new(|| {
+pub(super) static PAIRS: LazyLock<[[Pair; 2]; 3]> = LazyLock::new(|| {
     [
         [Pair::rsa(), Pair::rsa()],
         [Pair::p256(), Pair::p256()],
@@ -130,7 +130,7 @@ fn by_pem(pair: &Pair) -> Access {
     )
 }
 
-fn set(keys: &[Value]) -> Keys {
+pub(super) fn set(keys: &[Value]) -> Keys {
     Keys::of_set(json!({"keys": keys}).to_string().as_bytes()).unwrap()
 }
 

@@ -292,6 +292,35 @@ async fn a_stream_ends_when_its_grant_does() {
     );
 }
 
+/// Granted before, opened after: nobody was there to be called.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_opened_behind_a_reload_is_looked_at_once_more() {
+    let house = house().await;
+    house.store_many("a", 3).await;
+    let topics = |name: &str| Topics::these(vec![name.parse().unwrap()]);
+    let open = async |grant: &Grant| {
+        let request = Request {
+            start: Start::Earliest,
+            types: None,
+            format: Format::Raw,
+            coding: WAY.coding(),
+        };
+        Reader::new(house.streams.open(grant, request).await.unwrap(), WAY)
+    };
+    let grant = |name: &str| house.access.check(topics(name), None, Timestamp::default());
+    let (a, b) = (grant("a").unwrap(), grant("b").unwrap());
+    let mut before = open(&a).await;
+    assert_eq!(before.events(3).await, [1, 2, 3]);
+    house.close("a");
+    house.store("a", "t", "x").await;
+    for mut of_a in [before, open(&a).await] {
+        assert_eq!(of_a.next().await, None);
+    }
+    let mut of_b = open(&b).await;
+    house.store("b", "t", "x").await;
+    assert_eq!(of_b.events(1).await, [5]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_is_told_in_time_that_its_token_ends() {
     let house = house().await;

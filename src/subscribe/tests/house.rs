@@ -5,6 +5,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::{
+    access::{self, Policy},
     event::{Draft, Timestamp, TopicMap, Topics, frame::Encoder},
     hub::pump,
     journal::{self, Kind, Measures, Retention},
@@ -17,6 +18,7 @@ pub(super) struct House {
     way: Way,
     pub(super) journal: Arc<dyn Journal>,
     pub(super) hub: Arc<Hub>,
+    pub(super) access: Arc<Access>,
     pub(super) streams: Arc<Streams>,
     pub(super) pump: JoinHandle<()>,
 }
@@ -24,6 +26,20 @@ pub(super) struct House {
 impl Drop for House {
     fn drop(&mut self) {
         self.pump.abort();
+    }
+}
+
+/// All topics are public but these.
+fn everybody_but(closed: &[&str]) -> access::Settings {
+    let closed = closed
+        .iter()
+        .map(|name| (name.parse().unwrap(), Policy::Token));
+    access::Settings {
+        secret: None,
+        issuers: Vec::new(),
+        leeway: Duration::ZERO,
+        token_ttl_max: None,
+        policies: TopicMap::new(closed.collect(), Some(Policy::Public)),
     }
 }
 
@@ -55,9 +71,11 @@ impl House {
             views: TopicMap::new([].into(), Some(Arc::default())),
         };
         let hub = Hub::new(journal.head(), ring_bytes, Arc::new(encoder));
+        let access = Arc::new(Access::new(&everybody_but(&[])));
         let streams = Streams::new(
             Arc::clone(&journal),
             Arc::clone(&hub),
+            Arc::clone(&access),
             Settings {
                 heartbeat,
                 retry: Duration::from_secs(3),
@@ -72,9 +90,16 @@ impl House {
             way,
             journal,
             hub,
+            access,
             streams,
             pump,
         }
+    }
+
+    /// From now on this topic needs a token.
+    pub(super) fn close(&self, topic: &str) {
+        assert!(self.access.reload(&everybody_but(&[topic])));
+        self.streams.look_again();
     }
 
     pub(super) async fn store(&self, topic: &str, event_type: &str, body: &str) -> Sequence {

@@ -89,7 +89,7 @@ async fn what_a_new_view_hides_goes_out_of_no_stream_however_far_it_was() {
             let mut reader = house.open(&["a"], start).await;
             store(&house).await;
             reader.steps(fastrand::usize(..40)).await;
-            house.streams.recode(hiding()).await;
+            house.streams.recode(hiding(), "");
             let stands = finish(&mut reader).await;
             let mut got = reader.whole();
             if stands == Stands::Broken {
@@ -114,10 +114,10 @@ async fn views_that_stay_as_they_are_break_nothing() {
     let house = House::with(Way::Socket, 1 << 20, 1 << 30, House::HEARTBEAT).await;
     let mut reader = house.open(&["a"], Start::Earliest).await;
     store(&house).await;
-    house.streams.recode(hiding()).await;
+    house.streams.recode(hiding(), "");
     for _ in 0..100 {
         reader.steps(1).await;
-        assert!(house.streams.recode(hiding()).await);
+        assert!(!house.streams.recode(hiding(), ""));
     }
     assert_eq!(reader.steps(100_000).await, Stands::Waits);
     assert_eq!(reader.whole().len(), EVENTS);
@@ -135,10 +135,7 @@ async fn a_reader_that_waits_for_a_page_is_given_none_of_before() {
     );
     let old = history.page(&topics, Sequence(0)).await.unwrap();
     assert!(history.page_now(&topics, Sequence(0)).is_some());
-    assert!(
-        !house.streams.recode(hiding()).await,
-        "a page of before is held"
-    );
+    assert!(house.streams.recode(hiding(), ""));
     assert!(history.page_now(&topics, Sequence(0)).is_none());
     let new = history.page(&topics, Sequence(0)).await.unwrap();
     let form = Form {

@@ -29,7 +29,7 @@ use super::{
 pub const SECRETS_MAX: usize = 16;
 
 /// A scheme with its secrets, ready for deliveries.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Plan {
     pub(super) proof: Proof,
     pub(super) dedup_id: Vec<Pick>,
@@ -45,7 +45,7 @@ pub(super) struct Plan {
 }
 
 /// Where a fact is, and whether the signature covers that place.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Pick {
     pub(super) source: Source,
     pub(super) signed: bool,

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{Encoding, Source};
 
 /// A handshake and its answer: a text, a JSON object, or nothing.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Challenge {
     /// By which method it comes.
@@ -44,7 +44,7 @@ pub enum Asked {
 }
 
 /// A text that must be there, must equal another, or must not be there.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Condition {
     /// Where to look.
@@ -57,7 +57,7 @@ pub struct Condition {
 }
 
 /// A value of an answer.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Value {
     /// This text.
@@ -73,7 +73,7 @@ pub enum Value {
 }
 
 /// A MAC as an answer.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hmaced {
     /// Of what.
@@ -86,7 +86,7 @@ pub struct Hmaced {
 }
 
 /// A hash as an answer.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sha256ed {
     /// Of what, in order.
@@ -96,7 +96,7 @@ pub struct Sha256ed {
 }
 
 /// A part of what is hashed for an answer.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Digested {
     /// A text of the delivery.
@@ -111,7 +111,7 @@ pub enum Digested {
 ///
 /// The first one is believed, whoever sends it; see the documentation of
 /// presets that have it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HandOver {
     /// Where the secret is.

@@ -1,0 +1,256 @@
+//! Other rules under grants, keys and tokens that the old ones knew.
+
+use super::{
+    issuers::{PAIRS, set},
+    *,
+};
+
+/// By secret, as `iss` says.
+fn issuer(name: &str, secret: &[u8]) -> Issuer {
+    Issuer {
+        name: Some(name.into()),
+        audience: ["hookrill".into()].into(),
+        keys: KeySource::Secret(Secret::new(secret)),
+        topics: TopicsFrom::Claim(TOPICS_CLAIM.into()),
+    }
+}
+
+fn settings(issuers: &[Issuer]) -> Settings {
+    let topic = |name: &str| name.parse().unwrap();
+    let named = [
+        (topic("open"), Policy::Public),
+        (topic("shut"), Policy::Token),
+        (topic("other"), Policy::Token),
+    ];
+    Settings {
+        secret: None,
+        issuers: issuers.to_vec(),
+        leeway: Duration::ZERO,
+        token_ttl_max: None,
+        policies: TopicMap::new(named.into(), None),
+    }
+}
+
+fn both() -> Settings {
+    settings(&[issuer("a", b"secret a"), issuer("b", b"secret b")])
+}
+
+fn claims(name: &str) -> Value {
+    json!({"iss": name, "aud": "hookrill", "sub": "mia", "topics": ["shut"],
+           "iat": 999_990, "exp": 1_000_010})
+}
+
+fn token_of(name: &str) -> String {
+    let secret = format!("secret {name}");
+    signed(Algorithm::HS256, &claims(name), secret.as_bytes())
+}
+
+fn grant(access: &Access, wanted: &[&str], token: Option<&str>) -> Grant {
+    access.check(topics(wanted), token, NOW).unwrap()
+}
+
+fn holds(access: &Access, grant: &Grant) -> bool {
+    access.still_grants(grant.topics(), grant.proven().map(|proven| &**proven))
+}
+
+/// One thing that is written anew, and who may go on: without a token on
+/// `open`, by `a` on `shut`, by `b` on `shut`, by `a` on `open` and `shut`.
+#[test]
+fn a_stream_goes_on_where_it_would_be_granted_by_the_same_rules() {
+    type Change = fn(&mut Settings);
+    let changes: [(&str, Change, [bool; 4]); 13] = [
+        ("nothing", |_| {}, [true; 4]),
+        ("the order", |s| s.issuers.reverse(), [true; 4]),
+        (
+            "a is gone",
+            |s| drop(s.issuers.remove(0)),
+            [true, false, true, false],
+        ),
+        (
+            "a is another's name",
+            |s| s.issuers[0].name = Some("c".into()),
+            [true, false, true, false],
+        ),
+        (
+            "a signs otherwise",
+            |s| s.issuers[0].keys = KeySource::Secret(Secret::new(*b"rotated")),
+            [true, false, true, false],
+        ),
+        (
+            "a is for somebody else",
+            |s| s.issuers[0].audience = ["elsewhere".into()].into(),
+            [true, false, true, false],
+        ),
+        (
+            "a says topics otherwise",
+            |s| s.issuers[0].topics = TopicsFrom::Claim("may".into()),
+            [true, false, true, false],
+        ),
+        ("a third", |s| s.issuers.push(issuer("c", b"c")), [true; 4]),
+        ("leeway", |s| s.leeway = Duration::from_secs(9), [true; 4]),
+        (
+            "tokens live shorter than theirs",
+            |s| s.token_ttl_max = Some(Duration::from_secs(19)),
+            [true, false, false, false],
+        ),
+        (
+            "open is private",
+            |s| policy(s, "open", Some(Policy::Token)),
+            [false, true, true, false],
+        ),
+        (
+            "shut is gone",
+            |s| policy(s, "shut", None),
+            [true, false, false, false],
+        ),
+        (
+            "shut is public",
+            |s| policy(s, "shut", Some(Policy::Public)),
+            [true; 4],
+        ),
+    ];
+    for (what, change, expected) in changes {
+        let access = Access::new(&both());
+        let (a, b) = (token_of("a"), token_of("b"));
+        let grants = [
+            grant(&access, &["open"], None),
+            grant(&access, &["shut.x"], Some(&a)),
+            grant(&access, &["shut"], Some(&b)),
+            grant(&access, &["open", "shut"], Some(&a)),
+        ];
+        let mut settings = both();
+        change(&mut settings);
+        assert_eq!(access.reload(&settings), what != "nothing", "{what}");
+        assert_eq!(
+            grants.map(|grant| holds(&access, &grant)),
+            expected,
+            "{what}"
+        );
+    }
+}
+
+fn policy(settings: &mut Settings, name: &str, policy: Option<Policy>) {
+    let named = settings.policies.named();
+    let others = named.filter(|(topic, _)| topic.as_str() != name);
+    let mut named: std::collections::HashMap<Topic, Policy> = others
+        .map(|(topic, policy)| (topic.clone(), *policy))
+        .collect();
+    named.extend(policy.map(|policy| (name.parse().unwrap(), policy)));
+    settings.policies = TopicMap::new(named, None);
+}
+
+#[test]
+fn a_grant_says_that_it_is_older_than_the_rules() {
+    let access = Access::new(&both());
+    let before = grant(&access, &["open"], None);
+    assert!(!access.reload(&both()), "written anew, and the same");
+    assert_eq!(before.edition(), access.edition());
+    assert!(access.reload(&settings(&[])));
+    assert_ne!(before.edition(), access.edition());
+    let after = grant(&access, &["open"], None);
+    assert_eq!(after.edition(), access.edition());
+}
+
+#[test]
+fn what_was_proven_under_other_rules_is_proven_anew() {
+    let access = Access::new(&both());
+    let a = token_of("a");
+    grant(&access, &["shut"], Some(&a));
+    let ask = || access.check(topics(&["shut"]), Some(&a), NOW).map(|_| ());
+    let refused = |why| Err(AccessError::TokenBad(why));
+    for (issuer, why) in [
+        (issuer("a", b"rotated"), TokenError::Signature),
+        (
+            Issuer {
+                audience: ["elsewhere".into()].into(),
+                ..issuer("a", b"secret a")
+            },
+            TokenError::Audience,
+        ),
+        (
+            Issuer {
+                topics: TopicsFrom::Claim("may".into()),
+                ..issuer("a", b"secret a")
+            },
+            TokenError::Claims,
+        ),
+        (issuer("b", b"secret a"), TokenError::Issuer),
+    ] {
+        access.reload(&settings(&[issuer]));
+        assert_eq!(ask(), refused(why));
+        access.reload(&both());
+        assert_eq!(ask(), Ok(()));
+    }
+}
+
+/// Of an issuer that is gone, or whose keys come from elsewhere by now.
+#[test]
+fn keys_that_come_late_are_nobody_elses() {
+    let [old, new] = &PAIRS[2];
+    let by_url = |name: &str, url: &str| Issuer {
+        keys: KeySource::Url(url.into()),
+        ..issuer(name, b"")
+    };
+    let access = Access::new(&settings(&[
+        by_url("a", "https://1"),
+        by_url("b", "https://2"),
+    ]));
+    let ids = |access: &Access| -> Vec<IssuerId> {
+        access.key_sets().into_iter().map(|(id, _)| id).collect()
+    };
+    let [a, b] = *ids(&access) else { panic!() };
+    access.hand_in(b, Some(set(&[old.jwk("1")])));
+    let b_token = old.sign(Some("1"), &claims("b"));
+    let of_b = grant(&access, &["shut"], Some(&b_token));
+
+    // `b` comes first, keeps its keys, and its grant is one no more for the
+    // other audience alone.
+    let mut moved = by_url("b", "https://2");
+    moved.audience = ["hookrill".into(), "more".into()].into();
+    access.reload(&settings(&[moved, by_url("a", "https://other")]));
+    let [b_now, a_now] = *ids(&access) else {
+        panic!()
+    };
+    assert_eq!(b_now, b);
+    assert!(a_now != a && a_now != b);
+    assert!(!holds(&access, &of_b));
+    let of_b = grant(&access, &["shut"], Some(&b_token));
+    // What was fetched for the old `a` arrives.
+    assert!(!access.hand_in(a, Some(set(&[new.jwk("1")]))));
+    let missing = AccessError::TokenBad(TokenError::KeysMissing(a_now));
+    let a_token = new.sign(Some("1"), &claims("a"));
+    let asked = access.check(topics(&["shut"]), Some(&a_token), NOW);
+    assert_eq!(asked, Err(missing));
+
+    // A key that is withdrawn ends what it signed; one that joins, nothing.
+    let edition = access.edition();
+    assert!(!access.hand_in(b, Some(set(&[old.jwk("1"), new.jwk("2")]))));
+    assert!(holds(&access, &of_b) && access.edition() == edition);
+    assert!(access.hand_in(b, Some(set(&[new.jwk("2")]))));
+    assert!(!holds(&access, &of_b) && access.edition() != edition);
+}
+
+#[test]
+fn a_revocation_outlives_rules_and_lasts_as_long_as_the_longest_of_them() {
+    let hours = |hours: u64| Duration::from_secs(3_600 * hours);
+    let lived = |hours_max: u64| Settings {
+        token_ttl_max: Some(hours(hours_max)),
+        ..both()
+    };
+    for (before, after) in [(1, 24), (24, 1)] {
+        let access = Access::new(&lived(before));
+        let revoke = |sub: &str, now| {
+            let entry = Revocation::new(Claimed::Sub, sub, now);
+            access.revoke(entry, now).unwrap()
+        };
+        revoke("mia", NOW);
+        access.reload(&lived(after));
+        // Another one makes those go that have passed.
+        let all = revoke("leo", NOW.plus(hours(23)));
+        assert_eq!(all.len(), 2, "{before} h, then {after} h");
+        let all = revoke("leo", NOW.plus(hours(25)));
+        assert_eq!(all.len(), 1);
+        access.reload(&both());
+        assert_eq!(revoke("zoe", NOW.plus(hours(9_999))).len(), 2, "for good");
+    }
+}

@@ -1,0 +1,93 @@
+//! What a gateway that runs cannot change.
+//!
+//! Compares what is used, not what is written: a default that somebody writes
+//! down is no change. Invariant: a key that is named here is read at a start
+//! only, and every other one is taken by a reload.
+
+use super::Config;
+use crate::journal::Kind;
+
+impl Config {
+    /// The keys in which `new` differs from this, the configuration of the
+    /// start, and that only another start can heed.
+    #[must_use]
+    pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
+        let own = [
+            ("server.listen", self.listen != new.listen),
+            ("log.level", self.log.level != new.log.level),
+            ("log.format", self.log.format != new.log.format),
+        ];
+        let keys = [
+            &own[..],
+            &self.bounds(new),
+            &self.journal_keys(new),
+            &self.subscribe_keys(new),
+        ];
+        let differing = keys.concat().into_iter().filter(|(_, differs)| *differs);
+        differing.map(|(key, _)| key).collect()
+    }
+
+    fn bounds(&self, new: &Self) -> [(&'static str, bool); 4] {
+        let (old, new) = (&self.server, &new.server);
+        [
+            (
+                "server.body_bytes_max",
+                old.body_bytes_max != new.body_bytes_max,
+            ),
+            (
+                "server.subscribers_max",
+                old.subscribers_max != new.subscribers_max,
+            ),
+            (
+                "server.shutdown_delay",
+                old.shutdown_delay != new.shutdown_delay,
+            ),
+            (
+                "server.shutdown_grace",
+                old.shutdown_grace != new.shutdown_grace,
+            ),
+        ]
+    }
+
+    fn journal_keys(&self, new: &Self) -> [(&'static str, bool); 6] {
+        let (old, new) = (&self.journal, &new.journal);
+        let (kind, path, reserve) = match (&old.kind, &new.kind) {
+            (Kind::Memory, Kind::Memory) => (false, false, false),
+            (
+                Kind::Disk {
+                    path,
+                    reserve_bytes,
+                    new_epoch: _,
+                },
+                Kind::Disk {
+                    path: other_path,
+                    reserve_bytes: other_bytes,
+                    new_epoch: _,
+                },
+            ) => (false, path != other_path, reserve_bytes != other_bytes),
+            _ => (true, false, false),
+        };
+        [
+            ("journal.kind", kind),
+            ("journal.path", path),
+            ("journal.disk_reserve", reserve),
+            ("journal.retain_age", old.retention.age != new.retention.age),
+            (
+                "journal.retain_bytes",
+                old.retention.bytes != new.retention.bytes,
+            ),
+            (
+                "journal.dedup_entries_max",
+                old.dedup_entries_max != new.dedup_entries_max,
+            ),
+        ]
+    }
+
+    fn subscribe_keys(&self, new: &Self) -> [(&'static str, bool); 2] {
+        let (old, new) = (&self.subscribe, &new.subscribe);
+        [
+            ("subscribe.heartbeat", old.heartbeat != new.heartbeat),
+            ("subscribe.retry", old.retry != new.retry),
+        ]
+    }
+}
