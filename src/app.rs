@@ -16,7 +16,7 @@ use axum::Router;
 use tokio::{
     net::TcpListener,
     sync::watch,
-    time::{interval, timeout},
+    time::{interval, sleep, timeout},
 };
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -44,6 +44,8 @@ const RING_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Which part of the grace connections have; the journal's closing has the
 /// rest.
 const CONNECTIONS_SHARE: f64 = 0.75;
+/// What readiness says once the gateway was told to stop.
+const STOPPING: &str = "the gateway is about to stop";
 
 /// A gateway that runs.
 pub struct App {
@@ -52,6 +54,7 @@ pub struct App {
     gateway: Arc<Gateway>,
     telemetry: Arc<Telemetry>,
     reloader: Reloader,
+    shutdown_delay: Duration,
     shutdown_grace: Duration,
     background: Background,
 }
@@ -157,6 +160,7 @@ impl App {
         ));
         let keeper = Arc::clone(&key_sets);
         background.run(async move { keeper.keep().await });
+        let shutdown_delay = config.server.shutdown_delay;
         let shutdown_grace = config.server.shutdown_grace;
         let reloader = Reloader::of(Running {
             at_start: config.clone(),
@@ -174,6 +178,7 @@ impl App {
             gateway,
             telemetry,
             reloader,
+            shutdown_delay,
             shutdown_grace,
             background,
         })
@@ -193,7 +198,7 @@ impl App {
 
     /// Ends every stream and refuses new ones.
     pub fn end_streams(&self) {
-        self.telemetry.readiness.end("the gateway is about to stop");
+        self.telemetry.readiness.end(STOPPING);
         self.streams.drain();
     }
 
@@ -208,8 +213,9 @@ impl App {
         tracing::info!("stopped");
     }
 
-    /// Serves `listener` until `shutdown` completes or the gateway fails, then
-    /// drains: readiness off, no new connections, streams ended, requests
+    /// Serves `listener` until `shutdown` completes or the gateway fails. Told
+    /// to stop, it turns unready and serves on for the configured delay. Then
+    /// it drains: readiness off, no new connections, streams ended, requests
     /// under way answered, journal closed, all within the configured grace.
     ///
     /// # Errors
@@ -224,7 +230,7 @@ impl App {
         let ended = tokio::select! {
             biased;
             reason = self.background.failed() => Err(ServeError { reason }),
-            () = shutdown => Ok(()),
+            () = self.stopped_by(shutdown) => Ok(()),
             never = server.accept(&listener) => match never {},
         };
         if let Err(error) = &ended {
@@ -234,6 +240,17 @@ impl App {
         drop(listener);
         self.drain(&server).await;
         ended
+    }
+
+    /// Completes when it is time to drain: whoever routes to this gateway has
+    /// had the delay to see that it is not ready, and to route elsewhere.
+    async fn stopped_by(&self, shutdown: impl Future<Output = ()>) {
+        shutdown.await;
+        self.telemetry.readiness.end(STOPPING);
+        if !self.shutdown_delay.is_zero() {
+            tracing::info!(delay = ?self.shutdown_delay, "not ready any more, and serving on");
+            sleep(self.shutdown_delay).await;
+        }
     }
 
     async fn drain(self, server: &Server) {

@@ -245,6 +245,31 @@ fn the_first_signal_drains_and_the_second_ends_at_once() {
     assert_eq!(process.wait().unwrap().code(), Some(1));
 }
 
+#[test]
+fn a_second_signal_ends_a_gateway_that_serves_on_before_its_drain() {
+    let folder = folder();
+    let mut process = hookrill(folder.path(), &["serve"])
+        .env("PORT", "0")
+        .env("HOOKRILL__JOURNAL__KIND", "memory")
+        .env("HOOKRILL__SERVER__SHUTDOWN_DELAY", "1h")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(process.stderr.take().unwrap()).lines();
+    let mut until = |words: &str| {
+        let mut lines = said.by_ref().map(Result::unwrap);
+        lines.find(|line| line.contains(words)).unwrap()
+    };
+    let pid = rustix::process::Pid::from_child(&process);
+    let terminate = || rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    until("listening on ");
+    terminate();
+    until("serving on");
+    terminate();
+    until("hookrill: ended by a second signal");
+    assert_eq!(process.wait().unwrap().code(), Some(1));
+}
+
 /// A server that plays its part: an answer per connection. Gives the requests.
 fn stage(answers: &'static [&'static str]) -> (String, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -454,9 +454,14 @@ fn caddy_alone_is_trusted_and_goes_to_the_gateway() {
         format!("{}/32", caddy.as_str().unwrap())
     );
     let exposed = image("EXPOSE");
-    let caddyfile = text("deploy/Caddyfile");
-    assert!(caddyfile.contains(&format!("hookrill:{exposed}")));
-    assert!(caddyfile.contains("flush_interval -1"));
+    let caddy = &compose["services"]["caddy"];
+    let upstream = caddy["environment"]["HOOKRILL_UPSTREAM"].as_str();
+    assert_eq!(upstream, Some(&*format!("hookrill:{exposed}")));
+    // tests/proxies.rs runs that file.
+    let mounted = caddy["volumes"][0].as_str().unwrap();
+    assert!(mounted.starts_with("./deploy/proxies/Caddyfile:"));
+    let caddyfile = text("deploy/proxies/Caddyfile");
+    assert!(caddyfile.contains("reverse_proxy {$HOOKRILL_UPSTREAM:"));
 }
 
 /// Whatever the texts name is a key; what it is set to here does not matter.

@@ -20,6 +20,7 @@ use crate::{http, journal, subscribe, telemetry};
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const BODY_BYTES_MAX: usize = 5 << 20;
 const SUBSCRIBERS_MAX: usize = 100_000;
+const SHUTDOWN_DELAY: Duration = Duration::ZERO;
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 const JOURNAL_PATH: &str = "data";
 const RETAIN_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -96,6 +97,9 @@ fn server(mut section: Section<'_>, environment: &Environment) -> Server {
         },
         trusted_proxies: items(section.list("trusted_proxies", values::network)),
         cors_origins: items(section.list("cors_origins", url::origin)),
+        shutdown_delay: section
+            .value("shutdown_delay", values::shutdown_delay)
+            .unwrap_or(SHUTDOWN_DELAY),
         shutdown_grace: section
             .value("shutdown_grace", values::shutdown_grace)
             .unwrap_or(SHUTDOWN_GRACE),

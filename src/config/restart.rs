@@ -27,7 +27,7 @@ impl Config {
         differing.map(|(key, _)| key).collect()
     }
 
-    fn bounds(&self, new: &Self) -> [(&'static str, bool); 3] {
+    fn bounds(&self, new: &Self) -> [(&'static str, bool); 4] {
         let (old, new) = (&self.server, &new.server);
         [
             (
@@ -37,6 +37,10 @@ impl Config {
             (
                 "server.subscribers_max",
                 old.subscribers_max != new.subscribers_max,
+            ),
+            (
+                "server.shutdown_delay",
+                old.shutdown_delay != new.shutdown_delay,
             ),
             (
                 "server.shutdown_grace",

@@ -70,6 +70,10 @@ pub(super) fn retry(kind: &Kind) -> Result<Duration, String> {
     duration(kind, SECOND / 10..=10 * MINUTE)
 }
 
+pub(super) fn shutdown_delay(kind: &Kind) -> Result<Duration, String> {
+    duration(kind, Duration::ZERO..=HOUR)
+}
+
 pub(super) fn shutdown_grace(kind: &Kind) -> Result<Duration, String> {
     duration(kind, SECOND / 10..=HOUR)
 }

@@ -59,6 +59,9 @@ pub struct Settings {
     /// Which origins may subscribe across origins: `https://app.example.com`,
     /// or `*` for any, without credentials.
     pub cors_origins: Vec<String>,
+    /// How long the gateway goes on as ever after it was told to stop, unready:
+    /// those who route to it learn of that only after a while.
+    pub shutdown_delay: Duration,
     /// How long a drain may take in all.
     pub shutdown_grace: Duration,
     /// The operator's bearer token; without one, admin routes are closed.
@@ -75,6 +78,7 @@ impl Settings {
         Self {
             body_bytes_max: at_start.body_bytes_max,
             subscribers_max: at_start.subscribers_max,
+            shutdown_delay: at_start.shutdown_delay,
             shutdown_grace: at_start.shutdown_grace,
             ..self
         }

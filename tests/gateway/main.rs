@@ -21,6 +21,7 @@ mod presence;
 mod reload;
 mod revocation;
 mod slow;
+mod stopping;
 mod who_sees_what;
 mod writer;
 

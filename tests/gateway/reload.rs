@@ -249,7 +249,7 @@ async fn what_only_a_restart_can_change_is_named_and_the_rest_is_taken() {
         (
             "listen = \"127.0.0.1:0\"",
             "listen = \"127.0.0.1:1\"\nbody_bytes_max = \"1 KiB\"\nsubscribers_max = 1\n\
-             shutdown_grace = \"3s\"\nmetrics_public = true",
+             shutdown_delay = \"1s\"\nshutdown_grace = \"3s\"\nmetrics_public = true",
         ),
         (
             "kind = \"memory\"",
@@ -272,6 +272,7 @@ async fn what_only_a_restart_can_change_is_named_and_the_rest_is_taken() {
             "log.level",
             "server.body_bytes_max",
             "server.listen",
+            "server.shutdown_delay",
             "server.shutdown_grace",
             "server.subscribers_max",
             "subscribe.heartbeat",

@@ -201,7 +201,7 @@ pub fn hookrill(folder: &Path) -> Command {
 /// Below the range that outgoing connections are given (32768 and up on
 /// Linux): a client that tries to come back while the gateway is down must
 /// neither take its port nor connect to itself.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     for _ in 0..100 {
         let address = SocketAddr::from(([127, 0, 0, 1], fastrand::u16(20_000..32_000)));
         if TcpListener::bind(address).is_ok() {
@@ -256,6 +256,24 @@ impl Lines {
             Err(RecvTimeoutError::Timeout) => panic!("{} has nothing to say in time", self.name),
             Err(RecvTimeoutError::Disconnected) => panic!("{} has ended", self.name),
         }
+    }
+
+    /// All lines up to the program's own end, waited for until then.
+    pub fn rest(&self, patience: Instant) -> Vec<String> {
+        let mut rest = Vec::new();
+        loop {
+            let left = patience.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => rest.push(line),
+                Err(RecvTimeoutError::Disconnected) => return rest,
+                Err(RecvTimeoutError::Timeout) => panic!("{} does not end in time", self.name),
+            }
+        }
+    }
+
+    /// The next line, if it is there already.
+    pub fn ready(&self) -> Option<String> {
+        self.lines.try_recv().ok()
     }
 
     /// Tells the program to go on.

@@ -94,6 +94,16 @@ fn a_bad_value_is_refused_at_its_place() {
         ),
         (
             "server",
+            "shutdown_delay = \"2h\"",
+            "server.shutdown_delay: \"2h\" is out of range: 0s to 1h",
+        ),
+        (
+            "server",
+            "shutdown_delay = 5",
+            "server.shutdown_delay: 5 is no string",
+        ),
+        (
+            "server",
             "shutdown_grace = \"0s\"",
             "server.shutdown_grace: \"0s\" is out of range: 100ms to 1h",
         ),

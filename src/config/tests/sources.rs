@@ -221,7 +221,7 @@ proptest! {
     fn no_value_ends_the_process(
         key in prop::sample::select(vec![
             "server.listen", "server.public_url", "server.body_bytes_max", "server.trusted_proxies",
-            "server.subscribers_max", "server.cors_origins", "server.shutdown_grace",
+            "server.subscribers_max", "server.cors_origins", "server.shutdown_grace", "server.shutdown_delay",
             "server.admin_token", "journal.kind", "journal.retain_age", "journal.retain_bytes",
             "access.secret", "log.level", "topics.a.scheme", "topics.a.secrets", "topics.a.dedup",
             "topics.a.scheme.kind", "topics.a.scheme.message", "topics.a.scheme.signature.header",

@@ -33,6 +33,7 @@ fn what_is_not_written_has_the_documented_defaults() {
     assert_eq!(config.public_url, "http://127.0.0.1:8080");
     assert_eq!(config.server.body_bytes_max, 5 << 20);
     assert_eq!(config.server.subscribers_max, 100_000);
+    assert_eq!(config.server.shutdown_delay, Duration::ZERO);
     assert_eq!(config.server.shutdown_grace, Duration::from_secs(10));
     assert!(config.server.trusted_proxies.is_empty());
     assert!(config.server.cors_origins.is_empty());

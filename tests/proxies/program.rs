@@ -1,0 +1,65 @@
+//! Programs of others, run unprivileged and ended with all that they started.
+
+use std::{
+    os::unix::{fs::chown, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Child, Command},
+};
+
+use rustix::process::{Pid, Signal, getuid, kill_process_group};
+
+/// Whom root becomes before it starts a proxy or a browser: `nobody`.
+const NOBODY: u32 = 65_534;
+
+/// Something that `scripts/test` installs.
+pub fn tool(path: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/proxies")
+        .join(path);
+    assert!(
+        path.exists(),
+        "{} is missing: run scripts/test, which installs what the tests need",
+        path.display()
+    );
+    path
+}
+
+/// Lets a program that root starts be nobody's, with this folder as its own.
+pub fn unprivileged(command: &mut Command, folder: &Path) {
+    command.current_dir(folder).env("HOME", folder);
+    for name in ["XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"] {
+        command.env_remove(name);
+    }
+    if getuid().is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+}
+
+/// Lets the folder or file be that of unprivileged programs.
+pub fn give_to_nobody(path: &Path) {
+    if getuid().is_root() {
+        chown(path, Some(NOBODY), Some(NOBODY)).expect("root may");
+    }
+}
+
+/// A program with all that it has started.
+pub struct Group(Child);
+
+impl Group {
+    pub fn start(command: &mut Command) -> Self {
+        let name = command.get_program().to_owned();
+        let started = command.process_group(0).spawn();
+        Self(started.unwrap_or_else(|error| panic!("{}: {error}", name.display())))
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.0.try_wait().is_ok_and(|status| status.is_some())
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
+        _ = self.0.wait();
+    }
+}
