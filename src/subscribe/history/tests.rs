@@ -9,6 +9,7 @@ use std::{
 use async_trait::async_trait;
 use futures_util::{FutureExt as _, future::join_all, stream::BoxStream};
 use proptest::prelude::*;
+use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::{
@@ -704,7 +705,7 @@ async fn no_page_of_an_older_encoder_is_found_after_it_was_replaced() {
     house.store_many("a", 10, 300).await;
     let done = Arc::new(AtomicBool::new(false));
     let (reading, until) = (Arc::clone(&house), Arc::clone(&done));
-    let reader = tokio::spawn(async move {
+    let reader = TaskTracker::new().spawn(async move {
         while !until.load(Ordering::Relaxed) {
             reading
                 .history
