@@ -347,3 +347,61 @@ fn fifteen_thousand_tokens_come_back() {
     let again = all(&access);
     println!("15,000 tokens: verified in {first:?}, found again in {again:?}");
 }
+
+#[test]
+fn bodies_are_whole_where_the_token_covers_all_topics_and_nowhere_else() {
+    let access = access();
+    let full = token(&json!({"topics": ["shut.a", "open.a"], "exp": 1_000_010, "full": true}));
+    for (wanted, is_full) in [
+        (&["shut.a"][..], true),
+        (&["shut.a.b", "open.a"], true),
+        (&["open.a"], true),
+        // Everybody may read it, and the token gives no more of it.
+        (&["open"], false),
+        (&["open.b"], false),
+        (&["shut.a", "open"], false),
+        (&["shut.a", "open.b"], false),
+    ] {
+        let grant = access.check(topics(wanted), Some(&full), NOW).unwrap();
+        assert_eq!(grant.is_full(), is_full, "{wanted:?}");
+        // Of a public topic the token ends only what it adds to.
+        let is_timed = is_full || wanted.contains(&"shut.a");
+        assert_eq!(grant.expires_at().is_some(), is_timed, "{wanted:?}");
+    }
+    for not_true in [json!(false), json!("true"), json!(1), Value::Null] {
+        let claims = json!({"topics": ["shut.a"], "exp": 1_000_010, "full": not_true});
+        let grant = access.check(topics(&["shut.a"]), Some(&token(&claims)), NOW);
+        assert!(!grant.unwrap().is_full(), "{claims}");
+    }
+}
+
+#[test]
+fn a_token_names_no_more_topics_than_it_may() {
+    for (count, holds) in [(TOKEN_TOPICS_MAX, true), (TOKEN_TOPICS_MAX + 1, false)] {
+        let covered = covered_by(&vec!["a".to_owned(); count]);
+        assert_eq!(covered.is_ok(), holds, "{count}");
+    }
+}
+
+#[test]
+fn a_revocation_is_remembered_until_all_that_it_speaks_of_has_ended() {
+    let (leeway, ttl) = (Duration::from_secs(5), Duration::from_secs(600));
+    let access = Access::new(&Settings {
+        secret: Some(secret()),
+        issuers: Vec::new(),
+        leeway,
+        token_ttl_max: Some(ttl),
+        policies: TopicMap::new([].into(), Some(Policy::Token)),
+    });
+    // By a clock that is ahead by the leeway.
+    let claims = json!({"topics": ["a"], "iat": 1_000_005, "exp": 1_000_605, "jti": "j"});
+    let token = token(&claims);
+    let check = |now| access.check(topics(&["a"]), Some(&token), now);
+    assert!(check(NOW).is_ok());
+    let revoke = |jti, now| access.revoke(Revocation::new(Claimed::Jti, jti, now), now);
+    revoke("j", NOW).unwrap();
+    let last = Timestamp::from_unix_secs(1_000_609);
+    // Makes room, if there is any to be made.
+    assert_eq!(revoke("other", last).unwrap().len(), 2);
+    assert_eq!(check(last), Err(AccessError::TokenBad(TokenError::Revoked)));
+}

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
+    problem::{Origin, Place, Problems},
     proof::proof,
     section::{Section, Spot},
     values,
@@ -85,19 +86,40 @@ pub(super) fn topics(section: Section<'_>, public_url: Option<&str>) -> Topics {
         settings.put(topic.as_ref(), read);
         places.extend(topic.map(|topic| (topic, place, origin)));
     }
-    let policies = policies.map();
+    let topics = Topics {
+        settings: settings.map(),
+        policies: policies.map(),
+    };
     for (topic, place, origin) in places {
-        if let Some(above) = public_above(&topic, &policies) {
+        topics.refuse_what_is_above(&topic, &place, &origin, problems);
+    }
+    topics
+}
+
+impl Topics {
+    /// Refuses a section that promises what one above it does not keep.
+    fn refuse_what_is_above(
+        &self,
+        topic: &Topic,
+        place: &Place,
+        origin: &Origin,
+        problems: &Problems,
+    ) {
+        if let Some((above, hidden)) = type_from_above(topic, &self.settings) {
+            let what = format!(
+                "events of `{above}` may belong here by its partition, and their type is taken \
+                 from {hidden}, which would go out with them though it is not shown here; show \
+                 it, or take the type from elsewhere there"
+            );
+            problems.add(place, origin, what);
+        }
+        if let Some(above) = public_above(topic, &self.policies) {
             let what = format!(
                 "this topic needs a token, and `{above}` above it is public and includes it; \
                  write access = \"public\" here, or \"token\" there"
             );
-            problems.add(&place.key("access"), &origin, what);
+            problems.add(&place.key("access"), origin, what);
         }
-    }
-    Topics {
-        settings: settings.map(),
-        policies,
     }
 }
 
@@ -158,6 +180,24 @@ fn public_above<'t>(topic: &'t Topic, policies: &TopicMap<Policy>) -> Option<&'t
             .and_then(|above: Topic| policies.lookup(&above).copied());
         policy == Some(Policy::Public)
     })
+}
+
+/// The topic above whose events may belong to this one, and where in their
+/// bodies their type stands, if this one does not show what stands there.
+///
+/// That each section shows what its own types are taken from, `view` has seen.
+fn type_from_above<'t>(
+    topic: &Topic,
+    settings: &'t TopicMap<TopicSettings>,
+) -> Option<(&'t Topic, &'t Pointer)> {
+    let shown = settings.lookup(topic)?.view.projection.as_ref()?;
+    let above = settings.named().filter(|(above, _)| *above != topic);
+    let above = above.filter(|(above, from)| above.covers(topic) && from.partition.is_some());
+    let mut types = above.flat_map(|(above, from)| {
+        let types = from.verifier.type_pointers();
+        types.map(move |type_| (above, type_))
+    });
+    types.find(|(_, type_)| !shown.shows(type_))
 }
 
 /// Reads one topic's section. What is bad in it is reported and left out.

@@ -7,12 +7,14 @@
 //! to what it stands in (or there is no `expose`), and none in `hide` does. A
 //! key that stands twice is cut twice.
 
-use std::fmt;
+mod walk;
 
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::{Value, value::RawValue};
+use std::{borrow::Cow, cell::OnceCell};
+
+use serde::de::IgnoredAny;
 
 use super::Pointer;
+use walk::Walk;
 
 /// In a pointer: every key, or every element of an array.
 const ANY: &str = "*";
@@ -51,8 +53,10 @@ impl Projection {
     /// [`NotJson`]: nothing of it may be shown.
     pub fn cut(&self, body: &[u8]) -> Result<String, NotJson> {
         let text = std::str::from_utf8(body).map_err(|_| NotJson)?;
+        // To its end, before anything of it is cut: a walk checks nothing.
+        serde_json::from_str::<IgnoredAny>(text).map_err(|_| NotJson)?;
         let mut out = String::with_capacity(text.len());
-        match push(&mut out, text, &self.root()).map_err(|_| NotJson)? {
+        match push(&mut out, &mut Walk::over(text), &self.root())? {
             true => Ok(out),
             false => Ok(HIDDEN.to_owned()),
         }
@@ -63,7 +67,7 @@ impl Projection {
     pub fn shows(&self, pointer: &Pointer) -> bool {
         let mut here = self.root();
         for step in pointer.steps() {
-            match here.step(step) {
+            match here.step(Some(step)) {
                 Verdict::Whole => return true,
                 Verdict::Hidden => return false,
                 Verdict::Within(next) => here = next,
@@ -73,10 +77,7 @@ impl Projection {
     }
 
     fn root(&self) -> Here<'_> {
-        Here {
-            expose: self.expose.as_deref().map(all_steps),
-            hide: all_steps(&self.hide),
-        }
+        Here::new(self.expose.as_deref().map(all_steps), all_steps(&self.hide))
     }
 }
 
@@ -89,6 +90,9 @@ struct Here<'p> {
     /// `None` where one has come to its end: all from here on is exposed.
     expose: Option<Vec<&'p [String]>>,
     hide: Vec<&'p [String]>,
+    /// What becomes of all that no pointer names, once it was asked for: of a
+    /// million elements, each would be asked for anew.
+    others: OnceCell<Box<Verdict<'p>>>,
 }
 
 /// What becomes of a value.
@@ -100,8 +104,16 @@ enum Verdict<'p> {
 }
 
 impl<'p> Here<'p> {
-    /// What becomes of the value at `key`.
-    fn step(&self, key: &str) -> Verdict<'p> {
+    fn new(expose: Option<Vec<&'p [String]>>, hide: Vec<&'p [String]>) -> Self {
+        Self {
+            expose,
+            hide,
+            others: OnceCell::new(),
+        }
+    }
+
+    /// What becomes of the value at `key`; `None`: at one that nothing names.
+    fn step(&self, key: Option<&str>) -> Verdict<'p> {
         let hide = behind(&self.hide, key);
         if hide.iter().any(|rest| rest.is_empty()) {
             return Verdict::Hidden;
@@ -116,122 +128,127 @@ impl<'p> Here<'p> {
         };
         match expose.is_none() && hide.is_empty() {
             true => Verdict::Whole,
-            false => Verdict::Within(Here { expose, hide }),
+            false => Verdict::Within(Here::new(expose, hide)),
         }
+    }
+
+    /// As [`Here::step`], where nothing names the key.
+    fn others(&self) -> &Verdict<'p> {
+        self.others.get_or_init(|| Box::new(self.step(None)))
+    }
+
+    /// Whether a pointer's next step is one of these.
+    fn names(&self, mut is: impl FnMut(&str) -> bool) -> bool {
+        let pointers = self.expose.iter().flatten().chain(&self.hide);
+        let mut next = pointers.filter_map(|pointer| pointer.first());
+        next.any(|step| is(step))
     }
 }
 
 /// What is left of the pointers whose next step is `key`.
-fn behind<'p>(pointers: &[&'p [String]], key: &str) -> Vec<&'p [String]> {
+fn behind<'p>(pointers: &[&'p [String]], key: Option<&str>) -> Vec<&'p [String]> {
     let next = |pointer: &&'p [String]| {
         let (step, rest) = pointer.split_first()?;
-        (step == key || step == ANY).then_some(rest)
+        (step == ANY || key == Some(step)).then_some(rest)
     };
     pointers.iter().filter_map(next).collect()
 }
 
-/// Adds what is shown of the value that `json` is; `false` where that is
-/// nothing, and nothing was added.
-fn push(out: &mut String, json: &str, here: &Here<'_>) -> serde_json::Result<bool> {
-    let mut from = serde_json::Deserializer::from_str(json);
-    let value = json.trim_start_matches([' ', '\t', '\n', '\r']);
-    let shown = match value.as_bytes().first() {
-        Some(b'{') => from.deserialize_map(Object { out, here }).map(|()| true),
-        Some(b'[') => from.deserialize_seq(Array { out, here }).map(|()| true),
+/// Adds what is shown of the next value; `false` where that is nothing, and
+/// nothing was added.
+fn push(out: &mut String, walk: &mut Walk<'_>, here: &Here<'_>) -> Result<bool, NotJson> {
+    match walk.peek() {
+        Some(b'{') => push_object(out, walk, here).map(|()| true),
+        Some(b'[') => push_array(out, walk, here).map(|()| true),
         _ => {
-            let value: &RawValue = serde::Deserialize::deserialize(&mut from)?;
+            let value = walk.value();
             // Pointers that lead further in lead nowhere here.
             let exposed = here.expose.is_none();
-            out.push_str(if exposed { value.get() } else { "" });
+            out.push_str(if exposed { value } else { "" });
             Ok(exposed)
         }
-    }?;
-    from.end()?;
-    Ok(shown)
+    }
 }
 
-/// Adds the value as its verdict says; `false` where nothing was added.
-fn push_as(out: &mut String, json: &RawValue, verdict: &Verdict<'_>) -> serde_json::Result<bool> {
+/// Adds the next value as its verdict says; `false` where nothing was added.
+fn push_as(out: &mut String, walk: &mut Walk<'_>, verdict: &Verdict<'_>) -> Result<bool, NotJson> {
     match verdict {
-        Verdict::Hidden => Ok(false),
+        Verdict::Hidden => {
+            walk.value();
+            Ok(false)
+        }
         Verdict::Whole => {
-            out.push_str(json.get());
+            out.push_str(walk.value());
             Ok(true)
         }
-        Verdict::Within(here) => push(out, json.get(), here),
+        Verdict::Within(here) => push(out, walk, here),
     }
 }
 
-struct Object<'o, 'p> {
-    out: &'o mut String,
-    here: &'o Here<'p>,
-}
-
-impl<'de> Visitor<'de> for Object<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self { out, here } = self;
-        let mut separator = '{';
-        // The key as it is read: `\u0061` is `a`.
-        while let Some(key) = map.next_key::<String>()? {
-            let verdict = here.step(&key);
-            if let Verdict::Hidden = verdict {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            }
-            let before = out.len();
-            out.push(separator);
-            out.push_str(&Value::from(key).to_string());
-            out.push(':');
-            let value = map.next_value::<&RawValue>()?;
-            match push_as(out, value, &verdict).map_err(serde::de::Error::custom)? {
-                true => separator = ',',
-                false => out.truncate(before),
-            }
+fn push_object(out: &mut String, walk: &mut Walk<'_>, here: &Here<'_>) -> Result<(), NotJson> {
+    let mut separator = '{';
+    walk.pass();
+    while walk.more(b'}') {
+        let written = walk.value();
+        let key = read(written)?;
+        walk.peek();
+        walk.pass();
+        let before = out.len();
+        out.push(separator);
+        out.push_str(written);
+        out.push(':');
+        let shown = match here.names(|step| step == key) {
+            true => push_as(out, walk, &here.step(Some(&key)))?,
+            false => push_as(out, walk, here.others())?,
+        };
+        match shown {
+            true => separator = ',',
+            false => out.truncate(before),
         }
-        if separator == '{' {
-            out.push(separator);
-        }
-        out.push('}');
-        Ok(())
+    }
+    if separator == '{' {
+        out.push(separator);
+    }
+    out.push('}');
+    Ok(())
+}
+
+/// A key as it is read: `\u0061` is `a`.
+fn read(written: &str) -> Result<Cow<'_, str>, NotJson> {
+    let plain = written
+        .strip_prefix('"')
+        .and_then(|key| key.strip_suffix('"'));
+    match plain.filter(|key| !key.contains('\\')) {
+        Some(key) => Ok(Cow::Borrowed(key)),
+        // Half a surrogate pair is no text, and so no pointer's step.
+        None => serde_json::from_str(written)
+            .map(Cow::Owned)
+            .map_err(|_| NotJson),
     }
 }
 
-struct Array<'o, 'p> {
-    out: &'o mut String,
-    here: &'o Here<'p>,
-}
-
-impl<'de> Visitor<'de> for Array<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let Self { out, here } = self;
-        out.push('[');
-        let mut index = 0_usize;
-        while let Some(value) = list.next_element::<&RawValue>()? {
-            if index > 0 {
-                out.push(',');
-            }
-            let verdict = here.step(&index.to_string());
-            // In its place, so that those behind it keep theirs.
-            if !push_as(out, value, &verdict).map_err(serde::de::Error::custom)? {
-                out.push_str(HIDDEN);
-            }
-            index += 1;
+fn push_array(out: &mut String, walk: &mut Walk<'_>, here: &Here<'_>) -> Result<(), NotJson> {
+    // Mostly none is, and then no index needs to be written down.
+    let numbered = here.names(|step| step.starts_with(|c: char| c.is_ascii_digit()));
+    let mut index = 0_usize;
+    walk.pass();
+    out.push('[');
+    while walk.more(b']') {
+        if index > 0 {
+            out.push(',');
         }
-        out.push(']');
-        Ok(())
+        let shown = match numbered {
+            true => push_as(out, walk, &here.step(Some(&index.to_string())))?,
+            false => push_as(out, walk, here.others())?,
+        };
+        // In its place, so that those behind it keep theirs.
+        if !shown {
+            out.push_str(HIDDEN);
+        }
+        index += 1;
     }
+    out.push(']');
+    Ok(())
 }
 
 #[cfg(test)]

@@ -3,15 +3,25 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::event::{Draft, Selection, Timestamp, TopicMap};
+use crate::event::{
+    Draft, Selection, Timestamp, TopicMap,
+    frame::{Coding, Form, Format, View},
+};
 
 fn hub(ring_bytes_max: usize) -> Arc<Hub> {
-    let encoder = Encoder {
+    Hub::new(Sequence::ZERO, ring_bytes_max, encoder(false))
+}
+
+fn encoder(event_names: bool) -> Arc<Encoder> {
+    let view = View {
+        event_names,
+        ..View::default()
+    };
+    Arc::new(Encoder {
         epoch: "e".parse().unwrap(),
         public_url: "".into(),
-        views: TopicMap::new([].into(), Some(Arc::default())),
-    };
-    Hub::new(Sequence::ZERO, ring_bytes_max, Arc::new(encoder))
+        views: TopicMap::new([].into(), Some(Arc::new(view))),
+    })
 }
 
 /// Events of these topics, from a sequence on.
@@ -144,4 +154,48 @@ fn a_look_into_the_ring_is_bounded_in_bytes_and_says_how_far_it_went() {
         hub.ring().read(&a, Sequence(5), 1).is_none(),
         "never ahead of it"
     );
+}
+
+/// The pump makes frames of an encoder that is replaced before they are found:
+/// what a view hides from now on would stay in the ring as it was.
+#[test]
+fn no_frame_of_an_older_encoder_comes_in_after_it_was_replaced() {
+    const ROUNDS: usize = 1_000;
+    let hub = hub(16 << 10);
+    let _listens = hub.attach(&Topics::All);
+    let everything = Selection {
+        topics: Topics::All,
+        types: None,
+    };
+    let form = Form {
+        format: Format::Raw,
+        coding: Coding::Identity,
+        full: false,
+    };
+    let is_named = |frame: &Frame| {
+        let piece = frame.piece(form).chunk().payload();
+        piece.windows(6).any(|field| field == b"event:")
+    };
+    let done = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in (1..).take_while(|_| done.load(Ordering::Relaxed) == 0) {
+                hub.publish(&commit(n, &["a"; 1], 10));
+            }
+        });
+        let stale = (0..ROUNDS).find(|round| {
+            let named = round % 2 == 0;
+            hub.recode(encoder(named));
+            // What was being made is in by then.
+            let head = hub.ring().head();
+            while hub.ring().head() <= head.next() {
+                std::thread::yield_now();
+            }
+            let (ring, begin) = (hub.ring(), hub.ring().begin());
+            let page = ring.read(&everything, begin, usize::MAX);
+            page.is_some_and(|page| page.frames.iter().any(|frame| is_named(frame) != named))
+        });
+        done.store(1, Ordering::Relaxed);
+        assert_eq!(stale, None);
+    });
 }

@@ -143,3 +143,30 @@ fn deliveries_come_to_the_topic_that_has_the_partition() {
     assert_eq!(settings.elsewhere(&topic("a")), None);
     assert_eq!(settings.elsewhere(&topic("a.b")), Some(&topic("a")));
 }
+
+#[test]
+fn a_type_that_comes_from_above_is_not_hidden_below() {
+    let below = |written: &str| {
+        let toml = format!(
+            "[topics.a]\naccess = \"public\"\nexpose = [\"/type\"]\npartition = \"{{/c}}\"\n\
+             secrets = [\"s\"]\nscheme = {{ kind = \"token\", token = {{ header = \"X\" }}, \
+             event_type = [{{ json = \"/type\" }}] }}\n\
+             [topics.\"a.vip\"]\naccess = \"public\"\n{GITHUB}\n{written}"
+        );
+        Machine::with(&toml).problems()
+    };
+    for shown in ["", "hide = [\"/secret\"]", "expose = [\"/type\", \"/id\"]"] {
+        assert_eq!(below(shown), [""; 0], "{shown}");
+    }
+    for hidden in ["hide = [\"/type\"]", "expose = [\"/id\"]"] {
+        let problems = below(hidden);
+        let [problem] = &problems[..] else {
+            panic!("{hidden}: {problems:#?}");
+        };
+        assert!(
+            problem.contains("events of `a` may belong here"),
+            "{problem}"
+        );
+        assert!(problem.contains("taken from /type"), "{problem}");
+    }
+}

@@ -1,7 +1,7 @@
 //! What is shown and what is not, by table and against a simple model.
 
 use proptest::prelude::*;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use super::*;
 

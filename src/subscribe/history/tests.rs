@@ -9,10 +9,14 @@ use std::{
 use async_trait::async_trait;
 use futures_util::{FutureExt as _, future::join_all, stream::BoxStream};
 use proptest::prelude::*;
+use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::{
-    event::{Clock, Dedup, Draft, Epoch, Event, Timestamp, TopicMap},
+    event::{
+        Clock, Dedup, Draft, Epoch, Event, Timestamp, TopicMap,
+        frame::{Coding, Form, Format, View},
+    },
     journal::{AppendError, Appended, Commit, Kind, Measures, Retention},
 };
 
@@ -141,11 +145,7 @@ async fn house_with(settings: Settings, retain_bytes: u64) -> House {
     };
     let clock = Clock::fixed(Timestamp::from_unix_secs(1_000));
     let inner = journal::open(kept, clock, Measures::noop()).await.unwrap();
-    let encoder = Arc::new(Encoder {
-        epoch: inner.epoch(),
-        public_url: "".into(),
-        views: TopicMap::new([].into(), Some(Arc::default())),
-    });
+    let encoder = encoder(inner.epoch(), false);
     let journal = Arc::new(Watched {
         journal: inner,
         reads: AtomicUsize::new(0),
@@ -162,6 +162,18 @@ async fn house_with(settings: Settings, retain_bytes: u64) -> House {
         journal,
         telemetry,
     }
+}
+
+fn encoder(epoch: Epoch, event_names: bool) -> Arc<Encoder> {
+    let view = View {
+        event_names,
+        ..View::default()
+    };
+    Arc::new(Encoder {
+        epoch,
+        public_url: "".into(),
+        views: TopicMap::new([].into(), Some(Arc::new(view))),
+    })
 }
 
 impl House {
@@ -682,4 +694,67 @@ proptest! {
             }
         });
     }
+}
+
+/// A read may have bound its page just before the encoder was replaced, and
+/// come to the shelves just after they were cleared.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_page_of_an_older_encoder_is_found_after_it_was_replaced() {
+    const ROUNDS: usize = 1_000;
+    let house = Arc::new(house().await);
+    house.store_many("a", 10, 300).await;
+    let done = Arc::new(AtomicBool::new(false));
+    let (reading, until) = (Arc::clone(&house), Arc::clone(&done));
+    let reader = TaskTracker::new().spawn(async move {
+        while !until.load(Ordering::Relaxed) {
+            reading
+                .history
+                .page(&Topics::All, Sequence(0))
+                .await
+                .unwrap();
+            tokio::task::yield_now().await;
+        }
+    });
+    let form = Form {
+        format: Format::Raw,
+        coding: Coding::Identity,
+        full: false,
+    };
+    let is_named = |frame: &Frame| {
+        let piece = frame.piece(form).chunk().payload();
+        piece.windows(6).any(|field| field == b"event:")
+    };
+    let mut stale = None;
+    for round in 0..ROUNDS {
+        let named = round % 2 == 0;
+        // Sets the reader off, and comes upon it anywhere.
+        house.history.recode();
+        (0..fastrand::u32(..20_000)).for_each(|_| std::hint::spin_loop());
+        house
+            .history
+            .hub
+            .recode(encoder(house.journal.epoch(), named));
+        house.history.recode();
+        let page = house.history.page(&Topics::All, Sequence(0)).await.unwrap();
+        if page.frames.iter().any(|frame| is_named(frame) != named) {
+            stale = Some(round);
+            break;
+        }
+    }
+    done.store(true, Ordering::Relaxed);
+    reader.await.unwrap();
+    assert_eq!(stale, None);
+}
+
+#[tokio::test]
+async fn pages_that_were_let_go_take_no_room() {
+    let house = house().await;
+    house.store_many("a", 1_000, 300).await;
+    for topics in [Topics::All, Topics::these(vec!["a".parse().unwrap()])] {
+        house.walk(&topics, Sequence(0), Sequence(300)).await;
+    }
+    let [bytes, named, pages, _] = house.history.shelves().census();
+    assert!(bytes > 0 && named == 1 && pages > 2);
+    house.history.recode();
+    assert_eq!(house.history.shelves().census(), [0; 4]);
 }
