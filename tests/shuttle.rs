@@ -2,7 +2,8 @@
 //!
 //! The process has the environment that `shuttle run` sets and nothing else,
 //! and a stand-in answers the one question that the runtime asks: what stands
-//! in `Secrets.toml`. Needs no platform, no login and no command line.
+//! in `Secrets.toml`. Needs no platform, no login and no command line; run by
+//! `scripts/shuttle`.
 
 #![allow(
     clippy::panic,
@@ -84,7 +85,7 @@ fn a_request_that_never_ends_cannot_hold_up_the_end() {
 fn a_second_signal_ends_a_drain_at_once() {
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let mut gateway = shuttle(folder.path(), "1h");
-    let mut stream = Peer::subscribed(&gateway);
+    let stream = Peer::subscribed(&gateway);
     let _under_way = Peer::begun_posting(&gateway, "sha256=00", "never sent");
     gateway.signal(Signal::TERM);
     stream.rest();
@@ -283,9 +284,10 @@ impl Peer {
         }
     }
 
-    /// All that comes until the gateway closes the connection.
-    fn rest(&mut self) -> String {
-        let mut rest = std::mem::take(&mut self.unread);
+    /// All that comes until the gateway closes the connection. Closes it here
+    /// too, which a drain waits for.
+    fn rest(mut self) -> String {
+        let mut rest = self.unread;
         self.socket
             .read_to_string(&mut rest)
             .expect("it ends in time");
