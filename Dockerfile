@@ -18,9 +18,10 @@ COPY bench/Cargo.toml bench/Cargo.toml
 # An empty program with the real one's dependencies: this layer is built anew
 # only when one of them changes. No cargo-chef: for one package it would do the
 # same, after minutes of building itself.
-RUN mkdir -p src/bin bench/src \
+RUN mkdir -p src/bin bench/src examples tests \
     && echo 'fn main() {}' > src/main.rs \
     && touch src/lib.rs src/bin/shuttle.rs bench/src/lib.rs \
+        examples/shuttle_axum.rs tests/shuttle.rs \
     && cargo build --release --locked --bin hookrill --target "$(rustc --print host-tuple)" \
     && rm -r src
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use hookrill::{
-    app::{App, SPARE_CONNECTIONS, raise_open_files_limit, system_clock},
+    app::{App, system_clock},
     cli::{
         self, Command, CommandLine, Context,
         serve::{self, Hangup, Signals, Watch},
@@ -34,26 +34,12 @@ fn main() -> ExitCode {
 fn serve(args: &serve::Args, context: &Context) -> anyhow::Result<()> {
     let (config, watch) = serve::config(args, context)?;
     telemetry::log_to_stderr(&config.log)?;
-    raise_limits(&config);
+    serve::raise_limits(&config);
     let runtime = Runtime::new()?;
     let ended = runtime.block_on(live(config, context, watch));
     // What has not ended by now is not waited for.
     runtime.shutdown_background();
     ended
-}
-
-/// Every connection takes an open file.
-fn raise_limits(config: &Config) {
-    let wanted = config.server.subscribers_max as u64 + SPARE_CONNECTIONS as u64;
-    match raise_open_files_limit() {
-        Ok(limit) if limit < wanted => tracing::warn!(
-            limit,
-            wanted,
-            "fewer open files than subscribers_max needs; raise the hard limit (ulimit -Hn)"
-        ),
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "the limit of open files cannot be raised"),
-    }
 }
 
 /// From the socket to the end: the first signal drains, a second one ends at

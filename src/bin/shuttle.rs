@@ -3,27 +3,46 @@
 //!
 //! Secrets stand in `Secrets.toml` under the names that the environment has
 //! elsewhere: `HOOKRILL__TOPICS__GITHUB__PRESET = "github"`. The runtime brings
-//! the address; all else is the same gateway as in the container.
+//! the address; all else is the same gateway as in the container. It reads its
+//! configuration once, since the runtime gives secrets only at the start.
+//!
+//! Invariant: once it listens, the process does not end before the gateway has
+//! drained, but by a second signal or after the configured grace.
 
-use std::{ffi::OsString, net::SocketAddr};
+use std::{
+    ffi::OsString,
+    net::SocketAddr,
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    time::Duration,
+};
 
 use hookrill::{
-    app::{App, system_clock},
-    config::{Config, Missing, Sources, read_file},
+    app::{App, ServeError, system_clock},
+    cli::serve::{Signals, listen, raise_limits},
+    config::{Config, Environment, Missing, Sources, read_file},
     telemetry,
 };
 use shuttle_runtime::{CustomError, Error, SecretStore, Service};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+/// As in the container.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long the gateway may take over its grace to say that it has ended.
+const SPARE_TIME: Duration = Duration::from_secs(1);
 
 /// A gateway that waits for its address.
-struct Gateway(App);
+struct Gateway {
+    app: App,
+    /// How long it may take from a signal to its end.
+    patience: Duration,
+}
 
 #[shuttle_runtime::main]
 async fn main(#[shuttle_runtime::Secrets] secrets: SecretStore) -> Result<Gateway, Error> {
-    let environment = secrets
-        .into_iter()
-        .map(|(name, value)| (OsString::from(name), OsString::from(value)))
-        .collect();
+    let environment = environment(secrets);
     let sources = Sources {
         file: None,
         environment: &environment,
@@ -31,16 +50,101 @@ async fn main(#[shuttle_runtime::Secrets] secrets: SecretStore) -> Result<Gatewa
     };
     let config = Config::load(sources, Missing::Make).map_err(CustomError::new)?;
     telemetry::log_to_stderr(&config.log).map_err(CustomError::new)?;
+    raise_limits(&config);
+    let server = &config.server;
+    let patience = server.shutdown_delay + server.shutdown_grace + SPARE_TIME;
     let app = App::build(config, system_clock()).await;
-    Ok(Gateway(app.map_err(CustomError::new)?))
+    Ok(Gateway {
+        app: app.map_err(CustomError::new)?,
+        patience,
+    })
+}
+
+/// The secrets, and the runtime's address over theirs, so that URLs of this
+/// gateway name where it really is.
+fn environment(secrets: SecretStore) -> Environment {
+    let named = |(name, value): (String, String)| (OsString::from(name), OsString::from(value));
+    let listen = runtime_address().map(|address| address.to_string());
+    let listen = listen.map(|address| ("HOOKRILL__SERVER__LISTEN".to_owned(), address));
+    secrets.into_iter().chain(listen).map(named).collect()
+}
+
+/// The address that the runtime is going to give, by what it was told itself.
+fn runtime_address() -> Option<SocketAddr> {
+    let process = Environment::of_process();
+    let ip = process.optional("SHUTTLE_RUNTIME_IP")?.parse().ok()?;
+    let port = process.optional("SHUTTLE_RUNTIME_PORT")?.parse().ok()?;
+    Some(SocketAddr::new(ip, port))
 }
 
 #[shuttle_runtime::async_trait]
 impl Service for Gateway {
     async fn bind(mut self, address: SocketAddr) -> Result<(), Error> {
-        let listener = TcpListener::bind(address).await?;
-        // The runtime ends the process by itself; until then it serves.
-        let served = self.0.serve(listener, std::future::pending()).await;
-        Ok(served.map_err(CustomError::new)?)
+        let signals = Signals::listen()?;
+        let listener = listen(address)?;
+        tracing::info!("listening on http://{address}");
+        let mut serving = Serving::start(self, listener, signals);
+        let ended = (&mut serving.task).await.map_err(CustomError::new)?;
+        Ok(ended.map_err(CustomError::new)?)
+    }
+}
+
+/// A gateway that serves in a task of its own, and drains when this is dropped.
+///
+/// The runtime answers SIGTERM and SIGINT by dropping what [`Service::bind`]
+/// gave it and exiting at once, with the status 10. So it is in the drop that
+/// the drain has to be waited for, in which nothing can be awaited.
+struct Serving {
+    task: JoinHandle<Result<(), ServeError>>,
+    drain: CancellationToken,
+    /// Hangs up when the task has ended, however it did.
+    ended: Receiver<()>,
+    patience: Duration,
+}
+
+impl Serving {
+    fn start(gateway: Gateway, listener: TcpListener, signals: Signals) -> Self {
+        let Gateway { app, patience } = gateway;
+        let drain = CancellationToken::new();
+        let asked = drain.clone().cancelled_owned();
+        let (running, ended) = sync_channel(0);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it outlives `bind` on purpose, and the drop waits for it"
+        )]
+        let task = tokio::spawn(async move {
+            let _running: SyncSender<()> = running;
+            tokio::select! {
+                ended = app.serve(listener, asked) => ended,
+                () = second_of(signals) => {
+                    tracing::warn!("ended by a second signal, before all was drained");
+                    Ok(())
+                }
+            }
+        });
+        Self {
+            task,
+            drain,
+            ended,
+            patience,
+        }
+    }
+}
+
+/// The first signal is the runtime's, which drops the gateway; a second one
+/// ends it at once.
+async fn second_of(mut signals: Signals) {
+    signals.next().await;
+    signals.next().await;
+}
+
+impl Drop for Serving {
+    /// Blocks the runtime's main thread, which does nothing else; its workers
+    /// drain meanwhile.
+    fn drop(&mut self) {
+        self.drain.cancel();
+        if self.ended.recv_timeout(self.patience) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("the gateway did not end in time");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What `hookrill serve` needs around the gateway: its arguments, the socket,
-//! the signals, and what a newcomer is told. `main` puts it together.
+//! the signals, and what a newcomer is told. `main` puts it together, and so
+//! does the program for Shuttle's runtime with what it needs of this.
 
 use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
 
@@ -11,7 +12,7 @@ use tokio::{
 use super::{Context, output, reload::Reloads, token, watch::Reading};
 use crate::{
     access::Claims,
-    app::Reloader,
+    app::{Reloader, SPARE_CONNECTIONS, raise_open_files_limit},
     config::{Config, ConfigError, Missing, Newcomer},
     event::Clock,
     journal,
@@ -48,6 +49,21 @@ pub fn config(args: &Args, context: &Context) -> Result<(Config, Watch), ConfigE
         *new_epoch = args.new_epoch;
     }
     Ok((config, Watch::new(reading.looks())))
+}
+
+/// Raises the limit of open files, since every connection takes one, and warns
+/// where it stays too low for the configured subscribers.
+pub fn raise_limits(config: &Config) {
+    let wanted = config.server.subscribers_max as u64 + SPARE_CONNECTIONS as u64;
+    match raise_open_files_limit() {
+        Ok(limit) if limit < wanted => tracing::warn!(
+            limit,
+            wanted,
+            "fewer open files than subscribers_max needs; raise the hard limit (ulimit -Hn)"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of open files cannot be raised"),
+    }
 }
 
 /// Opens the socket.

@@ -15,6 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::Signal;
+
 /// Between two looks at something that tells nobody when it happens.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// No start, answer or end takes that long.
@@ -68,8 +70,14 @@ impl Gateway {
     }
 
     fn start_at(folder: &Path, address: SocketAddr) -> Self {
+        Self::start_as(hookrill(folder).arg("serve"), folder, address)
+    }
+
+    /// Starts another program that is a gateway at `address`, and waits until
+    /// it is ready. Not to be restarted: that starts `hookrill serve`.
+    pub fn start_as(program: &mut Command, folder: &Path, address: SocketAddr) -> Self {
         let began = Instant::now();
-        let mut gateway = Self::launch(folder, address);
+        let mut gateway = Self::spawn(program, folder, address);
         gateway.wait_until_ready();
         gateway.ready_after = began.elapsed();
         gateway
@@ -77,8 +85,11 @@ impl Gateway {
 
     /// Starts the process and waits for nothing.
     fn launch(folder: &Path, address: SocketAddr) -> Self {
-        let mut child = hookrill(folder)
-            .arg("serve")
+        Self::spawn(hookrill(folder).arg("serve"), folder, address)
+    }
+
+    fn spawn(program: &mut Command, folder: &Path, address: SocketAddr) -> Self {
+        let mut child = program
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -141,8 +152,17 @@ impl Gateway {
 
     /// SIGTERM, and waits for the end.
     pub fn terminate(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.ended()
+    }
+
+    pub fn signal(&self, signal: Signal) {
         let id = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it is our child");
+        rustix::process::kill_process(id, signal).expect("it is our child");
+    }
+
+    /// Waits for the end.
+    pub fn ended(&mut self) -> ExitStatus {
         self.ends_within(PATIENCE)
             .unwrap_or_else(|| panic!("did not end within {PATIENCE:?}: {}", self.said()))
     }

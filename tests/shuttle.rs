@@ -1,0 +1,305 @@
+//! The program for Shuttle's runtime, as Shuttle's command line starts it.
+//!
+//! The process has the environment that `shuttle run` sets and nothing else,
+//! and a stand-in answers the one question that the runtime asks: what stands
+//! in `Secrets.toml`. Needs no platform, no login and no command line; run by
+//! `scripts/shuttle`.
+
+#![allow(
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "clippy takes a test's helpers for the program"
+)]
+
+#[path = "real_input/process.rs"]
+mod process;
+
+#[allow(dead_code, reason = "its `main` is for the runtime")]
+#[path = "../examples/shuttle_axum.rs"]
+mod shuttle_axum;
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use hookrill::config::{Config, Missing, Sources};
+use process::{Gateway, free_address};
+use rustix::process::Signal;
+use serde_json::json;
+use shuttle_runtime::Service as _;
+
+/// No answer takes that long.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What the runtime ends with after a signal, whatever a service did.
+const INTERRUPTED: Option<i32> = Some(10);
+const SECRET: &str = "It's a Secret to Everybody";
+const PROJECT: &str = "proj_0";
+
+#[test]
+fn at_a_signal_streams_end_and_what_is_under_way_is_answered_and_kept() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let mut gateway = shuttle(folder.path(), "10s");
+        let mut stream = Peer::subscribed(&gateway);
+        Peer::posted(&gateway, "sha256=00", r#"{"zen":"forged"}"#).reads("401 Unauthorized");
+        let first = r#"{"zen":"first"}"#;
+        Peer::posted(&gateway, &signature(first), first).reads("202 Accepted");
+        stream.reads(first);
+
+        let second = r#"{"zen":"under way"}"#;
+        let mut under_way = Peer::begun_posting(&gateway, &signature(second), second);
+        gateway.signal(signal);
+        let end = stream.rest();
+        assert!(
+            end.starts_with("retry: ") || end.contains("\nretry: "),
+            "{end:?}"
+        );
+        assert!(end.ends_with("\r\n0\r\n\r\n"), "{end:?}");
+        under_way.says(second);
+        assert!(under_way.rest().contains("202 Accepted"));
+        assert_eq!(gateway.ended().code(), INTERRUPTED);
+
+        drop(gateway);
+        let gateway = shuttle(folder.path(), "10s");
+        let mut stream = Peer::subscribed(&gateway);
+        stream.reads(first);
+        stream.reads(second);
+    }
+}
+
+#[test]
+fn a_request_that_never_ends_cannot_hold_up_the_end() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let mut gateway = shuttle(folder.path(), "200ms");
+    let _under_way = Peer::begun_posting(&gateway, "sha256=00", "never sent");
+    assert_eq!(gateway.terminate().code(), INTERRUPTED);
+}
+
+#[test]
+fn a_second_signal_ends_a_drain_at_once() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let mut gateway = shuttle(folder.path(), "1h");
+    let stream = Peer::subscribed(&gateway);
+    let _under_way = Peer::begun_posting(&gateway, "sha256=00", "never sent");
+    gateway.signal(Signal::TERM);
+    stream.rest();
+    assert_eq!(gateway.terminate().code(), INTERRUPTED);
+}
+
+#[test]
+fn the_example_of_secrets_is_a_configuration() {
+    let example = include_str!("../deploy/shuttle/Secrets.example.toml");
+    let secrets: BTreeMap<&str, &str> = toml::from_str(example).expect("names and texts");
+    let environment = secrets.into_iter().collect();
+    let sources = Sources {
+        file: None,
+        environment: &environment,
+        read: &|_| Err(ErrorKind::NotFound.into()),
+    };
+    let config = Config::load(sources, Missing::Refuse).unwrap_or_else(|error| panic!("{error}"));
+    assert!(config.newcomer.is_none());
+}
+
+/// What `examples/shuttle_axum.rs` shows, in this process.
+#[tokio::test(flavor = "multi_thread")]
+async fn hookrill_works_among_the_routes_of_another_shuttle_service() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let secrets = secrets(folder.path(), "10s");
+    let secrets = serde_json::from_value(secrets).expect("they are a map of texts");
+    let service = shuttle_axum::service(secrets).await;
+    let service = service.unwrap_or_else(|error| panic!("{error}"));
+    let address = free_address();
+    let asked = tokio::task::spawn_blocking(move || {
+        Peer::patiently(address)
+            .asks("GET / HTTP/1.1", "")
+            .reads("my own page");
+        let mut stream = Peer::patiently(address);
+        stream
+            .asks("GET /events/github HTTP/1.1", "")
+            .reads("\r\n\r\n");
+        let body = r#"{"zen":"embedded"}"#;
+        Peer::patiently(address)
+            .posts(&signature(body), body)
+            .reads("202 Accepted");
+        stream.reads(body);
+    });
+    tokio::select! {
+        ended = service.bind(address) => panic!("ended by itself: {ended:?}"),
+        asked = asked => asked.expect("all was as it should be"),
+    }
+}
+
+/// `hookrill-shuttle`, ready.
+fn shuttle(folder: &Path, shutdown_grace: &str) -> Gateway {
+    let api = stand_in(secrets(folder, shutdown_grace));
+    let address = free_address();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_hookrill-shuttle"));
+    program
+        .current_dir(folder)
+        .env_clear()
+        .env("SHUTTLE_ENV", "local")
+        .env("SHUTTLE_PROJECT_ID", PROJECT)
+        .env("SHUTTLE_PROJECT_NAME", "hookrill")
+        .env("SHUTTLE_RUNTIME_IP", address.ip().to_string())
+        .env("SHUTTLE_RUNTIME_PORT", address.port().to_string())
+        .env("SHUTTLE_API", format!("http://{api}"));
+    Gateway::start_as(&mut program, folder, address)
+}
+
+/// What would stand in `Secrets.toml`.
+fn secrets(folder: &Path, shutdown_grace: &str) -> serde_json::Value {
+    json!({
+        "HOOKRILL__SERVER__SHUTDOWN_GRACE": shutdown_grace,
+        "HOOKRILL__JOURNAL__PATH": folder.join("data"),
+        "HOOKRILL__TOPICS__GITHUB__PRESET": "github",
+        "HOOKRILL__TOPICS__GITHUB__SECRETS__0": SECRET,
+        "HOOKRILL__TOPICS__GITHUB__ACCESS": "public",
+        "SOMEBODY_ELSES": "is left alone",
+    })
+}
+
+/// Answers one question, as the command line does.
+fn stand_in(secrets: serde_json::Value) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    thread::spawn(move || {
+        let (mut runtime, _) = listener.accept().expect("somebody asks");
+        let asked = head(&mut BufReader::new(&runtime));
+        let resource =
+            json!({ "type": "secrets", "state": "ready", "config": null, "output": secrets });
+        let (status, body) =
+            match asked.starts_with(&format!("GET /projects/{PROJECT}/resources/secrets ")) {
+                true => ("200 OK", resource.to_string()),
+                false => ("404 Not Found", String::new()),
+            };
+        let length = body.len();
+        let answer = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        );
+        runtime
+            .write_all(answer.as_bytes())
+            .expect("the runtime listens");
+    });
+    address
+}
+
+fn head(asking: &mut impl BufRead) -> String {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        let read = asking.read_line(&mut head).expect("a head is sent");
+        assert_ne!(read, 0, "closed within the head: {head:?}");
+    }
+    head
+}
+
+fn signature(body: &str) -> String {
+    use hmac::{Hmac, KeyInit as _, Mac as _};
+    let mac = Hmac::<sha2::Sha256>::new_from_slice(SECRET.as_bytes());
+    let mut mac = mac.expect("any length is a key");
+    mac.update(body.as_bytes());
+    let digest = mac.finalize().into_bytes();
+    format!("sha256={}", data_encoding::HEXLOWER.encode(&digest))
+}
+
+/// One connection, and what came over it that was not looked for yet.
+struct Peer {
+    socket: TcpStream,
+    unread: String,
+}
+
+impl Peer {
+    /// Connects, as soon as somebody listens there.
+    fn patiently(address: SocketAddr) -> Self {
+        let until = Instant::now() + PATIENCE;
+        let socket = loop {
+            match TcpStream::connect(address) {
+                Ok(socket) => break socket,
+                Err(error) if Instant::now() > until => panic!("{address}: {error}"),
+                Err(_) => thread::park_timeout(Duration::from_millis(2)),
+            }
+        };
+        socket
+            .set_read_timeout(Some(PATIENCE))
+            .expect("it is no zero");
+        let unread = String::new();
+        Self { socket, unread }
+    }
+
+    /// A stream from the earliest event on.
+    fn subscribed(gateway: &Gateway) -> Self {
+        let mut peer = Self::patiently(gateway.address());
+        peer.asks("GET /events/github?since=earliest HTTP/1.1", "")
+            .reads("\r\n\r\n");
+        peer
+    }
+
+    fn posted(gateway: &Gateway, signature: &str, body: &str) -> Self {
+        let mut peer = Self::patiently(gateway.address());
+        peer.posts(signature, body);
+        peer
+    }
+
+    /// A delivery whose body the gateway waits for.
+    fn begun_posting(gateway: &Gateway, signature: &str, body: &str) -> Self {
+        let mut peer = Self::patiently(gateway.address());
+        let headers = format!("{}Expect: 100-continue\r\n", delivery(signature, body));
+        peer.asks("POST /ingest/github HTTP/1.1", &headers)
+            .reads("100 Continue\r\n\r\n");
+        peer
+    }
+
+    fn posts(&mut self, signature: &str, body: &str) -> &mut Self {
+        self.asks("POST /ingest/github HTTP/1.1", &delivery(signature, body));
+        self.says(body);
+        self
+    }
+
+    fn asks(&mut self, line: &str, headers: &str) -> &mut Self {
+        self.says(&format!("{line}\r\nHost: gateway\r\n{headers}\r\n"));
+        self
+    }
+
+    fn says(&mut self, text: &str) {
+        self.socket.write_all(text.as_bytes()).expect("it is open");
+    }
+
+    /// Reads on until this has come.
+    fn reads(&mut self, wanted: &str) {
+        let mut bytes = [0; 4096];
+        loop {
+            if let Some(at) = self.unread.find(wanted) {
+                self.unread.drain(..at + wanted.len());
+                return;
+            }
+            let count = self.socket.read(&mut bytes).unwrap_or_default();
+            assert_ne!(count, 0, "no {wanted:?} in {:?}", self.unread);
+            self.unread += &String::from_utf8_lossy(&bytes[..count]);
+        }
+    }
+
+    /// All that comes until the gateway closes the connection. Closes it here
+    /// too, which a drain waits for.
+    fn rest(mut self) -> String {
+        let mut rest = self.unread;
+        self.socket
+            .read_to_string(&mut rest)
+            .expect("it ends in time");
+        rest
+    }
+}
+
+fn delivery(signature: &str, body: &str) -> String {
+    let id = body.len();
+    format!(
+        "X-GitHub-Delivery: {id}\r\nX-GitHub-Event: ping\r\nX-Hub-Signature-256: {signature}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n",
+        body.len()
+    )
+}
