@@ -11,7 +11,7 @@ use std::{
 use bytes::{Buf as _, Bytes};
 use smallvec::SmallVec;
 
-use super::stream::{Feed, Held, Stage, Tally};
+use super::feed::{Feed, Held, Stage, Tally};
 use crate::{
     event::{
         Sequence,

@@ -11,7 +11,10 @@
 //! of the selection is left out that the subscriber is not told of.
 
 mod audience;
+mod calls;
+mod feed;
 mod give;
+mod heed;
 mod history;
 mod leases;
 mod presence;
@@ -44,13 +47,15 @@ use crate::{
     telemetry::Telemetry,
 };
 use audience::Audience;
+pub use calls::Calls;
+pub use feed::{Feed, Step};
 pub use give::{Given, Hand};
 use history::History;
 use leases::Leases;
 pub use presence::{Figures, Presence, PresenceError, Wanted};
 use pulse::Pulse;
 pub use relay::{Relay, Turn};
-pub use stream::{Calls, Feed, Step, Subscription};
+pub use stream::Subscription;
 
 /// How streams are kept alive and brought back.
 #[derive(Debug, Clone, PartialEq)]

@@ -12,9 +12,11 @@ use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     Streams,
+    calls::Calls,
+    feed::{Feed, Held, PAGE_BYTES_MAX, Stage, Tally},
     give::{Hand, WRITE_PIECES_MAX, last},
     pulse::{Call, Ear},
-    stream::{Calls, Feed, Held, PAGE_BYTES_MAX, Stage, Subscription, Tally},
+    stream::Subscription,
 };
 use crate::{
     access::Edition,
