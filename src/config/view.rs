@@ -24,13 +24,16 @@ const HEADERS_MAX: usize = 16;
 /// from `type_pointers`, where they have it from the body.
 pub(super) fn view(section: &mut Section<'_>, type_pointers: &[Pointer]) -> View {
     let event_names = section.value("event_names", values::boolean);
+    let before = section.problems.count();
     let expose = pointers(section, "expose");
     let hide = pointers(section, "hide");
+    let as_written = section.problems.count() == before;
     let projection = match (expose, hide) {
         (None, None) => None,
         (expose, hide) => Some(Projection::new(expose, hide.unwrap_or_default())),
     };
-    if let Some(projection) = &projection {
+    // What was left out for a mistake would look like something hidden.
+    if let (Some(projection), true) = (&projection, as_written) {
         let hidden = type_pointers.iter().find(|type_| !projection.shows(type_));
         if let Some(hidden) = hidden {
             let key = match section.has_taken("expose") {

@@ -576,6 +576,18 @@ fn an_unknown_key_is_an_error_with_the_nearest_known_one() {
     }
 }
 
+/// What was meant to be shown is no pointer, so nothing says that it is hidden.
+#[test]
+fn a_mistake_in_what_is_shown_has_no_second_message() {
+    let toml = "[topics.a]\naccess = \"public\"\nexpose = [\"type\"]\n\
+                scheme = { kind = \"none\", event_type = [{ json = \"/type\" }] }";
+    let problems = Machine::with(toml).problems();
+    let [only] = problems.as_slice() else {
+        panic!("{problems:#?}");
+    };
+    assert!(only.starts_with("topics.a.expose[0]: "), "{only}");
+}
+
 #[test]
 fn everything_that_is_wrong_is_said_at_once_in_its_place() {
     let toml = r#"
