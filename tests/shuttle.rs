@@ -30,7 +30,7 @@ use std::{
 
 use hookrill::config::{Config, Missing, Sources};
 use process::{Gateway, free_address};
-use rustix::process::Signal;
+use rustix::process::{Resource, Signal};
 use serde_json::json;
 use shuttle_runtime::Service as _;
 
@@ -38,6 +38,10 @@ use shuttle_runtime::Service as _;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What the runtime ends with after a signal, whatever a service did.
 const INTERRUPTED: Option<i32> = Some(10);
+/// What it ends with where a service could not start to work.
+const REFUSED: Option<i32> = Some(151);
+/// What it ends with where a service ended in an error.
+const FAILED: Option<i32> = Some(1);
 const SECRET: &str = "It's a Secret to Everybody";
 const PROJECT: &str = "proj_0";
 
@@ -64,6 +68,8 @@ fn at_a_signal_streams_end_and_what_is_under_way_is_answered_and_kept() {
         under_way.says(second);
         assert!(under_way.rest().contains("202 Accepted"));
         assert_eq!(gateway.ended().code(), INTERRUPTED);
+        // Its last word, when the journal is closed.
+        gateway.says("stopped");
 
         drop(gateway);
         let gateway = shuttle(folder.path(), "10s");
@@ -90,6 +96,103 @@ fn a_second_signal_ends_a_drain_at_once() {
     gateway.signal(Signal::TERM);
     stream.rest();
     assert_eq!(gateway.terminate().code(), INTERRUPTED);
+    gateway.says("ended by a second signal");
+}
+
+#[test]
+fn the_delay_before_a_drain_is_served_through() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let mut secrets = secrets(folder.path(), "10s");
+    secrets["HOOKRILL__SERVER__SHUTDOWN_DELAY"] = "1h".into();
+    secrets["HOOKRILL__LOG__FORMAT"] = "json".into();
+    let mut gateway = shuttle_with(folder.path(), secrets);
+    let mut stream = Peer::subscribed(&gateway);
+    gateway.signal(Signal::TERM);
+    gateway.says(r#""message":"not ready any more, and serving on""#);
+    let body = r#"{"zen":"still here"}"#;
+    Peer::posted(&gateway, &signature(body), body).reads("202 Accepted");
+    stream.reads(body);
+    assert_eq!(gateway.terminate().code(), INTERRUPTED);
+}
+
+#[test]
+fn a_gateway_that_fails_ends_with_an_error() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let mut gateway = shuttle(folder.path(), "10s");
+    let mut stream = Peer::subscribed(&gateway);
+    let first = r#"{"zen":"first"}"#;
+    Peer::posted(&gateway, &signature(first), first).reads("202 Accepted");
+    stream.reads(first);
+    // From here on every write of the journal fails.
+    gateway.limit(Resource::Fsize, 1);
+    let second = r#"{"zen":"too much"}"#;
+    Peer::posted(&gateway, &signature(second), second).reads("503 Service Unavailable");
+    assert!(stream.rest().ends_with("\r\n0\r\n\r\n"));
+    assert_eq!(gateway.ended().code(), FAILED);
+    gateway.says("Service encountered an error in `bind`: the gateway stopped");
+}
+
+#[test]
+fn the_runtimes_address_is_the_gateways() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let mut secrets = secrets(folder.path(), "10s");
+    secrets["HOOKRILL__SERVER__LISTEN"] = "127.0.0.9:9".into();
+    secrets["PORT"] = "99".into();
+    let gateway = shuttle_with(folder.path(), secrets);
+    gateway.says(&format!("listening on {}", gateway.url()));
+    let body = r#"{"zen":"where"}"#;
+    Peer::posted(&gateway, &signature(body), body).reads("202 Accepted");
+    let mut stream = Peer::patiently(gateway.address());
+    stream
+        .asks(
+            "GET /events/github?since=earliest&format=cloudevents HTTP/1.1",
+            "",
+        )
+        .reads(&format!(r#""source":"{}/"#, gateway.url()));
+
+    // Where somebody listens already, another says what to do about it.
+    let elsewhere = tempfile::tempdir().expect("there is room for a folder");
+    let secrets = self::secrets(elsewhere.path(), "10s");
+    let (status, said) = refused(elsewhere.path(), secrets, gateway.address());
+    assert_eq!(status, FAILED, "{said}");
+    assert!(said.contains("end what listens there"), "{said}");
+}
+
+#[test]
+fn open_files_are_as_many_as_the_system_allows() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let gateway = shuttle(folder.path(), "10s");
+    let allowed = gateway.limit(Resource::Nofile, 256);
+    assert_eq!(allowed.current, allowed.maximum);
+}
+
+#[test]
+fn a_start_that_is_refused_says_all_that_is_wrong_and_no_secret() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let mut wrong = secrets(folder.path(), "soon");
+    wrong["HOOKRILL__TOPICS__GITHUB__PRESET"] = "gihtub".into();
+    let (status, said) = refused(folder.path(), wrong, free_address());
+    assert_eq!(status, REFUSED, "{said}");
+    for name in ["SERVER__SHUTDOWN_GRACE", "TOPICS__GITHUB__PRESET"] {
+        assert!(said.contains(&format!("HOOKRILL__{name}")), "{said}");
+    }
+    assert!(!said.contains(SECRET), "{said}");
+
+    let _has_the_journal = shuttle(folder.path(), "10s");
+    let right = secrets(folder.path(), "10s");
+    let (status, said) = refused(folder.path(), right, free_address());
+    assert_eq!(status, REFUSED, "{said}");
+    assert!(said.contains("one process per folder"), "{said}");
+}
+
+#[test]
+fn without_a_configuration_secrets_are_made_and_kept() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let data = folder.path().join("data");
+    let secrets = json!({ "HOOKRILL__JOURNAL__PATH": data });
+    let _gateway = shuttle_with(folder.path(), secrets);
+    let made = std::fs::read_to_string(data.join("webhook-secret"));
+    assert!(made.expect("it is kept there").starts_with("whsec_"));
 }
 
 #[test]
@@ -137,10 +240,33 @@ async fn hookrill_works_among_the_routes_of_another_shuttle_service() {
 
 /// `hookrill-shuttle`, ready.
 fn shuttle(folder: &Path, shutdown_grace: &str) -> Gateway {
-    let api = stand_in(secrets(folder, shutdown_grace));
+    shuttle_with(folder, secrets(folder, shutdown_grace))
+}
+
+fn shuttle_with(folder: &Path, secrets: serde_json::Value) -> Gateway {
     let address = free_address();
-    let mut program = Command::new(env!("CARGO_BIN_EXE_hookrill-shuttle"));
+    let mut program = program(folder, secrets, address);
+    Gateway::start_as(&mut program, folder, address)
+}
+
+/// What a start that fails ends with, and what it said.
+fn refused(
+    folder: &Path,
+    secrets: serde_json::Value,
+    address: SocketAddr,
+) -> (Option<i32>, String) {
+    let mut program = program(folder, secrets, address);
+    Gateway::refused_as(&mut program, folder, address)
+}
+
+/// `hookrill-shuttle`, as the command line would start it, with few open files
+/// until it asks for more.
+fn program(folder: &Path, secrets: serde_json::Value, address: SocketAddr) -> Command {
+    let api = stand_in(secrets);
+    let mut program = Command::new("/bin/sh");
     program
+        .args(["-c", "ulimit -Sn 256 && exec \"$0\""])
+        .arg(env!("CARGO_BIN_EXE_hookrill-shuttle"))
         .current_dir(folder)
         .env_clear()
         .env("SHUTTLE_ENV", "local")
@@ -149,16 +275,18 @@ fn shuttle(folder: &Path, shutdown_grace: &str) -> Gateway {
         .env("SHUTTLE_RUNTIME_IP", address.ip().to_string())
         .env("SHUTTLE_RUNTIME_PORT", address.port().to_string())
         .env("SHUTTLE_API", format!("http://{api}"));
-    Gateway::start_as(&mut program, folder, address)
+    program
 }
 
 /// What would stand in `Secrets.toml`.
 fn secrets(folder: &Path, shutdown_grace: &str) -> serde_json::Value {
+    let secret = folder.join("secret");
+    std::fs::write(&secret, SECRET).expect("the folder can be written to");
     json!({
         "HOOKRILL__SERVER__SHUTDOWN_GRACE": shutdown_grace,
         "HOOKRILL__JOURNAL__PATH": folder.join("data"),
         "HOOKRILL__TOPICS__GITHUB__PRESET": "github",
-        "HOOKRILL__TOPICS__GITHUB__SECRETS__0": SECRET,
+        "HOOKRILL__TOPICS__GITHUB__SECRETS__0": format!("file:{}", secret.display()),
         "HOOKRILL__TOPICS__GITHUB__ACCESS": "public",
         "SOMEBODY_ELSES": "is left alone",
     })
@@ -270,8 +398,9 @@ impl Peer {
         self.socket.write_all(text.as_bytes()).expect("it is open");
     }
 
-    /// Reads on until this has come.
+    /// Reads on until this has come. For so long, since heartbeats never end.
     fn reads(&mut self, wanted: &str) {
+        let until = Instant::now() + PATIENCE;
         let mut bytes = [0; 4096];
         loop {
             if let Some(at) = self.unread.find(wanted) {
@@ -279,7 +408,8 @@ impl Peer {
                 return;
             }
             let count = self.socket.read(&mut bytes).unwrap_or_default();
-            assert_ne!(count, 0, "no {wanted:?} in {:?}", self.unread);
+            let in_time = count > 0 && Instant::now() < until;
+            assert!(in_time, "no {wanted:?} in {:?}", self.unread);
             self.unread += &String::from_utf8_lossy(&bytes[..count]);
         }
     }

@@ -51,8 +51,7 @@ async fn main(#[shuttle_runtime::Secrets] secrets: SecretStore) -> Result<Gatewa
     let config = Config::load(sources, Missing::Make).map_err(CustomError::new)?;
     telemetry::log_to_stderr(&config.log).map_err(CustomError::new)?;
     raise_limits(&config);
-    let server = &config.server;
-    let patience = server.shutdown_delay + server.shutdown_grace + SPARE_TIME;
+    let patience = patience(&config);
     let app = App::build(config, system_clock()).await;
     Ok(Gateway {
         app: app.map_err(CustomError::new)?,
@@ -60,13 +59,22 @@ async fn main(#[shuttle_runtime::Secrets] secrets: SecretStore) -> Result<Gatewa
     })
 }
 
+/// How long the drop waits, for a gateway that keeps to its settings.
+fn patience(config: &Config) -> Duration {
+    let server = &config.server;
+    server.shutdown_delay + server.shutdown_grace + SPARE_TIME
+}
+
 /// The secrets, and the runtime's address over theirs, so that URLs of this
 /// gateway name where it really is.
 fn environment(secrets: SecretStore) -> Environment {
     let named = |(name, value): (String, String)| (OsString::from(name), OsString::from(value));
-    let listen = runtime_address().map(|address| address.to_string());
-    let listen = listen.map(|address| ("HOOKRILL__SERVER__LISTEN".to_owned(), address));
-    secrets.into_iter().chain(listen).map(named).collect()
+    let address = runtime_address().into_iter().flat_map(|address| {
+        let listen = ("HOOKRILL__SERVER__LISTEN".to_owned(), address.to_string());
+        // It would be over `server.listen`.
+        [listen, ("PORT".to_owned(), address.port().to_string())]
+    });
+    secrets.into_iter().chain(address).map(named).collect()
 }
 
 /// The address that the runtime is going to give, by what it was told itself.
@@ -146,5 +154,49 @@ impl Drop for Serving {
         if self.ended.recv_timeout(self.patience) == Err(RecvTimeoutError::Timeout) {
             tracing::warn!("the gateway did not end in time");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, io::ErrorKind, thread};
+
+    use tokio::runtime::Runtime;
+
+    use super::*;
+
+    #[test]
+    fn a_gateway_that_takes_all_of_its_delay_and_grace_is_waited_for() {
+        let environment = [
+            ("HOOKRILL__SERVER__SHUTDOWN_DELAY", "20s"),
+            ("HOOKRILL__SERVER__SHUTDOWN_GRACE", "300s"),
+        ];
+        let sources = Sources {
+            file: None,
+            environment: &environment.into_iter().collect(),
+            read: &|_| Err(ErrorKind::NotFound.into()),
+        };
+        let config = Config::load(sources, Missing::Pretend).unwrap();
+        assert!(patience(&config) > Duration::from_secs(320));
+    }
+
+    #[test]
+    fn a_gateway_that_does_not_end_is_asked_to_and_not_waited_for_for_ever() {
+        let runtime = Runtime::new().unwrap();
+        let (_running, ended) = sync_channel(0);
+        let drain = CancellationToken::new();
+        let serving = Serving {
+            task: runtime.spawn(pending()),
+            drain: drain.clone(),
+            ended,
+            patience: Duration::from_millis(1),
+        };
+        let (dropped, waited) = sync_channel(1);
+        thread::spawn(move || {
+            drop(serving);
+            dropped.send(())
+        });
+        assert_eq!(waited.recv_timeout(Duration::from_secs(30)), Ok(()));
+        assert!(drain.is_cancelled());
     }
 }

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 /// Between two looks at something that tells nobody when it happens.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
@@ -81,6 +81,20 @@ impl Gateway {
         gateway.wait_until_ready();
         gateway.ready_after = began.elapsed();
         gateway
+    }
+
+    /// Starts a program that is to end by itself. Gives its status and all that
+    /// it wrote to standard error.
+    pub fn refused_as(
+        program: &mut Command,
+        folder: &Path,
+        address: SocketAddr,
+    ) -> (Option<i32>, String) {
+        let mut refused = Self::spawn(program, folder, address);
+        let status = refused.ended();
+        // To the end of the pipe, which is there now.
+        let said: Vec<_> = refused.output.iter().collect();
+        (status.code(), said.join("\n"))
     }
 
     /// Starts the process and waits for nothing.
@@ -157,8 +171,20 @@ impl Gateway {
     }
 
     pub fn signal(&self, signal: Signal) {
-        let id = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(id, signal).expect("it is our child");
+        rustix::process::kill_process(self.id(), signal).expect("it is our child");
+    }
+
+    /// From now on it may have so much of this. Gives what it might before.
+    pub fn limit(&self, resource: Resource, to: u64) -> Rlimit {
+        let limit = Rlimit {
+            current: Some(to),
+            maximum: Some(to),
+        };
+        rustix::process::prlimit(Some(self.id()), resource, limit).expect("it is our child")
+    }
+
+    fn id(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     /// Waits for the end.
@@ -179,6 +205,20 @@ impl Gateway {
                 return None;
             }
             thread::park_timeout(left.min(LOOK_AGAIN));
+        }
+    }
+
+    /// Waits until it writes this to standard error, over what is before it.
+    pub fn says(&self, words: &str) {
+        let until = Instant::now() + PATIENCE;
+        let mut said = String::new();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.output.recv_timeout(left) {
+                Ok(line) if line.contains(words) => return,
+                Ok(line) => said = said + "\n  | " + &line,
+                Err(error) => panic!("no {words:?}: {error}: {said}"),
+            }
         }
     }
 
