@@ -188,14 +188,21 @@ class Subscription<T> implements Stream<T> {
 
   #request(): Promise<Response> {
     const { since, last, credentials, fetch = globalThis.fetch } = this.#options
-    const headers: Record<string, string> = { Accept: EVENT_STREAM }
+    const headers = new Headers({ Accept: EVENT_STREAM })
     const to = new URL(this.#address)
-    if (this.cursor) headers['Last-Event-ID'] = this.cursor
+    if (this.cursor) headers.set('Last-Event-ID', this.cursor)
     else if (since) to.searchParams.set('since', since)
     else if (last) to.searchParams.set('last', `${last}`)
-    if (this.#token) headers['Authorization'] = `Bearer ${this.#token}`
+    if (this.#token) this.#authorize(headers, this.#token)
     const { signal } = this.#attempt
     return fetch(to, { headers, signal, ...(credentials && { credentials }) })
+  }
+
+  #authorize(headers: Headers, token: string): void {
+    // What can't stand in a header, such as an error's page, is not kept.
+    this.#token = undefined
+    headers.set('Authorization', `Bearer ${token}`)
+    this.#token = token
   }
 
   async #problem(reader: Reader): Promise<Problem | undefined> {
