@@ -153,7 +153,7 @@ const files = {
   '/html': await readFile(`${folder}/html.html`),
   '/htmx': await readFile(`${folder}/htmx.html`),
   '/htmx.js': await readFile(require.resolve('htmx.org/dist/htmx.min.js')),
-  '/sse.js': await readFile(require.resolve('htmx-ext-sse')),
+  '/sse.js': await readFile(require.resolve('htmx-ext-sse/dist/sse.min.js')),
 }
 for (const [name, start] of Object.entries(STARTS)) {
   files[`/${name}`] = `<!doctype html><body></body><script type="module" src="/${name}.js"></script>`
