@@ -5,11 +5,12 @@
 //! installs; scripts run as processes.
 
 #![allow(
+    clippy::disallowed_methods,
     clippy::panic,
     clippy::print_stderr,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "clippy takes a test's helpers for the program, and recipes print"
+    reason = "clippy takes a test's helpers for the program; recipes print, wait, and ask the environment"
 )]
 
 #[path = "recipes/cuts.rs"]
