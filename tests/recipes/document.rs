@@ -12,7 +12,7 @@ pub const PLACEHOLDER: &str = "https://hooks.example.com";
 /// Each recipe's code, by its heading.
 pub fn recipes() -> BTreeMap<&'static str, &'static str> {
     let sections = DOCUMENT.split("\n## ").skip(1);
-    sections.map(|section| recipe(section)).collect()
+    sections.map(recipe).collect()
 }
 
 fn recipe(section: &'static str) -> (&'static str, &'static str) {

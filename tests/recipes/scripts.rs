@@ -9,6 +9,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::Mutex,
 };
 
 use super::{
@@ -54,16 +55,17 @@ pub fn command(heading: &str, folder: &Path) -> Vec<OsString> {
     }
 }
 
+/// With what it needs of Go's library compiled once, not by each test.
 fn built_by_go(source: &Path) -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock();
     let program = source.with_extension("");
     let go = match Path::new("/usr/local/go/bin/go") {
         usual if usual.exists() => usual,
         _ => Path::new("go"),
     };
-    run(Command::new(go)
-        .args(["build", "-o"])
-        .arg(&program)
-        .arg(source));
+    let mut build = Command::new(go);
+    run(build.args(["build", "-o"]).arg(&program).arg(source));
     program
 }
 
