@@ -70,12 +70,14 @@ pub fn survived_by(heading: &'static str, folder: &Path) {
 }
 
 /// With which id each connection has to come, and how it is answered.
-fn story() -> [(&'static str, String); 4] {
+fn story() -> [(&'static str, String); 5] {
     let first = chunk(&event("e-1", "webhook", "{\"order\":\"A-1\"}"));
     // What a body says is no word of the gateway's.
     let body = "{\"order\":\"A-2\",\"type\":\"hookrill.gap\"}";
     let second = chunk(&event("e-2", "webhook", body));
     let half = &second[..second.len() - 20];
+    // As a proxy does that has lost the gateway.
+    let half_and_an_end = format!("{}0\r\n\r\n", chunk("{\"specversion\":\"1.0\",\"id\":\"e-"));
     let withheld = chunk(&event(
         "e-3",
         "hookrill.withheld",
@@ -84,6 +86,7 @@ fn story() -> [(&'static str, String); 4] {
     let heartbeat = chunk("\n");
     [
         ("", format!("{STREAM}{first}{half}")),
+        ("e-1", format!("{STREAM}{half_and_an_end}")),
         ("e-1", BUSY.to_owned()),
         ("e-1", format!("{STREAM}{heartbeat}{second}{withheld}")),
         ("e-3", REFUSED.to_owned()),

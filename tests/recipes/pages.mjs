@@ -109,8 +109,11 @@ const WATCH = `<!doctype html>
       await fetch('/say', { method: 'POST', body })
     }
     const leave = await (await fetch('/next')).text()
-    for (const { frame } of leave ? frames : []) {
+    for (const { page, frame } of leave ? frames : []) {
+      // Without a framework there is nothing to leave but the page.
+      if (page === 'html') frame.remove()
       const { contentWindow } = frame
+      if (!contentWindow) continue
       contentWindow.leave?.()
       contentWindow.leave = undefined
       contentWindow.htmx?.remove(contentWindow.document.querySelector('main'))
