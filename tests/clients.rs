@@ -4,10 +4,7 @@
 //! would run them; here is only that they pass. `scripts/test` installs what
 //! they need.
 
-#![allow(
-    clippy::panic,
-    reason = "a test may stop at a surprise"
-)]
+#![allow(clippy::panic, reason = "a test may stop at a surprise")]
 
 use std::{path::Path, process::Command};
 

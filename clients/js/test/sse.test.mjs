@@ -1,6 +1,7 @@
 // The parser, by the WHATWG's text, wherever the bytes are cut.
 
 import assert from 'node:assert/strict'
+import { constants } from 'node:buffer'
 import { test } from 'node:test'
 import { Parser } from '../dist/sse.js'
 
@@ -149,6 +150,16 @@ test('a long comment is no event, and takes no room', () => {
   const chunks = [bytes('data: a\n:'), ...Array(100).fill(bytes('x'.repeat(15))), bytes('\n\n')]
   const messages = chunks.flatMap((chunk) => [...parser.feed(chunk)])
   assert.deepEqual(messages, [{ ...message('a'), long: false }])
+})
+
+test('a line that never ends takes no room', () => {
+  // Kept, it would be longer than a text can be.
+  const chunk = bytes('x'.repeat(2 ** 22))
+  const parser = new Parser(1000)
+  for (let read = 0; read <= constants.MAX_STRING_LENGTH; read += chunk.length) {
+    assert.deepEqual([...parser.feed(chunk)], [])
+  }
+  assert.equal([...parser.feed(bytes('\n\n'))][0].long, true)
 })
 
 test('an event of the longest size is whole', () => {
