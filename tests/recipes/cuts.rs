@@ -1,0 +1,127 @@
+//! A gateway that breaks off in the middle of an event, and then refuses.
+//!
+//! It takes one connection after the other and answers each as the script below
+//! says. Invariant: it says itself which id each connection has to come with.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, ErrorKind, Write},
+    iter,
+    net::{TcpListener, TcpStream},
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    house::{LOOK_AGAIN, Shown},
+    process::free_address,
+    scripts::Script,
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\
+    Transfer-Encoding: chunked\r\n\r\n";
+const BUSY: &str =
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+const REFUSED: &str = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 15\r\nConnection: close\r\n\r\n\
+    {\"status\":401}\n";
+
+fn event(id: &str, kind: &str, data: &str) -> String {
+    format!(
+        "{{\"specversion\":\"1.0\",\"id\":\"{id}\",\"source\":\"/ingest/orders\",\"type\":\"{kind}\",\
+         \"datacontenttype\":\"application/json\",\"data\":{data}}}\n"
+    )
+}
+
+fn chunk(text: &str) -> String {
+    format!("{:x}\r\n{text}\r\n", text.len())
+}
+
+/// Runs the script and looks at what it asks for and what it shows.
+pub fn survived_by(heading: &'static str, folder: &Path) {
+    let address = free_address();
+    let listener = TcpListener::bind(address).expect("it was free just now");
+    listener.set_nonblocking(true).expect("it can be");
+    let url = format!("http://{address}");
+    let script = Script::start(heading, folder, &url, "a token");
+    for (due, answer) in story() {
+        let mut stream = accepted(&listener, heading);
+        let asked = asked(&stream);
+        let id = asked.get("last-event-id").map_or("", String::as_str);
+        assert_eq!(id, due, "{heading}");
+        assert_eq!(asked["authorization"], "Bearer a token", "{heading}");
+        assert_eq!(asked["accept"], "application/x-ndjson", "{heading}");
+        stream.write_all(answer.as_bytes()).expect("it reads");
+    }
+    let said = match heading {
+        // It goes on asking, and has read all before it does.
+        "curl" => {
+            accepted(&listener, heading);
+            iter::from_fn(|| script.lines.ready()).collect()
+        }
+        _ => script.lines.rest(Instant::now() + PATIENCE),
+    };
+    let shown: Vec<_> = said.iter().filter_map(|line| Shown::read(line)).collect();
+    let due = [Shown::Order(1), Shown::Order(2)];
+    assert_eq!(shown, due, "{heading}: {said:?}");
+    let refused = said.iter().any(|line| line.contains("401"));
+    assert!(refused, "{heading}: {said:?}");
+}
+
+/// With which id each connection has to come, and how it is answered.
+fn story() -> [(&'static str, String); 5] {
+    let first = chunk(&event("e-1", "webhook", "{\"order\":\"A-1\"}"));
+    // What a body says is no word of the gateway's.
+    let body = "{\"order\":\"A-2\",\"type\":\"hookrill.gap\"}";
+    let second = chunk(&event("e-2", "webhook", body));
+    let half = &second[..second.len() - 20];
+    // As a proxy does that has lost the gateway.
+    let half_and_an_end = format!("{}0\r\n\r\n", chunk("{\"specversion\":\"1.0\",\"id\":\"e-"));
+    let withheld = chunk(&event(
+        "e-3",
+        "hookrill.withheld",
+        "{\"reason\":\"not_json\"}",
+    ));
+    let heartbeat = chunk("\n");
+    [
+        ("", format!("{STREAM}{first}{half}")),
+        ("e-1", format!("{STREAM}{half_and_an_end}")),
+        ("e-1", BUSY.to_owned()),
+        ("e-1", format!("{STREAM}{heartbeat}{second}{withheld}")),
+        ("e-3", REFUSED.to_owned()),
+    ]
+}
+
+fn accepted(listener: &TcpListener, heading: &str) -> TcpStream {
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).expect("it can be");
+                stream.set_read_timeout(Some(PATIENCE)).expect("it can be");
+                return stream;
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+        assert!(Instant::now() < patience, "{heading} does not come");
+        thread::park_timeout(LOOK_AGAIN);
+    }
+}
+
+type Headers = BTreeMap<String, String>;
+
+/// The headers of a request without a body.
+fn asked(stream: &TcpStream) -> Headers {
+    let mut headers = Headers::new();
+    for line in BufReader::new(stream).lines() {
+        let line = line.expect("it sends a whole request");
+        if line.is_empty() {
+            break;
+        }
+        if let Some((name, value)) = line.split_once(": ") {
+            headers.insert(name.to_ascii_lowercase(), value.to_owned());
+        }
+    }
+    headers
+}
