@@ -180,6 +180,20 @@ test('a position may be kept elsewhere', async (t) => {
   assert.deepEqual(kept, ['e-5'])
 })
 
+test('an event is shown when the callback is done with it', async (t) => {
+  const { address } = await scripted(t, stream(opening(0), event(1), event(2)))
+  const { render, shows, seen } = mount(t)
+  const held = []
+  render({ url: address, topics: 'a', onEvent: () => new Promise((done) => held.push(done)) })
+  await eventually(() => held.length === 1)
+  await shows('open::0')
+  await new Promise(setImmediate)
+  assert.deepEqual(seen.events, [])
+  assert.equal(held.length, 1)
+  held[0]()
+  await shows('open:1:0')
+})
+
 test('an outage is shown', async (t) => {
   const { address } = await scripted(t, ending(opening(0, 3_000_000) + cursor(0)))
   const { render, shows, seen } = mount(t)
@@ -190,6 +204,7 @@ test('an outage is shown', async (t) => {
 
 test('a server renders it without a connection, and a page takes over from there', async (t) => {
   const { address, requests } = await scripted(t, stream(opening(0), event(1)))
+  const complaints = t.mock.method(console, 'error', () => {})
   const { Page } = page()
   const props = { url: address, topics: 'a' }
   const html = renderToString(createElement(Page, props))
@@ -204,4 +219,5 @@ test('a server renders it without a connection, and a page takes over from there
   t.after(() => root.unmount())
   await eventually(() => container.textContent === 'open:1:0')
   assert.deepEqual(mismatches, [])
+  assert.deepEqual(complaints.mock.calls.map((call) => call.arguments), [])
 })
