@@ -218,6 +218,8 @@ fn cors(origins: &[String]) -> CorsLayer {
             http::header::CACHE_CONTROL,
             http::HeaderName::from_static("last-event-id"),
         ])
+        // A page that was put off has to know for how long.
+        .expose_headers([http::header::RETRY_AFTER])
         .max_age(PREFLIGHT_AGE);
     if origins.iter().any(|origin| origin == "*") {
         return layer.allow_origin(AllowOrigin::any());

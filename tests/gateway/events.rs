@@ -253,6 +253,8 @@ async fn origins_are_those_that_are_configured() {
         Some("https://app.example.com")
     );
     assert_eq!(header("access-control-allow-credentials"), Some("true"));
+    let exposed = header("access-control-expose-headers");
+    assert_eq!(exposed, Some("retry-after"));
     let other = gateway
         .get("/events/x", &origin("https://evil.example.com"))
         .await;
