@@ -1,0 +1,70 @@
+import { useEffect, useState } from 'react'
+import type { Connection } from './log.ts'
+import type { Movies } from './useMovies.ts'
+import { connectionWords, missedWords } from './words.ts'
+
+export function ConnectionPanel({ movies }: { movies: Movies }) {
+  const { connection, missed } = movies.log
+  const { headline, detail } = connectionWords(connection, location.origin)
+  return (
+    <section
+      className="connection"
+      aria-labelledby="connection"
+      data-state={connection.state.name}
+      data-trouble={connection.trouble !== undefined}
+    >
+      <h2 id="connection" className="unseen">
+        Connection
+      </h2>
+      <span className="lamp" aria-hidden="true" />
+      <div className="words">
+        <p role="status" aria-atomic="true">
+          <strong>{headline}.</strong> {detail}
+        </p>
+        <NextAttempt connection={connection} />
+        {/* Said aloud by the announcements, together with what follows. */}
+        {missed > 0 && (
+          <p className="missed" data-missed={missed}>
+            {missedWords(missed)}
+          </p>
+        )}
+      </div>
+      <Buttons movies={movies} />
+    </section>
+  )
+}
+
+function Buttons({ movies }: { movies: Movies }) {
+  const { state, trouble } = movies.log.connection
+  if (state.name === 'closed') return <button onClick={movies.goOn}>Go on</button>
+  return (
+    <div className="buttons">
+      {trouble && <button onClick={movies.retry}>Try now</button>}
+      <button onClick={movies.pause}>Pause</button>
+    </div>
+  )
+}
+
+/** A countdown for the eye; read aloud, it would drown everything else. */
+function NextAttempt({ connection: { state, since, trouble } }: { connection: Connection }) {
+  const due = state.name === 'waiting' ? since + state.retryIn : undefined
+  const seconds = useSecondsUntil(due)
+  if (!trouble) return null
+  return (
+    <p className="attempt" aria-hidden="true">
+      {due === undefined || seconds <= 0 ? 'Trying now …' : `Next attempt in ${seconds} s`}
+    </p>
+  )
+}
+
+function useSecondsUntil(due: number | undefined): number {
+  const [now, setNow] = useState(Date.now)
+  useEffect(() => {
+    if (due === undefined) return
+    const tick = () => setNow(Date.now())
+    tick()
+    const timer = setInterval(tick, 250)
+    return () => clearInterval(timer)
+  }, [due])
+  return due === undefined ? 0 : Math.ceil((due - now) / 1000)
+}

@@ -1,0 +1,118 @@
+// What the page knows: the newest movies, the gaps between them, and how the
+// connection is. Pure: time comes with what happened.
+//
+// Invariant: at most ITEMS_MAX items, newest first, no movie twice.
+
+import type { Gap, HookrillEvent, State } from '@hookrill/client'
+import { movieOf, type Movie } from './movie.ts'
+
+export const ITEMS_MAX = 100
+
+/** `earlier`: before the page was opened; `missed`: while it was cut off. */
+export type Arrival = 'earlier' | 'missed' | 'live'
+
+export interface MovieItem {
+  kind: 'movie'
+  id: string
+  movie: Movie
+  time: Date | undefined
+  arrival: Arrival
+}
+
+export interface GapItem {
+  kind: 'gap'
+  id: string
+  gap: Gap
+}
+
+export type Item = MovieItem | GapItem
+
+export interface Log {
+  items: Item[]
+  /** Items that were dropped since the list was full. */
+  dropped: number
+  /** Movies that came during the last outage. */
+  missed: number
+  totals: Totals
+  connection: Connection
+}
+
+/** Movies since the page was opened. */
+export interface Totals {
+  live: number
+  missed: number
+}
+
+export interface Connection {
+  state: State
+  /** When the state began, in milliseconds. */
+  since: number
+  /** What went wrong last, until a stream is open again. */
+  trouble: Extract<State, { name: 'waiting' }> | undefined
+}
+
+export type Happened =
+  | { type: 'state'; state: State; at: number }
+  | { type: 'event'; event: HookrillEvent }
+  | { type: 'gap'; gap: Gap }
+
+export const EMPTY: Log = {
+  items: [],
+  dropped: 0,
+  missed: 0,
+  totals: { live: 0, missed: 0 },
+  connection: { state: { name: 'connecting' }, since: 0, trouble: undefined },
+}
+
+export function next(log: Log, happened: Happened): Log {
+  switch (happened.type) {
+    case 'state':
+      return withState(log, happened.state, happened.at)
+    case 'event':
+      return withMovie(log, happened.event)
+    case 'gap':
+      return withItem(log, { kind: 'gap', id: `gap ${happened.gap.resumed}`, gap: happened.gap })
+  }
+}
+
+function withState(log: Log, state: State, at: number): Log {
+  const before = log.connection.trouble
+  const trouble = state.name === 'waiting' ? state : state.name === 'connecting' ? before : undefined
+  const missed = state.name === 'open' ? 0 : log.missed
+  return { ...log, missed, connection: { state, since: at, trouble } }
+}
+
+function withMovie(log: Log, event: HookrillEvent): Log {
+  const arrival = arrivalOf(log.connection, event)
+  const time = timeOf(event)
+  const item: MovieItem = { kind: 'movie', id: event.id, movie: movieOf(event.data), time, arrival }
+  const longer = withItem(log, item)
+  // After a pause the movie in hand may come once more.
+  if (longer === log || arrival === 'earlier') return longer
+  const totals = { ...log.totals, [arrival]: log.totals[arrival] + 1 }
+  return { ...longer, totals, missed: log.missed + Number(arrival === 'missed') }
+}
+
+function withItem(log: Log, item: Item): Log {
+  if (log.items.some(({ id }) => id === item.id)) return log
+  const items = [item, ...log.items.slice(0, ITEMS_MAX - 1)]
+  const dropped = log.dropped + log.items.length + 1 - items.length
+  return { ...log, items, dropped }
+}
+
+/**
+ * What was there before the stream was open is history; behind a cursor, it is
+ * what was missed. The gateway's clock says when it came, this device's when
+ * the stream was open, so one of them being wrong by seconds marks the movies
+ * of those seconds wrongly, and loses none.
+ */
+function arrivalOf({ state, since }: Connection, event: HookrillEvent): Arrival {
+  const came = timeOf(event)?.getTime() ?? since
+  if (state.name !== 'open' || came >= since) return 'live'
+  return state.resumed ? 'missed' : 'earlier'
+}
+
+function timeOf(event: HookrillEvent): Date | undefined {
+  const time = new Date(event.time ?? '')
+  return Number.isNaN(time.getTime()) ? undefined : time
+}

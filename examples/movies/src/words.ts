@@ -1,0 +1,80 @@
+// What the page says of its connection, in plain words.
+
+import type { Gap } from '@hookrill/client'
+import type { Connection, Totals } from './log.ts'
+
+export interface Words {
+  headline: string
+  detail: string
+}
+
+/**
+ * The same words from the first failure until the stream is open again: a
+ * screen reader reads each change aloud, and attempts come every few seconds.
+ */
+export function connectionWords({ state, trouble }: Connection, origin: string): Words {
+  if (state.name === 'open') return { headline: 'Live', detail: 'New movies show up by themselves.' }
+  if (state.name === 'closed') return PAUSED
+  if (trouble === undefined) return { headline: 'Connecting', detail: 'Asking the gateway for its movies.' }
+  const headline = trouble.status === 401 || trouble.status === 403 ? 'Not let in' : 'Cut off'
+  return { headline, detail: `${cause(trouble.status, origin)} ${PATIENCE}` }
+}
+
+const PAUSED: Words = {
+  headline: 'Paused',
+  detail: 'The gateway keeps what comes meanwhile. Go on, and it shows up here.',
+}
+
+const PATIENCE = 'This goes on by itself, behind the last movie you saw.'
+
+function cause(status: number | undefined, origin: string): string {
+  switch (status) {
+    case undefined:
+    case 200:
+      return `The gateway cannot be reached. Does it run, and do its cors_origins name ${origin}?`
+    case 401:
+      return 'The gateway asks for a token. Without one, the topic has to be public.'
+    case 403:
+      return 'The token does not cover this topic.'
+    case 404:
+      return 'This gateway knows no topic “movie”.'
+    case 429:
+      return 'The gateway has too many listeners right now.'
+    default:
+      return status >= 500
+        ? `The gateway, or what stands before it, is out of order (${status}).`
+        : `The gateway refused (${status}).`
+  }
+}
+
+export function missedWords(missed: number): string {
+  return `${count(missed)} came while you were away.`
+}
+
+export function gapWords({ reason }: Gap): Words {
+  return { headline: 'Movies may be missing here', detail: GAPS[reason] ?? GAP }
+}
+
+const GAP = 'The gateway cannot give all that came since the last movie you saw.'
+
+const GAPS: Record<string, string> = {
+  retention:
+    'You were away longer than the gateway keeps movies. What it had already deleted cannot be shown; what it still has follows above.',
+  epoch:
+    'The gateway has a new journal, so it cannot tell what you have seen. It begins again with the oldest movie that it has.',
+  unknown:
+    'The gateway has lost its newest movies, perhaps since a backup was restored. From here on, all is shown.',
+}
+
+/** What is said aloud of movies that came, however many at once. */
+export function arrivalWords({ live, missed }: Totals, latest: string): string {
+  const said = []
+  if (missed > 0) said.push(missedWords(missed))
+  if (live === 1) said.push(`New movie: ${latest}.`)
+  if (live > 1) said.push(`${live} new movies. The latest: ${latest}.`)
+  return said.join(' ')
+}
+
+function count(movies: number): string {
+  return movies === 1 ? '1 movie' : `${movies} movies`
+}
