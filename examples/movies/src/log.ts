@@ -47,6 +47,8 @@ export interface Connection {
   state: State
   /** When the state began, in milliseconds. */
   since: number
+  /** Whether a stream was open before this one. */
+  again: boolean
   /** What went wrong last, until a stream is open again. */
   trouble: Extract<State, { name: 'waiting' }> | undefined
 }
@@ -61,7 +63,7 @@ export const EMPTY: Log = {
   dropped: 0,
   missed: 0,
   totals: { live: 0, missed: 0 },
-  connection: { state: { name: 'connecting' }, since: 0, trouble: undefined },
+  connection: { state: { name: 'connecting' }, since: 0, again: false, trouble: undefined },
 }
 
 export function next(log: Log, happened: Happened): Log {
@@ -76,10 +78,15 @@ export function next(log: Log, happened: Happened): Log {
 }
 
 function withState(log: Log, state: State, at: number): Log {
-  const before = log.connection.trouble
-  const trouble = state.name === 'waiting' ? state : state.name === 'connecting' ? before : undefined
+  const before = log.connection
+  const wasOpen = before.state.name === 'open'
+  // A gap is told of in an open stream, which began when it began.
+  if (wasOpen && state.name === 'open') return log
+  const again = before.again || wasOpen
+  const trouble =
+    state.name === 'waiting' ? state : state.name === 'connecting' ? before.trouble : undefined
   const missed = state.name === 'open' ? 0 : log.missed
-  return { ...log, missed, connection: { state, since: at, trouble } }
+  return { ...log, missed, connection: { state, since: at, again, trouble } }
 }
 
 function withMovie(log: Log, event: HookrillEvent): Log {
@@ -101,18 +108,18 @@ function withItem(log: Log, item: Item): Log {
 }
 
 /**
- * What was there before the stream was open is history; behind a cursor, it is
- * what was missed. The gateway's clock says when it came, this device's when
- * the stream was open, so one of them being wrong by seconds marks the movies
- * of those seconds wrongly, and loses none.
+ * What was there before the stream was open is history; when it is not the
+ * first stream, it is what was missed. The gateway's clock says when it came,
+ * this device's when the stream was open: where one of them is wrong by
+ * seconds, so are the marks of those seconds, and no movie is lost.
  */
-function arrivalOf({ state, since }: Connection, event: HookrillEvent): Arrival {
+function arrivalOf({ state, since, again }: Connection, event: HookrillEvent): Arrival {
   const came = timeOf(event)?.getTime() ?? since
   if (state.name !== 'open' || came >= since) return 'live'
-  return state.resumed ? 'missed' : 'earlier'
+  return again ? 'missed' : 'earlier'
 }
 
 function timeOf(event: HookrillEvent): Date | undefined {
-  const time = new Date(event.time ?? '')
+  const time = new Date(event.time)
   return Number.isNaN(time.getTime()) ? undefined : time
 }

@@ -1,6 +1,6 @@
 // The topic `movie` of a gateway, for as long as the page is there.
 
-import { useEffect, useMemo, useReducer, useState } from 'react'
+import { useEffect, useReducer, useState } from 'react'
 import { subscribe, type CursorStore } from '@hookrill/client'
 import { EMPTY, ITEMS_MAX, next, type Log } from './log.ts'
 
@@ -18,7 +18,7 @@ export function useMovies(gateway: string): Movies {
   const [attempt, setAttempt] = useState(0)
   // Outlives a pause, so that what comes meanwhile is shown behind it; not a
   // reload, which shows the newest movies anyway.
-  const cursor = useMemo(() => memory(gateway), [gateway])
+  const [cursor] = useState(memory)
 
   useEffect(() => {
     if (paused) return
@@ -47,7 +47,7 @@ export function useMovies(gateway: string): Movies {
   }
 }
 
-function memory(_gateway: string): CursorStore {
+function memory(): CursorStore {
   let cursor: string | undefined
   return {
     get: () => cursor,
