@@ -18,7 +18,7 @@ export interface Field {
   text: string
 }
 
-export const TEXT_MAX = 280
+export const TEXT_MAX = 200
 export const NAME_MAX = 40
 export const FIELDS_MAX = 8
 /** Items of a list that are spelled out. */

@@ -12,26 +12,38 @@ export interface Words {
  * The same words from the first failure until the stream is open again: a
  * screen reader reads each change aloud, and attempts come every few seconds.
  */
-export function connectionWords({ state, trouble }: Connection, origin: string): Words {
-  if (state.name === 'open') return { headline: 'Live', detail: 'New movies show up by themselves.' }
+export function connectionWords(connection: Connection, origin: string): Words {
+  const { state, trouble } = connection
+  if (state.name === 'open') return LIVE
   if (state.name === 'closed') return PAUSED
-  if (trouble === undefined) return { headline: 'Connecting', detail: 'Asking the gateway for its movies.' }
-  const headline = trouble.status === 401 || trouble.status === 403 ? 'Not let in' : 'Cut off'
-  return { headline, detail: `${cause(trouble.status, origin)} ${PATIENCE}` }
+  if (trouble === undefined) return CONNECTING
+  const isBarred = trouble.status === 401 || trouble.status === 403
+  const headline = isBarred ? 'Not let in' : connection.again ? 'Cut off' : 'Not connected'
+  const then = connection.again ? BEHIND : 'The page tries again by itself.'
+  return { headline, detail: `${cause(trouble.status, connection, origin)} ${then}` }
 }
+
+const LIVE: Words = { headline: 'Live', detail: 'New movies show up by themselves.' }
+
+const CONNECTING: Words = { headline: 'Connecting', detail: 'Asking the gateway for its movies.' }
 
 const PAUSED: Words = {
   headline: 'Paused',
   detail: 'The gateway keeps what comes meanwhile. Go on, and it shows up here.',
 }
 
-const PATIENCE = 'This goes on by itself, behind the last movie you saw.'
+const BEHIND = 'The page tries again by itself, and goes on behind the last movie you saw.'
 
-function cause(status: number | undefined, origin: string): string {
+function cause(status: number | undefined, { again }: Connection, origin: string): string {
   switch (status) {
+    // A browser does not tell a page whether nobody answered, or whether the
+    // answer was for others.
     case undefined:
+      return again
+        ? 'The gateway cannot be reached.'
+        : `The gateway cannot be reached. Does it run, and do its cors_origins name ${origin}?`
     case 200:
-      return `The gateway cannot be reached. Does it run, and do its cors_origins name ${origin}?`
+      return 'The gateway ended the stream.'
     case 401:
       return 'The gateway asks for a token. Without one, the topic has to be public.'
     case 403:
@@ -52,19 +64,25 @@ export function missedWords(missed: number): string {
 }
 
 export function gapWords({ reason }: Gap): Words {
-  return { headline: 'Movies may be missing here', detail: GAPS[reason] ?? GAP }
+  return { headline: 'Movies may be missing here', detail: GAPS.get(reason) ?? GAP }
 }
 
 const GAP = 'The gateway cannot give all that came since the last movie you saw.'
 
-const GAPS: Record<string, string> = {
-  retention:
+const GAPS = new Map<string, string>([
+  [
+    'retention',
     'You were away longer than the gateway keeps movies. What it had already deleted cannot be shown; what it still has follows above.',
-  epoch:
+  ],
+  [
+    'epoch',
     'The gateway has a new journal, so it cannot tell what you have seen. It begins again with the oldest movie that it has.',
-  unknown:
+  ],
+  [
+    'unknown',
     'The gateway has lost its newest movies, perhaps since a backup was restored. From here on, all is shown.',
-}
+  ],
+])
 
 /** What is said aloud of movies that came, however many at once. */
 export function arrivalWords({ live, missed }: Totals, latest: string): string {
