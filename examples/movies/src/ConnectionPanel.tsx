@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'react'
+import { useEffect, useLayoutEffect, useRef, useState, type RefObject } from 'react'
 import type { Connection } from './log.ts'
 import type { Movies } from './useMovies.ts'
 import { connectionWords, missedWords } from './words.ts'
@@ -36,12 +36,37 @@ export function ConnectionPanel({ movies }: { movies: Movies }) {
 
 function Buttons({ movies }: { movies: Movies }) {
   const { state, trouble } = movies.log.connection
-  if (state.name === 'closed') return <button onClick={movies.goOn}>Go on</button>
+  const isPaused = state.name === 'closed'
+  const pause = useRef<HTMLButtonElement>(null)
   return (
     <div className="buttons">
-      {trouble && <button onClick={movies.retry}>Try now</button>}
-      <button onClick={movies.pause}>Pause</button>
+      {trouble && <TryNow retry={movies.retry} next={pause} />}
+      {/* One button, so that whoever pressed it can press it again. */}
+      <button ref={pause} onClick={isPaused ? movies.goOn : movies.pause}>
+        {isPaused ? 'Go on' : 'Pause'}
+      </button>
     </div>
+  )
+}
+
+interface TryNowProps {
+  retry(): void
+  /** Who has the focus when this has worked, and is gone. */
+  next: RefObject<HTMLElement | null>
+}
+
+function TryNow({ retry, next }: TryNowProps) {
+  const own = useRef<HTMLButtonElement>(null)
+  useLayoutEffect(() => {
+    const button = own.current
+    return () => {
+      if (document.activeElement === button) next.current?.focus()
+    }
+  }, [next])
+  return (
+    <button ref={own} onClick={retry}>
+      Try now
+    </button>
   )
 }
 

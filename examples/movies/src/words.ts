@@ -37,13 +37,12 @@ const BEHIND = 'The page tries again by itself, and goes on behind the last movi
 function cause(status: number | undefined, { again }: Connection, origin: string): string {
   switch (status) {
     // A browser does not tell a page whether nobody answered, or whether the
-    // answer was for others.
+    // answer was for others; and a gateway that stops ends its streams first.
     case undefined:
-      return again
-        ? 'The gateway cannot be reached.'
-        : `The gateway cannot be reached. Does it run, and do its cors_origins name ${origin}?`
     case 200:
-      return 'The gateway ended the stream.'
+      return again
+        ? 'The gateway is out of reach.'
+        : `The gateway is out of reach. Does it run, and do its cors_origins name ${origin}?`
     case 401:
       return 'The gateway asks for a token. Without one, the topic has to be public.'
     case 403:
