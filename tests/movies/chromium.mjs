@@ -53,6 +53,9 @@ export class Chromium {
     this.#listeners.add(page.hear)
     await page.call('Runtime.enable')
     await page.call('Page.enable')
+    // Keys go to the page in front.
+    await page.call('Page.bringToFront')
+    await page.call('Emulation.setFocusEmulationEnabled', { enabled: true })
     await page.call('Page.navigate', { url })
     return page
   }

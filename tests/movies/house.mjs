@@ -5,7 +5,7 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -109,6 +109,15 @@ export class House {
   async outage(isToBegin) {
     this.#child.stdin.write('\n')
     await this.says(isToBegin ? 'The gateway has ended' : 'The gateway is back')
+  }
+
+  /** Ends the gateway without a word, as a crash does. */
+  async crash() {
+    const { pid } = this.#child
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')
+    const isGateway = (id) => readFileSync(`/proc/${id}/comm`, 'utf8').trim() === 'hookrill'
+    for (const id of children.filter(isGateway)) process.kill(Number(id), 'SIGKILL')
+    await this.says('The gateway ended by itself (SIGKILL)')
   }
 
   /** Sends a body with Hookrill's own command. */

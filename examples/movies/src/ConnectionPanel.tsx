@@ -6,8 +6,11 @@ import { connectionWords, missedWords } from './words.ts'
 export function ConnectionPanel({ movies }: { movies: Movies }) {
   const { connection, missed } = movies.log
   const { headline, detail } = connectionWords(connection, location.origin)
+  const panel = useRef<HTMLElement>(null)
   return (
     <section
+      ref={panel}
+      tabIndex={-1}
       className="connection"
       aria-labelledby="connection"
       data-state={connection.state.name}
@@ -29,20 +32,24 @@ export function ConnectionPanel({ movies }: { movies: Movies }) {
           </p>
         )}
       </div>
-      <Buttons movies={movies} />
+      <Buttons movies={movies} panel={panel} />
     </section>
   )
 }
 
-function Buttons({ movies }: { movies: Movies }) {
+interface ButtonsProps {
+  movies: Movies
+  panel: RefObject<HTMLElement | null>
+}
+
+function Buttons({ movies, panel }: ButtonsProps) {
   const { state, trouble } = movies.log.connection
   const isPaused = state.name === 'closed'
-  const pause = useRef<HTMLButtonElement>(null)
   return (
     <div className="buttons">
-      {trouble && <TryNow retry={movies.retry} next={pause} />}
+      {trouble && <TryNow retry={movies.retry} next={panel} />}
       {/* One button, so that whoever pressed it can press it again. */}
-      <button ref={pause} onClick={isPaused ? movies.goOn : movies.pause}>
+      <button onClick={isPaused ? movies.goOn : movies.pause}>
         {isPaused ? 'Go on' : 'Pause'}
       </button>
     </div>
@@ -51,7 +58,10 @@ function Buttons({ movies }: { movies: Movies }) {
 
 interface TryNowProps {
   retry(): void
-  /** Who has the focus when this has worked, and is gone. */
+  /**
+   * What has the focus when this has worked, and is gone. Not another button:
+   * whoever presses once more would pause what has just begun.
+   */
   next: RefObject<HTMLElement | null>
 }
 
@@ -60,7 +70,9 @@ function TryNow({ retry, next }: TryNowProps) {
   useLayoutEffect(() => {
     const button = own.current
     return () => {
-      if (document.activeElement === button) next.current?.focus()
+      if (document.activeElement !== button) return
+      // While one develops, React also runs this for buttons that stay.
+      queueMicrotask(() => button?.isConnected || next.current?.focus())
     }
   }, [next])
   return (
