@@ -9,12 +9,14 @@
 //! no stream without one.
 
 mod claims;
+mod error;
 mod issuer;
 mod jwks;
 mod key;
 mod proven;
 mod reload;
 mod revoked;
+mod rules;
 mod signer;
 
 use std::{
@@ -22,25 +24,23 @@ use std::{
     time::Duration,
 };
 
-use data_encoding::BASE64URL_NOPAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use serde::Deserialize;
 
 use crate::{
-    event::{Swap, Timestamp, Topic, TopicMap, Topics},
+    event::{Swap, Timestamp, TopicMap, Topics},
     verify::Secret,
 };
 pub use claims::Claims;
+pub use error::{AccessError, TokenError};
 pub use issuer::{Issuer, KeySource, Template, TemplateError, TopicsFrom};
 pub use jwks::{KEYS_MAX, Keys, KeysError};
 pub use key::{Key, KeyError};
-use proven::Kept;
 pub use proven::Proven;
 pub use reload::Edition;
 use revoked::Revoked;
 pub use revoked::{Claimed, Holder, REVOCATIONS_MAX, Revocation, RevocationsFull};
+use rules::Rules;
 pub use signer::IssuerId;
-use signer::Signer;
 
 /// Who may subscribe to a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,8 +78,6 @@ pub const TOKEN_TOPICS_MAX: usize = 1_000;
 const EVERYTHING: &str = "*";
 /// The claim with its topics, where no other is configured.
 pub const TOPICS_CLAIM: &str = "topics";
-/// The claim of a token that shows bodies whole, where it is `true`.
-const FULL_CLAIM: &str = "full";
 
 /// The right to a stream of certain topics, until a certain instant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,73 +133,6 @@ impl Grant {
     }
 }
 
-/// Why a subscription was not granted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AccessError {
-    /// Nothing configures the topic.
-    #[error("no topic {0} is configured")]
-    UnknownTopic(Topic),
-    /// A token is needed and none came.
-    #[error("a token is needed")]
-    TokenMissing,
-    /// A token came that does not hold.
-    #[error("the token is not valid: {0}")]
-    TokenBad(TokenError),
-    /// The token is good for other topics.
-    #[error("the token does not cover {0}")]
-    NotCovered(Box<str>),
-}
-
-/// Why a token does not hold. Says nothing of its content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TokenError {
-    /// Nothing is configured that could have signed it.
-    #[error("no secret and no issuer is configured to check it with")]
-    NoSecret,
-    /// Longer than [`TOKEN_BYTES_MAX`].
-    #[error("it is longer than {TOKEN_BYTES_MAX} bytes")]
-    Long,
-    /// Not a JWT, another algorithm than the key's, or another key.
-    #[error("its form, algorithm or signature is wrong")]
-    Signature,
-    /// It has a `crit` header, and names what must be understood.
-    #[error("its header demands extensions (`crit`) and none is known here")]
-    Critical,
-    /// Nobody of that name may sign.
-    #[error("its issuer (`iss`) is not one of those that may sign")]
-    Issuer,
-    /// It is for somebody else.
-    #[error("it is not meant for this gateway (`aud`)")]
-    Audience,
-    /// The issuer has no key of that id; its set may have a newer one.
-    #[error("its issuer has no such key")]
-    KeyUnknown(IssuerId),
-    /// The issuer's keys could not be had yet.
-    #[error("its issuer's keys are not known yet")]
-    KeysMissing(IssuerId),
-    /// Claims that do not have the documented form.
-    #[error("it needs the claims `exp`, a time, and `topics`, a list of topics or \"*\"")]
-    Claims,
-    /// A claim that a topic is built from is missing, empty, or too long.
-    #[error("its claims do not make a topic")]
-    Template,
-    /// It is good for longer than tokens may be, or does not say since when.
-    #[error("it is good for too long, or does not say since when (`iat`)")]
-    LongLived,
-    /// It has neither `jti` nor `sub`, so that nothing could revoke it.
-    #[error("it has neither `jti` nor `sub`")]
-    Nameless,
-    /// It was revoked.
-    #[error("it was revoked")]
-    Revoked,
-    /// `exp` is past.
-    #[error("it has expired")]
-    Expired,
-    /// `nbf` is to come.
-    #[error("it is not valid yet")]
-    NotYet,
-}
-
 /// Signs a subscriber token with HS256 (RFC 7518, section 3.2).
 ///
 /// # Errors
@@ -217,20 +148,6 @@ pub struct Access {
     rules: Swap<Rules>,
     revoked: Arc<Revoked>,
     edition: AtomicU32,
-}
-
-/// What was configured, replaced as one.
-struct Rules {
-    issuers: Box<[Arc<Signer>]>,
-    /// The id of the next issuer: none is given twice.
-    next: IssuerId,
-    leeway: Duration,
-    ttl_max: Option<Duration>,
-    policies: TopicMap<Policy>,
-    /// The same ones whatever the rules.
-    revoked: Arc<Revoked>,
-    /// Good for these rules alone, so it lives and ends with them.
-    kept: Kept,
 }
 
 impl Access {
@@ -334,156 +251,6 @@ impl Access {
         rules.require(&topics, &proven.covered)?;
         Ok(to(topics, Some(proven)))
     }
-}
-
-impl Rules {
-    /// For how long a revocation is remembered: what was issued by then, or is
-    /// within the leeway of it, has ended, and has its leeway at that end as
-    /// well.
-    fn remembered(&self) -> Option<Duration> {
-        self.ttl_max.map(|ttl| ttl + 2 * self.leeway)
-    }
-
-    fn needs_token(&self, topics: &Topics) -> Result<bool, AccessError> {
-        let Topics::These(topics) = topics else {
-            return Ok(true);
-        };
-        let mut needed = false;
-        for topic in topics {
-            match self.policies.lookup(topic) {
-                None => return Err(AccessError::UnknownTopic(topic.clone())),
-                Some(Policy::Token) => needed = true,
-                Some(Policy::Public) => {}
-            }
-        }
-        Ok(needed)
-    }
-
-    /// What the token says, if it holds now.
-    fn proven(&self, token: &str, now: Timestamp) -> Result<Arc<Proven>, TokenError> {
-        if token.len() > TOKEN_BYTES_MAX {
-            return Err(TokenError::Long);
-        }
-        let name = proven::name(token);
-        let kept = self.kept.find(&name);
-        // Who rotates a key out means what it signed, kept or not.
-        if let Some(proven) = kept.filter(|proven| proven.signer.has(&proven.key)) {
-            self.require_now(&proven, now)?;
-            return Ok(proven);
-        }
-        let proven = Arc::new(self.verify(token)?);
-        self.require_now(&proven, now)?;
-        // Only what held: whoever makes tokens up must not push others out.
-        self.kept.put(name, &proven);
-        Ok(proven)
-    }
-
-    fn verify(&self, token: &str) -> Result<Proven, TokenError> {
-        let signer = self.signer_of(token)?;
-        let (key, said) = signer.verified(token)?;
-        signer.require(&said)?;
-        let exp = said.time("exp")?.ok_or(TokenError::Claims)?;
-        let ends = Timestamp::from_unix_secs(exp);
-        let issued_at = said.time("iat")?.map(Timestamp::from_unix_secs);
-        let holder = Holder::new(said.text("jti")?, said.text("sub")?, issued_at);
-        self.require_revocable(&holder, ends)?;
-        Ok(Proven {
-            signer: Arc::clone(signer),
-            key,
-            holder,
-            covered: covered_by(&signer.topics(&said)?)?,
-            full: said.is_true(FULL_CLAIM),
-            ends,
-            from: said.time("nbf")?.map(Timestamp::from_unix_secs),
-        })
-    }
-
-    /// Where lives are bounded, whether a revocation is sure to outlive it.
-    fn require_revocable(&self, holder: &Holder, ends: Timestamp) -> Result<(), TokenError> {
-        let Some(ttl_max) = self.ttl_max else {
-            return Ok(());
-        };
-        let issued_at = holder.issued_at.ok_or(TokenError::LongLived)?;
-        if ends.since(issued_at) > ttl_max {
-            return Err(TokenError::LongLived);
-        }
-        match holder.has_a_name() {
-            true => Ok(()),
-            false => Err(TokenError::Nameless),
-        }
-    }
-
-    /// Whose token it says it is, which that issuer's key then has to confirm.
-    fn signer_of(&self, token: &str) -> Result<&Arc<Signer>, TokenError> {
-        let find = |name: Option<&str>| {
-            let mut issuers = self.issuers.iter();
-            issuers.find(|signer| signer.issuer.name.as_deref() == name)
-        };
-        let unnamed = find(None);
-        match (&*self.issuers, unnamed) {
-            ([], _) => return Err(TokenError::NoSecret),
-            ([only], Some(_)) => return Ok(only),
-            _ => {}
-        }
-        let said = issuer_said(token)?;
-        let named = said.as_deref().and_then(|name| find(Some(name)));
-        named.or(unnamed).ok_or(TokenError::Issuer)
-    }
-
-    /// Asked at each use: time passes, also for what is kept.
-    fn require_now(&self, proven: &Proven, now: Timestamp) -> Result<(), TokenError> {
-        // One instant for admission and for the end of the stream.
-        if now >= proven.ends.plus(self.leeway) {
-            return Err(TokenError::Expired);
-        }
-        let early = |from| now.plus(self.leeway) < from;
-        let issued_at = proven.holder.issued_at.filter(|_| self.ttl_max.is_some());
-        if proven.from.is_some_and(early) || issued_at.is_some_and(early) {
-            return Err(TokenError::NotYet);
-        }
-        match self.revoked.has(&proven.holder) {
-            true => Err(TokenError::Revoked),
-            false => Ok(()),
-        }
-    }
-
-    fn require(&self, topics: &Topics, covered: &Topics) -> Result<(), AccessError> {
-        let Topics::These(wanted) = topics else {
-            return match covered {
-                Topics::All => Ok(()),
-                Topics::These(_) => Err(AccessError::NotCovered(EVERYTHING.into())),
-            };
-        };
-        let open = |topic: &Topic| self.policies.lookup(topic) == Some(&Policy::Public);
-        match wanted.iter().find(|t| !open(t) && !covered.contains(t)) {
-            Some(topic) => Err(AccessError::NotCovered(topic.as_str().into())),
-            None => Ok(()),
-        }
-    }
-}
-
-/// The `iss` of a token, before anything of it is believed.
-fn issuer_said(token: &str) -> Result<Option<String>, TokenError> {
-    #[derive(Deserialize)]
-    struct Named {
-        iss: Option<String>,
-    }
-    let claims = token.split('.').nth(1).ok_or(TokenError::Signature)?;
-    let claims = BASE64URL_NOPAD.decode(claims.as_bytes());
-    let claims = claims.map_err(|_| TokenError::Signature)?;
-    let named: Named = serde_json::from_slice(&claims).map_err(|_| TokenError::Claims)?;
-    Ok(named.iss)
-}
-
-fn covered_by(topics: &[String]) -> Result<Topics, TokenError> {
-    if topics.len() > TOKEN_TOPICS_MAX {
-        return Err(TokenError::Claims);
-    }
-    if topics.iter().any(|topic| topic == EVERYTHING) {
-        return Ok(Topics::All);
-    }
-    let topics: Result<Vec<Topic>, _> = topics.iter().map(|topic| topic.parse()).collect();
-    topics.map(Topics::these).map_err(|_| TokenError::Claims)
 }
 
 #[cfg(test)]

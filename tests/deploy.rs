@@ -470,6 +470,8 @@ fn every_key_that_a_text_names_is_one() {
     let mut named = BTreeSet::new();
     for path in [
         "README.md",
+        "docs/configuration.md",
+        "docs/run.md",
         "deploy/README.md",
         "compose.yaml",
         "deploy/fly.toml",

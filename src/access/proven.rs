@@ -14,7 +14,7 @@ use std::sync::Arc;
 use quick_cache::{Weighter, sync::Cache};
 use sha2::{Digest as _, Sha256};
 
-use super::{Holder, Signer, key::KeyId};
+use super::{Holder, key::KeyId, signer::Signer};
 use crate::event::{Timestamp, Topic, Topics};
 
 /// The most bytes that are kept, as they are charged.

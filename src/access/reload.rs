@@ -7,8 +7,8 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use super::{
-    Access, Issuer, IssuerId, Kept, KeySource, Proven, Revoked, Rules, Settings, Signer,
-    TOPICS_CLAIM, TopicsFrom,
+    Access, Issuer, IssuerId, KeySource, Proven, Rules, Settings, TOPICS_CLAIM, TopicsFrom,
+    proven::Kept, revoked::Revoked, signer::Signer,
 };
 use crate::event::Topics;
 

@@ -1,9 +1,11 @@
 //! Tokens that hold and tokens that do not.
 
+use data_encoding::BASE64URL_NOPAD;
 use jsonwebtoken::DecodingKey;
 use serde_json::{Value, json};
 
-use super::*;
+use super::{rules::covered_by, *};
+use crate::event::Topic;
 
 mod issuers;
 mod reload;

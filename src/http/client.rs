@@ -2,16 +2,21 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::extract::{ConnectInfo, Request};
-use http::HeaderMap;
+use axum::extract::ConnectInfo;
+use http::{Extensions, HeaderMap};
 use ipnet::IpNet;
+
+use super::Gateway;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// The client's address; `None` where the server did not say.
-pub(super) fn address(request: &Request, trusted: &[IpNet]) -> Option<IpAddr> {
-    let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
-    Some(behind(peer.ip().to_canonical(), request.headers(), trusted))
+impl Gateway {
+    /// The client's address; `None` where the server did not say.
+    pub(super) fn client(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
+        let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+        let trusted = &self.settings().trusted_proxies;
+        Some(behind(peer.ip().to_canonical(), headers, trusted))
+    }
 }
 
 /// From the right, the first address that no trusted proxy has: what stands

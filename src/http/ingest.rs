@@ -18,7 +18,6 @@ use serde::Serialize;
 use super::{
     Gateway,
     body::{self, Announced},
-    client,
     limits::OverLimit,
     refusal::{Refusal, closing},
 };
@@ -36,25 +35,19 @@ pub(super) fn route() -> MethodRouter<Arc<Gateway>> {
 }
 
 async fn take(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let settings = gateway.settings();
-    let client = client::address(&request, &settings.trusted_proxies);
+    let client = gateway.client(request.extensions(), request.headers());
     if let Err(over) = gateway.admit_to_ingest(client) {
         return Box::pin(turn_away(request, over)).await;
     }
     let (head, body) = request.into_parts();
     let announced = Announced::by(&head.headers);
+    let bytes_max = gateway.settings().body_bytes_max;
+    let whole = body::read(body, announced, bytes_max, &gateway.body_budget).await;
     // The share is held to the end.
     let body::Whole {
         bytes,
         share: _share,
-    } = match body::read(
-        body,
-        announced,
-        settings.body_bytes_max,
-        &gateway.body_budget,
-    )
-    .await
-    {
+    } = match whole {
         Ok(whole) => whole,
         Err(error) => {
             gateway.telemetry.ingest_refused(error.reason());
@@ -78,7 +71,7 @@ async fn take(State(gateway): State<Arc<Gateway>>, request: Request) -> Response
 /// A handshake by GET or HEAD; its body is not read. One that does not prove
 /// itself looks like a topic that has none.
 async fn greet(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let client = client::address(&request, &gateway.settings().trusted_proxies);
+    let client = gateway.client(request.extensions(), request.headers());
     if let Err(over) = gateway.admit_to_ingest(client) {
         return Box::pin(turn_away(request, over)).await;
     }
@@ -100,7 +93,7 @@ async fn greet(State(gateway): State<Arc<Gateway>>, request: Request) -> Respons
 
 /// What comes by a method that no topic has.
 async fn refuse_method(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let client = client::address(&request, &gateway.settings().trusted_proxies);
+    let client = gateway.client(request.extensions(), request.headers());
     match gateway.admit_to_ingest(client) {
         Ok(()) => Refusal::post_only().into_response(),
         Err(over) => turn_away(request, over).await,

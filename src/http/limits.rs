@@ -77,7 +77,7 @@ pub(super) enum OverLimit {
 
 impl OverLimit {
     /// The reason as a metric's label.
-    fn reason(self) -> &'static str {
+    pub(super) fn reason(self) -> &'static str {
         match self {
             Self::Rate(_) => "rate_address",
             Self::Subscribers => "subscribers_per_address_max",

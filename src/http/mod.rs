@@ -5,6 +5,7 @@
 //! `refusal.rs` or stands beside the route that succeeds.
 
 mod admin;
+mod asked;
 mod body;
 mod bundle;
 mod client;

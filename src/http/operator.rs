@@ -10,7 +10,7 @@ use http::{HeaderMap, header};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::{Gateway, events::bearer, refusal::Refusal};
+use super::{Gateway, asked::bearer, refusal::Refusal};
 
 /// Prometheus text exposition format 0.0.4.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

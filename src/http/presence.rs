@@ -12,7 +12,7 @@ use axum::{
 use http::{HeaderMap, Uri, header};
 use serde_json::{Value, json};
 
-use super::{Gateway, events::Parameters, refusal::Refusal};
+use super::{Gateway, asked::Parameters, refusal::Refusal};
 use crate::{
     event::Topic,
     subscribe::{Figures, Presence, PresenceError, Wanted},

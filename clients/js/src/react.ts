@@ -25,6 +25,7 @@ export interface TopicOptions<T = unknown> extends Options<T> {
 
 const EVENTS_MAX = 100
 const BEFORE: TopicView<never> = { events: [], state: { name: 'connecting' }, gaps: [] }
+const IDLE: TopicView<never> = { ...BEFORE, state: { name: 'closed' } }
 
 /**
  * Subscribes while the component is mounted. Other `topics`, `types`, `since`,
@@ -33,13 +34,13 @@ const BEFORE: TopicView<never> = { events: [], state: { name: 'connecting' }, ga
  * nothing.
  */
 export function useTopic<T = unknown>(url: string, options: TopicOptions<T> = {}): TopicView<T> {
-  const { topics, types, since, last, credentials, max = EVENTS_MAX } = options
+  const { topics, types, since, last, credentials, max } = options
   const latest = useRef(options)
   useEffect(() => {
     latest.current = options
   })
   const asked = JSON.stringify([url, topics, types, since, last, credentials, max])
-  const store = useMemo(() => new TopicStore<T>(url, max, () => latest.current), [asked])
+  const store = useMemo(() => new TopicStore<T>(url, options, () => latest.current), [asked])
   return useSyncExternalStore(store.subscribe, store.view, before)
 }
 
@@ -52,53 +53,57 @@ class TopicStore<T> {
   readonly #url: string
   readonly #max: number
   readonly #latest: () => TopicOptions<T>
-  #view: TopicView<T> = BEFORE
-  #next: TopicView<T> = BEFORE
+  /** What was rendered last, and what will be. */
+  #view: TopicView<T>
+  #next: TopicView<T>
   #cursor: string | undefined
 
-  constructor(url: string, max: number, latest: () => TopicOptions<T>) {
+  constructor(url: string, { topics, max = EVENTS_MAX }: TopicOptions<T>, latest: () => TopicOptions<T>) {
     this.#url = url
     this.#max = max
     this.#latest = latest
+    this.#view = this.#next = topics?.length === 0 ? IDLE : BEFORE
   }
 
   readonly view = (): TopicView<T> => this.#view
 
   readonly subscribe = (tell: () => void): (() => void) => {
-    const options = this.#latest()
-    if (options.topics?.length === 0) return () => {}
-    // A burst of events is rendered once.
+    if (this.#view === IDLE) return () => {}
+    this.#view = this.#next = { ...this.#next, state: BEFORE.state }
+    let mounted = true
     let timer: ReturnType<typeof setTimeout> | undefined
-    const change = (change: Partial<TopicView<T>>) => {
-      this.#next = { ...this.#next, ...change }
-      timer ??= setTimeout(() => {
-        timer = undefined
-        this.#view = this.#next
-        tell()
-      })
+    const show = () => {
+      timer = undefined
+      this.#view = this.#next
+      tell()
     }
-    const stream = subscribe<T>(this.#url, { ...options, ...this.#callbacks(change) })
+    const change = (what: Partial<TopicView<T>>) => {
+      this.#next = { ...this.#next, ...what }
+      // Those that came together are rendered once.
+      if (mounted) timer ??= setTimeout(show)
+    }
+    const stream = subscribe<T>(this.#url, { ...this.#latest(), ...this.#options(change) })
     return () => {
+      mounted = false
       clearTimeout(timer)
       stream.close()
     }
   }
 
-  #callbacks(change: (change: Partial<TopicView<T>>) => void): Options<T> {
+  /** Options that call those of the last render. */
+  #options(change: (what: Partial<TopicView<T>>) => void): Options<T> {
     const latest = this.#latest
-    const newest = <V>(kept: readonly V[], one: V) => [...kept, one].slice(-this.#max)
     const { token, cursor = this.#memory() } = latest()
     return {
       cursor,
-      // The last one counts, which may get a fresher session.
-      token: typeof token === 'function' ? (signal) => call(latest().token, signal) : token,
+      token: typeof token === 'function' ? (signal) => tokenOf(latest(), signal) : token,
       onEvent: async (event) => {
         await latest().onEvent?.(event)
-        change({ events: newest(this.#next.events, event) })
+        change({ events: this.#newest(this.#next.events, event) })
       },
       onGap: async (gap) => {
         await latest().onGap?.(gap)
-        change({ gaps: newest(this.#next.gaps, gap) })
+        change({ gaps: this.#newest(this.#next.gaps, gap) })
       },
       onWithheld: (withheld) => latest().onWithheld?.(withheld),
       onState: (state) => {
@@ -108,12 +113,22 @@ class TopicStore<T> {
     }
   }
 
+  #newest<V>(kept: readonly V[], one: V): V[] {
+    const all = [...kept, one]
+    return all.slice(Math.max(0, all.length - this.#max))
+  }
+
   /** Where a component that is mounted once more goes on. */
   #memory(): CursorStore {
-    return { get: () => this.#cursor, set: (cursor) => void (this.#cursor = cursor) }
+    return {
+      get: () => this.#cursor,
+      set: (cursor) => {
+        this.#cursor = cursor
+      },
+    }
   }
 }
 
-function call(token: Options['token'], signal: AbortSignal) {
+function tokenOf<T>({ token }: TopicOptions<T>, signal: AbortSignal) {
   return typeof token === 'function' ? token(signal) : token
 }

@@ -52,31 +52,28 @@ export class Parser {
     lines[0] = this.#line + lines[0]
     this.#line = lines.pop() ?? ''
     for (const line of lines) {
-      if (line) this.#field(line)
-      else if (this.#data) yield this.#message()
-      else this.#type = ''
+      if (!line) {
+        if (this.#data) yield this.#message()
+        this.#type = ''
+      } else if (!this.#isDropped(line)) this.#field(line)
     }
-    if (this.#isOver(this.#line)) {
-      if (this.#line[0] !== COMMENT) this.#drop()
-      this.#line = COMMENT
-    }
+    if (this.#isDropped(this.#line)) this.#line = COMMENT
   }
 
-  #isOver(more: string): boolean {
-    return this.#data.length + more.length > this.#max
-  }
-
-  /** Keeps of an event only that there was one. */
-  #drop(): void {
-    this.#long = true
-    this.#data = '\n'
+  /** Where a line is too much, only that there was an event is kept of it. */
+  #isDropped(line: string): boolean {
+    if (this.#data.length + line.length <= this.#max) return false
+    if (line[0] !== COMMENT) {
+      this.#long = true
+      this.#data = '\n'
+    }
+    return true
   }
 
   #field(line: string): void {
     const [name, value] = split(line)
     if (name === 'data') {
-      if (this.#long || this.#isOver(value)) this.#drop()
-      else this.#data += `${value}\n`
+      if (!this.#long) this.#data += `${value}\n`
     } else if (name === 'event') {
       this.#type = value
     } else if (name === 'id') {
@@ -93,7 +90,7 @@ export class Parser {
       data: this.#data.slice(0, -1),
       long: this.#long,
     }
-    this.#type = this.#data = ''
+    this.#data = ''
     this.#long = false
     return message
   }

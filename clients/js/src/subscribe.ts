@@ -114,7 +114,7 @@ class Subscription<T> implements Stream<T> {
   async *#iterate(): AsyncGenerator<HookrillEvent<T>> {
     try {
       while (!this.#isClosed) {
-        const offer = this.#offer ?? (await new Promise<Offer<T> | undefined>((take) => (this.#take = take)))
+        const offer = this.#offer ?? (await this.#offered())
         this.#offer = undefined
         if (!offer || this.#isClosed) return
         yield offer.event
@@ -123,6 +123,12 @@ class Subscription<T> implements Stream<T> {
     } finally {
       this.close()
     }
+  }
+
+  #offered(): Promise<Offer<T> | undefined> {
+    return new Promise((take) => {
+      this.#take = take
+    })
   }
 
   async #run(): Promise<void> {
@@ -159,15 +165,17 @@ class Subscription<T> implements Stream<T> {
   /** One connection; says why to wait before the next, if there is a reason. */
   async #connect(): Promise<Ending | undefined> {
     this.#show({ name: 'connecting' })
+    this.#attempt.signal.throwIfAborted()
     const token = this.#options.token
     const renewable = typeof token === 'function'
-    const fresh = renewable && !this.#token
-    if (!this.#token) this.#token = await this.#until(renewable ? token(this.#attempt.signal) : token)
-    const response = await this.#until(this.#request())
-    const { status, headers } = response
-    const reader = response.body?.getReader()
-    if (status === 200 && reader && headers.get('Content-Type')?.startsWith(EVENT_STREAM)) {
-      return this.#read(reader)
+    const fresh = !this.#token
+    this.#token ||= await this.#until(renewable ? token(this.#attempt.signal) : token)
+    const { status, headers, body } = await this.#until(this.#request())
+    const reader = body?.getReader()
+    if (status === 200) {
+      if (reader && headers.get('Content-Type')?.startsWith(EVENT_STREAM)) return this.#read(reader)
+      // Such as the page of a Wi-Fi that wants a login first.
+      throw new TypeError(`${headers.get('Content-Type')} is not ${EVENT_STREAM}`)
     }
     if (renewable && (status === 401 || status === 403)) {
       this.#token = undefined
@@ -180,14 +188,21 @@ class Subscription<T> implements Stream<T> {
 
   #request(): Promise<Response> {
     const { since, last, credentials, fetch = globalThis.fetch } = this.#options
-    const headers: Record<string, string> = { Accept: EVENT_STREAM }
+    const headers = new Headers({ Accept: EVENT_STREAM })
     const to = new URL(this.#address)
-    if (this.cursor) headers['Last-Event-ID'] = this.cursor
+    if (this.cursor) headers.set('Last-Event-ID', this.cursor)
     else if (since) to.searchParams.set('since', since)
     else if (last) to.searchParams.set('last', `${last}`)
-    if (this.#token) headers['Authorization'] = `Bearer ${this.#token}`
+    if (this.#token) this.#authorize(headers, this.#token)
     const { signal } = this.#attempt
     return fetch(to, { headers, signal, ...(credentials && { credentials }) })
+  }
+
+  #authorize(headers: Headers, token: string): void {
+    // What can't stand in a header, such as an error's page, is not kept.
+    this.#token = undefined
+    headers.set('Authorization', `Bearer ${token}`)
+    this.#token = token
   }
 
   async #problem(reader: Reader): Promise<Problem | undefined> {
@@ -210,9 +225,11 @@ class Subscription<T> implements Stream<T> {
         const { done, value } = await this.#until(reader.read())
         if (done) return { status: 200 }
         for (const message of parser.feed(value)) {
-          if (!messages) this.#show({ name: 'open', resumed })
-          await this.#consume(message)
+          // A gap comes behind the cursor that was asked for.
+          const gap = message.type === 'hookrill.gap'
+          if (!messages || gap) this.#show({ name: 'open', resumed: resumed && !gap })
           this.#attempt.signal.throwIfAborted()
+          await this.#consume(message)
           // The first one only says where the stream begins.
           if (messages++) this.#failures = 0
         }
@@ -227,7 +244,6 @@ class Subscription<T> implements Stream<T> {
     if (long) {
       await this.#call(onWithheld, { id, reason: 'too_long' })
     } else if (type === 'hookrill.gap') {
-      this.#show({ name: 'open', resumed: false })
       await this.#call(onGap, JSON.parse(data))
     } else if (type === 'hookrill.withheld') {
       await this.#call(onWithheld, { id, ...JSON.parse(data) })

@@ -1,0 +1,216 @@
+//! What the documents show can be used as it stands: configurations load, links
+//! lead somewhere, names are those of the program.
+
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may stop at a surprise"
+)]
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use hookrill::config::{Config, ConfigError, Environment, Missing, Sources};
+
+/// What the blocks take from the environment, with values that fit everywhere.
+const VARIABLES: [&str; 8] = [
+    "GITHUB_WEBHOOK_SECRET",
+    "HOOKRILL_ADMIN_TOKEN",
+    "HOOKRILL_TOKEN_SECRET",
+    "ISSUER_SECRET",
+    "META_VERIFY_TOKEN",
+    "ORDERS_SECRET",
+    "STRIPE_WEBHOOK_SECRET",
+    "HOOKRILL__ACCESS__SECRET",
+];
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// The example of RFC 8037, appendix A.2.
+const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=
+-----END PUBLIC KEY-----
+";
+
+/// A document and its text.
+struct Page {
+    path: PathBuf,
+    text: String,
+}
+
+impl Page {
+    fn read(path: &str) -> Self {
+        let path = root().join(path);
+        let text = fs::read_to_string(&path).unwrap();
+        Self { path, text }
+    }
+
+    /// The blocks in this language, each with the number of its first line.
+    fn blocks(&self, language: &str) -> Vec<(usize, String)> {
+        let fence = format!("```{language}");
+        let mut blocks = Vec::new();
+        let mut lines = (1..).zip(self.text.lines());
+        while let Some((at, line)) = lines.next() {
+            if line == fence {
+                let inside = lines.by_ref().map(|(_, line)| line);
+                let inside: Vec<&str> = inside.take_while(|line| *line != "```").collect();
+                blocks.push((at, inside.join("\n") + "\n"));
+            }
+        }
+        blocks
+    }
+
+    /// The anchors that its headings have, as GitHub makes them.
+    fn anchors(&self) -> BTreeSet<String> {
+        let headings = self.text.lines().filter(|line| line.starts_with('#'));
+        headings
+            .map(|line| {
+                let title = line.trim_start_matches('#').trim().to_lowercase();
+                let kept = title.chars().filter_map(|c| match c {
+                    ' ' => Some('-'),
+                    c if c.is_alphanumeric() || c == '-' || c == '_' => Some(c),
+                    _ => None,
+                });
+                kept.collect()
+            })
+            .collect()
+    }
+
+    /// Where its links lead that stay in the project.
+    fn links(&self) -> Vec<&str> {
+        let after = self.text.split("](").skip(1);
+        let links = after.filter_map(|rest| rest.split_once(')'));
+        let links = links.map(|(link, _)| link);
+        links
+            .filter(|link| !link.contains("://") && !link.contains(char::is_whitespace))
+            .collect()
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Those that people read, without the page of presets, which has a test of its
+/// own.
+fn pages() -> Vec<Page> {
+    let docs = fs::read_dir(root().join("docs")).unwrap();
+    let docs = docs.map(|entry| entry.unwrap().path());
+    let docs = docs.filter(|path| path.extension().is_some_and(|kind| kind == "md"));
+    let docs = docs.filter(|path| !path.ends_with("presets.md"));
+    let docs = docs.map(|path| Page::read(path.to_str().unwrap()));
+    let others = [
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "bench/README.md",
+        "deploy/README.md",
+        "fuzz/README.md",
+    ];
+    others.map(Page::read).into_iter().chain(docs).collect()
+}
+
+fn load(toml: &str) -> Result<Config, ConfigError> {
+    let environment: Environment = VARIABLES.iter().map(|name| (*name, SECRET)).collect();
+    let read = |path: &Path| match path.extension().and_then(|kind| kind.to_str()) {
+        Some("toml") => Ok(toml.as_bytes().to_owned()),
+        Some("pem") => Ok(PUBLIC_KEY.as_bytes().to_owned()),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    };
+    let sources = Sources {
+        file: Some(Path::new("hookrill.toml")),
+        environment: &environment,
+        read: &read,
+    };
+    Config::load(sources, Missing::Pretend)
+}
+
+#[test]
+fn every_configuration_that_is_shown_loads() {
+    let mut shown = 0;
+    // Blocks in the bench's are its own.
+    let pages = pages().into_iter();
+    for page in pages.filter(|page| !page.path.ends_with("bench/README.md")) {
+        for (line, block) in page.blocks("toml") {
+            let place = format!("{}:{line}", page.path.display());
+            load(&block).unwrap_or_else(|error| panic!("{place}: {error}"));
+            shown += 1;
+        }
+    }
+    assert!(shown > 10, "{shown}");
+}
+
+#[test]
+fn the_defaults_that_the_reference_shows_are_the_defaults() {
+    let reference = Page::read("docs/configuration.md");
+    let (_, defaults) = reference.blocks("toml").remove(0);
+    let shown = load(&defaults).unwrap();
+    let nothing = load("").unwrap();
+    assert_eq!(format!("{shown:#?}"), format!("{nothing:#?}"));
+}
+
+/// Every key that the program asks for, by what its source asks.
+#[test]
+fn the_reference_has_every_key() {
+    const ASKS: [&str; 5] = [".value(", ".spot(", ".list(", ".node(", ".section("];
+    let mut keys = BTreeSet::new();
+    for file in ["access", "check", "proof", "topics", "view"] {
+        let source = fs::read_to_string(root().join(format!("src/config/{file}.rs"))).unwrap();
+        for ask in ASKS {
+            let asked = source.split(ask).skip(1);
+            let asked = asked.filter_map(|rest| rest.trim_start().strip_prefix('"'));
+            keys.extend(asked.map(|rest| rest.split('"').next().unwrap().to_owned()));
+        }
+    }
+    // By a variable there.
+    keys.extend(["expose", "hide"].map(str::to_owned));
+    assert!(keys.len() > 45, "{keys:?}");
+
+    let reference = Page::read("docs/configuration.md").text;
+    let named: BTreeSet<_> = reference
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .collect();
+    let missing: Vec<_> = keys
+        .iter()
+        .filter(|key| !named.contains(key.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    for page in pages() {
+        for link in page.links() {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => page.path.clone(),
+                path => page.path.parent().unwrap().join(path),
+            };
+            let place = format!("{}: {link}", page.path.display());
+            assert!(target.exists(), "{place}");
+            if !anchor.is_empty() {
+                let anchors = Page::read(target.to_str().unwrap()).anchors();
+                assert!(anchors.contains(anchor), "{place}: {anchors:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_figure_that_is_named_is_one() {
+    let source = fs::read_to_string(root().join("src/telemetry.rs")).unwrap();
+    let mut named = 0;
+    for page in pages() {
+        let words = (page.text).split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        for word in words.filter(|word| word.starts_with("hookrill_") && word.len() > 9) {
+            // The cookie is the one other name of this form.
+            if word != "hookrill_token" && word != "hookrill_shuttle" {
+                assert!(source.contains(word), "{}: {word}", page.path.display());
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 5, "{named}");
+}
