@@ -35,6 +35,7 @@ process.exit()
 
 async function start() {
   const ports = portsOf(process.argv.slice(2))
+  const vite = await loadVite()
   await portIsFree(ports.gateway, 'gateway')
   await portIsFree(ports.page, 'page')
   keepSecret('data/webhook-secret')
@@ -48,7 +49,7 @@ async function start() {
   // The page shows the command, and knows where the gateway is.
   process.env.VITE_SEND = send
   process.env.VITE_GATEWAY = gateway.url
-  const page = await startPage(ports.page)
+  const page = await startPage(vite, ports.page)
   stops.push(() => page.close())
   say(welcome(gateway.url, `http://127.0.0.1:${ports.page}/`, send))
   toggleAtEnter(gateway)
@@ -73,14 +74,17 @@ function port(text) {
   throw new Failure(`${text} is no port: 1 to 65535`)
 }
 
-async function startPage(port) {
-  const { createServer: createPage } = await import('vite').catch(() => {
+async function loadVite() {
+  return import('vite').catch(() => {
     throw new Failure('The packages are missing. Run `npm ci` in this folder first.')
   })
+}
+
+async function startPage(vite, port) {
   const server = createServer()
   // With a server of its own Vite would end this process by itself, at SIGTERM
   // and at the end of stdin, and leave the gateway behind.
-  const page = await createPage({
+  const page = await vite.createServer({
     server: { middlewareMode: true, ws: { server } },
     clearScreen: false,
     logLevel: 'warn',

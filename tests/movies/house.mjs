@@ -29,14 +29,14 @@ export async function freePorts() {
 }
 
 /** A folder with the example, without what others made in it. */
-export function freshFolder() {
+export function freshFolder({ packages = true } = {}) {
   const root = mkdtempSync(join(tmpdir(), 'movies-'))
   const folder = join(root, 'examples/movies')
   const example = join(REPOSITORY, 'examples/movies')
   const made = ['node_modules', 'data', 'dist', '.test'].map((name) => join(example, name))
   cpSync(example, folder, { recursive: true, filter: (path) => !made.includes(path) })
   cpSync(join(REPOSITORY, 'clients/js/src'), join(root, 'clients/js/src'), { recursive: true })
-  symlinkSync(join(example, 'node_modules'), join(folder, 'node_modules'))
+  if (packages) symlinkSync(join(example, 'node_modules'), join(folder, 'node_modules'))
   return { folder, remove: () => rmSync(root, { recursive: true, force: true, maxRetries: 10 }) }
 }
 
@@ -59,14 +59,14 @@ export class House {
   #looked = () => {}
 
   /** `retry` is how long the gateway asks clients to wait. */
-  static async start({ retry = '100ms' } = {}) {
+  static async start({ retry = '100ms', environment = {} } = {}) {
     const house = new House()
     house.#fresh = freshFolder()
     house.folder = house.#fresh.folder
     house.ports = await freePorts()
     house.gateway = `http://127.0.0.1:${house.ports.gateway}`
     house.page = `http://127.0.0.1:${house.ports.page}/`
-    house.#spawn({ HOOKRILL__SUBSCRIBE__RETRY: retry })
+    house.#spawn({ HOOKRILL__SUBSCRIBE__RETRY: retry, ...environment })
     await house.says('Ctrl-C ends both')
     return house
   }

@@ -4,15 +4,17 @@
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { readFileSync, statSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { Chromium } from './chromium.mjs'
 import { freePorts, freshFolder, House, run } from './house.mjs'
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+const BINARY = process.env.HOOKRILL_BINARY
 const CARD = '[data-kind=movie]'
 
 const titles = `[...document.querySelectorAll('${CARD} h3')].map((title) => title.innerText)`
@@ -42,7 +44,9 @@ async function withPage(work, settings) {
 const isListening = (url) => fetch(url).then((answer) => answer.ok, () => false)
 
 test('one command starts gateway and page, and ends both', async () => {
-  const house = await House.start()
+  const cargo = fakeCargo()
+  const environment = { HOOKRILL_BINARY: '', PATH: `${cargo}:${process.env.PATH}` }
+  const house = await House.start({ environment })
   try {
     // As it goes on where there is no terminal.
     house.hangUp()
@@ -56,7 +60,26 @@ test('one command starts gateway and page, and ends both', async () => {
     assert.ok(!(await isListening(house.page)))
   } finally {
     await house.close()
+    rmSync(cargo, { recursive: true })
   }
+})
+
+/** A cargo that has built it already: building takes minutes. */
+function fakeCargo() {
+  const folder = mkdtempSync(join(tmpdir(), 'movies-cargo-'))
+  const artifacts = [{ executable: null }, { executable: BINARY }, { reason: 'build-finished' }]
+  const lines = artifacts.map((artifact) => JSON.stringify(artifact)).join('\n')
+  const script = `#!/bin/sh\n[ "$1 $2 $3 $4" = 'build --release --bin hookrill' ] && echo '${lines}'\n`
+  writeFileSync(join(folder, 'cargo'), script, { mode: 0o755 })
+  return folder
+}
+
+test('without its packages it says so', async () => {
+  const { folder, remove } = freshFolder({ packages: false })
+  const { status, output } = await run(folder, process.execPath, ['start.mjs'])
+  remove()
+  assert.equal(status, 1)
+  assert.match(output, /Run `npm ci` in this folder first/)
 })
 
 test('what keeps it from starting is said, and what to do', async () => {
@@ -88,18 +111,31 @@ test('what keeps it from starting is said, and what to do', async () => {
   }
 })
 
-test('movies sent by hookrill and by curl show up', async () => {
+const EXAMPLE = join(import.meta.dirname, '../../examples/movies')
+const README = readFileSync(join(EXAMPLE, 'README.md'), 'utf8')
+const COMMANDS = [...README.matchAll(/```sh\n(.*?)```/gs)].map(([, command]) => command.trim())
+
+test('movies sent as the README says show up', async () => {
+  const send = COMMANDS.find((command) => command.includes('hookrill send movie'))
+  const curl = COMMANDS.find((command) => command.startsWith('sh send.sh'))
   await withPage(async (page, house) => {
-    await house.send({ title: 'Heat', year: 1995, director: 'Michael Mann' })
+    const sh = async (command) => {
+      const { status, output } = await run(house.folder, 'sh', ['-c', command])
+      assert.equal(status, 0, output)
+      assert.match(output, /"topic":"movie"/)
+    }
+    await sh(`${send.replace('../../target/release/hookrill', BINARY)} --url ${house.gateway}`)
     await page.until(are(titles, ['Heat']))
     await page.until(`document.querySelector('[data-announcement]').innerText === 'New movie: Heat.'`)
-    const args = ['send.sh', '{"title":"Ran"}', house.gateway]
-    const { status, output } = await run(house.folder, 'sh', args)
-    assert.equal(status, 0, output)
-    assert.match(output, /"topic":"movie"/)
+    await sh(`${curl} ${house.gateway}`)
     await page.until(are(titles, ['Ran', 'Heat']))
     assert.equal(await page.evaluate(`document.querySelectorAll('[data-arrival=live]').length`), 2)
   })
+})
+
+test('the README shows what send.sh does', () => {
+  const shown = COMMANDS.find((command) => command.startsWith('id='))
+  assert.ok(readFileSync(join(EXAMPLE, 'send.sh'), 'utf8').includes(shown))
 })
 
 test('what came during an outage is marked, counted and said, and nothing is missed', async () => {
