@@ -31,7 +31,7 @@ export interface Log {
   items: Item[]
   /** Items that were dropped since the list was full. */
   dropped: number
-  /** Movies that came during the last outage. */
+  /** Movies that came during the last outage, until it is history. */
   missed: number
   totals: Totals
   connection: Connection
@@ -85,7 +85,7 @@ function withState(log: Log, state: State, at: number): Log {
   const again = before.again || wasOpen
   const trouble =
     state.name === 'waiting' ? state : state.name === 'connecting' ? before.trouble : undefined
-  const missed = state.name === 'open' ? 0 : log.missed
+  const missed = state.name === 'open' || state.name === 'closed' ? 0 : log.missed
   return { ...log, missed, connection: { state, since: at, again, trouble } }
 }
 

@@ -44,6 +44,7 @@ test('each outage is counted by itself, until the next one is over', () => {
   const back = after(second, state(RESUMED, 50), movie(2, 35), movie(3, 40))
   assert.equal(back.missed, 2)
   assert.deepEqual(back.totals, { live: 0, missed: 3 })
+  assert.equal(after(back, state({ name: 'closed' }, 60)).missed, 0)
 })
 
 test('a gap stands where movies are missing, and what follows was missed', () => {
