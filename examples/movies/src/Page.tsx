@@ -45,10 +45,8 @@ export function Page({ gateway, command }: Props) {
 function Announcements({ log }: { log: Log }) {
   const [words, setWords] = useState('')
   const [voice] = useState(() => announcer(setWords))
-  const latest = log.items.find((item) => item.kind === 'movie')
-  useEffect(() => {
-    if (latest) voice.came(log.totals, latest.movie.title)
-  }, [voice, log.totals, latest])
+  const latest = log.items.find((item) => item.kind === 'movie')?.movie.title ?? ''
+  useEffect(() => voice.came(log.totals, latest), [voice, log.totals, latest])
   useEffect(() => () => voice.stop(), [voice])
   return (
     <p className="unseen" aria-live="polite" data-announcement>

@@ -12,13 +12,13 @@ export const GATHER_MS = 1000
 export const APART_MS = 6000
 
 export interface Announcer {
-  /** How many came so far, and the title of the latest. */
+  /** How much came so far, and the title of the latest movie. */
   came(totals: Totals, latest: string): void
   stop(): void
 }
 
 export function announcer(say: (words: string) => void): Announcer {
-  let said: Totals = { live: 0, missed: 0 }
+  let said: Totals = { live: 0, missed: 0, gaps: 0 }
   let known = said
   let title = ''
   let timer: ReturnType<typeof setTimeout> | undefined
@@ -26,8 +26,9 @@ export function announcer(say: (words: string) => void): Announcer {
   const news = (): Totals => ({
     live: known.live - said.live,
     missed: known.missed - said.missed,
+    gaps: known.gaps - said.gaps,
   })
-  const isNews = () => news().live + news().missed > 0
+  const isNews = () => Object.values(news()).some((count) => count > 0)
   const speak = () => {
     timer = undefined
     if (!isNews()) return

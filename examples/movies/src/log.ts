@@ -37,10 +37,11 @@ export interface Log {
   connection: Connection
 }
 
-/** Movies since the page was opened. */
+/** What came since the page was opened. */
 export interface Totals {
   live: number
   missed: number
+  gaps: number
 }
 
 export interface Connection {
@@ -62,7 +63,7 @@ export const EMPTY: Log = {
   items: [],
   dropped: 0,
   missed: 0,
-  totals: { live: 0, missed: 0 },
+  totals: { live: 0, missed: 0, gaps: 0 },
   connection: { state: { name: 'connecting' }, since: 0, again: false, trouble: undefined },
 }
 
@@ -73,7 +74,7 @@ export function next(log: Log, happened: Happened): Log {
     case 'event':
       return withMovie(log, happened.event)
     case 'gap':
-      return withItem(log, { kind: 'gap', id: `gap ${happened.gap.resumed}`, gap: happened.gap })
+      return withGap(log, happened.gap)
   }
 }
 
@@ -98,6 +99,12 @@ function withMovie(log: Log, event: HookrillEvent): Log {
   if (longer === log || arrival === 'earlier') return longer
   const totals = { ...log.totals, [arrival]: log.totals[arrival] + 1 }
   return { ...longer, totals, missed: log.missed + Number(arrival === 'missed') }
+}
+
+function withGap(log: Log, gap: Gap): Log {
+  const longer = withItem(log, { kind: 'gap', id: `gap ${gap.resumed}`, gap })
+  if (longer === log) return log
+  return { ...longer, totals: { ...log.totals, gaps: log.totals.gaps + 1 } }
 }
 
 function withItem(log: Log, item: Item): Log {

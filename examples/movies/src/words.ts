@@ -83,9 +83,10 @@ const GAPS = new Map<string, string>([
   ],
 ])
 
-/** What is said aloud of movies that came, however many at once. */
-export function arrivalWords({ live, missed }: Totals, latest: string): string {
+/** What is said aloud of what came, however much at once. */
+export function arrivalWords({ live, missed, gaps }: Totals, latest: string): string {
   const said = []
+  if (gaps > 0) said.push('Movies may be missing.')
   if (missed > 0) said.push(missedWords(missed))
   if (live === 1) said.push(`New movie: ${latest}.`)
   if (live > 1) said.push(`${live} new movies. The latest: ${latest}.`)

@@ -11,7 +11,7 @@ function listen(context: TestContext) {
 
 test('a movie is said, a moment after it came', (context) => {
   const { said, came, pass } = listen(context)
-  came({ live: 1, missed: 0 }, 'Heat')
+  came({ live: 1, missed: 0, gaps: 0 }, 'Heat')
   pass(GATHER_MS - 1)
   assert.deepEqual(said, [])
   pass(1)
@@ -20,7 +20,7 @@ test('a movie is said, a moment after it came', (context) => {
 
 test('a thousand movies that come together are one sentence', (context) => {
   const { said, came, pass } = listen(context)
-  for (let live = 1; live <= 1000; live += 1) came({ live, missed: 0 }, `${live}`)
+  for (let live = 1; live <= 1000; live += 1) came({ live, missed: 0, gaps: 0 }, `${live}`)
   pass(GATHER_MS)
   assert.deepEqual(said, ['1000 new movies. The latest: 1000.'])
 })
@@ -28,7 +28,7 @@ test('a thousand movies that come together are one sentence', (context) => {
 test('a steady stream is a sentence now and then, and no movie is left out', (context) => {
   const { said, came, pass } = listen(context)
   for (let live = 1; live <= 60; live += 1) {
-    came({ live, missed: 0 }, `${live}`)
+    came({ live, missed: 0, gaps: 0 }, `${live}`)
     pass(1000)
   }
   pass(2 * APART_MS)
@@ -39,17 +39,24 @@ test('a steady stream is a sentence now and then, and no movie is left out', (co
 
 test('what was missed is said together, and history is not', (context) => {
   const { said, came, pass } = listen(context)
-  came({ live: 0, missed: 0 }, 'Old')
+  came({ live: 0, missed: 0, gaps: 0 }, 'Old')
   pass(10 * APART_MS)
   assert.deepEqual(said, [])
-  came({ live: 0, missed: 3 }, 'Ran')
+  came({ live: 0, missed: 3, gaps: 0 }, 'Ran')
   pass(GATHER_MS)
   assert.deepEqual(said, ['3 movies came while you were away.'])
 })
 
+test('a gap is said', (context) => {
+  const { said, came, pass } = listen(context)
+  came({ live: 0, missed: 2, gaps: 1 }, 'Ran')
+  pass(GATHER_MS)
+  assert.deepEqual(said, ['Movies may be missing. 2 movies came while you were away.'])
+})
+
 test('who has left is told nothing', (context) => {
   const { said, came, stop, pass } = listen(context)
-  came({ live: 1, missed: 0 }, 'Heat')
+  came({ live: 1, missed: 0, gaps: 0 }, 'Heat')
   stop()
   pass(APART_MS)
   assert.deepEqual(said, [])

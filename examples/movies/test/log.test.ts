@@ -25,7 +25,7 @@ const shown = (item: Item) =>
 test('what was there before the page is history, and what comes is live', () => {
   const log = after(EMPTY, state(OPEN, 1000), movie(1, 500), movie(2, 1000), movie(3, 2000))
   assert.deepEqual(log.items.map(shown), ['3 live', '2 live', '1 earlier'])
-  assert.deepEqual(log.totals, { live: 2, missed: 0 })
+  assert.deepEqual(log.totals, { live: 2, missed: 0, gaps: 0 })
   assert.equal(log.missed, 0)
 })
 
@@ -43,7 +43,7 @@ test('each outage is counted by itself, until the next one is over', () => {
   assert.equal(second.missed, 1)
   const back = after(second, state(RESUMED, 50), movie(2, 35), movie(3, 40))
   assert.equal(back.missed, 2)
-  assert.deepEqual(back.totals, { live: 0, missed: 3 })
+  assert.deepEqual(back.totals, { live: 0, missed: 3, gaps: 0 })
   assert.equal(after(back, state({ name: 'closed' }, 60)).missed, 0)
 })
 
@@ -52,6 +52,7 @@ test('a gap stands where movies are missing, and what follows was missed', () =>
   // The client says it is open once more, since it did not continue.
   const back = after(cut, state(OPEN, 21), gap('retention', 'e-7'), movie(8, 15))
   assert.deepEqual(back.items.map(shown), ['8 missed', 'retention', '1 live'])
+  assert.deepEqual(back.totals, { live: 1, missed: 1, gaps: 1 })
 })
 
 test('a gateway that is down when the page opens has no outage to tell of', () => {

@@ -49,9 +49,9 @@ test('each gap says what it means', () => {
 test('numbers are said as people say them', () => {
   assert.equal(missedWords(1), '1 movie came while you were away.')
   assert.equal(missedWords(3), '3 movies came while you were away.')
-  assert.equal(arrivalWords({ live: 1, missed: 0 }, 'Heat'), 'New movie: Heat.')
+  assert.equal(arrivalWords({ live: 1, missed: 0, gaps: 0 }, 'Heat'), 'New movie: Heat.')
   assert.equal(
-    arrivalWords({ live: 2, missed: 3 }, 'Heat'),
+    arrivalWords({ live: 2, missed: 3, gaps: 0 }, 'Heat'),
     '3 movies came while you were away. 2 new movies. The latest: Heat.',
   )
 })
