@@ -111,6 +111,13 @@ export class House {
     await this.says(isToBegin ? 'The gateway has ended' : 'The gateway is back')
   }
 
+  /** The gateway with another journal, as the README says to make one. */
+  async forget() {
+    await this.outage(true)
+    await run(this.folder, 'rm', ['-r', 'data/segments', 'data/high-water'])
+    await this.outage(false)
+  }
+
   /** Ends the gateway without a word, as a crash does. */
   async crash() {
     const { pid } = this.#child

@@ -162,9 +162,7 @@ test('a journal that was replaced is a gap, and the page says what it means', as
   await withPage(async (page, house) => {
     await house.send({ title: 'Old' })
     await page.until(are(titles, ['Old']))
-    await house.outage(true)
-    await run(house.folder, 'rm', ['-r', 'data/segments', 'data/high-water'])
-    await house.outage(false)
+    await house.forget()
     await house.send({ title: 'New' })
     await page.until(are(titles, ['New', 'Old']))
     const gap = await page.evaluate(`document.querySelector('[data-kind=gap][data-reason=epoch]')?.innerText`)
@@ -202,6 +200,13 @@ test('a pause holds movies back, and going on shows them', async () => {
     assert.deepEqual(await page.evaluate(titles), [])
     await page.press('Enter')
     await page.until(are(marked, ['Meanwhile']))
+
+    // It goes on where it was, and not with the newest: a gap is noticed.
+    await page.press('Enter')
+    await page.until(isState('closed'))
+    await house.forget()
+    await page.press('Enter')
+    await page.until(`document.querySelector('[data-kind=gap]')`)
   })
 })
 
@@ -230,6 +235,8 @@ test('nobody is kept out: labels, contrast, 320 px, less motion', async () => {
     await page.until(are(titles, ['Heat']))
     await page.evaluate(AXE + ';0')
     await looksGood(page, 'live')
+    const spoken = `[...document.querySelectorAll('[aria-live], [role=status]')].map((part) => part.ariaLive ?? part.role)`
+    assert.deepEqual(await page.evaluate(spoken), ['status', 'polite'])
     await house.outage(true)
     await page.until(isState('waiting'))
     await looksGood(page, 'cut off')
