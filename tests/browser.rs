@@ -32,15 +32,16 @@ mod program;
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{Mutex, PoisonError},
+    sync::{Condvar, Mutex, PoisonError},
 };
 
 use house::{House, Kind};
-use process::{free_address, hookrill};
+use process::free_address;
 
-/// One of each at a time: they want a core for themselves.
-static CHROMIUM: Mutex<()> = Mutex::new(());
-static FIREFOX: Mutex<()> = Mutex::new(());
+/// How many browsers run at a time: each wants a core for itself.
+const BROWSERS_MAX: usize = 2;
+static RUNNING: Mutex<usize> = Mutex::new(0);
+static ONE_HAS_ENDED: Condvar = Condvar::new();
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Browser {
@@ -78,11 +79,11 @@ fn prove(browser: Browser, claim: &str) {
     if !is_there(browser) {
         return;
     }
-    let (one_at_a_time, name) = match browser {
-        Browser::Chromium => (&CHROMIUM, "chromium"),
-        Browser::Firefox => (&FIREFOX, "firefox"),
+    let _turn = Turn::wait();
+    let name = match browser {
+        Browser::Chromium => "chromium",
+        Browser::Firefox => "firefox",
     };
-    let _turn = one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
     let mut node = Command::new("node");
     node.arg(tool("prove.mjs")).args([name, claim]);
     node.env("HOOKRILL_BINARY", env!("CARGO_BIN_EXE_hookrill"));
@@ -99,6 +100,27 @@ fn prove(browser: Browser, claim: &str) {
         "not so in {browser:?}: {}",
         String::from_utf8_lossy(&proof.stderr)
     );
+}
+
+/// One of the browsers that may run.
+struct Turn;
+
+impl Turn {
+    fn wait() -> Self {
+        let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = ONE_HAS_ENDED
+            .wait_while(running, |running| *running >= BROWSERS_MAX)
+            .unwrap_or_else(PoisonError::into_inner);
+        *running += 1;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        ONE_HAS_ENDED.notify_one();
+    }
 }
 
 /// With the settings of `deploy/proxies/`, and HTTP/2 for browsers.
