@@ -5,7 +5,7 @@
 
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -28,6 +28,10 @@ access = "public"
 [topics.open.scheme]
 kind = "none"
 dedup_id = [{ header = "X-Delivery" }]
+
+[topics.movie]
+access = "public"
+scheme = { kind = "none" }
 
 [topics.shut.scheme]
 kind = "none"
@@ -81,6 +85,11 @@ export class Gateway {
     const gone = once(this.#process, 'exit')
     this.#process.kill('SIGKILL')
     await gone
+  }
+
+  /** Another journal from the next start on: what was before is gone. */
+  async forget() {
+    for (const name of ['segments', 'high-water']) await rm(join(this.folder, 'data', name), { recursive: true })
   }
 
   async end() {
