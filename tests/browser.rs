@@ -73,6 +73,8 @@ in_each![
     over_http_1_the_seventh_tab_waits_until_another_one_closes,
     over_http_2_seven_tabs_are_live_at_once,
     a_second_tab_of_the_same_address_does_not_wait_for_the_first,
+    the_movie_page_shows_what_it_missed_and_where_history_is_gone,
+    the_movie_page_obeys_keyboard_and_light,
 ];
 
 fn prove(browser: Browser, claim: &str) {
@@ -154,7 +156,11 @@ fn is_there(browser: Browser) -> bool {
 /// Something that `scripts/test` installs, or that needs what it installs.
 fn tool(script: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for needed in ["tests/browser/node_modules", "clients/js/node_modules"] {
+    for needed in [
+        "tests/browser/node_modules",
+        "clients/js/node_modules",
+        "examples/movies/node_modules",
+    ] {
         assert!(
             root.join(needed).exists(),
             "{needed} is missing: run scripts/test, which installs what the tests need"
