@@ -44,6 +44,13 @@ const readers = {
     await listen()
   },
 
+  // The same package without a page.
+  worker(record, url, options) {
+    const worker = new Worker('/worker.js', { type: 'module' })
+    worker.onmessage = ({ data }) => Object.assign(record, data)
+    worker.postMessage({ url, options })
+  },
+
   async client(record, url, { token, ...options } = {}) {
     const { subscribe } = await import('/client.js')
     const renew = () => {

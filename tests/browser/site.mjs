@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { PATIENCE_MS, eventually } from './wait.mjs'
 
 const CLIENT = fileURLToPath(new URL('../../clients/js/', import.meta.url))
+const OWN = ['/readers.js', '/worker.js']
 const PAGE = '<!doctype html><meta charset="utf-8"><title>Readers</title><link rel="icon" href="data:,">'
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' }
 
@@ -41,7 +42,7 @@ export class Site {
     const route = this.routes[pathname]
     if (route) return response.end(await route(response))
     response.setHeader('Content-Type', TYPES[extname(pathname)] ?? 'text/html')
-    if (pathname === '/readers.js') response.end(await readFile(new URL('readers.js', import.meta.url)))
+    if (OWN.includes(pathname)) response.end(await readFile(new URL(`.${pathname}`, import.meta.url)))
     else if (pathname === '/client.js') response.end(await client())
     else if (this.folder && pathname !== '/blank') response.end(await this.#file(pathname))
     else response.end(PAGE)

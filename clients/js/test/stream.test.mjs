@@ -72,7 +72,7 @@ test('only what a gateway lets through across origins is in a request', async (t
   const { headers, credentials, method, cache, mode } = await asked.next()
   assert.deepEqual([...headers.keys()], ['accept', 'authorization', 'last-event-id'])
   assert.equal(credentials, 'include')
-  assert.deepEqual([method, cache, mode], [undefined, undefined, undefined])
+  assert.deepEqual([method, cache, mode], [undefined, 'no-store', undefined])
 })
 
 test('a list of no topics is not a list of all', () => {

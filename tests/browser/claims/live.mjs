@@ -14,6 +14,7 @@ export async function each_event_arrives_once_in_order_with_its_id(stage) {
   const readers = [
     await tab.read('native', `${gateway.url}/events/open`),
     await tab.read('client', gateway.url, { topics: 'open' }),
+    await tab.read('worker', gateway.url, { topics: 'open' }),
   ]
   for (const reader of readers) await reader.hasStream()
   const ledger = []

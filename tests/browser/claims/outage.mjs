@@ -1,7 +1,9 @@
 // What a page misses while the gateway is away: nothing.
 
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
 import { config, Poster } from '../gateway.mjs'
+import { eventually } from '../wait.mjs'
 
 /** Events between two outages, at least. */
 const STORED = 30
@@ -13,6 +15,7 @@ export async function a_gateway_that_is_killed_costs_no_event(stage) {
   const readers = [
     await tab.read('native', `${gateway.url}/events/open`),
     await tab.read('client', gateway.url, { topics: 'open' }),
+    await tab.read('worker', gateway.url, { topics: 'open' }),
   ]
   for (const reader of readers) await reader.hasStream()
   const poster = new Poster(gateway, 'open')
@@ -59,4 +62,35 @@ export async function an_answer_ends_an_event_source_for_ever_and_not_the_client
     const { heard, closed } = await native.record()
     assert.deepEqual({ heard, closed }, { heard: [], closed: true })
   }
+}
+
+// Its own text, but for the address. It waits longer than the others.
+export async function the_page_of_the_readme_lives_through_every_answer(stage) {
+  const readme = await readFile(new URL('../../../README.md', import.meta.url), 'utf8')
+  const [, page] = /^```html\n(.*?)^```$/ms.exec(readme)
+  const site = await stage.site()
+  const gateway = await stage.gateway(config(site.origin))
+  const relay = await stage.relay(gateway)
+  site.routes['/readme'] = (response) => {
+    response.setHeader('Content-Type', 'text/html; charset=utf-8')
+    return page.replace(/http:\/\/127[^"]*/, `${relay.url}/events/open`)
+  }
+  const { page: tab } = await site.tab(await stage.browser(), '/readme')
+  const lists = (texts) =>
+    tab.waitForFunction(
+      (texts) => JSON.stringify([...document.querySelectorAll('li')].map((item) => item.textContent)) === texts,
+      {},
+      JSON.stringify(texts),
+    )
+  await eventually('its stream', () => relay.asked('GET', '/events/open').length)
+  await gateway.post('open', { text: '<b>one</b>' })
+  await lists(['<b>one</b>'])
+  const asked = relay.requests.length
+  relay.answers(502)
+  await eventually('its answer', () => relay.requests.length > asked)
+  await gateway.post('open', { text: 'two' })
+  relay.passes()
+  await lists(['<b>one</b>', 'two'])
+  const since = new URL(relay.asked('GET', '/events/open').at(-1).line.split(' ')[1], relay.url).searchParams.get('since')
+  assert.match(since, /-1$/)
 }
