@@ -16,7 +16,7 @@ mod revocations;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     sync::{Notify, Semaphore, watch},
     task::spawn_blocking,
@@ -229,13 +229,14 @@ impl KeySets {
                 Err(error) => self.do_without(set, &error.to_string(), &mut record),
             };
             let ended = Instant::now();
+            // Whoever asked during this fetch is answered by it.
+            _ = set.asked.notified().now_or_never();
             set.fetched.send_replace(Some(ended));
             let due = sleep_until(ended + wait);
             tokio::pin!(due);
             loop {
                 tokio::select! {
                     () = &mut due => break,
-                    // Asked during the fetch that answered it: not again.
                     () = set.asked.notified() => if self.may_ask(Some(ended)) { break },
                 }
             }
