@@ -195,7 +195,9 @@ class Subscription<T> implements Stream<T> {
     else if (last) to.searchParams.set('last', `${last}`)
     if (this.#token) this.#authorize(headers, this.#token)
     const { signal } = this.#attempt
-    return fetch(to, { headers, signal, ...(credentials && { credentials }) })
+    // Else Firefox lets a second tab wait 20 s for the first one's stream to end,
+    // to read the same address out of its cache.
+    return fetch(to, { headers, signal, cache: 'no-store', ...(credentials && { credentials }) })
   }
 
   #authorize(headers: Headers, token: string): void {

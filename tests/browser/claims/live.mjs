@@ -1,0 +1,81 @@
+// What a page hears while nothing goes wrong, and where it is afterwards.
+
+import assert from 'node:assert/strict'
+import { config } from '../gateway.mjs'
+
+const EVENTS = 200
+/** No heartbeat comes to anybody's help. */
+const QUIET = { heartbeat: '10m' }
+
+export async function each_event_arrives_once_in_order_with_its_id(stage) {
+  const site = await stage.site()
+  const gateway = await stage.gateway(config(site.origin))
+  const tab = await site.tab(await stage.browser())
+  const readers = [
+    await tab.read('native', `${gateway.url}/events/open`),
+    await tab.read('client', gateway.url, { topics: 'open' }),
+  ]
+  for (const reader of readers) await reader.hasStream()
+  const ledger = []
+  for (let number = 1; number <= EVENTS; number += 1) {
+    const event = { number, text: 'żółw 🐢' }
+    ledger.push({ id: await gateway.post('open', event), data: JSON.stringify(event) })
+  }
+  for (const reader of readers) {
+    await reader.hears(ledger.at(-1).id)
+    assert.deepEqual((await reader.record()).heard, ledger)
+  }
+}
+
+// An id without data does not count in Firefox: it would come back with none,
+// and what came meanwhile would be lost.
+export async function a_reader_that_has_seen_only_a_cursor_resumes_behind_it(stage) {
+  const site = await stage.site()
+  const gateway = await stage.gateway(config(site.origin))
+  const relay = await stage.relay(gateway)
+  const tab = await site.tab(await stage.browser())
+  const readers = [
+    ['/events/open', await tab.read('native', `${relay.url}/events/open`)],
+    ['/events?', await tab.read('client', relay.url, { topics: 'open' })],
+  ]
+  for (const [, reader] of readers) await reader.hasStream()
+  // A heartbeat tells them of an event that they are not given.
+  const elsewhere = await gateway.post('shut', {})
+  for (const [, reader] of readers) {
+    await reader.until(`cursor ${elsewhere}`, ({ cursor }) => cursor === elsewhere)
+  }
+  relay.requests.length = 0
+  relay.refuses()
+  const missed = { id: await gateway.post('open', 'missed'), data: '"missed"' }
+  relay.passes()
+  for (const [path, reader] of readers) {
+    await reader.hears(missed.id)
+    assert.deepEqual((await reader.record()).heard, [missed])
+    assert.equal(relay.asked('GET', path).at(-1).headers['last-event-id'], elsewhere)
+  }
+}
+
+// The browser asks for it by itself.
+export async function compression_holds_no_event_back(stage) {
+  const site = await stage.site()
+  const gateway = await stage.gateway(config(site.origin, QUIET))
+  const relay = await stage.relay(gateway)
+  const tab = await site.tab(await stage.browser())
+  const readers = [
+    await tab.read('native', `${relay.url}/events/open`),
+    await tab.read('client', relay.url, { topics: 'open' }),
+  ]
+  for (const reader of readers) await reader.hasStream()
+  const asked = relay.asked('GET', '/events')
+  assert.equal(asked.length, readers.length)
+  for (const request of asked) {
+    assert.match(request.headers['accept-encoding'], /\bgzip\b/)
+    assert.equal(request.answer().headers['content-encoding'], 'gzip')
+    assert.equal(request.answer().headers['cache-control'], 'no-store')
+  }
+  // No event has another one behind it that could push it out.
+  for (const number of [1, 2, 3]) {
+    const id = await gateway.post('open', { number })
+    for (const reader of readers) await reader.hears(id)
+  }
+}

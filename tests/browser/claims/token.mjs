@@ -1,0 +1,38 @@
+// Tokens end while a page is open.
+
+import assert from 'node:assert/strict'
+import { config, Poster } from '../gateway.mjs'
+
+/** So short that nobody is told of its end beforehand. */
+const SHORT = '2s'
+/** Its readers are told 5 s before its end. */
+const LONG = '7s'
+/** Tokens that each reader gets, at least. */
+const TOKENS = 3
+
+export async function a_token_that_ends_is_renewed_and_no_event_is_lost(stage) {
+  const site = await stage.site()
+  const gateway = await stage.gateway(config(site.origin))
+  site.routes['/short'] = () => gateway.token('shut', SHORT)
+  site.routes['/long'] = () => gateway.token('shut', LONG)
+  const tab = await site.tab(await stage.browser())
+  const readers = [
+    await tab.read('rebuilt', `${gateway.url}/events/shut`, '/short', false),
+    await tab.read('rebuilt', `${gateway.url}/events/shut`, '/long', true),
+    await tab.read('client', gateway.url, { topics: 'shut', token: '/short' }),
+    await tab.read('client', gateway.url, { topics: 'shut', token: '/long' }),
+  ]
+  for (const reader of readers) await reader.hasStream()
+  const poster = new Poster(gateway, 'shut')
+  for (const reader of readers) {
+    await reader.until(`${TOKENS} tokens`, ({ made }) => made >= TOKENS)
+    await reader.hasStream()
+  }
+  const ledger = await poster.end()
+  for (const reader of readers) {
+    await reader.hears(ledger.at(-1).id)
+    const { heard, gaps } = await reader.record()
+    assert.deepEqual(heard, ledger)
+    assert.deepEqual(gaps, [])
+  }
+}
