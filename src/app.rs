@@ -113,7 +113,7 @@ impl App {
         let journal = journal::open(config.journal.clone(), clock.clone(), measures).await?;
         let routes = routes(&config);
         adopt(&routes, &handed)?;
-        warn_of_awaiting(&routes);
+        warn_of_routes(&routes);
         let encoder = Arc::new(Encoder {
             epoch: journal.epoch(),
             public_url: config.public_url.as_str().into(),
@@ -307,10 +307,14 @@ fn adopt(routes: &TopicMap<Arc<Route>>, handed: &Handed) -> Result<(), HandedErr
     Ok(())
 }
 
-fn warn_of_awaiting(routes: &TopicMap<Arc<Route>>) {
+fn warn_of_routes(routes: &TopicMap<Arc<Route>>) {
     let awaiting = routes.named();
     for (topic, _) in awaiting.filter(|(_, route)| route.verifier().awaits_secret()) {
         tracing::warn!(%topic, "takes the first secret that is handed over to it");
+    }
+    // A file without topics ends the start without a file, which takes all.
+    if routes.any().is_none() && routes.named().next().is_none() {
+        tracing::warn!("no topics: every delivery and every subscription is refused");
     }
 }
 

@@ -165,6 +165,34 @@ fn a_newcomer_sends_and_sees_an_event_with_what_was_printed() {
 }
 
 #[test]
+fn a_gateway_without_topics_says_so() {
+    for (file, says_so) in [
+        (Some("[server]\nmetrics_public = true\n"), true),
+        (None, false),
+    ] {
+        let folder = folder();
+        let folder = folder.path();
+        if let Some(text) = file {
+            std::fs::write(folder.join("hookrill.toml"), text).unwrap();
+        }
+        let mut process = serving(folder);
+        let mut stderr = BufReader::new(process.stderr.take().unwrap());
+        let mut said = String::new();
+        while !said.contains("listening on ") {
+            let bytes = stderr.read_line(&mut said).unwrap();
+            assert_ne!(bytes, 0, "{said}");
+        }
+        process.kill().unwrap();
+        process.wait().unwrap();
+        assert_eq!(
+            said.contains("no topics: every delivery"),
+            says_so,
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn a_gateway_refuses_what_another_secret_signed() {
     let folder = folder();
     let folder = folder.path();

@@ -179,6 +179,200 @@ fn the_reference_has_every_key() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
+/// The lines of the reference's blocks that set a key: section, key, line.
+fn keys_shown(block: &str) -> Vec<(String, String, &str)> {
+    let mut section = String::new();
+    let mut keys = Vec::new();
+    for line in block.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.split(']').next().unwrap().to_owned();
+        }
+        let key = line.trim_start_matches("# ").split_once(" = ");
+        let plain = |key: &str| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        if let Some((key, _)) = key.filter(|(key, _)| plain(key)) {
+            keys.push((section.clone(), key.to_owned(), line));
+        }
+    }
+    keys
+}
+
+#[test]
+fn the_keys_that_a_reload_takes_are_marked() {
+    let source = fs::read_to_string(root().join("src/config/restart.rs")).unwrap();
+    let literals = source.split('"').skip(1).step_by(2);
+    let at_a_start: BTreeSet<_> = literals.map(str::to_owned).collect();
+
+    let reference = Page::read("docs/configuration.md");
+    let (_, gateway) = reference.blocks("toml").remove(0);
+    let unmarked = keys_shown(&gateway).into_iter();
+    let unmarked = unmarked.filter(|(.., line)| !line.contains('↻'));
+    let unmarked: BTreeSet<_> = unmarked.map(|(s, key, _)| format!("{s}.{key}")).collect();
+    assert_eq!(unmarked, at_a_start);
+}
+
+/// A bound as the reference writes it, in the smallest unit that its key can
+/// tell apart.
+struct Bound {
+    amount: u64,
+    unit: &'static str,
+}
+
+impl Bound {
+    fn read(text: &str) -> Option<Self> {
+        let text = text.replace(',', "");
+        if let Ok(duration) = humantime::parse_duration(&text) {
+            let amount = u64::try_from(duration.as_millis()).ok()?;
+            return Some(Self { amount, unit: "ms" });
+        }
+        let size = text.parse::<bytesize::ByteSize>().ok()?;
+        Some(Self {
+            amount: size.as_u64(),
+            unit: "",
+        })
+    }
+
+    fn value(&self, amount: u64) -> String {
+        match self.unit {
+            "" => amount.to_string(),
+            unit => format!("\"{amount}{unit}\""),
+        }
+    }
+}
+
+/// The bounds in a comment such as `(1s to 10m)` or `(from 1 KiB)`.
+fn range(line: &str) -> Option<(Bound, Option<Bound>)> {
+    let comment = line.rsplit_once('(')?.1.split(')').next()?;
+    match comment.strip_prefix("from ") {
+        Some(least) => Some((Bound::read(least)?, None)),
+        None => {
+            let (least, most) = comment.split_once(" to ")?;
+            Some((Bound::read(least)?, Some(Bound::read(most)?)))
+        }
+    }
+}
+
+#[test]
+fn the_ranges_that_the_reference_shows_are_the_ranges() {
+    let reference = Page::read("docs/configuration.md");
+    let blocks = reference.blocks("toml");
+    let keys = blocks.iter().flat_map(|(_, block)| keys_shown(block));
+    let mut seen = 0;
+    for (section, key, line) in keys {
+        let Some((least, most)) = range(line) else {
+            continue;
+        };
+        let topic = "preset = \"github\"\nsecrets = [\"x\"]\naccess = \"public\"\n";
+        let rest = if section.starts_with("topics.") {
+            topic
+        } else {
+            ""
+        };
+        let takes = |value: String| load(&format!("[{section}]\n{rest}{key} = {value}\n")).is_ok();
+        assert!(takes(least.value(least.amount)), "{line}");
+        if let Some(below) = least.amount.checked_sub(1) {
+            assert!(!takes(least.value(below)), "{line}");
+        }
+        if let Some(most) = most {
+            assert!(takes(most.value(most.amount)), "{line}");
+            assert!(!takes(most.value(most.amount + 1)), "{line}");
+        }
+        seen += 1;
+    }
+    assert!(seen > 14, "{seen}");
+}
+
+/// The keys and words of the scheme language, by its types.
+fn scheme_words() -> BTreeSet<String> {
+    let mut words = BTreeSet::new();
+    for file in ["challenge", "message", "mod", "place"] {
+        let path = root().join(format!("src/verify/scheme/{file}.rs"));
+        let source = fs::read_to_string(path).unwrap();
+        for written in source.split("Deserialize)]").skip(1) {
+            let upper = written.contains("UPPERCASE") && written.contains("pub enum Asked");
+            let body = written.split("\n}").next().unwrap();
+            for line in body.lines().filter_map(|line| line.strip_prefix("    ")) {
+                let name: String = line
+                    .trim_start_matches("pub ")
+                    .chars()
+                    .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+                    .collect();
+                let is_field = line.starts_with("pub ");
+                if is_field || name.starts_with(|c: char| c.is_ascii_uppercase()) {
+                    words.insert(match upper {
+                        true => name.to_uppercase(),
+                        false => snake(&name),
+                    });
+                }
+            }
+        }
+    }
+    words
+}
+
+fn snake(name: &str) -> String {
+    let mut out = String::new();
+    for (at, c) in name.char_indices() {
+        if c.is_ascii_uppercase() && at > 0 {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
+#[test]
+fn the_reference_has_every_word_of_a_scheme() {
+    let words = scheme_words();
+    for known in [
+        "hubspot_url",
+        "form_sorted",
+        "iso8601_utc",
+        "HEAD",
+        "before_proof",
+    ] {
+        assert!(words.contains(known), "{words:?}");
+    }
+    let reference = Page::read("docs/configuration.md").text;
+    let (_, chapter) = reference.split_once("## A scheme of one's own").unwrap();
+    let named: BTreeSet<_> = chapter
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .collect();
+    let missing: Vec<_> = words
+        .iter()
+        .filter(|word| !named.contains(word.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    // And the table has no key that is none.
+    let rows = chapter.lines().filter_map(|line| line.strip_prefix("| `"));
+    let keys = rows.flat_map(|row| row.split(" |").next().unwrap().split(", "));
+    for key in keys.map(|key| key.trim_matches('`')) {
+        assert!(words.contains(key), "{key}");
+    }
+}
+
+#[test]
+fn every_reason_that_is_named_is_one() {
+    const SAY: [&str; 5] = [
+        "event/frame.rs",
+        "http/events.rs",
+        "http/limits.rs",
+        "ingest.rs",
+        "verify/error.rs",
+    ];
+    let said = SAY.map(|file| fs::read_to_string(root().join("src").join(file)).unwrap());
+    let mut named = 0;
+    for page in pages() {
+        for rest in page.text.split("reason=\"").skip(1) {
+            let reason = rest.split('"').next().unwrap();
+            let literal = format!("\"{reason}\"");
+            let is_said = said.iter().any(|source| source.contains(&literal));
+            assert!(is_said, "{}: {reason}", page.path.display());
+            named += 1;
+        }
+    }
+    assert!(named > 2, "{named}");
+}
+
 #[test]
 fn every_link_leads_somewhere() {
     for page in pages() {

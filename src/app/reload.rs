@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{adopt, routes, warn_of_awaiting};
+use super::{adopt, routes, warn_of_routes};
 use crate::{
     access::Access,
     config::{Config, ConfigError},
@@ -152,7 +152,7 @@ impl Running {
         if let Err(error) = adopt(routes, &self.handed) {
             tracing::error!(%error, "a topic has no secret until the next reload");
         }
-        warn_of_awaiting(routes);
+        warn_of_routes(routes);
     }
 }
 
