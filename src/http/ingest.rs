@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::{
     Gateway,
-    body::{self, Announced},
+    body::{self, Announced, BodyError},
     limits::OverLimit,
     refusal::{Refusal, closing},
 };
@@ -51,6 +51,7 @@ async fn take(State(gateway): State<Arc<Gateway>>, request: Request) -> Response
         Ok(whole) => whole,
         Err(error) => {
             gateway.telemetry.ingest_refused(error.reason());
+            gateway.log_unread(error, client);
             return Refusal::from(error).into_response();
         }
     };
@@ -192,6 +193,13 @@ impl Gateway {
             // Some need no proof: anybody could fill the log.
             false if !self.log_budget.take(self.clock.now()) => {}
             false => tracing::info!(client, %topic, "handshake answered"),
+        }
+    }
+
+    fn log_unread(&self, error: BodyError, client: Option<IpAddr>) {
+        if self.log_budget.take(self.clock.now()) {
+            let client = client.map(tracing::field::display);
+            tracing::info!(client, reason = error.reason(), "delivery not read");
         }
     }
 

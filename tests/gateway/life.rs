@@ -183,6 +183,21 @@ async fn secrets_and_tokens_are_never_logged() {
     }
 }
 
+/// The operator has to find out who is refused, and why.
+#[tokio::test]
+async fn a_body_that_is_refused_unread_is_logged() {
+    let gateway =
+        Process::start_with("[topics.open]\naccess = \"public\"\nscheme = { kind = \"none\" }")
+            .await;
+    let long = "x".repeat((5 << 20) + 1);
+    assert_eq!(gateway.post_with("open", &[], &long).await.status, 413);
+    let said = gateway.stop().await;
+    let refused = said.lines().find(|line| line.contains("delivery not read"));
+    let refused = refused.unwrap_or_else(|| panic!("{said}"));
+    assert!(refused.contains("client=127.0.0.1"), "{refused}");
+    assert!(refused.contains("body_too_long"), "{refused}");
+}
+
 /// What the operating system refuses to write, the journal answers for.
 #[tokio::test]
 async fn a_write_that_fails_ends_the_gateway_and_loses_nothing() {
