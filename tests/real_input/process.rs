@@ -10,7 +10,11 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU16, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, sync_channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -262,8 +266,12 @@ pub fn hookrill(folder: &Path) -> Command {
 /// Linux): a client that tries to come back while the gateway is down must
 /// neither take its port nor connect to itself.
 pub fn free_address() -> SocketAddr {
+    const PORTS: std::ops::Range<u16> = 20_000..32_000;
+    // One after the other, so that no two tests of a process are given the same.
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(fastrand::u16(..)));
     for _ in 0..100 {
-        let address = SocketAddr::from(([127, 0, 0, 1], fastrand::u16(20_000..32_000)));
+        let port = PORTS.start + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS.len() as u16;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
         if TcpListener::bind(address).is_ok() {
             return address;
         }

@@ -79,6 +79,8 @@ async function bundle(contents) {
     alias: {
       '@hookrill/client/react': `${client}/src/react.ts`,
       '@hookrill/client': `${client}/src/index.ts`,
+      // The client's tests have one of their own, and a hook wants the page's.
+      react: `${here}node_modules/react`,
     },
     plugins: [vue, svelte],
     logLevel: 'error',
