@@ -33,7 +33,7 @@ fn the_movie_page_keeps_its_promises_in_a_browser() {
 
 fn passes(folder: &str, command: &[&str]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for folder in [EXAMPLE, "tests/movies"] {
+    for folder in [EXAMPLE, "tests/browser", "tests/movies"] {
         let packages = root.join(folder).join("node_modules");
         let shown = packages.display();
         assert!(packages.exists(), "{shown} is missing; run scripts/test");
