@@ -123,11 +123,14 @@ impl Serving {
         let task = tokio::spawn(async move {
             let _running: SyncSender<()> = running;
             tokio::select! {
-                ended = app.serve(listener, asked) => ended,
+                // Signals first: what comes while the drain begins would else
+                // be one with the signal that it was begun by.
+                biased;
                 () = second_of(signals) => {
                     tracing::warn!("ended by a second signal, before all was drained");
                     Ok(())
                 }
+                ended = app.serve(listener, asked) => ended,
             }
         });
         Self {
