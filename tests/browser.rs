@@ -24,18 +24,21 @@ mod front;
 #[path = "proxies/house.rs"]
 #[allow(dead_code, reason = "the proxies' tests use the rest")]
 mod house;
+#[path = "shared/installed.rs"]
+mod installed;
 #[path = "real_input/process.rs"]
 mod process;
 #[path = "proxies/program.rs"]
 mod program;
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     sync::{Condvar, Mutex, PoisonError},
 };
 
 use house::{House, Kind};
+use installed::installed;
 use process::free_address;
 
 /// How many browsers run at a time: each wants a core for itself.
@@ -88,7 +91,11 @@ fn prove(browser: Browser, claim: &str) {
         Browser::Firefox => "firefox",
     };
     let mut node = Command::new("node");
-    node.arg(tool("prove.mjs")).args([name, claim]);
+    for packages in ["tests/browser", "clients/js", "examples/movies"] {
+        installed(&format!("{packages}/node_modules"));
+    }
+    node.arg(installed("tests/browser/prove.mjs"))
+        .args([name, claim]);
     node.env("HOOKRILL_BINARY", env!("CARGO_BIN_EXE_hookrill"));
     let _house = claim.contains("http_2").then(|| behind_caddy(&mut node));
     node.stdin(Stdio::piped())
@@ -152,20 +159,4 @@ fn is_there(browser: Browser) -> bool {
         eprintln!("left out: there is no {path} here");
     }
     is_there
-}
-
-/// Something that `scripts/test` installs, or that needs what it installs.
-fn tool(script: &str) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for needed in [
-        "tests/browser/node_modules",
-        "clients/js/node_modules",
-        "examples/movies/node_modules",
-    ] {
-        assert!(
-            root.join(needed).exists(),
-            "{needed} is missing: run scripts/test, which installs what the tests need"
-        );
-    }
-    root.join("tests/browser").join(script)
 }

@@ -6,20 +6,20 @@
 
 #![allow(clippy::panic, reason = "a test may stop at a surprise")]
 
-use std::{path::Path, process::Command};
+#[path = "shared/installed.rs"]
+mod installed;
+
+use std::process::Command;
+
+use installed::installed;
 
 #[test]
 fn the_javascript_client_keeps_what_it_promises() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/js");
-    let packages = folder.join("node_modules");
-    assert!(
-        packages.exists(),
-        "{} is missing; run scripts/test",
-        packages.display()
-    );
+    installed("clients/js/node_modules");
+    let folder = installed("clients/js");
     let tests = Command::new("npm")
         .args(["test", "--silent"])
-        .current_dir(&folder)
+        .current_dir(folder)
         .env("HOOKRILL_BINARY", env!("CARGO_BIN_EXE_hookrill"))
         .output()
         .unwrap_or_else(|error| panic!("npm: {error}; run scripts/test"));

@@ -10,7 +10,12 @@
     reason = "clippy takes a test's helpers for the program"
 )]
 
-use std::{path::Path, process::Command};
+#[path = "shared/installed.rs"]
+mod installed;
+
+use std::process::Command;
+
+use installed::installed;
 
 /// The page's own folder.
 const EXAMPLE: &str = "examples/movies";
@@ -32,18 +37,15 @@ fn the_movie_page_keeps_its_promises_in_a_browser() {
 }
 
 fn passes(folder: &str, command: &[&str]) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for folder in [EXAMPLE, "tests/browser", "tests/movies"] {
-        let packages = root.join(folder).join("node_modules");
-        let shown = packages.display();
-        assert!(packages.exists(), "{shown} is missing; run scripts/test");
+    for packages in [EXAMPLE, "tests/browser", "tests/movies"] {
+        installed(&format!("{packages}/node_modules"));
     }
     let [program, arguments @ ..] = command else {
         panic!("there is no command");
     };
     let ended = Command::new(program)
         .args(arguments)
-        .current_dir(root.join(folder))
+        .current_dir(installed(folder))
         .env("HOOKRILL_BINARY", env!("CARGO_BIN_EXE_hookrill"))
         .output()
         .unwrap_or_else(|error| panic!("{program}: {error}; run scripts/test"));

@@ -15,6 +15,8 @@
     reason = "a test may stop at a surprise, and say what it measured"
 )]
 
+#[path = "shared/installed.rs"]
+mod installed;
 #[path = "presets/line.rs"]
 mod line;
 #[path = "real_input/process.rs"]

@@ -21,6 +21,8 @@ mod crowd;
 mod front;
 #[path = "proxies/house.rs"]
 mod house;
+#[path = "shared/installed.rs"]
+mod installed;
 #[path = "real_input/process.rs"]
 mod process;
 #[path = "proxies/program.rs"]

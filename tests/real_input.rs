@@ -15,6 +15,8 @@
     reason = "clippy takes a test's helpers for the program"
 )]
 
+#[path = "shared/installed.rs"]
+mod installed;
 #[path = "real_input/process.rs"]
 mod process;
 
@@ -26,6 +28,7 @@ use std::{
 };
 
 use data_encoding::BASE64;
+use installed::installed;
 use process::{Gateway, Lines, hookrill};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
@@ -595,15 +598,9 @@ struct Tools {
 
 impl Tools {
     fn find() -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real_input");
-        let python = folder.join(".venv/bin/python");
-        for needed in [folder.join("node_modules/eventsource"), python.clone()] {
-            assert!(
-                needed.exists(),
-                "{} is missing: run scripts/test, which installs what the tests need",
-                needed.display()
-            );
-        }
+        installed("tests/real_input/node_modules/eventsource");
+        let folder = installed("tests/real_input");
+        let python = installed("tests/real_input/.venv/bin/python");
         Self { folder, python }
     }
 

@@ -19,6 +19,8 @@ mod cuts;
 mod document;
 #[path = "recipes/house.rs"]
 mod house;
+#[path = "shared/installed.rs"]
+mod installed;
 #[path = "recipes/pages.rs"]
 mod pages;
 #[path = "real_input/process.rs"]

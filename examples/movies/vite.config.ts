@@ -5,8 +5,8 @@ import react from '@vitejs/plugin-react'
 import { defineConfig } from 'vite'
 
 // The package's source, so that a fresh clone has nothing to build first. An
-// app of your own takes @hookrill/client from npm and has no such line, nor
-// `paths` in tsconfig.json.
+// app of your own installs the packed @hookrill/client and has no such line,
+// nor `paths` in tsconfig.json.
 const client = fileURLToPath(new URL('../../clients/js/src/index.ts', import.meta.url))
 
 // Another port would be another origin, which the gateway does not know.

@@ -159,6 +159,20 @@ test('what came during an outage is marked, counted and said, and nothing is mis
   }, { history: { title: 'Before' } })
 })
 
+// Each start is told of this process's end, and Node complains of an eleventh.
+test('outages can be watched all day', async () => {
+  const house = await House.start()
+  try {
+    for (let times = 0; times < 11; times += 1) {
+      await house.outage(true)
+      await house.outage(false)
+    }
+    assert.doesNotMatch(house.output, /Warning/)
+  } finally {
+    await house.close()
+  }
+})
+
 test('a journal that was replaced is a gap, and the page says what it means', async () => {
   await withPage(async (page, house) => {
     await house.send({ title: 'Old' })

@@ -17,6 +17,8 @@ use hookrill::{
 };
 use serde::Deserialize;
 
+use super::installed::installed;
+
 /// What stands before the target where a URL is signed.
 const PUBLIC_URL: &str = "https://hooks.example.com";
 /// The word of topics whose line names none.
@@ -61,15 +63,9 @@ pub struct Answer {
 /// What the signers signed for this run.
 pub fn signed_now() -> &'static [Line] {
     static LINES: LazyLock<Vec<Line>> = LazyLock::new(|| {
+        installed("tests/presets/node_modules");
         let folder = folder();
-        let python = folder.join(".venv/bin/python");
-        for needed in [folder.join("node_modules"), python.clone()] {
-            assert!(
-                needed.exists(),
-                "{} is missing: run scripts/test, which installs what the tests need",
-                needed.display()
-            );
-        }
+        let python = installed("tests/presets/.venv/bin/python");
         let mut lines = run(Command::new("node").arg(folder.join("signers.mjs")));
         lines.extend(run(Command::new(python).arg(folder.join("signers.py"))));
         lines

@@ -14,8 +14,9 @@ use serde::Deserialize;
 
 use super::{
     house::House,
+    installed::installed,
     process::Lines,
-    program::{Group, tool, unprivileged},
+    program::{Group, unprivileged},
 };
 
 /// For each thing that is waited for.
@@ -59,7 +60,7 @@ enum Line {
 
 impl Crowd {
     pub fn npm(house: &House) -> Self {
-        tool("node_modules/eventsource");
+        installed("tests/proxies/node_modules/eventsource");
         let mut command = node(house, "crowd.mjs");
         command.args([stream(house), NPM_CLIENTS.to_string()]);
         Self::of("npm", NPM_CLIENTS, &mut command)
@@ -211,7 +212,7 @@ fn stream(house: &House) -> String {
 fn node(house: &House, script: &str) -> Command {
     let mut command = Command::new("node");
     command
-        .arg(tool(script))
+        .arg(installed(&format!("tests/proxies/{script}")))
         .env("NODE_EXTRA_CA_CERTS", house.front.certificate());
     command
 }

@@ -13,8 +13,9 @@ use std::{
 use super::{
     client::{Reply, Subscriber},
     house::{Kind, ORIGIN, Plan, eventually},
+    installed::installed,
     process::{Lines, free_address},
-    program::{Group, give_to_nobody, tool, unprivileged},
+    program::{Group, give_to_nobody, unprivileged},
 };
 
 /// A proxy that runs.
@@ -241,7 +242,7 @@ fn traefik(mut site: Site, folder: &Path, address: SocketAddr, log_level: &str) 
         dynamic.display()
     );
     fs::write(folder.join("traefik.yaml"), own).unwrap();
-    let mut command = Command::new(tool(".venv/bin/traefik"));
+    let mut command = Command::new(installed("tests/proxies/.venv/bin/traefik"));
     command
         .arg(format!("--configFile={at}/traefik.yaml"))
         .current_dir(folder);

@@ -2,7 +2,7 @@
 
 use std::{
     os::unix::{fs::chown, process::CommandExt as _},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command},
 };
 
@@ -10,19 +10,6 @@ use rustix::process::{Pid, Signal, getuid, kill_process_group};
 
 /// Whom root becomes before it starts a proxy or a browser: `nobody`.
 const NOBODY: u32 = 65_534;
-
-/// Something that `scripts/test` installs.
-pub fn tool(path: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/proxies")
-        .join(path);
-    assert!(
-        path.exists(),
-        "{} is missing: run scripts/test, which installs what the tests need",
-        path.display()
-    );
-    path
-}
 
 /// Lets a program that root starts be nobody's, with this folder as its own.
 pub fn unprivileged(command: &mut Command, folder: &Path) {

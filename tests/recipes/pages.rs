@@ -17,9 +17,9 @@ use tempfile::TempDir;
 use super::{
     document,
     house::{Audience, House, Shown, TOKEN_SECRET},
+    installed::installed,
     process::Lines,
     program::{Group, give_to_nobody, unprivileged},
-    scripts::tool,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -55,7 +55,9 @@ impl Pages {
         }
         let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/js");
         let mut command = Command::new("node");
-        command.arg(tool("pages.mjs")).arg(folder.path());
+        command
+            .arg(installed("tests/recipes/pages.mjs"))
+            .arg(folder.path());
         command.arg(site.port().to_string());
         command.arg(client).arg(TOKEN_SECRET);
         let lines = Lines::start("pages.mjs", &mut command);

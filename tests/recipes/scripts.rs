@@ -15,24 +15,12 @@ use std::{
 use super::{
     document,
     house::{Audience, Shown},
+    installed::installed,
     process::Lines,
 };
 
 /// Tells the test binary to be the recipe for Rust.
 pub const BE_THE_RECIPE: &str = "HOOKRILL_RECIPE";
-
-/// Something in `tests/recipes/`.
-pub fn tool(path: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/recipes")
-        .join(path);
-    assert!(
-        path.exists(),
-        "{} is missing: run scripts/test, which installs what the tests need",
-        path.display()
-    );
-    path
-}
 
 /// How a recipe is run in a folder of its own.
 pub fn command(heading: &str, folder: &Path) -> Vec<OsString> {
@@ -73,7 +61,7 @@ fn built_by_go(source: &Path) -> PathBuf {
 fn bundled(source: &Path) -> PathBuf {
     let bundle = source.with_extension("bundle.mjs");
     let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/js/src/index.ts");
-    let mut esbuild = Command::new(tool("node_modules/.bin/esbuild"));
+    let mut esbuild = Command::new(installed("tests/recipes/node_modules/.bin/esbuild"));
     esbuild
         .arg(source)
         .args(["--bundle", "--platform=node", "--format=esm"]);

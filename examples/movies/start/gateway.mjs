@@ -43,12 +43,16 @@ export class Gateway {
     this.#child = child
     this.#isReady = false
     // Whatever ends this process, short of SIGKILL.
-    process.once('exit', () => child.kill())
+    const kill = () => child.kill()
+    process.once('exit', kill)
     this.#ended = new Promise((resolve) => {
       child.once('error', (error) => resolve(error.message))
       child.once('exit', (code, signal) => resolve(signal ?? `status ${code}`))
     })
-    this.#ended.then((how) => this.#endedWith(child, how))
+    this.#ended.then((how) => {
+      process.off('exit', kill)
+      this.#endedWith(child, how)
+    })
     await this.#ready(child)
   }
 

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { config } from '../gateway.mjs'
+import { everyReader, haveHeard } from './readers.mjs'
 
 const EVENTS = 200
 /** No heartbeat comes to anybody's help. */
@@ -11,21 +12,13 @@ export async function each_event_arrives_once_in_order_with_its_id(stage) {
   const site = await stage.site()
   const gateway = await stage.gateway(config(site.origin))
   const tab = await site.tab(await stage.browser())
-  const readers = [
-    await tab.read('native', `${gateway.url}/events/open`),
-    await tab.read('client', gateway.url, { topics: 'open' }),
-    await tab.read('worker', gateway.url, { topics: 'open' }),
-  ]
-  for (const reader of readers) await reader.hasStream()
+  const readers = await everyReader(tab, gateway)
   const ledger = []
   for (let number = 1; number <= EVENTS; number += 1) {
     const event = { number, text: 'żółw 🐢' }
     ledger.push({ id: await gateway.post('open', event), data: JSON.stringify(event) })
   }
-  for (const reader of readers) {
-    await reader.hears(ledger.at(-1).id)
-    assert.deepEqual((await reader.record()).heard, ledger)
-  }
+  await haveHeard(readers, ledger)
 }
 
 // An id without data does not count in Firefox: it would come back with none,

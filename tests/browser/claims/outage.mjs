@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { config, Poster } from '../gateway.mjs'
 import { eventually } from '../wait.mjs'
+import { everyReader, haveHeard } from './readers.mjs'
 
 /** Events between two outages, at least. */
 const STORED = 30
@@ -12,12 +13,7 @@ export async function a_gateway_that_is_killed_costs_no_event(stage) {
   const site = await stage.site()
   const gateway = await stage.gateway(config(site.origin))
   const tab = await site.tab(await stage.browser())
-  const readers = [
-    await tab.read('native', `${gateway.url}/events/open`),
-    await tab.read('client', gateway.url, { topics: 'open' }),
-    await tab.read('worker', gateway.url, { topics: 'open' }),
-  ]
-  for (const reader of readers) await reader.hasStream()
+  const readers = await everyReader(tab, gateway)
   const poster = new Poster(gateway, 'open')
   for (const isNoticed of [true, false]) {
     await poster.stores(STORED)
@@ -28,13 +24,7 @@ export async function a_gateway_that_is_killed_costs_no_event(stage) {
     for (const reader of readers) await reader.hasStream()
   }
   await poster.stores(STORED)
-  const ledger = await poster.end()
-  for (const reader of readers) {
-    await reader.hears(ledger.at(-1).id)
-    const { heard, gaps } = await reader.record()
-    assert.deepEqual(heard, ledger)
-    assert.deepEqual(gaps, [])
-  }
+  await haveHeard(readers, await poster.end())
 }
 
 export async function an_answer_ends_an_event_source_for_ever_and_not_the_client(stage) {

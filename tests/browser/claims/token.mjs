@@ -1,7 +1,7 @@
 // Tokens end while a page is open.
 
-import assert from 'node:assert/strict'
 import { config, Poster } from '../gateway.mjs'
+import { haveHeard } from './readers.mjs'
 
 /** So short that nobody is told of its end beforehand. */
 const SHORT = '2s'
@@ -28,11 +28,5 @@ export async function a_token_that_ends_is_renewed_and_no_event_is_lost(stage) {
     await reader.until(`${TOKENS} tokens`, ({ made }) => made >= TOKENS)
     await reader.hasStream()
   }
-  const ledger = await poster.end()
-  for (const reader of readers) {
-    await reader.hears(ledger.at(-1).id)
-    const { heard, gaps } = await reader.record()
-    assert.deepEqual(heard, ledger)
-    assert.deepEqual(gaps, [])
-  }
+  await haveHeard(readers, await poster.end())
 }
