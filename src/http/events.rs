@@ -246,3 +246,31 @@ fn date(now: Timestamp) -> HeaderValue {
     let text = httpdate::fmt_http_date(at);
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Until when its connection may be silent, with no token or one that ends
+    /// an hour from now.
+    fn patience_beside(hours: Option<u64>) -> Option<Duration> {
+        let now = Timestamp::from_unix_secs(1_000_000);
+        let end = hours.map(|hours| now.plus(Duration::from_secs(hours * 3600)));
+        let (mut request, ()) = http::Request::new(()).into_parts();
+        let streaming = Streaming::default();
+        request.extensions.insert(streaming.clone());
+        let _held = hold(&request, &Grant::of(Topics::All, end), now);
+        let stalled_at = Instant::now();
+        streaming
+            .patience_ends(stalled_at)
+            .map(|at| at - stalled_at)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_may_be_silent_for_as_long_as_its_stream_lasts() {
+        assert_eq!(patience_beside(None), None);
+        assert_eq!(patience_beside(Some(1)), Some(Duration::from_secs(3600)));
+    }
+}

@@ -53,7 +53,7 @@ impl Streaming {
 
     /// When a peer that has not read since `stalled_at` has had its time;
     /// `None`: never.
-    fn patience_ends(&self, stalled_at: Instant) -> Option<Instant> {
+    pub(super) fn patience_ends(&self, stalled_at: Instant) -> Option<Instant> {
         self.with(|streams| match streams.count {
             0 => Some(stalled_at + STALL_TIME_MAX),
             _ => streams.end.map(|end| end.max(stalled_at)),

@@ -224,6 +224,21 @@ async fn a_rotated_key_is_fetched_when_it_is_first_seen_and_the_old_one_ends() {
     assert!(house.takes(&new.token("2")));
 }
 
+/// A fetch that began before the key was there would not show it, so none may
+/// be left over from whoever asked before.
+#[tokio::test]
+async fn however_often_a_key_is_rotated_the_next_to_ask_gets_the_new_one() {
+    const ROTATIONS: usize = 300;
+    let pairs = [Pair::new(), Pair::new()];
+    let provider = Provider::start(set(&[pairs[0].jwk("0")]));
+    let house = House::of(&provider, QUICK);
+    for rotation in 0..ROTATIONS {
+        let (pair, kid) = (&pairs[rotation % 2], rotation.to_string());
+        provider.answer(set(&[pair.jwk(&kid)]));
+        assert!(house.takes_after_asking(&pair.token(&kid)).await, "{kid}");
+    }
+}
+
 #[tokio::test]
 async fn a_set_is_fetched_again_before_it_ages_out() {
     let (old, new) = (Pair::new(), Pair::new());

@@ -1,7 +1,12 @@
 //! Between the word to stop and the drain: those who route to a gateway look
 //! at its readiness only now and then.
 
-use super::harness::{Client, Gateway};
+use axum::body::Body;
+use hookrill::app::{App, system_clock};
+use http_body_util::BodyExt as _;
+use tower::ServiceExt as _;
+
+use super::harness::{Client, Gateway, config};
 
 const LONG: &str = "shutdown_delay = \"1h\"";
 
@@ -54,4 +59,30 @@ async fn after_its_delay_a_gateway_drains() {
     subscriber.ended().await;
     drop(subscriber);
     gateway.has_stopped().await.unwrap();
+}
+
+/// As where another server's connections stay open for a while: a stream that
+/// began now would end at once, and be counted as one.
+#[tokio::test]
+async fn whoever_comes_when_streams_have_ended_is_put_off() {
+    let toml = "[journal]\nkind = \"memory\"\n[topics.open]\naccess = \"public\"\n\
+                scheme = { kind = \"none\" }";
+    let app = App::build(config(toml).unwrap(), system_clock()).await;
+    let app = app.unwrap();
+    app.end_streams();
+    for (accept, status, begins) in [
+        ("text/event-stream", 200, "retry: "),
+        ("application/x-ndjson", 503, "{"),
+    ] {
+        let request = http::Request::get("/events/open").header("Accept", accept);
+        let answer = app.router().oneshot(request.body(Body::empty()).unwrap());
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status(), status, "{accept}");
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8_lossy(&body).into_owned();
+        assert!(text.starts_with(begins), "{accept}: {text}");
+        // The opening of a stream says where it is.
+        assert!(!text.contains("hookrill.cursor"), "{accept}: {text}");
+    }
+    app.close().await;
 }
