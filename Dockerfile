@@ -13,22 +13,30 @@ WORKDIR /src
 ENV CARGO_TARGET_DIR=/target \
     RUSTFLAGS="-C target-feature=+crt-static"
 COPY Cargo.toml Cargo.lock ./
-# A member of the workspace, which cargo wants to see; it is not built.
+# Members of the workspace, all of which cargo wants to see.
 COPY bench/Cargo.toml bench/Cargo.toml
+COPY crates/client/Cargo.toml crates/client/Cargo.toml
+COPY crates/core/Cargo.toml crates/core/Cargo.toml
+COPY crates/testing/Cargo.toml crates/testing/Cargo.toml
+COPY crates/verify/Cargo.toml crates/verify/Cargo.toml
 # An empty program with the real one's dependencies: this layer is built anew
 # only when one of them changes. No cargo-chef: for one package it would do the
 # same, after minutes of building itself.
 RUN mkdir -p src/bin bench/src examples tests \
+        crates/client/src crates/core/src crates/testing/src crates/verify/src \
     && echo 'fn main() {}' > src/main.rs \
     && touch src/lib.rs src/bin/shuttle.rs bench/src/lib.rs \
+        crates/client/src/lib.rs crates/core/src/lib.rs \
+        crates/testing/src/lib.rs crates/verify/src/lib.rs \
         examples/shuttle_axum.rs tests/shuttle.rs \
     && cargo build --release --locked --bin hookrill --target "$(rustc --print host-tuple)" \
-    && rm -r src
+    && rm -r src crates/*/src
 
 FROM dependencies AS program
+COPY crates crates
 COPY src src
 # The files' times may be older than those of the empty program.
-RUN touch src/main.rs src/lib.rs \
+RUN touch src/main.rs src/lib.rs crates/*/src/lib.rs \
     && cargo build --release --locked --bin hookrill --target "$(rustc --print host-tuple)" \
     && mkdir -p /image/data \
     && cp /target/*/release/hookrill /image/hookrill

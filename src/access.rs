@@ -26,12 +26,9 @@ use std::{
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 
-use crate::{
-    event::{Swap, Timestamp, TopicMap, Topics},
-    verify::Secret,
-};
 pub use claims::Claims;
 pub use error::{AccessError, TokenError};
+use hookrill_core::{Secret, Swap, Timestamp, TopicMap, Topics};
 pub use issuer::{Issuer, KeySource, Template, TemplateError, TopicsFrom};
 pub use jwks::{KEYS_MAX, Keys, KeysError};
 pub use key::{Key, KeyError};

@@ -13,6 +13,7 @@ use std::{
 };
 
 use axum::Router;
+use hookrill_core::{Clock, Timestamp, TopicMap};
 use tokio::{
     net::TcpListener,
     sync::watch,
@@ -27,7 +28,6 @@ pub use crate::http::{SPARE_CONNECTIONS, raise_open_files_limit};
 use crate::{
     access::Access,
     config::{Config, TopicSettings},
-    event::{Clock, Timestamp, TopicMap, frame::Encoder},
     http::{Gateway, Server},
     hub::{self, Hub},
     identity::{self, KeySets, Revocations},
@@ -35,6 +35,7 @@ use crate::{
     journal::{self, Journal, Measures},
     subscribe::Streams,
     telemetry::{Telemetry, UPKEEP_EVERY},
+    wire::Encoder,
 };
 use reload::Running;
 pub use reload::{ReloadError, Reloaded, Reloader};

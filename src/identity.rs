@@ -17,6 +17,7 @@ mod revocations;
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use hookrill_core::Swap;
 use tokio::{
     sync::{Notify, Semaphore, watch},
     task::spawn_blocking,
@@ -26,7 +27,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::{Access, IssuerId, Keys},
-    event::Swap,
     telemetry::Telemetry,
 };
 use fetch::{Fetched, fetch};

@@ -12,14 +12,14 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 pub use handed::{Handed, HandedError, KeepError};
+use hookrill_core::{Clock, Cursor, Draft, HEADERS_MAX, Secret, Swap, Topic, TopicError, TopicMap};
+use hookrill_verify::{Delivery, Proven, Reply, Verified, VerifyError};
 pub use route::{DedupBy, DedupRule, Route};
 
 use crate::{
-    event::{Clock, Cursor, Draft, HEADERS_MAX, Swap, Topic, TopicError, TopicMap},
     journal::{AppendError, Journal},
     rate::OverRate,
     telemetry::Telemetry,
-    verify::{Delivery, Proven, Reply, Secret, Verified, VerifyError},
 };
 
 /// What became of a delivery that was proven.

@@ -5,15 +5,13 @@
 //!
 //! ```text
 //! bytes → Delivery → Verified → Event{sequence} → Frame → bytes
-//!         http       verify      journal           event    http
+//!         http       verify      journal           wire     http
 //! ```
 
-pub mod event;
 pub mod telemetry;
+pub mod wire;
 
 pub mod rate;
-
-pub mod verify;
 
 pub mod access;
 

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use crate::event::Timestamp;
+use hookrill_core::Timestamp;
 
 /// How many a rate may name.
 const COUNT: RangeInclusive<u64> = 1..=1_000_000;

@@ -10,7 +10,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use hookrill::event::frame::gzip::{HEAD, Trailer, block};
+use hookrill::wire::gzip::{HEAD, Trailer, block};
 
 #[test]
 fn gzip_reads_blocks_in_any_order() {

@@ -24,10 +24,8 @@ mod process;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hookrill::{
-    event::Timestamp,
-    verify::{Delivery, Facts, Proven, Verifier, VerifyError, presets, scheme},
-};
+use hookrill_core::Timestamp;
+use hookrill_verify::{Delivery, Facts, Proven, Verifier, VerifyError, presets, scheme};
 use line::{Line, known, signed_now, vectors};
 use proptest::prelude::*;
 

@@ -10,7 +10,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use hookrill::verify::{Covered, Preset, presets, scheme};
+use hookrill_verify::{Covered, Preset, presets, scheme};
 use scheme::{Kind, Part, Scheme, Source};
 
 /// What was looked at and is not here, and why.
@@ -122,7 +122,7 @@ fn page() -> String {
     let presets = presets();
     let mut page = format!(
         "# Presets\n\n\
-         <!-- Made from src/verify/presets.toml by tests/presets_page.rs. Do not edit:\n     \
+         <!-- Made from crates/verify/src/presets.toml by tests/presets_page.rs. Do not edit:\n     \
          HOOKRILL_WRITE_DOCS=1 cargo test --test presets_page -->\n\n\
          Hookrill knows how {} providers sign. Each preset is proven by code that nobody of this \
          project wrote (the provider's own SDK where there is one), or by values that were \
@@ -131,7 +131,7 @@ fn page() -> String {
          Write `preset = \"…\"` into a topic's section, put the secret where it says, and give \
          the provider `https://<your public URL>/ingest/<topic>`. A secret may be a list of \
          several while you rotate it. Any other scheme can be described in the same language \
-         (`[topics.X.scheme]`): [src/verify/presets.toml](../src/verify/presets.toml) is full of \
+         (`[topics.X.scheme]`): [crates/verify/src/presets.toml](../crates/verify/src/presets.toml) is full of \
          examples.\n\n",
         presets.len()
     );
@@ -363,7 +363,7 @@ fn part(part: &Part) -> String {
 }
 
 /// The last step of a pointer: the page says elsewhere where it is.
-fn last(pointer: &hookrill::verify::json::Pointer) -> String {
+fn last(pointer: &hookrill_core::Pointer) -> String {
     let text = pointer.to_string();
     text.rsplit('/').next().unwrap_or_default().to_owned()
 }

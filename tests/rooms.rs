@@ -23,55 +23,50 @@ struct Room {
 /// From the ground up, as `src/lib.rs` lists them.
 const ROOMS: &[Room] = &[
     Room {
-        name: "event",
-        uses: &[],
-        avoids: &["axum", "tokio", "SystemTime", "env::", "Instant::now"],
-    },
-    Room {
         name: "telemetry",
         uses: &[],
         avoids: &["axum", "SystemTime", "env::"],
     },
     Room {
-        name: "rate",
-        uses: &["event"],
+        name: "wire",
+        uses: &[],
         avoids: &["axum", "tokio", "SystemTime", "env::", "Instant::now"],
     },
     Room {
-        name: "verify",
-        uses: &["event"],
+        name: "rate",
+        uses: &[],
         avoids: &["axum", "tokio", "SystemTime", "env::", "Instant::now"],
     },
     Room {
         name: "access",
-        uses: &["event", "verify"],
+        uses: &[],
         avoids: &["axum", "tokio", "SystemTime", "env::", "Instant::now"],
     },
     Room {
         // Apart from `access`, which must stay free of sockets and clocks: it
         // is given keys, and this fetches them.
         name: "identity",
-        uses: &["event", "access", "telemetry"],
+        uses: &["access", "telemetry"],
         avoids: &["axum", "SystemTime", "env::"],
     },
     Room {
         name: "journal",
-        uses: &["event", "telemetry"],
+        uses: &["telemetry"],
         avoids: &["axum", "hub::", "SystemTime", "env::"],
     },
     Room {
         name: "ingest",
-        uses: &["event", "verify", "journal", "rate", "telemetry"],
+        uses: &["journal", "rate", "telemetry", "wire"],
         avoids: &["axum", "hub::", "SystemTime", "env::"],
     },
     Room {
         name: "hub",
-        uses: &["event", "journal", "telemetry"],
+        uses: &["wire", "journal", "telemetry"],
         avoids: &["axum", "SystemTime", "env::"],
     },
     Room {
         name: "subscribe",
-        uses: &["event", "access", "journal", "hub", "telemetry"],
+        uses: &["wire", "access", "journal", "hub", "telemetry"],
         avoids: &["axum", "SystemTime", "env::"],
     },
     Room {
@@ -79,71 +74,59 @@ const ROOMS: &[Room] = &[
         // Beside its own: a refusal is an error of the rooms below, said in
         // HTTP, and a delivery is what `verify` is given.
         uses: &[
-            "event",
+            "wire",
             "access",
             "identity",
             "ingest",
+            "journal",
             "rate",
             "subscribe",
             "telemetry",
-            "verify",
-            "journal",
         ],
         avoids: &["config", "hub::", "SystemTime", "env::"],
     },
     Room {
         name: "config",
         uses: &[
-            "event",
-            "telemetry",
-            "verify",
+            "wire",
             "access",
-            "journal",
+            "http",
             "ingest",
+            "journal",
             "rate",
             "subscribe",
-            "http",
+            "telemetry",
         ],
         avoids: &["axum", "tokio", "SystemTime", "hub::"],
     },
     Room {
         name: "app",
         uses: &[
-            "event",
-            "telemetry",
-            "verify",
+            "wire",
             "access",
-            "identity",
-            "journal",
-            "ingest",
-            "hub",
-            "subscribe",
-            "http",
             "config",
+            "http",
+            "hub",
+            "identity",
+            "ingest",
+            "journal",
+            "subscribe",
+            "telemetry",
         ],
         avoids: &["env::"],
     },
     Room {
         name: "cli",
-        uses: &[
-            "event",
-            "telemetry",
-            "verify",
-            "access",
-            "journal",
-            "config",
-            "app",
-        ],
+        uses: &["access", "app", "config", "journal", "telemetry"],
         avoids: &["axum"],
     },
 ];
 
 /// What may be built in certain rooms only, by how its building is written.
 const BUILT_IN: &[(&str, &[&str])] = &[
-    ("Verified::new(", &["verify"]),
-    // `event` reads back what was stored.
-    ("= Draft {", &["ingest", "event"]),
-    ("draft.at(", &["journal", "event"]),
+    // `journal` reads back what was stored.
+    ("= Draft {", &["ingest", "journal"]),
+    ("draft.at(", &["journal"]),
     // `subscribe` wraps what it reads from the journal.
     ("Frame::new(", &["hub", "subscribe"]),
 ];

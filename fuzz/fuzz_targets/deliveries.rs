@@ -8,10 +8,8 @@
 use std::sync::LazyLock;
 
 use arbitrary::Arbitrary;
-use hookrill::{
-    event::Timestamp,
-    verify::{CHALLENGE_BYTES_MAX, Delivery, Preset, Proven, Secret, Settings, Verifier, presets, scheme},
-};
+use hookrill_core::{Secret, Timestamp};
+use hookrill_verify::{CHALLENGE_BYTES_MAX, Delivery, Preset, Proven, Settings, Verifier, presets, scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use libfuzzer_sys::fuzz_target;
 

@@ -6,10 +6,8 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use hookrill::{
-    event::Timestamp,
-    verify::{Delivery, Scheme, Secret, Settings, Verifier},
-};
+use hookrill_core::{Secret, Timestamp};
+use hookrill_verify::{Delivery, Scheme, Settings, Verifier};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;

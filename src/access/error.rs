@@ -1,7 +1,8 @@
 //! Why somebody may not subscribe. Says nothing of a token's content.
 
+use hookrill_core::Topic;
+
 use super::{IssuerId, TOKEN_BYTES_MAX};
-use crate::event::Topic;
 
 /// Why a subscription was not granted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -8,13 +8,10 @@
 
 use std::{fmt::Write as _, str::FromStr};
 
+use hookrill_core::{Secret, Topic, TopicError, segment};
 use serde_json::{Map, Value};
 
 use super::{EVERYTHING, Key};
-use crate::{
-    event::{Topic, TopicError, segment},
-    verify::Secret,
-};
 
 /// Somebody whose tokens are taken.
 #[derive(Debug, Clone, PartialEq)]

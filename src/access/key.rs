@@ -12,7 +12,7 @@ use data_encoding::BASE64;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use sha2::{Digest as _, Sha256};
 
-use crate::verify::Secret;
+use hookrill_core::Secret;
 
 /// Says which key it was without saying the key.
 pub(super) type KeyId = [u8; 32];

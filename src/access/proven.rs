@@ -11,11 +11,11 @@
 
 use std::sync::Arc;
 
+use hookrill_core::{Timestamp, Topic, Topics};
 use quick_cache::{Weighter, sync::Cache};
 use sha2::{Digest as _, Sha256};
 
 use super::{Holder, key::KeyId, signer::Signer};
-use crate::event::{Timestamp, Topic, Topics};
 
 /// The most bytes that are kept, as they are charged.
 const KEPT_BYTES_MAX: u64 = 16 << 20;

@@ -6,11 +6,12 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use hookrill_core::Topics;
+
 use super::{
     Access, Issuer, IssuerId, KeySource, Proven, Rules, Settings, TOPICS_CLAIM, TopicsFrom,
     proven::Kept, revoked::Revoked, signer::Signer,
 };
-use crate::event::Topics;
 
 /// Changes whenever what was granted before may be granted no more. Nobody
 /// reloads so often between two looks that it comes round.

@@ -16,7 +16,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::event::Timestamp;
+use hookrill_core::Timestamp;
 
 /// The most revocations that are remembered at a time.
 pub const REVOCATIONS_MAX: usize = 10_000;

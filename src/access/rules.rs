@@ -7,6 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use data_encoding::BASE64URL_NOPAD;
+use hookrill_core::{Timestamp, Topic, TopicMap, Topics};
 use serde::Deserialize;
 
 use super::{
@@ -16,7 +17,6 @@ use super::{
     revoked::Revoked,
     signer::Signer,
 };
-use crate::event::{Timestamp, Topic, TopicMap, Topics};
 
 /// The claim of a token that shows bodies whole, where it is `true`.
 const FULL_CLAIM: &str = "full";

@@ -6,12 +6,12 @@
 
 use std::{fmt, sync::Arc};
 
+use hookrill_core::{Swap, Topic};
 use serde_json::value::RawValue;
 
 use super::{
     EVERYTHING, Issuer, Key, KeySource, Keys, TokenError, TopicsFrom, claims::Said, key::KeyId,
 };
-use crate::event::{Swap, Topic};
 
 /// Which issuer's keys: those of one name from one place.
 pub type IssuerId = usize;

@@ -1,11 +1,11 @@
 //! Tokens that hold and tokens that do not.
 
 use data_encoding::BASE64URL_NOPAD;
+use hookrill_core::Topic;
 use jsonwebtoken::DecodingKey;
 use serde_json::{Value, json};
 
 use super::{rules::covered_by, *};
-use crate::event::Topic;
 
 mod issuers;
 mod reload;

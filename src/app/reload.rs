@@ -11,11 +11,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use hookrill_core::TopicMap;
+
 use super::{adopt, routes, warn_of_routes};
 use crate::{
     access::Access,
     config::{Config, ConfigError},
-    event::TopicMap,
     http::Gateway,
     identity::KeySets,
     ingest::{Handed, HandedError, Route},

@@ -22,11 +22,11 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use hookrill_core::Clock;
 
 use crate::{
     app::system_clock,
     config::{Config, ConfigError, Environment, Missing, Sources, read_file},
-    event::Clock,
 };
 pub use output::exit_code;
 use output::{No, Usage};

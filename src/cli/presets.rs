@@ -1,9 +1,9 @@
 //! `hookrill presets`: the schemes that ship with Hookrill.
 
+use hookrill_verify::{Preset, presets};
 use serde_json::json;
 
 use super::output;
-use crate::verify::{Preset, presets};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]

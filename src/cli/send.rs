@@ -4,14 +4,12 @@ use std::{io::Read as _, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
 use data_encoding::HEXLOWER;
+use hookrill_core::{Secret, Topic};
+use hookrill_verify::{Delivery, Signed, Verifier};
 use http::{HeaderMap, HeaderValue, Method, header::CONTENT_TYPE};
 
 use super::{Context, Usage, client, output};
-use crate::{
-    config::Missing,
-    event::Topic,
-    verify::{self, Delivery, Secret, Signed, Verifier},
-};
+use crate::config::Missing;
 
 /// What signs where nothing is configured.
 const PRESET: &str = "standard-webhooks";
@@ -96,8 +94,8 @@ pub(super) fn with_preset(
     secrets: Vec<Secret>,
     url: Option<String>,
 ) -> anyhow::Result<Verifier> {
-    let Some(preset) = verify::preset(name) else {
-        let near = match verify::nearest_preset(name) {
+    let Some(preset) = hookrill_verify::preset(name) else {
+        let near = match hookrill_verify::nearest_preset(name) {
             Some(near) => format!("did you mean {near}? "),
             None => String::new(),
         };
@@ -105,13 +103,13 @@ pub(super) fn with_preset(
         return Err(Usage::new(what).into());
     };
     let mut challenges = preset.scheme.challenge.iter();
-    let needs_word = challenges.any(verify::scheme::Challenge::needs_verify_token);
-    let settings = verify::Settings {
+    let needs_word = challenges.any(hookrill_verify::scheme::Challenge::needs_verify_token);
+    let settings = hookrill_verify::Settings {
         secrets,
         public_url: url,
         // Nobody is greeted here.
         verify_token: needs_word.then(|| Secret::new(*b"none")),
-        ..verify::Settings::default()
+        ..hookrill_verify::Settings::default()
     };
     let verifier = Verifier::new(preset.scheme, settings);
     verifier.with_context(|| format!("preset {name}"))

@@ -4,6 +4,7 @@
 
 use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
 
+use hookrill_core::Clock;
 use tokio::{
     net::{TcpListener, TcpSocket},
     signal::unix::{Signal, SignalKind, signal},
@@ -14,7 +15,6 @@ use crate::{
     access::Claims,
     app::{Reloader, SPARE_CONNECTIONS, raise_open_files_limit},
     config::{Config, ConfigError, Missing, Newcomer},
-    event::Clock,
     journal,
     telemetry::LogFormat,
 };

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use data_encoding::HEXLOWER;
+use hookrill_core::{Clock, Topic};
 
 use super::{Context, output};
 use crate::{
     access::{self, Claims},
     config::{Config, Missing},
-    event::{Clock, Topic},
 };
 
 /// In a token: every topic.
@@ -92,7 +92,7 @@ fn token_id() -> anyhow::Result<String> {
 }
 
 /// Reads a topic, or `"*"`.
-pub(super) fn topic(text: &str) -> Result<String, crate::event::TopicError> {
+pub(super) fn topic(text: &str) -> Result<String, hookrill_core::TopicError> {
     match text {
         EVERYTHING => Ok(text.to_owned()),
         _ => text.parse().map(|topic: Topic| topic.to_string()),

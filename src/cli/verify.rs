@@ -4,14 +4,12 @@
 use std::{fmt::Write as _, io::Read as _, time::UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow, bail};
+use hookrill_core::{Secret, Timestamp, Topic};
+use hookrill_verify::{Delivery, Explanation, Proven, Verifier};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{Context, No, Usage, output, send};
-use crate::{
-    config::Missing,
-    event::{Timestamp, Topic},
-    verify::{Delivery, Explanation, Proven, Secret, Verifier},
-};
+use crate::config::Missing;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]

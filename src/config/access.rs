@@ -6,17 +6,15 @@
 
 use std::time::Duration;
 
+use hookrill_core::{Secret, TopicMap};
+
 use super::{
     problem::Origin,
     section::{Section, Spot},
     topics, url, values,
     written::Kind,
 };
-use crate::{
-    access::{Issuer, Key, KeySource, Policy, Settings, TOPICS_CLAIM, Template, TopicsFrom},
-    event::TopicMap,
-    verify::Secret,
-};
+use crate::access::{Issuer, Key, KeySource, Policy, Settings, TOPICS_CLAIM, Template, TopicsFrom};
 
 /// The most issuers.
 const ISSUERS_MAX: usize = 64;

@@ -27,15 +27,13 @@ mod written;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 pub use environment::Environment;
+use hookrill_core::TopicMap;
 pub use newcomer::{Missing, Newcomer};
 pub use problem::{ConfigError, Origin, Place, Problem};
 pub use sources::{Sources, read_file};
 pub use topics::TopicSettings;
 
-use crate::{
-    event::{TopicMap, frame::View},
-    http, journal, subscribe, telemetry,
-};
+use crate::{http, journal, subscribe, telemetry, wire::View};
 use problem::Problems;
 
 /// A configuration that can be used.

@@ -1,12 +1,14 @@
 //! How a topic's deliveries are proven: a preset or a scheme of one's own,
 //! and the secrets.
 
+use hookrill_core::Secret;
+use hookrill_verify::{Partition, Scheme, SchemeError, Settings, Verifier};
+
 use super::{
     scheme,
     section::{Section, Spot},
     values,
 };
-use crate::verify::{self, Partition, Scheme, SchemeError, Secret, Settings, Verifier};
 
 /// What a topic's `preset` or `scheme`, `secrets` and `tolerance` come to.
 pub(super) struct Proof {
@@ -106,10 +108,10 @@ fn chosen(section: &mut Section<'_>) -> Option<(Option<Box<str>>, Scheme)> {
 }
 
 fn named(section: &Section<'_>, preset: &Spot<String>) -> Option<Scheme> {
-    if let Some(known) = verify::preset(&preset.value) {
+    if let Some(known) = hookrill_verify::preset(&preset.value) {
         return Some(known.scheme);
     }
-    let near = match verify::nearest_preset(&preset.value) {
+    let near = match hookrill_verify::nearest_preset(&preset.value) {
         Some(near) => format!("did you mean \"{near}\"? "),
         None => String::new(),
     };

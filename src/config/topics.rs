@@ -2,6 +2,9 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use hookrill_core::{Pointer, SEGMENT_BYTES_MAX, Topic, TopicMap};
+use hookrill_verify::{Partition, Verifier};
+
 use super::{
     problem::{Origin, Place, Problems},
     proof::proof,
@@ -12,10 +15,9 @@ use super::{
 };
 use crate::{
     access::Policy,
-    event::{Pointer, SEGMENT_BYTES_MAX, Topic, TopicMap, frame::View},
     ingest::{DedupBy, DedupRule},
     rate::Rate,
-    verify::{Partition, Verifier},
+    wire::View,
 };
 
 /// For how long a delivery's id is remembered where nothing is written.

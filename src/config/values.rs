@@ -5,15 +5,16 @@
 
 use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, str::FromStr, time::Duration};
 
+use hookrill_core::{Pointer, PointerError, Secret};
+use hookrill_verify::{Partition, PartitionError};
 use ipnet::IpNet;
 
 use super::written::Kind;
 use crate::{
     access::Policy,
-    event::{Pointer, PointerError, frame::HeaderShown},
     rate::{Rate, RateError},
     telemetry::LogFormat,
-    verify::{Partition, PartitionError, Secret},
+    wire::HeaderShown,
 };
 
 const KIB: u64 = 1 << 10;

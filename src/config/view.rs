@@ -3,16 +3,15 @@
 //! Refuses what would show more than it seems to: a hidden event type, which
 //! goes out as a name; two headers that would become one.
 
+use hookrill_core::Pointer;
+
 use super::{
     section::{Section, Spot},
     values,
 };
 use crate::{
-    event::{
-        Pointer, Projection,
-        frame::{HeaderShown, View},
-    },
     ingest,
+    wire::{HeaderShown, Projection, View},
 };
 
 /// The most pointers in `expose`, and in `hide`.

@@ -5,16 +5,14 @@
 //! `access` says.
 
 use axum::extract::Query;
+use hookrill_core::{Cursor, Topic, Topics};
 use http::{HeaderMap, HeaderName, Uri, header};
 use percent_encoding::percent_decode_str;
 
 use super::refusal::Refusal;
 use crate::{
-    event::{
-        Cursor, Topic, Topics,
-        frame::{Coding, Format},
-    },
     subscribe::{self, LAST_MAX, Start},
+    wire::{Coding, Format},
 };
 
 /// The most topics on one stream.

@@ -13,6 +13,7 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
+use hookrill_core::{Timestamp, Topics};
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -26,12 +27,9 @@ use super::{
 };
 use crate::{
     access::{AccessError, Grant, TokenError},
-    event::{
-        Timestamp, Topics,
-        frame::{Coding, Format},
-    },
     journal::ReadError,
     subscribe::{self, Subscription},
+    wire::{Coding, Format},
 };
 
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");

@@ -11,6 +11,8 @@ use axum::{
     routing::{MethodRouter, post},
 };
 use bytes::Bytes;
+use hookrill_core::Timestamp;
+use hookrill_verify::{Delivery, Reply};
 use http::{StatusCode, header, request::Parts};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
@@ -21,11 +23,7 @@ use super::{
     limits::OverLimit,
     refusal::{Refusal, closing},
 };
-use crate::{
-    event::Timestamp,
-    ingest::{IngestError, Outcome},
-    verify::{Delivery, Reply},
-};
+use crate::ingest::{IngestError, Outcome};
 
 const PREFIX: &str = "/ingest/";
 

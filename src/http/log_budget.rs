@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::event::Timestamp;
+use hookrill_core::Timestamp;
 
 /// Lines a second.
 const LINES_MAX: u32 = 20;

@@ -29,18 +29,17 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
+use hookrill_core::{Clock, Secret, Swap};
 use tokio::sync::Semaphore;
 use tower::{Layer as _, ServiceExt as _};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::{
     access::Access,
-    event::{Clock, Swap},
     identity::{KeySets, Revocations},
     ingest::Ingest,
     subscribe::Streams,
     telemetry::Telemetry,
-    verify::Secret,
 };
 pub use limits::LimitSettings;
 pub use server::{Drained, SPARE_CONNECTIONS, Server, raise_open_files_limit};

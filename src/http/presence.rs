@@ -9,14 +9,12 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
+use hookrill_core::Topic;
 use http::{HeaderMap, Uri, header};
 use serde_json::{Value, json};
 
 use super::{Gateway, asked::Parameters, refusal::Refusal};
-use crate::{
-    event::Topic,
-    subscribe::{Figures, Presence, PresenceError, Wanted},
-};
+use crate::subscribe::{Figures, Presence, PresenceError, Wanted};
 
 /// How many topics a page has, where nothing is said.
 const COUNT: usize = 100;

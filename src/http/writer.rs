@@ -23,6 +23,7 @@ use std::{
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use futures_util::stream;
+use hookrill_core::Sequence;
 use http::{HeaderName, Version, header};
 use tokio::{
     io::AsyncWriteExt as _,
@@ -34,11 +35,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{bundle::Bundles, limits::Seat, patience::Held, server::Place};
 use crate::{
-    event::{
-        Sequence,
-        frame::{Framing, LAST_CHUNK},
-    },
     subscribe::{Feed, Given, Hand, Step, Subscription},
+    wire::{Framing, LAST_CHUNK},
 };
 
 /// How much a subscriber may send after its request; it is thrown away.

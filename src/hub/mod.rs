@@ -22,6 +22,7 @@ use std::{
 
 use dashmap::DashMap;
 use futures_util::{FutureExt as _, StreamExt as _, stream::SelectAll};
+use hookrill_core::{Cursor, Epoch, Event, Sequence, Topics};
 use tokio::{
     sync::broadcast::{
         self,
@@ -31,10 +32,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::BroadcastStream;
 
-use crate::event::{
-    Cursor, Epoch, Event, Sequence, Topics,
-    frame::{Encoder, Frame},
-};
+use crate::wire::{Encoder, Frame};
 pub use pump::{PumpError, pump};
 pub use ring::{Ring, RingPage};
 

@@ -8,10 +8,9 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use crate::event::{
-    Selection, Sequence,
-    frame::{Encoder, Frame},
-};
+use hookrill_core::{Selection, Sequence};
+
+use crate::wire::{Encoder, Frame};
 
 /// How many frames one look goes through at most, so that a rare topic does
 /// not hold the lock for long.

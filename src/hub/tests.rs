@@ -1,12 +1,10 @@
 //! Channels, slices and the ring, without a journal behind them.
 
 use bytes::Bytes;
+use hookrill_core::{Draft, Selection, Timestamp, TopicMap};
 
 use super::*;
-use crate::event::{
-    Draft, Selection, Timestamp, TopicMap,
-    frame::{Coding, Form, Format, View},
-};
+use crate::wire::{Coding, Form, Format, View};
 
 fn hub(ring_bytes_max: usize) -> Arc<Hub> {
     Hub::new(Sequence::ZERO, ring_bytes_max, encoder(false))

@@ -19,14 +19,12 @@ use std::{
 };
 
 use data_encoding::HEXLOWER;
+use hookrill_core::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::{sync::Mutex, task::spawn_blocking};
 
-use crate::{
-    access::{Access, Revocation, RevocationsFull},
-    event::Timestamp,
-};
+use crate::access::{Access, Revocation, RevocationsFull};
 
 const FILE: &str = "revocations";
 /// Several times what the most revocations take.

@@ -17,13 +17,11 @@ use aws_lc_rs::{
 };
 use data_encoding::BASE64URL_NOPAD;
 use futures_util::future::join_all;
+use hookrill_core::{Timestamp, TopicMap, Topics};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{
-    access::{AccessError, Issuer, KeySource, Policy, TopicsFrom},
-    event::{Timestamp, TopicMap, Topics},
-};
+use crate::access::{AccessError, Issuer, KeySource, Policy, TopicsFrom};
 
 const NOW: Timestamp = Timestamp::from_unix_secs(1_000_000);
 

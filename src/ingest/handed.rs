@@ -14,10 +14,8 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{
-    event::Topic,
-    verify::{CHALLENGE_BYTES_MAX, Secret},
-};
+use hookrill_core::{Secret, Topic};
+use hookrill_verify::CHALLENGE_BYTES_MAX;
 
 /// The folder in the journal's.
 const FOLDER: &str = "handed-over";

@@ -9,12 +9,13 @@ use std::{
     time::Duration,
 };
 
+use hookrill_core::{Dedup, Secret, Timestamp, Topic};
+use hookrill_verify::{Verified, Verifier};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    event::{Dedup, Timestamp, Topic, frame::View},
     rate::{Bucket, OverRate, Rate},
-    verify::{Secret, Verified, Verifier},
+    wire::View,
 };
 
 /// How deliveries of a topic are taken.

@@ -15,9 +15,9 @@ use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::join_all};
+use hookrill_core::{Clock, Dedup, Draft, Event, Selection, Sequence, Timestamp, Topics};
 
 use super::{AppendError, Appended, Bounds, Journal, Measures, Page, Retention};
-use crate::event::{Clock, Dedup, Draft, Event, Selection, Sequence, Timestamp, Topics};
 
 /// Opens journals for the suite. What it returns beside the journal lives as
 /// long as the test: a temporary folder.
@@ -246,7 +246,8 @@ async fn open<F: Factory>(factory: &F) -> (Arc<dyn Journal>, F::Guard) {
 
 mod memory {
     use super::*;
-    use crate::{event::Epoch, journal::memory::Memory};
+    use crate::journal::memory::Memory;
+    use hookrill_core::Epoch;
 
     struct InMemory;
 

@@ -2,7 +2,9 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use crate::event::{Sequence, stored::DecodeError};
+use hookrill_core::Sequence;
+
+use crate::journal::stored::DecodeError;
 
 /// Why an event was not stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

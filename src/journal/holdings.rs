@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::{Sequence, Timestamp, Topic};
+use hookrill_core::{Sequence, Timestamp, Topic};
 
 /// Which topics to list.
 #[derive(Debug, Clone)]

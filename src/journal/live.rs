@@ -13,13 +13,13 @@ use futures_util::{
     future::BoxFuture,
     stream::{self, BoxStream},
 };
+use hookrill_core::Sequence;
 use tokio::sync::{
     broadcast::{self, error::RecvError},
     watch,
 };
 
 use super::{Commit, Page, ReadError};
-use crate::event::Sequence;
 
 /// The most commits that wait for a follower; beyond it, it reads pages.
 const COMMITS_WAITING_MAX: usize = 16;

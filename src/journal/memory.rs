@@ -15,6 +15,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use hookrill_core::{Clock, Dedup, Draft, Epoch, Event, Selection, Sequence, Timestamp, Topic};
 
 use self::holdings::Stocktaking;
 use super::{
@@ -23,7 +24,6 @@ use super::{
     live::{self, Live},
     ticker::{Chore, Next, Ticker},
 };
-use crate::event::{Clock, Dedup, Draft, Epoch, Event, Selection, Sequence, Timestamp, Topic};
 
 /// How often old events are looked for where no append does it.
 const TICK: Duration = Duration::from_secs(1);

@@ -14,6 +14,7 @@ mod error;
 mod holdings;
 mod live;
 mod memory;
+pub(crate) mod stored;
 mod ticker;
 
 use std::{sync::Arc, time::Duration};
@@ -24,7 +25,7 @@ use futures_util::stream::BoxStream;
 pub use error::{AppendError, OpenError, ReadError};
 pub use holdings::{Held, Holdings, Listing};
 
-use crate::event::{Clock, Dedup, Draft, Epoch, Event, Selection, Sequence};
+use hookrill_core::{Clock, Dedup, Draft, Epoch, Event, Selection, Sequence};
 
 /// Opens the journal that `settings` names, making it where there is none.
 ///

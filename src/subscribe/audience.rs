@@ -14,7 +14,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use crate::event::{Topic, Topics};
+use hookrill_core::{Topic, Topics};
 
 /// The most topics that are counted, those above others included: some 20 MB
 /// with names of usual length.

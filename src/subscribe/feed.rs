@@ -7,17 +7,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hookrill_core::{Selection, Sequence};
 use tokio::{task::coop, time::Instant};
 
 use super::{Streams, leases::Lease, pulse::Ear};
 use crate::{
     access::Edition,
-    event::{
-        Selection, Sequence,
-        frame::{Coded, Form, Frame, Gap, GapReason, Piece},
-    },
     hub::{Attachment, News, Slice},
     journal::ReadError,
+    wire::{Coded, Form, Frame, Gap, GapReason, Piece},
 };
 
 /// About how many bytes of events are taken from the ring at a time.

@@ -9,15 +9,13 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes};
+use hookrill_core::Sequence;
 use smallvec::SmallVec;
 
 use super::feed::{Feed, Held, Stage, Tally};
 use crate::{
-    event::{
-        Sequence,
-        frame::{Frame, Framing},
-    },
     hub::{News, Slice},
+    wire::{Frame, Framing},
 };
 
 /// The most pieces that go out in one write.

@@ -15,16 +15,14 @@ mod shelves;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hookrill_core::{Selection, Sequence, Topics};
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::{
-    event::{
-        Selection, Sequence, Topics,
-        frame::{Encoder, Frame},
-    },
     hub::Hub,
     journal::{self, Journal, ReadError},
     telemetry::Telemetry,
+    wire::{Encoder, Frame},
 };
 use shelves::{Found, Reach, Shelves};
 

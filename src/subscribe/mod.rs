@@ -31,20 +31,17 @@ use std::{
 };
 
 use bytes::Bytes;
+use hookrill_core::{Clock, Cursor, Selection, Sequence, TopicMap};
 use tokio::sync::Semaphore;
 
 use crate::{
     access::{Access, Edition, Grant, Holder},
-    event::{
-        Clock, Cursor, Selection, Sequence, TopicMap,
-        frame::{
-            Coding, Encoder, Form, Format, Gap, GapReason, Piece, View, expiring_line, gap_line,
-            sse,
-        },
-    },
     hub::Hub,
     journal::{Journal, ReadError},
     telemetry::Telemetry,
+    wire::{
+        Coding, Encoder, Form, Format, Gap, GapReason, Piece, View, expiring_line, gap_line, sse,
+    },
 };
 use audience::Audience;
 pub use calls::Calls;

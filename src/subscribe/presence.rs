@@ -6,13 +6,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use hookrill_core::{Cursor, Sequence, Topic};
 use tokio::time::timeout;
 
 use super::{Streams, audience::Counts};
-use crate::{
-    event::{Cursor, Sequence, Topic},
-    journal::{Held, Holdings, Listing, ReadError},
-};
+use crate::journal::{Held, Holdings, Listing, ReadError};
 
 /// How far back events count for the rate.
 const RATE_WINDOW: Duration = Duration::from_secs(60);

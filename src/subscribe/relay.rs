@@ -10,6 +10,8 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use hookrill_core::{Selection, Sequence};
+
 use super::{
     Streams,
     calls::Calls,
@@ -20,7 +22,6 @@ use super::{
 };
 use crate::{
     access::Edition,
-    event::{Selection, Sequence},
     hub::{Attachment, News, Slice},
 };
 

@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use hookrill_core::{Selection, Sequence};
 use tokio::time::Instant;
 
 use super::{
@@ -20,11 +21,8 @@ use super::{
 };
 use crate::{
     access::Grant,
-    event::{
-        Selection, Sequence,
-        frame::{Coded, Form, Piece},
-    },
     hub::Attachment,
+    wire::{Coded, Form, Piece},
 };
 
 /// The longest lifetime that is timed; a stream that would last longer ends

@@ -12,7 +12,7 @@ use flate2::write::GzDecoder;
 use futures_util::FutureExt as _;
 
 use super::*;
-use crate::event::frame::{Coding, Framing};
+use crate::wire::{Coding, Framing};
 use house::House;
 
 mod house;

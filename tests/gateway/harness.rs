@@ -21,9 +21,8 @@ use hookrill::{
     access::{self, Claims},
     app::{App, Reloaded, Reloader, ServeError},
     config::{Config, ConfigError, Environment, Missing, Sources},
-    event::{Clock, Timestamp},
-    verify::Secret,
 };
+use hookrill_core::{Clock, Secret, Timestamp};
 use rustix::process::{Pid, Resource, Rlimit};
 use tempfile::TempDir;
 use tokio::{

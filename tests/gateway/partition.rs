@@ -4,10 +4,8 @@
 mod many;
 
 use futures_util::future::join_all;
-use hookrill::{
-    access::{self, Claims},
-    verify::Secret,
-};
+use hookrill::access::{self, Claims};
+use hookrill_core::Secret;
 
 use super::harness::{
     Answer, BEGIN_SECS, GITHUB_SECRET, Gateway, Plan, Subscriber, TOKEN_SECRET, github_signature,

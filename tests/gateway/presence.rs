@@ -3,10 +3,8 @@
 
 use std::{collections::HashMap, sync::atomic::Ordering, time::Duration};
 
-use hookrill::{
-    access::{self, Claims},
-    verify::Secret,
-};
+use hookrill::access::{self, Claims};
+use hookrill_core::Secret;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 

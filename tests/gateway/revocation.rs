@@ -1,9 +1,7 @@
 //! `POST /admin/revoke` over real sockets: streams end, and stay out.
 
-use hookrill::{
-    access::{self, Claims},
-    verify::Secret,
-};
+use hookrill::access::{self, Claims};
+use hookrill_core::Secret;
 
 use super::harness::{ADMIN_TOKEN, Answer, BEGIN_SECS, Client, Gateway, TOKEN_SECRET};
 

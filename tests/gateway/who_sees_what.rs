@@ -4,10 +4,8 @@
 use std::io::Write as _;
 
 use flate2::write::GzDecoder;
-use hookrill::{
-    access::{self, Claims},
-    verify::Secret,
-};
+use hookrill::access::{self, Claims};
+use hookrill_core::Secret;
 use proptest::prelude::*;
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 

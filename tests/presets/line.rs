@@ -11,10 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use data_encoding::BASE64;
-use hookrill::{
-    event::Timestamp,
-    verify::{Delivery, Preset, SchemeError, Secret, Settings, Verifier, presets},
-};
+use hookrill_core::{Secret, Timestamp};
+use hookrill_verify::{Delivery, Preset, SchemeError, Settings, Verifier, presets};
 use serde::Deserialize;
 
 use super::installed::installed;

@@ -104,6 +104,6 @@ fn a_bad_limit_is_refused_at_its_place_with_the_form_of_a_good_one() {
     }
 }
 
-fn topic(name: &str) -> crate::event::Topic {
+fn topic(name: &str) -> hookrill_core::Topic {
     name.parse().unwrap()
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use hookrill_core::Topic;
+
 use super::{Machine, example};
 use crate::{
     access::{KeySource, Policy, TopicsFrom},
     config::Config,
-    event::Topic,
     ingest::{DedupBy, DedupRule},
     journal::{Kind, Retention},
     telemetry::LogFormat,

@@ -11,12 +11,10 @@ use std::{
 };
 
 use dashmap::{DashMap, Entry};
+use hookrill_core::Timestamp;
 
 use super::Address;
-use crate::{
-    event::Timestamp,
-    rate::{Bucket, OverRate, Rate},
-};
+use crate::rate::{Bucket, OverRate, Rate};
 
 /// The most addresses that have a bucket of their own; some megabytes.
 const ADDRESSES_MAX: usize = 65_536;

@@ -20,7 +20,7 @@ use hashbrown::HashTable;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::event::{Sequence, TOPIC_BYTES_MAX, Timestamp, Topic};
+use hookrill_core::{Sequence, TOPIC_BYTES_MAX, Timestamp, Topic};
 
 /// A delivery, in 16 bytes: the xxh3-128 of its topic, a 0 and its key. No
 /// topic has a 0 in it. The key is a SHA-256, so that nobody can choose two

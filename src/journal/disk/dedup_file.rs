@@ -19,13 +19,13 @@
 use std::{fs::File, io, os::unix::fs::FileExt as _, path::Path};
 
 use bytes::{Buf as _, BufMut as _};
+use hookrill_core::{Sequence, Timestamp};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     dedup::{Entry, Print},
     segment::{self, FORMAT, Kind, number},
 };
-use crate::event::{Sequence, Timestamp};
 
 const FACTS_BYTES: usize = 64;
 const ENTRY_BYTES: usize = 32;

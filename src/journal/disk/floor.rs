@@ -11,11 +11,10 @@
 
 use std::{io, path::Path};
 
+use hookrill_core::Sequence;
+
 use super::note::{self, Found};
-use crate::{
-    event::Sequence,
-    journal::{OpenError, disk::segment::damaged},
-};
+use crate::journal::{OpenError, disk::segment::damaged};
 
 const NAME: &str = "floor";
 

@@ -6,6 +6,8 @@
 
 use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _, sync::Arc};
 
+use hookrill_core::{Epoch, Sequence, Timestamp};
+
 use super::{
     Place,
     dedup::Deliveries,
@@ -16,10 +18,7 @@ use super::{
     segment,
     store::{Outside, Sizes, Store},
 };
-use crate::{
-    event::{Epoch, Sequence, Timestamp},
-    journal::{Bounds, OpenError, fresh_epoch},
-};
+use crate::journal::{Bounds, OpenError, fresh_epoch};
 
 /// Where under the folder the storage engine of format 1 had its files.
 const ENGINE_BEFORE: &str = "fjall";

@@ -14,6 +14,8 @@ use std::{
     sync::Arc,
 };
 
+use hookrill_core::Sequence;
+
 use super::{
     dedup::Entry,
     files,
@@ -25,7 +27,7 @@ use super::{
     segment::{self, FORMAT, Head, Kind, NoHead, damaged},
     shelf::{Open, Sealed, Segment},
 };
-use crate::{event::Sequence, journal::OpenError};
+use crate::journal::OpenError;
 
 /// The files of the segments, by first sequence.
 pub(super) type Listing = BTreeMap<Sequence, Vec<Kind>>;

@@ -24,10 +24,11 @@
 //! all.
 
 use bytes::{Buf as _, BufMut as _, Bytes};
+use hookrill_core::{Event, Sequence, Timestamp};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::dedup::Print;
-use crate::event::{Event, Sequence, Timestamp, stored};
+use crate::journal::stored;
 
 /// The length of a group's head.
 pub(super) const HEAD_BYTES: usize = 36;

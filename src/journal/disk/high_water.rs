@@ -18,11 +18,10 @@
 
 use std::{io, path::Path};
 
+use hookrill_core::{Epoch, Sequence};
+
 use super::note::{self, Found};
-use crate::{
-    event::{Epoch, Sequence},
-    journal::OpenError,
-};
+use crate::journal::OpenError;
 
 const NAME: &str = "high-water";
 

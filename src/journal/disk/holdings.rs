@@ -8,6 +8,8 @@
 
 use std::ops::Range;
 
+use hookrill_core::{Sequence, Timestamp};
+
 use super::{
     index::Index,
     index_file,
@@ -15,10 +17,7 @@ use super::{
     shelf::{Segment, Shelf},
     store::Store,
 };
-use crate::{
-    event::{Sequence, Timestamp},
-    journal::{Held, Holdings, Listing, ReadError, holdings::Counting, live::Live},
-};
+use crate::journal::{Held, Holdings, Listing, ReadError, holdings::Counting, live::Live};
 
 /// Where the walk is: from the newest segment to the oldest.
 pub(super) struct Stocktaking {

@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 
-use crate::event::{Sequence, Timestamp, Topic};
+use hookrill_core::{Sequence, Timestamp, Topic};
 
 /// What a topic's list, or a type's name, takes beside its text.
 const NAME_BYTES: usize = 64;

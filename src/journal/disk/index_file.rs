@@ -26,13 +26,13 @@
 use std::{collections::HashMap, fs::File, io, os::unix::fs::FileExt as _, path::Path};
 
 use bytes::{Buf as _, BufMut as _};
+use hookrill_core::{Sequence, Timestamp};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     index::Index,
     segment::{self, Head, Kind, NoHead, number, small_number},
 };
-use crate::event::{Sequence, Timestamp};
 
 /// The length of what comes before the body.
 const FACTS_BYTES: usize = 128;
@@ -245,7 +245,7 @@ fn take_text<'a>(body: &mut &'a [u8]) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Topic;
+    use hookrill_core::Topic;
 
     fn index() -> Index {
         let mut index = Index::new(Sequence(4), 64);

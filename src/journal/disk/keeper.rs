@@ -6,14 +6,13 @@
 
 use std::{sync::Arc, time::Instant};
 
+use hookrill_core::{Epoch, Sequence};
+
 use super::{high_water::Mark, retention::Retainer, store::Store};
-use crate::{
-    event::{Epoch, Sequence},
-    journal::{
-        ReadError,
-        live::Live,
-        ticker::{Chore, Next},
-    },
+use crate::journal::{
+    ReadError,
+    live::Live,
+    ticker::{Chore, Next},
 };
 
 /// What the thread has.

@@ -4,6 +4,8 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt as _, sync::Arc};
 
+use hookrill_core::{Event, Sequence, Timestamp};
+
 use super::{
     dedup::Entry,
     group::Group,
@@ -12,7 +14,6 @@ use super::{
     shelf::{Open, Segment},
     store::{Purpose, Sizes, Store},
 };
-use crate::event::{Event, Sequence, Timestamp};
 
 /// Zeros are written so many at a time.
 const ZEROS: &[u8] = &[0; 64 * 1024];

@@ -58,6 +58,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use hookrill_core::{Clock, Dedup, Draft, Epoch, Selection, Sequence};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
@@ -77,7 +78,6 @@ use super::{
     live::{self, Live},
     ticker::Ticker,
 };
-use crate::event::{Clock, Dedup, Draft, Epoch, Selection, Sequence};
 
 /// The most appends that wait for the writer; further ones wait for a place.
 const QUEUE_MAX: usize = 1024;

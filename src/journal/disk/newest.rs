@@ -3,16 +3,15 @@
 //! Looks at indexes only. Invariant: a step looks at a bounded number of
 //! entries and segments, so that other reads get their turn.
 
+use hookrill_core::{Selection, Sequence};
+
 use super::{
     index::Index,
     pages::between,
     store::Store,
     walk::{Direction, Walk},
 };
-use crate::{
-    event::{Selection, Sequence},
-    journal::{LAST_ENTRIES_MAX, PAGE_ENTRIES_MAX, ReadError, live::Live},
-};
+use crate::journal::{LAST_ENTRIES_MAX, PAGE_ENTRIES_MAX, ReadError, live::Live};
 
 /// Where the search is.
 #[derive(Debug, Clone, Copy)]

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hookrill_core::{Event, Selection, Sequence};
 
 use super::{
     group::RECORD_HEAD_BYTES,
@@ -17,12 +18,10 @@ use super::{
     store::Store,
     walk::{Direction, Walk},
 };
-use crate::{
-    event::{
-        Event, Selection, Sequence,
-        stored::{self, DecodeError},
-    },
-    journal::{PAGE_ENTRIES_MAX, Page, ReadError, live::Live},
+use crate::journal::{
+    PAGE_ENTRIES_MAX, Page, ReadError,
+    live::Live,
+    stored::{self, DecodeError},
 };
 
 /// Events with less between them are read at once.

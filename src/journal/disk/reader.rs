@@ -6,13 +6,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hookrill_core::{Selection, Sequence};
 use tokio::sync::Semaphore;
 
 use super::{holdings::Stocktaking, newest::Newest, pages, store::Store};
-use crate::{
-    event::{Selection, Sequence},
-    journal::{Holdings, Listing, Page, ReadError, live::Live},
-};
+use crate::journal::{Holdings, Listing, Page, ReadError, live::Live};
 
 /// The most reads at a time; further ones wait.
 const READERS_MAX: u32 = 8;

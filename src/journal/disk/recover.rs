@@ -8,6 +8,8 @@
 
 use std::{io, path::Path, sync::Arc};
 
+use hookrill_core::{Epoch, Sequence, Timestamp};
+
 use super::{
     dedup::Deliveries,
     dedup_file::DedupFacts,
@@ -19,10 +21,7 @@ use super::{
     segment::{self, Head, Kind, damaged},
     shelf::{Open, Segment},
 };
-use crate::{
-    event::{Epoch, Sequence, Timestamp},
-    journal::OpenError,
-};
+use crate::journal::OpenError;
 
 /// A journal as it was found.
 pub(super) struct Recovered {

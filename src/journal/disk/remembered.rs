@@ -4,6 +4,8 @@
 //! Invariant: a file that is damaged is made anew from its segment's log; where
 //! that is gone too, the start is refused.
 
+use hookrill_core::Sequence;
+
 use super::{
     dedup::{Deliveries, Entry},
     dedup_file::DedupFacts,
@@ -12,7 +14,7 @@ use super::{
     segment::{self, Kind, damaged},
     shelf::Segment,
 };
-use crate::{event::Sequence, journal::OpenError};
+use crate::journal::OpenError;
 
 impl Asked<'_> {
     /// What is remembered of deliveries, and where it is kept.

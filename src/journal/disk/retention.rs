@@ -14,6 +14,8 @@ use std::{
     },
 };
 
+use hookrill_core::{Clock, Sequence, Timestamp};
+
 use super::{
     files, floor,
     index::Index,
@@ -22,10 +24,7 @@ use super::{
     shelf::Segment,
     store::{Purpose, Store},
 };
-use crate::{
-    event::{Clock, Sequence, Timestamp},
-    journal::{ReadError, Retention, live::Live, ticker::Next},
-};
+use crate::journal::{ReadError, Retention, live::Live, ticker::Next};
 
 /// The most events whose age one step looks at.
 const STEP_EVENTS_MAX: usize = 1024;

@@ -14,6 +14,8 @@ use std::{
     path::Path,
 };
 
+use hookrill_core::Sequence;
+
 use super::{
     files, floor,
     found::{list, open_log},
@@ -21,7 +23,7 @@ use super::{
     scan::{self, Run},
     segment::{self, Head, Kind},
 };
-use crate::{event::Sequence, journal::OpenError};
+use crate::journal::OpenError;
 
 /// What a log without a head is called by.
 const ASIDE: &str = "damaged";

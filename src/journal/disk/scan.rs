@@ -6,6 +6,7 @@
 use std::{fs::File, io, os::unix::fs::FileExt as _};
 
 use bytes::Bytes;
+use hookrill_core::Sequence;
 
 use super::{
     dedup::Entry,
@@ -13,10 +14,7 @@ use super::{
     index::Index,
     segment::{self, Head},
 };
-use crate::event::{
-    Sequence,
-    stored::{self, DecodeError},
-};
+use crate::journal::stored::{self, DecodeError};
 
 /// How much is read at a time.
 const WINDOW_BYTES: usize = 1 << 20;

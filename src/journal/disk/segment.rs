@@ -27,13 +27,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hookrill_core::{Epoch, Sequence};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::files;
-use crate::{
-    event::{Epoch, Sequence},
-    journal::OpenError,
-};
+use crate::journal::OpenError;
 
 /// The format of a journal's folder that this code reads and writes.
 pub(super) const FORMAT: u8 = 2;

@@ -16,6 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use hookrill_core::{Sequence, Timestamp};
 use quick_cache::{Weighter, sync::Cache};
 
 use super::{
@@ -26,10 +27,7 @@ use super::{
     scan::{self, Rest},
     segment::{self, Head, Kind},
 };
-use crate::{
-    event::{Sequence, Timestamp, stored},
-    journal::ReadError,
-};
+use crate::journal::{ReadError, stored};
 
 /// Indexes of sealed segments that are kept in memory.
 const INDEX_BYTES_MAX: u64 = 32 << 20;

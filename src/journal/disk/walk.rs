@@ -4,8 +4,9 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap, ops::Range};
 
+use hookrill_core::{Selection, Topics};
+
 use super::index::Index;
-use crate::event::{Selection, Topics};
 
 /// Which way to walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +112,7 @@ impl Iterator for Walk<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Sequence, Timestamp, Topic};
+    use hookrill_core::{Sequence, Timestamp, Topic};
 
     #[test]
     fn topics_that_overlap_are_merged_without_doubles_both_ways() {

@@ -8,6 +8,7 @@ use std::{
     time::Instant,
 };
 
+use hookrill_core::{Clock, Dedup, Draft, Event, Sequence};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{
@@ -15,10 +16,7 @@ use super::{
     group::Group,
     store::Store,
 };
-use crate::{
-    event::{Clock, Dedup, Draft, Event, Sequence},
-    journal::{AppendError, Appended, Commit, Measures, ReadError, live::Live},
-};
+use crate::journal::{AppendError, Appended, Commit, Measures, ReadError, live::Live};
 
 /// An event that wants to be stored.
 pub(super) struct Request {

@@ -4,13 +4,11 @@
 
 use std::sync::Arc;
 
+use hookrill_core::{Event, Sequence, Timestamp};
+
 use super::Inner;
-use crate::{
-    event::{Event, Sequence, Timestamp},
-    journal::{
-        HOLDINGS_ENTRIES_MAX, Held, Holdings, Listing, PAGE_ENTRIES_MAX, ReadError,
-        holdings::Counting,
-    },
+use crate::journal::{
+    HOLDINGS_ENTRIES_MAX, Held, Holdings, Listing, PAGE_ENTRIES_MAX, ReadError, holdings::Counting,
 };
 
 /// Where the walk is: from the oldest event to the newest.
@@ -89,14 +87,12 @@ fn count(counting: &mut Counting, event: &Arc<Event>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        event::{Clock, Epoch},
-        journal::{
-            Measures,
-            contract::{NOON, ROOMY, append, draft},
-            memory::Memory,
-        },
+    use crate::journal::{
+        Measures,
+        contract::{NOON, ROOMY, append, draft},
+        memory::Memory,
     };
+    use hookrill_core::{Clock, Epoch};
 
     /// More events than one step looks at, of three topics.
     async fn journal() -> Memory {

@@ -11,8 +11,10 @@ use std::{
     sync::Arc,
 };
 
+use hookrill_core::{Sequence, Topic, Topics};
+
 use super::{Flight, Page};
-use crate::event::{Sequence, Topic, Topics, frame::Frame};
+use crate::wire::Frame;
 
 /// How many pages that begin before a position are looked at. More than one,
 /// since a page at the head may stand inside a longer one; a page that is

@@ -8,16 +8,14 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::{FutureExt as _, future::join_all, stream::BoxStream};
+use hookrill_core::{Clock, Dedup, Draft, Epoch, Event, Timestamp, TopicMap};
 use proptest::prelude::*;
 use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::{
-    event::{
-        Clock, Dedup, Draft, Epoch, Event, Timestamp, TopicMap,
-        frame::{Coding, Form, Format, View},
-    },
     journal::{AppendError, Appended, Commit, Kind, Measures, Retention},
+    wire::{Coding, Form, Format, View},
 };
 
 /// A journal that counts its reads, and can hold or fail them.

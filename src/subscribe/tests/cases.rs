@@ -7,9 +7,9 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use hookrill_core::{Timestamp, Topic, Topics};
 
 use super::*;
-use crate::event::{Timestamp, Topic, Topics};
 
 /// Everything from the journal to the streams, with a ring and a journal of
 /// these sizes.

@@ -1,14 +1,15 @@
 //! What streams need around them: a journal in memory and the real pump.
 
 use futures_util::FutureExt as _;
+use hookrill_core::{Draft, Timestamp, TopicMap, Topics};
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::{
     access::{self, Policy},
-    event::{Draft, Timestamp, TopicMap, Topics, frame::Encoder},
     hub::pump,
     journal::{self, Kind, Measures, Retention},
+    wire::Encoder,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -1,8 +1,10 @@
 //! Views that change while streams are open: what they hide from then on goes
 //! out nowhere, and nothing is left out for it.
 
+use hookrill_core::Topics;
+
 use super::*;
-use crate::event::{Projection, Topics, frame::Frame};
+use crate::wire::{Frame, Projection};
 
 const SECRET: &str = "SECRET";
 const EVENTS: usize = 20;

@@ -129,7 +129,7 @@ async fn a_newcomer_reads_its_secrets_again() {
             exp: 4_000_000_000,
             ..Default::default()
         };
-        let secret = hookrill::verify::Secret::new(secret.as_bytes());
+        let secret = hookrill_core::Secret::new(secret.as_bytes());
         hookrill::access::mint(&secret, &claims).unwrap()
     };
     let made = fs::read_to_string(&secret).unwrap();

@@ -3,13 +3,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use hookrill_core::{Timestamp, Topics};
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::{
-    event::{Timestamp, Topics},
-    journal::Held,
-};
+use crate::journal::Held;
 
 const TOPICS: [&str; 6] = ["a", "a.b", "a.b.c", "b", "b.x", "c"];
 const TYPES: [&str; 3] = ["push", "star", "rare"];

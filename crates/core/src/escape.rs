@@ -1,0 +1,179 @@
+//! Any text as one segment of a topic, and back.
+//!
+//! What the grammar of topics does not have, and `~` itself, becomes `~` and
+//! two upper-case hexadecimal digits for each byte of its UTF-8:
+//! `mia@example.com` is `mia~40example~2Ecom`. What would be too long for a
+//! topic is its hash instead, and what is not there has a segment of its own:
+//! neither can be spelled, since no two digits follow their `~`. Invariant: two
+//! texts never give one segment, and no text gives more than one.
+
+use std::fmt::Write as _;
+
+use data_encoding::HEXLOWER;
+use sha2::{Digest as _, Sha256};
+
+/// What begins an escape.
+const ESCAPE: u8 = b'~';
+/// The longest segment that a value makes, in bytes.
+pub const SEGMENT_BYTES_MAX: usize = 80;
+/// What stands before the hash of a value that is too long to be escaped.
+const HASHED: &str = "~sha256:";
+/// The segment of a value that is missing or empty.
+const NONE: &str = "~none";
+
+/// The segment for any value, at most [`SEGMENT_BYTES_MAX`] bytes: its escape,
+/// or `~sha256:` and the lower-case hex of its hash where that is longer;
+/// `~none` where there is no value or an empty one.
+#[must_use]
+pub fn segment(value: Option<&str>) -> String {
+    let value = value.unwrap_or_default();
+    // No escape is shorter than what it spells: megabytes are not escaped only
+    // to be thrown away.
+    let escaped = match value.len() {
+        0 => return NONE.to_owned(),
+        1..=SEGMENT_BYTES_MAX => escape(value),
+        _ => return hashed(value),
+    };
+    match escaped.len() <= SEGMENT_BYTES_MAX {
+        true => escaped,
+        false => hashed(value),
+    }
+}
+
+fn hashed(value: &str) -> String {
+    let digest = Sha256::digest(value.as_bytes());
+    format!("{HASHED}{}", HEXLOWER.encode(&digest))
+}
+
+/// The segment that spells `text`; empty where `text` is, which no topic has.
+#[must_use]
+pub fn escape(text: &str) -> String {
+    let mut segment = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte.is_ascii_alphanumeric() || b"_:-".contains(&byte) {
+            true => segment.push(char::from(byte)),
+            false => _ = write!(segment, "{}{byte:02X}", char::from(ESCAPE)),
+        }
+    }
+    segment
+}
+
+/// The text that `segment` spells; `None` where nothing is spelled like that.
+#[must_use]
+pub fn unescape(segment: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte != ESCAPE {
+            bytes.push(byte);
+            continue;
+        }
+        let (digits, after) = rest.split_at_checked(2)?;
+        let digits = std::str::from_utf8(digits).ok()?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        rest = after;
+    }
+    let text = String::from_utf8(bytes).ok()?;
+    // A second spelling of one text would be a second topic for it.
+    (escape(&text) == segment).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Topic;
+
+    #[test]
+    fn only_what_the_grammar_lacks_is_escaped() {
+        for (text, segment) in [
+            ("cus_123", "cus_123"),
+            ("a:b-C9", "a:b-C9"),
+            ("mia@example.com", "mia~40example~2Ecom"),
+            ("auth0|5f7c", "auth0~7C5f7c"),
+            ("~7C", "~7E7C"),
+            ("é", "~C3~A9"),
+            ("*", "~2A"),
+            ("", ""),
+        ] {
+            assert_eq!(escape(text), segment);
+            assert_eq!(unescape(segment).as_deref(), Some(text));
+        }
+        for nothing in ["~", "~4", "~zz", "~7c", "~41", "a.b", "~FF", "~+1"] {
+            assert_eq!(unescape(nothing), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_its_hash_and_what_is_missing_is_none() {
+        let long = "~sha256:d86aabea0a2d8e33d73d7e47d1b4ffd4bbd2a3d86e2cfdb02f9bbf0c5a5c3b3d";
+        for (value, expected) in [
+            (None, "~none"),
+            (Some(""), "~none"),
+            (Some("~none"), "~7Enone"),
+            (
+                Some(long),
+                "~7Esha256:d86aabea0a2d8e33d73d7e47d1b4ffd4bbd2a3d86e2cfdb02f9bbf0c5a5c3b3d",
+            ),
+            (Some(&"x".repeat(80)), &"x".repeat(80)),
+            (Some(&".".repeat(26)), &"~2E".repeat(26)),
+            // By sha256sum.
+            (
+                Some(&"x".repeat(81)),
+                "~sha256:4d1f7bb876c6aae013f06a7430b8c6545ff30d8f9252838eb18b6357c1a2ba13",
+            ),
+            (
+                Some(&".".repeat(27)),
+                "~sha256:f8f2427665aa516d47807570735aeddcbc4f4ce465a7b2a9eb2e9b97018189d2",
+            ),
+        ] {
+            assert_eq!(segment(value), expected, "{value:?}");
+        }
+    }
+
+    /// Values that are most like to meet: long ones that share an end, and ones
+    /// that spell what other values are made to.
+    fn value() -> impl Strategy<Value = String> {
+        prop_oneof![
+            ".{0,40}",
+            "[.~a]{20,90}",
+            "~?(none|sha256:[0-9a-f]{64})",
+            ".{0,90}".prop_map(|text| segment(Some(&text))),
+        ]
+    }
+
+    /// Two of them, or one and what is nearly the same.
+    fn values() -> impl Strategy<Value = (String, String)> {
+        prop_oneof![
+            (value(), value()),
+            value().prop_map(|text| (segment(Some(&text)), text)),
+            (value(), ".").prop_map(|(text, more)| (format!("{text}{more}"), text)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_values_share_a_segment_and_none_is_that_of_nothing((a, b) in values()) {
+            let (one, other) = (segment(Some(&a)), segment(Some(&b)));
+            prop_assert_eq!(a == b, one == other);
+            prop_assert_eq!(a.is_empty(), one == segment(None));
+            prop_assert!(one.len() <= SEGMENT_BYTES_MAX);
+            prop_assert!(!one.contains('.') && one.parse::<Topic>().is_ok());
+            // What is not hashed comes back, and nothing else spells a hash.
+            let hashed = escape(&a).len() > SEGMENT_BYTES_MAX;
+            prop_assert_eq!(one.starts_with(HASHED), hashed);
+            let spelled = Some(a).filter(|a| !hashed && !a.is_empty());
+            prop_assert_eq!(unescape(&one), spelled);
+        }
+
+        #[test]
+        fn every_text_is_one_segment_and_comes_back(text in ".{1,60}") {
+            let segment = escape(&text);
+            prop_assert!(!segment.contains('.'));
+            prop_assert_eq!(unescape(&segment), Some(text));
+            prop_assert!(segment.len() > 200 || segment.parse::<Topic>().is_ok());
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! Events in CloudEvents 1.0 structured JSON ("JSON Event Format for
+//! CloudEvents", version 1.0.2).
+//!
+//! A body that is shown whole is kept to the byte: JSON stands verbatim in
+//! `data`, other text is a JSON string, and what is neither goes to
+//! `data_base64`.
+
+use bytes::Bytes;
+use data_encoding::BASE64;
+use serde_json::{Value, value::RawValue};
+
+use hookrill_core::{Cursor, Event};
+
+use super::{Encoder, Gap, View, Withheld};
+
+/// The media type of bytes nobody described (RFC 2046, section 4.5.1).
+const OCTETS: &str = "application/octet-stream";
+const JSON: &str = "application/json";
+
+/// What a subscriber is shown of an event.
+pub(super) struct Shown<'e> {
+    pub(super) event: &'e Event,
+    /// What is left of its body, where that was cut.
+    pub(super) cut: Option<&'e str>,
+    pub(super) view: Option<&'e View>,
+}
+
+/// How a body stands in the envelope.
+enum Data<'a> {
+    Json(&'a str),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Data<'a> {
+    fn of(event: &'a Event) -> Self {
+        let body = &event.draft.body;
+        let Ok(text) = std::str::from_utf8(body) else {
+            return Self::Bytes(body);
+        };
+        let content_type = event.draft.content_type.as_deref();
+        let valid = || serde_json::from_str::<&RawValue>(text).is_ok();
+        match content_type.map(is_json) {
+            // A JSON media type makes `data` mean JSON, so that text which is
+            // not JSON cannot stand there as a string.
+            Some(true) | None if valid() => Self::Json(text),
+            Some(false) => Self::Text(text),
+            _ => Self::Bytes(body),
+        }
+    }
+
+    fn media_type(&self, written: Option<&'a str>) -> &'a str {
+        match (written, self) {
+            (Some(written), _) => written,
+            (None, Self::Json(_)) => JSON,
+            (None, _) => OCTETS,
+        }
+    }
+}
+
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    let essence = essence.to_ascii_lowercase();
+    essence == "application/json" || essence == "text/json" || essence.ends_with("+json")
+}
+
+impl Shown<'_> {
+    /// The event as one JSON text in which the body is exact to the byte.
+    ///
+    /// A JSON body with a carriage return, which SSE cannot carry, goes to
+    /// `data_base64`.
+    pub(super) fn exact(&self, encoder: &Encoder) -> String {
+        let data = match self.data() {
+            Data::Json(text) if text.contains('\r') => Data::Bytes(text.as_bytes()),
+            data => data,
+        };
+        let mut out = self.envelope(encoder, &data);
+        match data {
+            Data::Json(text) => push_member(&mut out, "data", text),
+            other => push_other(&mut out, &other),
+        }
+        out.push('}');
+        out
+    }
+
+    /// The event as one line: JSON bodies lose white space outside strings and
+    /// nothing else.
+    pub(super) fn line(&self, encoder: &Encoder) -> Bytes {
+        let data = self.data();
+        let mut out = self.envelope(encoder, &data);
+        match data {
+            Data::Json(text) => push_member(&mut out, "data", &compact(text)),
+            other => push_other(&mut out, &other),
+        }
+        out.push_str("}\n");
+        out.into()
+    }
+
+    fn data(&self) -> Data<'_> {
+        match self.cut {
+            Some(json) => Data::Json(json),
+            None => Data::of(self.event),
+        }
+    }
+
+    /// The object up to its data.
+    fn envelope(&self, encoder: &Encoder, data: &Data<'_>) -> String {
+        let draft = &self.event.draft;
+        let mut out = String::with_capacity(draft.body.len() + 320);
+        out.push_str(r#"{"specversion":"1.0""#);
+        let id = encoder.cursor(self.event.sequence).to_string();
+        let ingested_to = self.view.and_then(|view| view.source.as_ref());
+        let ingested_to = ingested_to.unwrap_or(&draft.topic);
+        let source = format!("{}/ingest/{ingested_to}", encoder.public_url);
+        let event_type = match &*draft.event_type {
+            "" => "webhook",
+            named => named,
+        };
+        let written = draft.content_type.as_deref();
+        // What was cut is JSON, whatever the sender called it.
+        let written = written.filter(|written| self.cut.is_none() || is_json(written));
+        for (name, value) in [
+            ("id", &*id),
+            ("source", &source),
+            ("type", event_type),
+            ("time", &draft.received_at.to_string()),
+            ("topic", draft.topic.as_str()),
+            ("datacontenttype", data.media_type(written)),
+        ] {
+            push_member(&mut out, name, &Value::from(value).to_string());
+        }
+        for header in self.view.iter().flat_map(|view| &view.headers) {
+            if let Some(value) = header.value(self.event) {
+                push_member(
+                    &mut out,
+                    header.attribute(),
+                    &Value::from(value).to_string(),
+                );
+            }
+        }
+        out
+    }
+}
+
+/// A gap as one line: a CloudEvent of type `hookrill.gap`.
+#[must_use]
+pub fn gap_line(gap: &Gap, encoder: &Encoder) -> Bytes {
+    control_line("gap", gap.resumed, &gap.json(), encoder)
+}
+
+/// As one line that the stream's token ends in so many seconds: a CloudEvent
+/// of type `hookrill.expiring`. The stream may be resumed from its id.
+#[must_use]
+pub fn expiring_line(at: Cursor, secs: u64, encoder: &Encoder) -> Bytes {
+    control_line("expiring", at, &format!("{{\"seconds\":{secs}}}"), encoder)
+}
+
+/// As one line that an event is not shown: a CloudEvent of type
+/// `hookrill.withheld`.
+pub(super) fn withheld_line(id: Cursor, why: Withheld, encoder: &Encoder) -> Bytes {
+    control_line("withheld", id, &why.json(), encoder)
+}
+
+/// What Hookrill itself has to say; `name` and `json` need no escape.
+fn control_line(name: &str, id: Cursor, json: &str, encoder: &Encoder) -> Bytes {
+    let source = Value::from(format!("{}/events", encoder.public_url));
+    format!(
+        "{{\"specversion\":\"1.0\",\"id\":\"{id}\",\"source\":{source},\"type\":\"hookrill.{name}\",\
+         \"datacontenttype\":\"application/json\",\"data\":{json}}}\n"
+    )
+    .into()
+}
+
+fn push_other(out: &mut String, data: &Data<'_>) {
+    match data {
+        Data::Json(text) | Data::Text(text) => {
+            push_member(out, "data", &Value::from(*text).to_string());
+        }
+        Data::Bytes(bytes) => {
+            out.push_str(",\"data_base64\":\"");
+            BASE64.encode_append(bytes, out);
+            out.push('"');
+        }
+    }
+}
+
+fn push_member(out: &mut String, name: &str, json: &str) {
+    out.push_str(",\"");
+    out.push_str(name);
+    out.push_str("\":");
+    out.push_str(json);
+}
+
+/// Valid JSON without the white space between its tokens.
+fn compact(json: &str) -> String {
+    let mut in_string = false;
+    let mut escaped = false;
+    json.chars()
+        .filter(|&c| {
+            if in_string {
+                in_string = escaped || c != '"';
+                escaped = c == '\\' && !escaped;
+                return true;
+            }
+            in_string = c == '"';
+            !matches!(c, ' ' | '\t' | '\n' | '\r')
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::HeaderShown;
+    use hookrill_core::{Draft, Sequence, Timestamp, TopicMap};
+
+    fn encoder() -> Encoder {
+        Encoder {
+            epoch: "e".parse().unwrap(),
+            public_url: "https://hooks.example.com".into(),
+            views: TopicMap::default(),
+        }
+    }
+
+    fn event(content_type: Option<&str>, body: &[u8]) -> Event {
+        Draft {
+            received_at: Timestamp::from_unix_ms(0),
+            topic: "t".parse().unwrap(),
+            event_type: "a\"b\r".into(),
+            content_type: content_type.map(Into::into),
+            dedup_id: None,
+            headers: vec![],
+            body: Bytes::copy_from_slice(body),
+        }
+        .at(Sequence(9))
+    }
+
+    fn whole(event: &Event) -> Shown<'_> {
+        Shown {
+            event,
+            cut: None,
+            view: None,
+        }
+    }
+
+    #[test]
+    fn the_body_is_exact_to_the_byte() {
+        const JSON: Option<&str> = Some("application/json; charset=utf-8");
+        const TEXT: Option<&str> = Some("text/plain");
+        for (content_type, body, tail) in [
+            (
+                JSON,
+                &b"{\"n\":1.0,\n \"n\":1e2}"[..],
+                "\"data\":{\"n\":1.0,\n \"n\":1e2}}",
+            ),
+            (JSON, b"{\r\n}", "\"data_base64\":\"ew0KfQ==\"}"),
+            (JSON, b"not json", "\"data_base64\":\"bm90IGpzb24=\"}"),
+            (JSON, b"\"\xff\"", "\"data_base64\":\"Iv8i\"}"),
+            (Some("application/vnd.api+JSON"), b"[]", "\"data\":[]}"),
+            (TEXT, b"a\r\n\0b", "\"data\":\"a\\r\\n\\u0000b\"}"),
+            (TEXT, b"", "\"data\":\"\"}"),
+            (TEXT, b"\xff", "\"data_base64\":\"/w==\"}"),
+            (
+                None,
+                b"{}",
+                "\"datacontenttype\":\"application/json\",\"data\":{}}",
+            ),
+            (
+                None,
+                b"x",
+                "\"datacontenttype\":\"application/octet-stream\",\"data_base64\":\"eA==\"}",
+            ),
+        ] {
+            let json = whole(&event(content_type, body)).exact(&encoder());
+            assert!(json.ends_with(tail), "{json}");
+            assert!(serde_json::from_str::<Value>(&json).is_ok(), "{json}");
+        }
+    }
+
+    #[test]
+    fn the_envelope_names_all_that_the_contract_names() {
+        let json = whole(&event(Some("text/plain"), b"b")).exact(&encoder());
+        let envelope: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(
+            envelope,
+            serde_json::json!({
+                "specversion": "1.0", "id": "e-9", "type": "a\"b\r", "topic": "t",
+                "source": "https://hooks.example.com/ingest/t",
+                "time": "1970-01-01T00:00:00.000Z",
+                "datacontenttype": "text/plain", "data": "b",
+            })
+        );
+    }
+
+    #[test]
+    fn a_line_loses_white_space_outside_strings_and_nothing_else() {
+        let body = b"{ \"a b\" :\r\n[ 1.0 , \"\\\" \\\\\" , 1E+2 ]\t}";
+        let line = whole(&event(Some("application/json"), body)).line(&encoder());
+        let line = std::str::from_utf8(&line).unwrap();
+        assert!(
+            line.ends_with("\"data\":{\"a b\":[1.0,\"\\\" \\\\\",1E+2]}}\n"),
+            "{line}"
+        );
+        assert_eq!(line.matches('\n').count(), 1);
+    }
+
+    #[test]
+    fn a_cut_body_is_json_and_chosen_headers_go_out() {
+        let mut event = event(Some("text/plain"), b"{\"a\":1,\"s\":2}");
+        event.draft.headers = [
+            ("x-a", "1"),
+            ("x-b", "2"),
+            ("x-a", "\"3"),
+            ("x-secret", "4"),
+        ]
+        .map(|(name, value)| (name.into(), value.into()))
+        .into();
+        let names = ["X-A", "X-C", "x-b"];
+        let view = View {
+            headers: names.map(|name| HeaderShown::new(name).unwrap()).into(),
+            source: Some("above".parse().unwrap()),
+            ..View::default()
+        };
+        let shown = Shown {
+            event: &event,
+            cut: Some(r#"{"a":1}"#),
+            view: Some(&view),
+        };
+        let line = shown.line(&encoder());
+        let envelope: Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(
+            envelope,
+            serde_json::json!({
+                "specversion": "1.0", "id": "e-9", "type": "a\"b\r", "topic": "t",
+                "source": "https://hooks.example.com/ingest/above",
+                "time": "1970-01-01T00:00:00.000Z", "xa": "1, \"3", "xb": "2",
+                "datacontenttype": "application/json", "data": {"a": 1},
+            })
+        );
+        assert_eq!(
+            shown.exact(&encoder()).as_bytes(),
+            line.strip_suffix(b"\n").unwrap()
+        );
+    }
+}

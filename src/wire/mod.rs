@@ -1,0 +1,29 @@
+//! An event as text on the wire: SSE and CloudEvents.
+//!
+//! A [`Frame`] is encoded at most once per form, by whoever needs it first, and
+//! shared by all subscribers. What of it they are shown, the [`View`] of the
+//! event's own topic decides, and not what they subscribed to.
+//! Invariants: nothing in a body, type or id can start a field of its own; a
+//! form that is not full has nothing in it that the view hides.
+
+mod chunk;
+mod cloudevents;
+mod encoder;
+mod form;
+mod frame;
+mod gap;
+pub mod gzip;
+mod piece;
+mod projection;
+pub mod sse;
+mod view;
+
+pub use chunk::{Chunk, Framing, LAST_CHUNK};
+pub use cloudevents::{expiring_line, gap_line};
+pub use encoder::Encoder;
+pub use form::{Form, Format};
+pub use frame::Frame;
+pub use gap::{Gap, GapReason};
+pub use piece::{Coded, Coding, Piece};
+pub use projection::{NotJson, Projection};
+pub use view::{HeaderShown, HeaderShownError, View, Withheld};
