@@ -11,7 +11,7 @@ use std::{ffi::OsString, sync::Arc};
 use axum::{Extension, Router, routing::get};
 use hookrill::{
     app::{App, system_clock},
-    config::{Config, Missing, Sources, read_file},
+    config::{Config, MissingSecrets, Sources, read_file},
     telemetry,
 };
 use shuttle_axum::ShuttleAxum;
@@ -44,7 +44,7 @@ async fn hookrill(secrets: SecretStore) -> Result<App, Error> {
         environment: &environment,
         read: &read_file,
     };
-    let config = Config::load(sources, Missing::Make).map_err(CustomError::new)?;
+    let config = Config::load(sources, MissingSecrets::Create).map_err(CustomError::new)?;
     telemetry::log_to_stderr(&config.log).map_err(CustomError::new)?;
     let app = App::build(config, system_clock()).await;
     Ok(app.map_err(CustomError::new)?)

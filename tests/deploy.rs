@@ -22,7 +22,7 @@ use std::{
 };
 
 use hookrill::{
-    config::{Config, Environment, Missing, Sources},
+    config::{Config, Environment, MissingSecrets, Sources},
     journal,
 };
 use serde_json::Value;
@@ -154,7 +154,7 @@ fn loaded(more: Variables, file: Option<&str>) -> Result<Config, String> {
         environment: &environment,
         read: &read,
     };
-    Config::load(sources, Missing::Pretend).map_err(|error| error.to_string())
+    Config::load(sources, MissingSecrets::Assume).map_err(|error| error.to_string())
 }
 
 /// The same for a platform without a file.
@@ -295,7 +295,10 @@ fn every_environment_makes_a_gateway_that_listens_where_it_is_asked() {
             "{platform}"
         );
         // Compose alone starts without configuration.
-        assert_eq!(config.newcomer.is_some(), platform.starts_with("compose"));
+        assert_eq!(
+            config.zero_config.is_some(),
+            platform.starts_with("compose")
+        );
     }
 }
 
@@ -516,7 +519,7 @@ fn every_key_that_a_text_names_is_one() {
             environment: &environment,
             read: &read,
         };
-        Config::load(sources, Missing::Pretend)
+        Config::load(sources, MissingSecrets::Assume)
             .unwrap_err()
             .to_string()
     };

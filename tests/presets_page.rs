@@ -88,7 +88,7 @@ fn the_page_is_made_from_the_presets() {
 /// What a person copies must be right: each block is read as a configuration.
 #[test]
 fn every_block_of_the_page_is_a_configuration() {
-    use hookrill::config::{Config, Environment, Missing, Sources};
+    use hookrill::config::{Config, Environment, MissingSecrets, Sources};
     for preset in presets() {
         let block = block(&preset);
         let key = match preset.scheme.kind {
@@ -108,7 +108,7 @@ fn every_block_of_the_page_is_a_configuration() {
             environment: &Environment::default(),
             read: &|_| Ok(toml.clone().into_bytes()),
         };
-        let loaded = Config::load(sources, Missing::Refuse);
+        let loaded = Config::load(sources, MissingSecrets::Refuse);
         assert!(
             loaded.is_ok(),
             "{}: {}\n{toml}",

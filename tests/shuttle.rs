@@ -28,7 +28,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hookrill::config::{Config, Missing, Sources};
+use hookrill::config::{Config, MissingSecrets, Sources};
 use process::{Gateway, free_address};
 use rustix::process::{Resource, Signal};
 use serde_json::json;
@@ -205,8 +205,9 @@ fn the_example_of_secrets_is_a_configuration() {
         environment: &environment,
         read: &|_| Err(ErrorKind::NotFound.into()),
     };
-    let config = Config::load(sources, Missing::Refuse).unwrap_or_else(|error| panic!("{error}"));
-    assert!(config.newcomer.is_none());
+    let config =
+        Config::load(sources, MissingSecrets::Refuse).unwrap_or_else(|error| panic!("{error}"));
+    assert!(config.zero_config.is_none());
 }
 
 /// What `examples/shuttle_axum.rs` shows, in this process.

@@ -174,7 +174,7 @@ fn log(reloaded: &Reloaded) {
 fn log_refused(error: &ReloadError) {
     match error {
         ReloadError::Config(error) => {
-            for problem in &error.problems {
+            for problem in &error.diagnostics {
                 tracing::error!("{problem}");
             }
         }

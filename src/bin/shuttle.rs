@@ -19,7 +19,7 @@ use std::{
 use hookrill::{
     app::{App, ServeError, system_clock},
     cli::serve::{Signals, listen, raise_limits},
-    config::{Config, Environment, Missing, Sources, read_file},
+    config::{Config, Environment, MissingSecrets, Sources, read_file},
     telemetry,
 };
 use shuttle_runtime::{CustomError, Error, SecretStore, Service};
@@ -48,7 +48,7 @@ async fn main(#[shuttle_runtime::Secrets] secrets: SecretStore) -> Result<Gatewa
         environment: &environment,
         read: &read_file,
     };
-    let config = Config::load(sources, Missing::Make).map_err(CustomError::new)?;
+    let config = Config::load(sources, MissingSecrets::Create).map_err(CustomError::new)?;
     telemetry::log_to_stderr(&config.log).map_err(CustomError::new)?;
     raise_limits(&config);
     let patience = patience(&config);
@@ -179,7 +179,7 @@ mod tests {
             environment: &environment.into_iter().collect(),
             read: &|_| Err(ErrorKind::NotFound.into()),
         };
-        let config = Config::load(sources, Missing::Pretend).unwrap();
+        let config = Config::load(sources, MissingSecrets::Assume).unwrap();
         assert!(patience(&config) > Duration::from_secs(320));
     }
 

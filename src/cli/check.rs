@@ -3,7 +3,7 @@
 use super::{Context, output};
 use crate::{
     access::Policy,
-    config::{Config, Missing, TopicSettings},
+    config::{Config, MissingSecrets, TopicSettings},
     journal,
 };
 
@@ -12,15 +12,15 @@ use crate::{
 pub struct Args {}
 
 pub(super) fn run(_: &Args, context: &Context) -> anyhow::Result<()> {
-    let config = context.config(Missing::Pretend)?;
+    let config = context.config(MissingSecrets::Assume)?;
     output::print(summary(&config))
 }
 
 fn summary(config: &Config) -> String {
-    let source = match (&config.newcomer, &config.file) {
-        (Some(newcomer), _) => format!(
+    let source = match (&config.zero_config, &config.file) {
+        (Some(zero_config), _) => format!(
             "no configuration: serve takes any topic with the secrets in {}",
-            newcomer.folder.display()
+            zero_config.folder.display()
         ),
         (None, Some(file)) => file.display().to_string(),
         (None, None) => "from the environment alone".to_owned(),

@@ -26,7 +26,7 @@ use hookrill_core::Clock;
 
 use crate::{
     app::system_clock,
-    config::{Config, ConfigError, Environment, Missing, Sources, read_file},
+    config::{Config, ConfigError, Environment, MissingSecrets, Sources, read_file},
 };
 pub use output::exit_code;
 use output::{No, Usage};
@@ -107,12 +107,12 @@ impl Context {
     /// # Errors
     ///
     /// All that is wrong with it.
-    pub fn config(&self, missing: Missing) -> Result<Config, ConfigError> {
+    pub fn config(&self, missing: MissingSecrets) -> Result<Config, ConfigError> {
         Config::load(self.sources(), missing)
     }
 
     /// The configuration, read in a way that can be watched.
-    fn config_by(&self, missing: Missing, reading: &Reading) -> Result<Config, ConfigError> {
+    fn config_by(&self, missing: MissingSecrets, reading: &Reading) -> Result<Config, ConfigError> {
         let sources = Sources {
             read: &|path| reading.read(path),
             ..self.sources()
@@ -133,7 +133,7 @@ impl Context {
         match named {
             Some(url) => Ok(url.to_owned()),
             None => Ok(self
-                .config(Missing::Pretend)
+                .config(MissingSecrets::Assume)
                 .context("without --url, the configuration says where the gateway is")?
                 .local_url()),
         }

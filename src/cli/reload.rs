@@ -21,7 +21,7 @@ use super::{
     Context,
     watch::{Reading, Watch},
 };
-use crate::{app::Reloader, config::Missing};
+use crate::{app::Reloader, config::MissingSecrets};
 
 /// How often files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -77,7 +77,7 @@ impl Reloads {
         let reading = Reading::default();
         // A newcomer's secrets were made at the start: they are there, or
         // something is wrong.
-        let config = self.context.config_by(Missing::Refuse, &reading);
+        let config = self.context.config_by(MissingSecrets::Refuse, &reading);
         let reloaded = self.reloader.reload(config);
         self.watch.note(before, reading.looks(), reloaded.is_ok());
     }

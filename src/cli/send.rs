@@ -9,7 +9,7 @@ use hookrill_verify::{Delivery, Signed, Verifier};
 use http::{HeaderMap, HeaderValue, Method, header::CONTENT_TYPE};
 
 use super::{Context, Usage, client, output};
-use crate::config::Missing;
+use crate::config::MissingSecrets;
 
 /// What signs where nothing is configured.
 const PRESET: &str = "standard-webhooks";
@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
 /// The topic's scheme with its first secret, or what the arguments say.
 fn verifier(args: &Args, url: &str, context: &Context) -> anyhow::Result<Verifier> {
     let configured = || -> anyhow::Result<_> {
-        let config = context.config(Missing::Refuse)?;
+        let config = context.config(MissingSecrets::Refuse)?;
         let settings = config.topics.lookup(&args.topic).cloned();
         let settings = settings.ok_or_else(|| anyhow!("nothing configures {}", args.topic))?;
         match settings.elsewhere(&args.topic) {

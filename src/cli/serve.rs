@@ -14,7 +14,7 @@ use super::{Context, output, reload::Reloads, token, watch::Reading};
 use crate::{
     access::Claims,
     app::{Reloader, SPARE_CONNECTIONS, raise_open_files_limit},
-    config::{Config, ConfigError, Missing, Newcomer},
+    config::{Config, ConfigError, MissingSecrets, ZeroConfig},
     journal,
     telemetry::LogFormat,
 };
@@ -44,7 +44,7 @@ pub struct Args {
 /// All that is wrong with it.
 pub fn config(args: &Args, context: &Context) -> Result<(Config, Watch), ConfigError> {
     let reading = Reading::default();
-    let mut config = context.config_by(Missing::Make, &reading)?;
+    let mut config = context.config_by(MissingSecrets::Create, &reading)?;
     if let journal::Kind::Disk { new_epoch, .. } = &mut config.journal.kind {
         *new_epoch = args.new_epoch;
     }
@@ -162,19 +162,19 @@ pub fn greet(config: &Config, address: SocketAddr, clock: &Clock) {
     } else {
         output::talk(format_args!("listening on http://{address}"));
     }
-    if let Some(newcomer) = &config.newcomer {
+    if let Some(zero_config) = &config.zero_config {
         let local = Config {
             listen: address,
             ..config.clone()
         };
-        output::talk(format_args!("{}", welcome(&local, newcomer, clock)));
+        output::talk(format_args!("{}", welcome(&local, zero_config, clock)));
     }
 }
 
-fn welcome(config: &Config, newcomer: &Newcomer, clock: &Clock) -> String {
+fn welcome(config: &Config, zero_config: &ZeroConfig, clock: &Clock) -> String {
     let url = config.local_url();
-    let folder = newcomer.folder.display();
-    let verb = if newcomer.made { "made" } else { "kept" };
+    let folder = zero_config.folder.display();
+    let verb = if zero_config.created { "made" } else { "kept" };
     let everything = Claims {
         topics: vec!["*".to_owned()],
         ..Claims::default()

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     access::Claims,
-    config::{Config, Missing},
+    config::{Config, MissingSecrets},
 };
 
 /// A gateway gives a sign of life every 15 seconds, or as configured up to 10
@@ -69,7 +69,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         args,
         context,
         url: stream_url(&context.url(args.url.as_deref())?, args),
-        config: context.config(Missing::Refuse).ok(),
+        config: context.config(MissingSecrets::Refuse).ok(),
         reached: false,
         last_id: String::new(),
         retry: RETRY,

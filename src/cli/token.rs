@@ -9,7 +9,7 @@ use hookrill_core::{Clock, Topic};
 use super::{Context, output};
 use crate::{
     access::{self, Claims},
-    config::{Config, Missing},
+    config::{Config, MissingSecrets},
 };
 
 /// In a token: every topic.
@@ -37,7 +37,7 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
-    let config = context.config(Missing::Refuse)?;
+    let config = context.config(MissingSecrets::Refuse)?;
     for topic in &args.topics {
         let known = topic
             .parse()

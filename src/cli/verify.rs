@@ -9,7 +9,7 @@ use hookrill_verify::{Delivery, Explanation, Proven, Verifier};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{Context, No, Usage, output, send};
-use crate::config::Missing;
+use crate::config::MissingSecrets;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -80,7 +80,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
 
 fn verifier(args: &Args, context: &Context) -> anyhow::Result<Verifier> {
     if let Some(topic) = &args.topic {
-        let config = context.config(Missing::Refuse)?;
+        let config = context.config(MissingSecrets::Refuse)?;
         let settings = config.topics.lookup(topic);
         let settings = settings.ok_or_else(|| anyhow!("nothing configures {topic}"))?;
         if let Some(name) = settings.elsewhere(topic) {

@@ -9,10 +9,11 @@ use std::time::Duration;
 use hookrill_core::{Secret, TopicMap};
 
 use super::{
-    problem::Origin,
-    section::{Section, Spot},
-    topics, url, values,
-    written::Kind,
+    diagnostic::Location,
+    section::{Located, Section},
+    topics,
+    tree::TreeValue,
+    url, values,
 };
 use crate::access::{Issuer, Key, KeySource, Policy, Settings, TOPICS_CLAIM, Template, TopicsFrom};
 
@@ -54,36 +55,36 @@ fn issuers(above: &mut Section<'_>) -> Vec<Issuer> {
     let Some(node) = above.node("issuers") else {
         return Vec::new();
     };
-    let (problems, place, origin) = (
-        above.problems,
-        above.place.key("issuers"),
-        node.origin.clone(),
+    let (diagnostics, path, location) = (
+        above.diagnostics,
+        above.path.key("issuers"),
+        node.location.clone(),
     );
     let items = node.items().unwrap_or_else(|_| {
         let what = "these are sections: write each as [[access.issuers]]";
-        problems.add(&place, &origin, what);
+        diagnostics.add(&path, &location, what);
         Vec::new()
     });
     let several = items.len() + usize::from(above.has_taken("secret")) > 1;
     if items.len() > ISSUERS_MAX {
-        problems.add(
-            &place,
-            &origin,
+        diagnostics.add(
+            &path,
+            &location,
             format!("there are at most {ISSUERS_MAX} issuers"),
         );
         return Vec::new();
     }
     let mut issuers: Vec<Issuer> = Vec::new();
     for (index, item) in items.into_iter().enumerate() {
-        let place = place.item(index);
-        let origin = item.origin.clone();
-        let section = Section::new(item, place.clone(), problems);
+        let path = path.item(index);
+        let location = item.location.clone();
+        let section = Section::new(item, path.clone(), diagnostics);
         let Some(issuer) = issuer(section, several) else {
             continue;
         };
         if issuer.name.is_some() && issuers.iter().any(|other| other.name == issuer.name) {
             let what = "another issuer has this name; a token would be either's";
-            problems.add(&place.key("issuer"), &origin, what);
+            diagnostics.add(&path.key("issuer"), &location, what);
         }
         issuers.push(issuer);
     }
@@ -128,8 +129,8 @@ fn audience(section: &mut Section<'_>) -> Box<[Box<str>]> {
     };
     if many.value.is_empty() {
         section
-            .problems
-            .add(&many.place, &many.origin, "this names nobody");
+            .diagnostics
+            .add(&many.path, &many.location, "this names nobody");
     }
     many.value.into_iter().map(|one| one.value.into()).collect()
 }
@@ -151,35 +152,39 @@ fn keys(section: &mut Section<'_>) -> Option<KeySource> {
 }
 
 /// Nothing of a key is repeated: it may be the private half.
-fn public_key(kind: &Kind) -> Result<Key, String> {
-    Key::pem(values::raw(kind)?).map_err(|error| error.to_string())
+fn public_key(kind: &TreeValue) -> Result<Key, String> {
+    Key::pem(values::as_str(kind)?).map_err(|error| error.to_string())
 }
 
 fn topics_from(section: &mut Section<'_>) -> TopicsFrom {
-    let claim = section.spot("topics_claim", values::text);
+    let claim = section.located("topics_claim", values::text);
     let templates = section.list("topics", template);
     match (claim, templates) {
-        (Some(Spot { place, origin, .. }), Some(_)) => {
+        (Some(Located { path, location, .. }), Some(_)) => {
             let what = "topics come from a claim or are built by `topics`, not both";
-            section.problems.add(&place, &origin, what);
+            section.diagnostics.add(&path, &location, what);
             TopicsFrom::Claim(TOPICS_CLAIM.into())
         }
         (Some(claim), None) => TopicsFrom::Claim(claim.value.into()),
         (None, None) => TopicsFrom::Claim(TOPICS_CLAIM.into()),
         (None, Some(templates)) => {
             let good = (1..=TEMPLATES_MAX).contains(&templates.value.len());
-            if !good && !section.problems.below(&templates.place) {
+            if !good && !section.diagnostics.below(&templates.path) {
                 let what = format!("this is a list of 1 to {TEMPLATES_MAX} topics");
-                let (place, origin): (_, &Origin) = (&templates.place, &templates.origin);
-                section.problems.add(place, origin, what);
+                let (path, location): (_, &Location) = (&templates.path, &templates.location);
+                section.diagnostics.add(path, location, what);
             }
             TopicsFrom::Templates(templates.value.into_iter().map(|t| t.value).collect())
         }
     }
 }
 
-fn template(kind: &Kind) -> Result<Template, String> {
-    let text = values::raw(kind)?;
-    text.parse()
-        .map_err(|error| format!("{}; {error}", values::no(kind, "a topic with claims in it")))
+fn template(kind: &TreeValue) -> Result<Template, String> {
+    let text = values::as_str(kind)?;
+    text.parse().map_err(|error| {
+        format!(
+            "{}; {error}",
+            values::not_a(kind, "a topic with claims in it")
+        )
+    })
 }

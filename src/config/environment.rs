@@ -7,8 +7,8 @@
 use std::{collections::BTreeMap, ffi::OsString, sync::Arc};
 
 use super::{
-    problem::{Origin, Place, Problems},
-    written::{Kind, Node},
+    diagnostic::{Diagnostics, KeyPath, Location},
+    tree::{Node, TreeValue},
 };
 
 /// What the name of every key in the environment begins with.
@@ -57,7 +57,7 @@ impl Environment {
     }
 
     /// Writes every `HOOKRILL__` key over the tree of the file.
-    pub(super) fn overlay(&self, root: &mut Node, problems: &Problems) {
+    pub(super) fn overlay(&self, root: &mut Node, diagnostics: &Diagnostics) {
         let mut keys: Vec<_> = self
             .0
             .keys()
@@ -66,17 +66,17 @@ impl Environment {
         // `__10` comes after `__2`, and a section after a value of its name.
         keys.sort_by_cached_key(|(levels, _)| natural(levels));
         for (levels, name) in keys {
-            let origin = Origin::Variable(Arc::from(name.as_str()));
+            let location = Location::Variable(Arc::from(name.as_str()));
             let what = match self.text(name) {
                 _ if levels.len() > LEVELS_MAX || levels.iter().any(String::is_empty) => {
                     Some("a key is words with `__` between them, such as HOOKRILL__SERVER__LISTEN")
                 }
                 Err(NoText::NotUnicode) => Some("the value is not UTF-8"),
                 // An empty value is a value: what takes none will say so.
-                text => insert(root, &levels, text.unwrap_or_default(), &origin).err(),
+                text => insert(root, &levels, text.unwrap_or_default(), &location).err(),
             };
             if let Some(what) = what {
-                problems.add(&Place::root(), &origin, what);
+                diagnostics.add(&KeyPath::root(), &location, what);
             }
         }
     }
@@ -117,7 +117,7 @@ pub(super) fn index(level: &str) -> Option<usize> {
     (digits && canonical).then(|| level.parse().ok()).flatten()
 }
 
-/// Puts a value at its place, making sections on the way.
+/// Puts a value at its key_path, making sections on the way.
 ///
 /// Whether `0` is an item or a topic of that name shows only where the key
 /// meets a list of the file's; elsewhere a section is made, which
@@ -126,26 +126,26 @@ fn insert(
     node: &mut Node,
     levels: &[String],
     text: &str,
-    origin: &Origin,
+    location: &Location,
 ) -> Result<(), &'static str> {
     let Some((level, below)) = levels.split_first() else {
         // Nothing but the environment makes untyped values so far.
-        if let Kind::Untyped { .. } = node.kind {
+        if let TreeValue::Untyped { .. } = node.kind {
             return Err("another variable sets the same key");
         }
-        *node = Node::untyped(text, origin.clone());
+        *node = Node::untyped(text, location.clone());
         return Ok(());
     };
-    let section = || Node::section(origin.clone());
+    let section = || Node::section(location.clone());
     if !matches!(
         node.kind,
-        Kind::Table(_) | Kind::List(_) | Kind::Untyped { .. }
+        TreeValue::Table(_) | TreeValue::List(_) | TreeValue::Untyped { .. }
     ) {
         *node = section();
     }
     let child = match &mut node.kind {
-        Kind::Table(keys) => keys.entry(level.clone()).or_insert_with(section),
-        Kind::List(items) => {
+        TreeValue::Table(keys) => keys.entry(level.clone()).or_insert_with(section),
+        TreeValue::List(items) => {
             let index = index(level).ok_or("this is a list: its items are __0, __1, …")?;
             if index == items.len() {
                 items.push(section());
@@ -155,5 +155,5 @@ fn insert(
         }
         _ => return Err("another variable sets the key above this one as a value"),
     };
-    insert(child, below, text, origin)
+    insert(child, below, text, location)
 }

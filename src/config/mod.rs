@@ -7,34 +7,34 @@
 //! Invariant: each room's settings in a [`Config`] are valid.
 
 mod access;
-mod check;
+mod diagnostic;
 mod environment;
-mod newcomer;
-mod problem;
-mod proof;
 mod restart;
 mod scheme;
 mod section;
+mod settings;
 mod sources;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod tree;
 pub mod url;
 mod values;
+mod verification;
 mod view;
-mod written;
+mod zero_config;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
+pub use diagnostic::{ConfigError, Diagnostic, KeyPath, Location};
 pub use environment::Environment;
 use hookrill_core::TopicMap;
-pub use newcomer::{Missing, Newcomer};
-pub use problem::{ConfigError, Origin, Place, Problem};
 pub use sources::{Sources, read_file};
 pub use topics::TopicSettings;
+pub use zero_config::{MissingSecrets, ZeroConfig};
 
 use crate::{http, journal, subscribe, telemetry, wire::View};
-use problem::Problems;
+use diagnostic::Diagnostics;
 
 /// A configuration that can be used.
 #[derive(Debug, Clone)]
@@ -59,7 +59,7 @@ pub struct Config {
     /// The file that was read, if there was one.
     pub file: Option<PathBuf>,
     /// Where nothing was configured: what was made instead.
-    pub newcomer: Option<Newcomer>,
+    pub zero_config: Option<ZeroConfig>,
 }
 
 impl Config {
@@ -71,50 +71,50 @@ impl Config {
     /// # Errors
     ///
     /// [`ConfigError`] with all that is wrong.
-    pub fn load(sources: Sources<'_>, missing: Missing) -> Result<Self, ConfigError> {
-        let problems = Problems::default();
-        let written = sources::collect(sources, &problems)?;
-        let newcomer = written.file.is_none() && written.root.get("topics").is_none();
-        if newcomer && missing == Missing::Make {
+    pub fn load(sources: Sources<'_>, missing: MissingSecrets) -> Result<Self, ConfigError> {
+        let diagnostics = Diagnostics::default();
+        let written = sources::collect(sources, &diagnostics)?;
+        let zero_config = written.file.is_none() && written.root.get("topics").is_none();
+        if zero_config && missing == MissingSecrets::Create {
             // Nothing is made for a start that fails anyway.
             let root = written.root.clone();
-            let rehearsal = Self::newcomer(root, Missing::Pretend, sources, &problems);
-            if problems.any() {
-                return problems.unless_any(rehearsal);
+            let rehearsal = Self::zero_config(root, MissingSecrets::Assume, sources, &diagnostics);
+            if diagnostics.any() {
+                return diagnostics.unless_any(rehearsal);
             }
         }
-        let config = match newcomer {
-            true => Self::newcomer(written.root, missing, sources, &problems),
-            false => check::config(written.root, sources.environment, &problems),
+        let config = match zero_config {
+            true => Self::zero_config(written.root, missing, sources, &diagnostics),
+            false => settings::config(written.root, sources.environment, &diagnostics),
         };
-        problems.unless_any(Self {
+        diagnostics.unless_any(Self {
             file: written.file,
             ..config
         })
     }
 
-    fn newcomer(
-        mut root: written::Node,
-        missing: Missing,
+    fn zero_config(
+        mut root: tree::Node,
+        missing: MissingSecrets,
         sources: Sources<'_>,
-        problems: &Problems,
+        diagnostics: &Diagnostics,
     ) -> Self {
         let path = root
             .get("journal")
             .and_then(|journal| journal.get("path"))
             .and_then(|path| values::text(&path.kind).ok());
-        let folder = check::journal_path(path);
-        let newcomer = newcomer::settle(&mut root, folder, missing, problems);
+        let folder = settings::journal_path(path);
+        let zero_config = zero_config::ensure_secrets(&mut root, folder, missing, diagnostics);
         Self {
-            newcomer: Some(newcomer),
-            ..check::config(root, sources.environment, problems)
+            zero_config: Some(zero_config),
+            ..settings::config(root, sources.environment, diagnostics)
         }
     }
 
     /// How this machine reaches the gateway.
     #[must_use]
     pub fn local_url(&self) -> String {
-        check::local_url(self.listen)
+        settings::local_url(self.listen)
     }
 
     /// Per topic, what its subscribers are shown.

@@ -1,7 +1,7 @@
 //! Reads a scheme of one's own out of the tree.
 //!
 //! The scheme language is `verify`'s, given as serde types; this hands it the
-//! tree, and finds the place of what does not fit. It stops at a scheme's
+//! tree, and finds the path of what does not fit. It stops at a scheme's
 //! first error.
 
 use std::fmt;
@@ -12,38 +12,38 @@ use serde::de::{
 };
 
 use super::{
-    problem::{Origin, Place, Problems},
-    written::{Keys, Kind, Node},
+    diagnostic::{Diagnostics, KeyPath, Location},
+    tree::{Node, Table, TreeValue},
 };
 
 /// Reads a node as any serde type.
 pub(super) fn read<T: DeserializeOwned>(
     node: Node,
-    place: &Place,
-    problems: &Problems,
+    path: &KeyPath,
+    diagnostics: &Diagnostics,
 ) -> Option<T> {
-    let section = (place.clone(), node.origin.clone());
-    match T::deserialize(Reader(node, place.clone())) {
+    let section = (path.clone(), node.location.clone());
+    match T::deserialize(Reader(node, path.clone())) {
         Ok(value) => Some(value),
-        Err(Misfit { at, what }) => {
-            let (place, origin) = at.unwrap_or(section);
-            problems.add(&place, &origin, what);
+        Err(DeError { at, what }) => {
+            let (path, location) = at.unwrap_or(section);
+            diagnostics.add(&path, &location, what);
             None
         }
     }
 }
 
-/// A node at its place.
-struct Reader(Node, Place);
+/// A node at its path.
+struct Reader(Node, KeyPath);
 
 /// What does not fit, and where.
 #[derive(Debug)]
-struct Misfit {
-    at: Option<(Place, Origin)>,
+struct DeError {
+    at: Option<(KeyPath, Location)>,
     what: String,
 }
 
-impl de::Error for Misfit {
+impl de::Error for DeError {
     fn custom<T: fmt::Display>(what: T) -> Self {
         Self {
             at: None,
@@ -52,54 +52,59 @@ impl de::Error for Misfit {
     }
 }
 
-impl fmt::Display for Misfit {
+impl fmt::Display for DeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)
     }
 }
 
-impl std::error::Error for Misfit {}
+impl std::error::Error for DeError {}
 
 impl Reader {
-    /// Gives a value to serde, and its place to the error if that fails.
-    fn visit<T>(self, visit: impl FnOnce(Kind, &Place) -> Result<T, Misfit>) -> Result<T, Misfit> {
-        let Self(Node { kind, origin }, place) = self;
-        let hidden = matches!(kind, Kind::Untyped { hidden: true, .. });
-        visit(kind, &place).map_err(|misfit| match misfit {
-            Misfit { at: None, .. } if hidden => Misfit {
-                at: Some((place, origin)),
+    /// Gives a value to serde, and its path to the error if that fails.
+    fn visit<T>(
+        self,
+        visit: impl FnOnce(TreeValue, &KeyPath) -> Result<T, DeError>,
+    ) -> Result<T, DeError> {
+        let Self(Node { kind, location }, path) = self;
+        let hidden = matches!(kind, TreeValue::Untyped { hidden: true, .. });
+        visit(kind, &path).map_err(|error| match error {
+            DeError { at: None, .. } if hidden => DeError {
+                at: Some((path, location)),
                 what: "what this points to does not fit here".to_owned(),
             },
-            Misfit { at: None, what } => Misfit {
-                at: Some((place, origin)),
+            DeError { at: None, what } => DeError {
+                at: Some((path, location)),
                 what,
             },
-            misfit => misfit,
+            error => error,
         })
     }
 }
 
 impl<'de> Deserializer<'de> for Reader {
-    type Error = Misfit;
+    type Error = DeError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        self.visit(|kind, place| match kind {
-            Kind::Text(text) | Kind::Untyped { text, .. } => visitor.visit_string(text),
-            Kind::Integer(number) => visitor.visit_i64(number),
-            Kind::Boolean(yes) => visitor.visit_bool(yes),
-            Kind::List(items) => visitor.visit_seq(Items::new(items, place.clone())),
-            Kind::Table(keys) => match counts_from_zero(&keys) {
-                true => visitor.visit_seq(Items::new(keys.into_values().collect(), place.clone())),
-                false => visitor.visit_map(Fields::new(keys, place.clone())),
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
+        self.visit(|kind, path| match kind {
+            TreeValue::Text(text) | TreeValue::Untyped { text, .. } => visitor.visit_string(text),
+            TreeValue::Integer(number) => visitor.visit_i64(number),
+            TreeValue::Boolean(yes) => visitor.visit_bool(yes),
+            TreeValue::List(items) => visitor.visit_seq(Items::new(items, path.clone())),
+            TreeValue::Table(keys) => match counts_from_zero(&keys) {
+                true => visitor.visit_seq(Items::new(keys.into_values().collect(), path.clone())),
+                false => visitor.visit_map(Fields::new(keys, path.clone())),
             },
-            Kind::Foreign(form) => Err(de::Error::custom(format_args!("{form} does not fit here"))),
-            Kind::Unreadable => Err(de::Error::custom("this could not be read")),
+            TreeValue::Foreign(form) => {
+                Err(de::Error::custom(format_args!("{form} does not fit here")))
+            }
+            TreeValue::Unreadable => Err(de::Error::custom("this could not be read")),
         })
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
         match &self.0.kind {
-            Kind::Untyped { text, .. } => match text.parse() {
+            TreeValue::Untyped { text, .. } => match text.parse() {
                 Ok(yes) => self.visit(|_, _| visitor.visit_bool(yes)),
                 Err(_) => self.deserialize_any(visitor),
             },
@@ -107,17 +112,17 @@ impl<'de> Deserializer<'de> for Reader {
         }
     }
 
-    fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+    fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
         self.deserialize_u64(visitor)
     }
 
-    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
         self.deserialize_u64(visitor)
     }
 
-    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
         match &self.0.kind {
-            Kind::Untyped { text, .. } => match text.parse() {
+            TreeValue::Untyped { text, .. } => match text.parse() {
                 Ok(number) => self.visit(|_, _| visitor.visit_u64(number)),
                 Err(_) => self.deserialize_any(visitor),
             },
@@ -125,7 +130,7 @@ impl<'de> Deserializer<'de> for Reader {
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
         visitor.visit_some(self)
     }
 
@@ -133,7 +138,7 @@ impl<'de> Deserializer<'de> for Reader {
         self,
         _: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Misfit> {
+    ) -> Result<V::Value, DeError> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -143,13 +148,13 @@ impl<'de> Deserializer<'de> for Reader {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Misfit> {
-        self.visit(|kind, place| match kind {
-            Kind::Text(text) | Kind::Untyped { text, .. } => {
+    ) -> Result<V::Value, DeError> {
+        self.visit(|kind, path| match kind {
+            TreeValue::Text(text) | TreeValue::Untyped { text, .. } => {
                 visitor.visit_enum(text.into_deserializer())
             }
-            Kind::Table(keys) if keys.len() == 1 => visitor.visit_enum(
-                de::value::MapAccessDeserializer::new(Fields::new(keys, place.clone())),
+            TreeValue::Table(keys) if keys.len() == 1 => visitor.visit_enum(
+                de::value::MapAccessDeserializer::new(Fields::new(keys, path.clone())),
             ),
             _ => Err(de::Error::custom("this is a word, or a section of one key")),
         })
@@ -162,7 +167,7 @@ impl<'de> Deserializer<'de> for Reader {
 }
 
 /// Whether the environment spelled a list here.
-fn counts_from_zero(keys: &Keys) -> bool {
+fn counts_from_zero(keys: &Table) -> bool {
     // Nothing in a scheme has more items than digits, so that order by text
     // is order by number.
     !keys.is_empty()
@@ -174,42 +179,42 @@ fn counts_from_zero(keys: &Keys) -> bool {
 }
 
 struct Items {
-    place: Place,
+    path: KeyPath,
     items: std::iter::Enumerate<std::vec::IntoIter<Node>>,
 }
 
 impl Items {
-    fn new(items: Vec<Node>, place: Place) -> Self {
+    fn new(items: Vec<Node>, path: KeyPath) -> Self {
         let items = items.into_iter().enumerate();
-        Self { place, items }
+        Self { path, items }
     }
 }
 
 impl<'de> SeqAccess<'de> for Items {
-    type Error = Misfit;
+    type Error = DeError;
 
     fn next_element_seed<T: de::DeserializeSeed<'de>>(
         &mut self,
         seed: T,
-    ) -> Result<Option<T::Value>, Misfit> {
+    ) -> Result<Option<T::Value>, DeError> {
         let Some((index, item)) = self.items.next() else {
             return Ok(None);
         };
-        seed.deserialize(Reader(item, self.place.item(index)))
+        seed.deserialize(Reader(item, self.path.item(index)))
             .map(Some)
     }
 }
 
 struct Fields {
-    place: Place,
+    path: KeyPath,
     fields: std::collections::btree_map::IntoIter<String, Node>,
     pending: Option<(String, Node)>,
 }
 
 impl Fields {
-    fn new(keys: Keys, place: Place) -> Self {
+    fn new(keys: Table, path: KeyPath) -> Self {
         Self {
-            place,
+            path,
             fields: keys.into_iter(),
             pending: None,
         }
@@ -217,19 +222,19 @@ impl Fields {
 }
 
 impl<'de> MapAccess<'de> for Fields {
-    type Error = Misfit;
+    type Error = DeError;
 
     fn next_key_seed<K: de::DeserializeSeed<'de>>(
         &mut self,
         seed: K,
-    ) -> Result<Option<K::Value>, Misfit> {
+    ) -> Result<Option<K::Value>, DeError> {
         let Some((key, node)) = self.fields.next() else {
             return Ok(None);
         };
-        let deserializer: StringDeserializer<Misfit> = key.clone().into_deserializer();
-        let known = seed.deserialize(deserializer).map_err(|misfit| Misfit {
-            at: Some((self.place.key(&key), node.origin.clone())),
-            ..misfit
+        let deserializer: StringDeserializer<DeError> = key.clone().into_deserializer();
+        let known = seed.deserialize(deserializer).map_err(|error| DeError {
+            at: Some((self.path.key(&key), node.location.clone())),
+            ..error
         })?;
         self.pending = Some((key, node));
         Ok(Some(known))
@@ -238,9 +243,9 @@ impl<'de> MapAccess<'de> for Fields {
     fn next_value_seed<V: de::DeserializeSeed<'de>>(
         &mut self,
         seed: V,
-    ) -> Result<V::Value, Misfit> {
+    ) -> Result<V::Value, DeError> {
         match self.pending.take() {
-            Some((key, node)) => seed.deserialize(Reader(node, self.place.key(&key))),
+            Some((key, node)) => seed.deserialize(Reader(node, self.path.key(&key))),
             None => Err(de::Error::custom("a value without its key")),
         }
     }

@@ -4,48 +4,48 @@
 //! nearest key that somebody would have taken.
 
 use super::{
+    diagnostic::{Diagnostics, KeyPath, Location},
     environment,
-    problem::{Origin, Place, Problems},
-    written::{Keys, Kind, Node},
+    tree::{Node, Table, TreeValue},
 };
 
 /// A section that is being read.
 pub(super) struct Section<'p> {
-    pub(super) place: Place,
-    pub(super) origin: Origin,
-    pub(super) problems: &'p Problems,
-    keys: Keys,
+    pub(super) path: KeyPath,
+    pub(super) location: Location,
+    pub(super) diagnostics: &'p Diagnostics,
+    keys: Table,
     taken: Vec<&'static str>,
     /// Of those, the ones that were written.
     found: Vec<&'static str>,
 }
 
-/// A value with its place, which a later rule may have something to say about.
-pub(super) struct Spot<T> {
-    pub(super) place: Place,
-    pub(super) origin: Origin,
+/// A value with its path, which a later rule may have something to say about.
+pub(super) struct Located<T> {
+    pub(super) path: KeyPath,
+    pub(super) location: Location,
     pub(super) value: T,
 }
 
 /// Turns a value into what the program uses, or says why not.
-pub(super) type Parse<T> = fn(&Kind) -> Result<T, String>;
+pub(super) type Parse<T> = fn(&TreeValue) -> Result<T, String>;
 
 impl<'p> Section<'p> {
     /// Reads a node as a section. One that is none is reported and empty.
-    pub(super) fn new(node: Node, place: Place, problems: &'p Problems) -> Self {
+    pub(super) fn new(node: Node, path: KeyPath, diagnostics: &'p Diagnostics) -> Self {
         let keys = match node.kind {
-            Kind::Table(keys) => keys,
-            Kind::Unreadable => Keys::new(),
+            TreeValue::Table(keys) => keys,
+            TreeValue::Unreadable => Table::new(),
             _ => {
                 let what = "this is a section with keys of its own, not a value";
-                problems.add(&place, &node.origin, what);
-                Keys::new()
+                diagnostics.add(&path, &node.location, what);
+                Table::new()
             }
         };
         Self {
-            place,
-            origin: node.origin,
-            problems,
+            path,
+            location: node.location,
+            diagnostics,
             keys,
             taken: Vec::new(),
             found: Vec::new(),
@@ -65,7 +65,7 @@ impl<'p> Section<'p> {
     /// Whether a text stands at `key`, and not a list.
     pub(super) fn holds_a_text(&self, key: &str) -> bool {
         let node = self.keys.get(key);
-        node.is_some_and(|node| matches!(node.kind, Kind::Text(_) | Kind::Untyped { .. }))
+        node.is_some_and(|node| matches!(node.kind, TreeValue::Text(_) | TreeValue::Untyped { .. }))
     }
 
     /// Whatever stands at `key`.
@@ -79,19 +79,19 @@ impl<'p> Section<'p> {
     /// The section at `key`, empty where it is not written.
     pub(super) fn section(&mut self, key: &'static str) -> Section<'p> {
         let node = self.node(key);
-        let node = node.unwrap_or_else(|| Node::section(Origin::Hookrill));
-        Section::new(node, self.place.key(key), self.problems)
+        let node = node.unwrap_or_else(|| Node::section(Location::Hookrill));
+        Section::new(node, self.path.key(key), self.diagnostics)
     }
 
     /// The value at `key`, if it is written and good.
     pub(super) fn value<T>(&mut self, key: &'static str, parse: Parse<T>) -> Option<T> {
-        self.spot(key, parse).map(|spot| spot.value)
+        self.located(key, parse).map(|located| located.value)
     }
 
-    /// The value at `key` with its place.
-    pub(super) fn spot<T>(&mut self, key: &'static str, parse: Parse<T>) -> Option<Spot<T>> {
+    /// The value at `key` with its path.
+    pub(super) fn located<T>(&mut self, key: &'static str, parse: Parse<T>) -> Option<Located<T>> {
         let node = self.node(key)?;
-        parsed(&node, self.place.key(key), self.problems, parse)
+        parsed(&node, self.path.key(key), self.diagnostics, parse)
     }
 
     /// The values of the list at `key`; `None` where it is not written. Bad
@@ -100,35 +100,36 @@ impl<'p> Section<'p> {
         &mut self,
         key: &'static str,
         parse: Parse<T>,
-    ) -> Option<Spot<Vec<Spot<T>>>> {
+    ) -> Option<Located<Vec<Located<T>>>> {
         let node = self.node(key)?;
-        let place = self.place.key(key);
-        let origin = node.origin.clone();
+        let path = self.path.key(key);
+        let location = node.location.clone();
         let items = node.items().unwrap_or_else(|why| {
-            self.problems.add(&place, &origin, why);
+            self.diagnostics.add(&path, &location, why);
             Vec::new()
         });
-        let item = |(index, item)| parsed(&item, place.item(index), self.problems, parse);
+        let item = |(index, item)| parsed(&item, path.item(index), self.diagnostics, parse);
         let value = items.into_iter().enumerate().filter_map(item).collect();
-        Some(Spot {
-            place,
-            origin,
+        Some(Located {
+            path,
+            location,
             value,
         })
     }
 
     /// Says something about `key`, or about the section where it is not there.
     pub(super) fn refuse(&self, key: &str, what: impl Into<String>) {
-        self.problems.add(&self.place.key(key), &self.origin, what);
+        self.diagnostics
+            .add(&self.path.key(key), &self.location, what);
     }
 
     /// Says something about the section as a whole.
     pub(super) fn refuse_whole(&self, what: impl Into<String>) {
-        self.problems.add(&self.place, &self.origin, what);
+        self.diagnostics.add(&self.path, &self.location, what);
     }
 
     /// The keys that are left, for sections whose keys are names.
-    pub(super) fn into_names(self) -> Keys {
+    pub(super) fn into_names(self) -> Table {
         self.keys
     }
 
@@ -138,28 +139,33 @@ impl<'p> Section<'p> {
             let mut what = "there is no such key".to_owned();
             if let Some(near) = nearest(key, &self.taken) {
                 what.push_str("; did you mean ");
-                what.push_str(&spelled(near, key, &node.origin));
+                what.push_str(&spelled(near, key, &node.location));
                 what.push('?');
             }
-            let place = self.place.key(key);
-            self.problems.add(&place, &node.origin, what);
+            let path = self.path.key(key);
+            self.diagnostics.add(&path, &node.location, what);
         }
     }
 }
 
-fn parsed<T>(node: &Node, place: Place, problems: &Problems, parse: Parse<T>) -> Option<Spot<T>> {
-    if let Kind::Unreadable = node.kind {
+fn parsed<T>(
+    node: &Node,
+    path: KeyPath,
+    diagnostics: &Diagnostics,
+    parse: Parse<T>,
+) -> Option<Located<T>> {
+    if let TreeValue::Unreadable = node.kind {
         return None;
     }
-    let origin = node.origin.clone();
+    let location = node.location.clone();
     match parse(&node.kind) {
-        Ok(value) => Some(Spot {
-            place,
-            origin,
+        Ok(value) => Some(Located {
+            path,
+            location,
             value,
         }),
         Err(what) => {
-            problems.add(&place, &origin, what);
+            diagnostics.add(&path, &location, what);
             None
         }
     }
@@ -171,9 +177,9 @@ impl Node {
     pub(super) fn items(self) -> Result<Vec<Node>, &'static str> {
         const COUNT: &str = "this is a list: count its items from __0, without holes";
         match self.kind {
-            Kind::List(items) => Ok(items),
-            Kind::Unreadable => Ok(Vec::new()),
-            Kind::Table(keys) => {
+            TreeValue::List(items) => Ok(items),
+            TreeValue::Unreadable => Ok(Vec::new()),
+            TreeValue::Table(keys) => {
                 let numbered = keys.into_iter().map(|(key, node)| {
                     let index = environment::index(&key).ok_or(COUNT)?;
                     Ok((index, node))
@@ -185,7 +191,7 @@ impl Node {
                     false => Err(COUNT),
                 }
             }
-            Kind::Untyped { .. } => Err("this is a list: add __0 to the variable's name"),
+            TreeValue::Untyped { .. } => Err("this is a list: add __0 to the variable's name"),
             _ => Err("this is a list: write it in [ ]"),
         }
     }
@@ -202,9 +208,9 @@ fn nearest<'k>(written: &str, known: &[&'k str]) -> Option<&'k str> {
         .map(|(_, key)| key)
 }
 
-/// `key` in the place of `written`, as the same writer would spell it.
-fn spelled(key: &str, written: &str, origin: &Origin) -> String {
-    let Origin::Variable(name) = origin else {
+/// `key` in the path of `written`, as the same writer would spell it.
+fn spelled(key: &str, written: &str, location: &Location) -> String {
+    let Location::Variable(name) = location else {
         return format!("`{key}`");
     };
     let levels: Vec<&str> = name.split("__").collect();

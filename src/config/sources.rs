@@ -12,9 +12,9 @@ use std::{
 };
 
 use super::{
+    diagnostic::{ConfigError, Diagnostics, KeyPath, Location},
     environment::Environment,
-    problem::{ConfigError, Origin, Place, Problems},
-    written::{self, Kind, Node},
+    tree::{self, Node, TreeValue},
 };
 
 /// The file that is read without being asked for.
@@ -40,7 +40,7 @@ impl Sources<'_> {
     ///
     /// # Errors
     ///
-    /// What is wrong with the place it points to.
+    /// What is wrong with the key_path it points to.
     pub fn value(&self, text: &str) -> Result<String, String> {
         pointed_to(text, *self).unwrap_or_else(|| Ok(text.to_owned()))
     }
@@ -75,19 +75,22 @@ pub(super) struct Written {
 ///
 /// Where a file cannot be read or is not TOML. Then nothing else is checked:
 /// what half a file seems to say is a guess.
-pub(super) fn collect(sources: Sources<'_>, problems: &Problems) -> Result<Written, ConfigError> {
-    let unread = Problems::default();
+pub(super) fn collect(
+    sources: Sources<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<Written, ConfigError> {
+    let unread = Diagnostics::default();
     let file = find(sources, &unread);
     let mut root = match &file {
         Some((path, text)) => {
             let name = Arc::from(path.display().to_string());
-            written::toml(&name, text, &unread)
+            tree::toml(&name, text, &unread)
         }
-        None => Node::section(Origin::Hookrill),
+        None => Node::section(Location::Hookrill),
     };
     unread.unless_any(())?;
-    sources.environment.overlay(&mut root, problems);
-    follow(&mut root, &Place::root(), sources, problems);
+    sources.environment.overlay(&mut root, diagnostics);
+    follow(&mut root, &KeyPath::root(), sources, diagnostics);
     Ok(Written {
         root,
         file: file.map(|(path, _)| path),
@@ -95,7 +98,7 @@ pub(super) fn collect(sources: Sources<'_>, problems: &Problems) -> Result<Writt
 }
 
 /// The file: `--config`, else `HOOKRILL_CONFIG`, else `./hookrill.toml`.
-fn find(sources: Sources<'_>, unread: &Problems) -> Option<(PathBuf, String)> {
+fn find(sources: Sources<'_>, unread: &Diagnostics) -> Option<(PathBuf, String)> {
     const VARIABLE: &str = "HOOKRILL_CONFIG";
     let named = sources.environment.optional(VARIABLE);
     let (path, asked_by) = match (sources.file, named) {
@@ -113,33 +116,33 @@ fn find(sources: Sources<'_>, unread: &Problems) -> Option<(PathBuf, String)> {
     if let Some(asked_by) = asked_by {
         let _ = write!(what, "; {asked_by} names it");
     }
-    unread.add(&Place::root(), &Origin::Hookrill, what);
+    unread.add(&KeyPath::root(), &Location::Hookrill, what);
     None
 }
 
 /// Replaces each `env:NAME` and `file:PATH` by what it points to, once: what
 /// is found there is a value, and points nowhere.
-fn follow(node: &mut Node, place: &Place, sources: Sources<'_>, problems: &Problems) {
+fn follow(node: &mut Node, key_path: &KeyPath, sources: Sources<'_>, diagnostics: &Diagnostics) {
     match &mut node.kind {
-        Kind::Table(keys) => {
+        TreeValue::Table(keys) => {
             for (key, child) in keys {
-                follow(child, &place.key(key), sources, problems);
+                follow(child, &key_path.key(key), sources, diagnostics);
             }
         }
-        Kind::List(items) => {
+        TreeValue::List(items) => {
             for (index, item) in items.iter_mut().enumerate() {
-                follow(item, &place.item(index), sources, problems);
+                follow(item, &key_path.item(index), sources, diagnostics);
             }
         }
-        Kind::Text(text) | Kind::Untyped { text, .. } => {
+        TreeValue::Text(text) | TreeValue::Untyped { text, .. } => {
             let Some(found) = pointed_to(text, sources) else {
                 return;
             };
             node.kind = match found {
-                Ok(text) => Kind::Untyped { text, hidden: true },
+                Ok(text) => TreeValue::Untyped { text, hidden: true },
                 Err(what) => {
-                    problems.add(place, &node.origin, what);
-                    Kind::Unreadable
+                    diagnostics.add(key_path, &node.location, what);
+                    TreeValue::Unreadable
                 }
             };
         }

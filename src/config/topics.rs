@@ -6,12 +6,12 @@ use hookrill_core::{Pointer, SEGMENT_BYTES_MAX, Topic, TopicMap};
 use hookrill_verify::{Partition, Verifier};
 
 use super::{
-    problem::{Origin, Place, Problems},
-    proof::proof,
-    section::{Section, Spot},
+    diagnostic::{Diagnostics, KeyPath, Location},
+    section::{Located, Section},
+    tree::TreeValue,
     values,
+    verification::verification,
     view::view,
-    written::Kind,
 };
 use crate::{
     access::Policy,
@@ -67,33 +67,33 @@ pub(super) struct Topics {
 
 /// Reads `[topics]`.
 pub(super) fn topics(section: Section<'_>, public_url: Option<&str>) -> Topics {
-    let problems = section.problems;
-    let above = section.place.clone();
+    let diagnostics = section.diagnostics;
+    let above = section.path.clone();
     let (mut settings, mut policies) = (Collected::default(), Collected::default());
     let mut places = Vec::new();
     for (name, node) in section.into_names() {
-        if let Kind::Unreadable = node.kind {
+        if let TreeValue::Unreadable = node.kind {
             continue;
         }
-        let (place, origin) = (above.key(&name), node.origin.clone());
+        let (path, location) = (above.key(&name), node.location.clone());
         let topic = name.parse::<Topic>();
         if let (Err(why), true) = (&topic, name != "*") {
-            problems.add(&place, &origin, why.to_string());
+            diagnostics.add(&path, &location, why.to_string());
         }
         // With a bad name nothing comes of it all, so it may stand for "*".
         let topic = topic.ok();
-        let section = Section::new(node, place.clone(), problems);
+        let section = Section::new(node, path.clone(), diagnostics);
         let (policy, read) = one(section, topic.as_ref(), public_url);
         policies.put(topic.as_ref(), policy);
         settings.put(topic.as_ref(), read);
-        places.extend(topic.map(|topic| (topic, place, origin)));
+        places.extend(topic.map(|topic| (topic, path, location)));
     }
     let topics = Topics {
         settings: settings.map(),
         policies: policies.map(),
     };
-    for (topic, place, origin) in places {
-        topics.refuse_what_is_above(&topic, &place, &origin, problems);
+    for (topic, path, location) in places {
+        topics.refuse_what_is_above(&topic, &path, &location, diagnostics);
     }
     topics
 }
@@ -103,9 +103,9 @@ impl Topics {
     fn refuse_what_is_above(
         &self,
         topic: &Topic,
-        place: &Place,
-        origin: &Origin,
-        problems: &Problems,
+        path: &KeyPath,
+        location: &Location,
+        diagnostics: &Diagnostics,
     ) {
         if let Some((above, hidden)) = type_from_above(topic, &self.settings) {
             let what = format!(
@@ -113,14 +113,14 @@ impl Topics {
                  from {hidden}, which would go out with them though it is not shown here; show \
                  it, or take the type from elsewhere there"
             );
-            problems.add(place, origin, what);
+            diagnostics.add(path, location, what);
         }
         if let Some(above) = public_above(topic, &self.policies) {
             let what = format!(
                 "this topic needs a token, and `{above}` above it is public and includes it; \
                  write access = \"public\" here, or \"token\" there"
             );
-            problems.add(&place.key("access"), origin, what);
+            diagnostics.add(&path.key("access"), location, what);
         }
     }
 }
@@ -222,40 +222,42 @@ fn one(
         );
     }
     let partition = partition(&mut section, name);
-    let proof = proof(&mut section, partition.as_ref(), name.is_none(), public_url);
-    let type_pointers = proof
+    let verification = verification(&mut section, partition.as_ref(), name.is_none(), public_url);
+    let type_pointers = verification
         .iter()
-        .flat_map(|proof| proof.verifier.type_pointers());
+        .flat_map(|verification| verification.verifier.type_pointers());
     let type_pointers: Vec<Pointer> = type_pointers.cloned().collect();
     let mut view = view(&mut section, &type_pointers);
     view.source = name.filter(|_| partition.is_some()).cloned();
     section.end();
-    let settings = proof.map(|proof| TopicSettings {
+    let settings = verification.map(|verification| TopicSettings {
         name: name.cloned(),
-        dedup: dedup_rule(dedup, by_body.unwrap_or(false), proof.names_an_id),
+        dedup: dedup_rule(dedup, by_body.unwrap_or(false), verification.names_an_id),
         rate_max,
-        verifier: proof.verifier,
-        scheme: proof.scheme,
+        verifier: verification.verifier,
+        scheme: verification.scheme,
         access: access.unwrap_or_default(),
         view: Arc::new(view),
-        partition: partition.map(|spot| spot.value),
+        partition: partition.map(|located| located.value),
     });
     (access, settings)
 }
 
 /// Reads what stands below a topic, and sees that it makes a topic for every
 /// delivery.
-fn partition(section: &mut Section<'_>, name: Option<&Topic>) -> Option<Spot<Partition>> {
-    let spot = section.spot("partition", values::partition)?;
-    let what = match name.map(|name| spot.value.longest(name)) {
-        Some(Ok(_)) => return Some(spot),
+fn partition(section: &mut Section<'_>, name: Option<&Topic>) -> Option<Located<Partition>> {
+    let located = section.located("partition", values::partition)?;
+    let what = match name.map(|name| located.value.longest(name)) {
+        Some(Ok(_)) => return Some(located),
         None => "below \"*\" nothing says which topic is partitioned; name the topic".to_owned(),
         Some(Err(why)) => format!(
             "not every value would make a topic, since each may have {SEGMENT_BYTES_MAX} bytes: \
              {why}; shorten the topic's name, or leave a segment out"
         ),
     };
-    section.problems.add(&spot.place, &spot.origin, what);
+    section
+        .diagnostics
+        .add(&located.path, &located.location, what);
     None
 }
 

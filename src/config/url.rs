@@ -1,22 +1,22 @@
 //! The public URL, and origins that browsers may come from.
 
 use super::{
-    values::{no, raw},
-    written::Kind,
+    tree::TreeValue,
+    values::{as_str, not_a},
 };
 
 /// An `http` or `https` URL without a trailing slash.
-pub(super) fn public(kind: &Kind) -> Result<String, String> {
+pub(super) fn public(kind: &TreeValue) -> Result<String, String> {
     let form = "a URL such as https://hooks.example.com, without user, query or fragment";
-    base(raw(kind)?).ok_or_else(|| no(kind, form))
+    base(as_str(kind)?).ok_or_else(|| not_a(kind, form))
 }
 
 /// Where a JSON Web Key Set is. Over plain HTTP anybody on the way could put a
 /// key of theirs into it, so that is for this machine alone.
-pub(super) fn key_set(kind: &Kind) -> Result<String, String> {
+pub(super) fn key_set(kind: &TreeValue) -> Result<String, String> {
     let form = "an https URL without user or fragment; http is for loopback addresses";
-    let refused = || no(kind, form);
-    let text = raw(kind)?;
+    let refused = || not_a(kind, form);
+    let text = as_str(kind)?;
     let url: http::Uri = text.parse().map_err(|_| refused())?;
     let authority = url.authority().ok_or_else(refused)?;
     let scheme_good = match url.scheme_str() {
@@ -56,12 +56,12 @@ pub fn base(text: &str) -> Option<String> {
 }
 
 /// `*`, or an origin as a browser writes it (RFC 6454, 6.2): it is compared
-/// to the `Origin` header as text.
-pub(super) fn origin(kind: &Kind) -> Result<String, String> {
+/// to the `Location` header as text.
+pub(super) fn origin(kind: &TreeValue) -> Result<String, String> {
     let form = "an origin such as https://app.example.com or http://localhost:3000, \
                 without a path, or \"*\"";
-    let refused = || no(kind, form);
-    let text = raw(kind)?.to_ascii_lowercase();
+    let refused = || not_a(kind, form);
+    let text = as_str(kind)?.to_ascii_lowercase();
     if text == "*" {
         return Ok(text);
     }
@@ -77,7 +77,7 @@ pub(super) fn origin(kind: &Kind) -> Result<String, String> {
         return Err(refused());
     }
     match (scheme, authority.port_u16()) {
-        ("http", Some(80)) | ("https", Some(443)) => Err(no(
+        ("http", Some(80)) | ("https", Some(443)) => Err(not_a(
             kind,
             "what a browser sends: it leaves the usual port out, and so must this",
         )),

@@ -6,7 +6,7 @@
 use hookrill_core::Pointer;
 
 use super::{
-    section::{Section, Spot},
+    section::{Located, Section},
     values,
 };
 use crate::{
@@ -23,10 +23,10 @@ const HEADERS_MAX: usize = 16;
 /// from `type_pointers`, where they have it from the body.
 pub(super) fn view(section: &mut Section<'_>, type_pointers: &[Pointer]) -> View {
     let event_names = section.value("event_names", values::boolean);
-    let before = section.problems.count();
+    let before = section.diagnostics.count();
     let expose = pointers(section, "expose");
     let hide = pointers(section, "hide");
-    let as_written = section.problems.count() == before;
+    let as_written = section.diagnostics.count() == before;
     let projection = match (expose, hide) {
         (None, None) => None,
         (expose, hide) => Some(Projection::new(expose, hide.unwrap_or_default())),
@@ -58,7 +58,7 @@ fn pointers(section: &mut Section<'_>, key: &'static str) -> Option<Vec<Pointer>
     let list = section.list(key, values::pointer)?;
     if list.value.len() > POINTERS_MAX {
         let what = format!("this has at most {POINTERS_MAX} pointers");
-        section.problems.add(&list.place, &list.origin, what);
+        section.diagnostics.add(&list.path, &list.location, what);
     }
     Some(list.value.into_iter().map(|item| item.value).collect())
 }
@@ -69,26 +69,26 @@ fn headers(section: &mut Section<'_>) -> Vec<HeaderShown> {
     };
     if list.value.len() > HEADERS_MAX {
         let what = format!("this has at most {HEADERS_MAX} headers");
-        section.problems.add(&list.place, &list.origin, what);
+        section.diagnostics.add(&list.path, &list.location, what);
     }
     let mut headers: Vec<HeaderShown> = Vec::new();
-    for Spot {
-        place,
-        origin,
+    for Located {
+        path,
+        location,
         value,
     } in list.value
     {
         let same = |other: &&HeaderShown| other.attribute() == value.attribute();
         if !ingest::keeps(value.name()) {
             let what = "a header of such a name may be a secret, and is never kept";
-            section.problems.add(&place, &origin, what);
+            section.diagnostics.add(&path, &location, what);
         } else if let Some(other) = headers.iter().find(same) {
             let what = format!(
                 "its attribute would be `{}`, as that of {}",
                 value.attribute(),
                 other.name()
             );
-            section.problems.add(&place, &origin, what);
+            section.diagnostics.add(&path, &location, what);
         } else {
             headers.push(value);
         }

@@ -20,7 +20,7 @@ use std::{
 use hookrill::{
     access::{self, Claims},
     app::{App, Reloaded, Reloader, ServeError},
-    config::{Config, ConfigError, Environment, Missing, Sources},
+    config::{Config, ConfigError, Environment, MissingSecrets, Sources},
 };
 use hookrill_core::{Clock, Secret, Timestamp};
 use rustix::process::{Pid, Resource, Rlimit};
@@ -349,7 +349,7 @@ pub fn config(toml: &str) -> Result<Config, ConfigError> {
         environment: &Environment::default(),
         read: &|_| Ok(toml.to_owned().into_bytes()),
     };
-    Config::load(sources, Missing::Make)
+    Config::load(sources, MissingSecrets::Create)
 }
 
 /// This text with changes, each of which has its place in it.

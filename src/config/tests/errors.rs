@@ -6,7 +6,7 @@ use super::{Machine, usable::least};
 /// A configuration, and how its only problem begins.
 #[track_caller]
 fn refused(toml: &str, beginning: &str) {
-    let problems = Machine::with(toml).problems();
+    let problems = Machine::with(toml).diagnostics();
     match &problems[..] {
         [problem] if problem.starts_with(beginning) => {}
         _ => panic!("expected {beginning:?} of\n{toml}\nand got {problems:#?}"),
@@ -130,7 +130,7 @@ fn a_bad_value_is_refused_at_its_place() {
         (
             "server",
             "cors_origins = [\"https://a/\"]",
-            "server.cors_origins[0]: \"https://a/\" is not an origin",
+            "server.cors_origins[0]: \"https://a/\" is not an location",
         ),
         (
             "server",
@@ -512,7 +512,7 @@ fn a_topic_that_needs_a_token_is_not_below_one_that_is_public() {
         for (name, access) in topics {
             toml += &format!("[topics.\"{name}\"]\naccess = \"{access}\"\n{none}");
         }
-        let problems = Machine::with(&toml).problems();
+        let problems = Machine::with(&toml).diagnostics();
         match (&problems[..], refused) {
             ([], None) => {}
             ([problem], Some(beginning)) if problem.starts_with(beginning) => {}
@@ -548,7 +548,7 @@ fn an_unknown_key_is_an_error_with_the_nearest_known_one() {
             "server.\"a\\u{7}b\": there is no such key (hookrill.toml:2)",
         ),
     ] {
-        assert_eq!(Machine::with(&least(toml)).problems(), [problem]);
+        assert_eq!(Machine::with(&least(toml)).diagnostics(), [problem]);
     }
     let toml = least("");
     for (name, problem) in [
@@ -570,7 +570,7 @@ fn an_unknown_key_is_an_error_with_the_nearest_known_one() {
         ),
     ] {
         assert_eq!(
-            Machine::with(&toml).set(name, "secret").problems(),
+            Machine::with(&toml).set(name, "secret").diagnostics(),
             [problem]
         );
     }
@@ -581,7 +581,7 @@ fn an_unknown_key_is_an_error_with_the_nearest_known_one() {
 fn a_mistake_in_what_is_shown_has_no_second_message() {
     let toml = "[topics.a]\naccess = \"public\"\nexpose = [\"type\"]\n\
                 scheme = { kind = \"none\", event_type = [{ json = \"/type\" }] }";
-    let problems = Machine::with(toml).problems();
+    let problems = Machine::with(toml).diagnostics();
     let [only] = problems.as_slice() else {
         panic!("{problems:#?}");
     };
@@ -611,9 +611,9 @@ fn everything_that_is_wrong_is_said_at_once_in_its_place() {
     let places: Vec<_> = machine
         .load()
         .unwrap_err()
-        .problems
+        .diagnostics
         .into_iter()
-        .map(|problem| format!("{} ({})", problem.place.as_str(), problem.origin))
+        .map(|problem| format!("{} ({})", problem.path.as_str(), problem.location))
         .collect();
     let expected = [
         "access.secret (hookrill.toml:8)",
@@ -632,7 +632,7 @@ fn everything_that_is_wrong_is_said_at_once_in_its_place() {
 
 #[test]
 fn what_is_not_toml_is_said_without_quoting_it() {
-    let problems = Machine::with("[server]\nadmin_token = \"hunter2\nlisten = = 1\n").problems();
+    let problems = Machine::with("[server]\nadmin_token = \"hunter2\nlisten = = 1\n").diagnostics();
     assert!(
         problems[0].starts_with("this is not TOML: "),
         "{problems:?}"
@@ -682,7 +682,7 @@ fn no_error_shows_a_secret() {
         .set("S", "hunter2=a=b")
         .file("s", "hunter2");
     let error = machine.load().unwrap_err();
-    assert_eq!(error.problems.len(), 20, "{error}");
+    assert_eq!(error.diagnostics.len(), 20, "{error}");
     let shown = format!("{error} {error:?}");
     assert!(!shown.contains("hunter2"), "{shown}");
 }

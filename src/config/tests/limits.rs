@@ -95,7 +95,7 @@ fn a_bad_limit_is_refused_at_its_place_with_the_form_of_a_good_one() {
             "there is no such key",
         ),
     ] {
-        let problems = Machine::with(&toml).problems();
+        let problems = Machine::with(&toml).diagnostics();
         let [problem] = &problems[..] else {
             panic!("{toml}: {problems:#?}");
         };

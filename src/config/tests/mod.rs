@@ -2,14 +2,14 @@
 
 mod errors;
 mod limits;
-mod newcomer;
 mod partition;
 mod sources;
 mod usable;
+mod zero_config;
 
 use std::{collections::BTreeMap, io, path::Path};
 
-use super::{Config, ConfigError, Environment, Missing, Sources};
+use super::{Config, ConfigError, Environment, MissingSecrets, Sources};
 
 /// Files and variables of a machine that does not exist.
 #[derive(Default)]
@@ -40,10 +40,10 @@ impl<'a> Machine<'a> {
     }
 
     fn load(&self) -> Result<Config, ConfigError> {
-        self.load_or(Missing::Pretend)
+        self.load_or(MissingSecrets::Assume)
     }
 
-    fn load_or(&self, missing: Missing) -> Result<Config, ConfigError> {
+    fn load_or(&self, missing: MissingSecrets) -> Result<Config, ConfigError> {
         let environment: Environment = self.variables.iter().copied().collect();
         let read = |path: &Path| match self.files.get(path.to_str().unwrap()) {
             Some(text) => Ok(text.as_bytes().to_owned()),
@@ -58,10 +58,10 @@ impl<'a> Machine<'a> {
     }
 
     /// What is wrong, a line each.
-    fn problems(&self) -> Vec<String> {
+    fn diagnostics(&self) -> Vec<String> {
         match self.load() {
             Ok(_) => Vec::new(),
-            Err(error) => error.problems.iter().map(ToString::to_string).collect(),
+            Err(error) => error.diagnostics.iter().map(ToString::to_string).collect(),
         }
     }
 }

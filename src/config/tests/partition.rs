@@ -19,7 +19,7 @@ fn problems(name: &str, proof: &str, partition: &str) -> Vec<String> {
         "[server]\npublic_url = \"https://hooks.example.com\"\n[topics.{name:?}]\n\
          access = \"public\"\npartition = '{partition}'\n{proof}"
     );
-    Machine::with(&toml).problems()
+    Machine::with(&toml).diagnostics()
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_partition_that_is_none_is_shown_the_right_form() {
         assert!(said.starts_with(what), "{problem}");
     }
     let toml = format!("[topics.a]\naccess = \"public\"\npartition = true\n{NONE}");
-    let problems = Machine::with(&toml).problems();
+    let problems = Machine::with(&toml).diagnostics();
     assert!(
         problems[0].starts_with("topics.a.partition: true is no string"),
         "{problems:?}"
@@ -153,7 +153,7 @@ fn a_type_that_comes_from_above_is_not_hidden_below() {
              event_type = [{{ json = \"/type\" }}] }}\n\
              [topics.\"a.vip\"]\naccess = \"public\"\n{GITHUB}\n{written}"
         );
-        Machine::with(&toml).problems()
+        Machine::with(&toml).diagnostics()
     };
     for shown in ["", "hide = [\"/secret\"]", "expose = [\"/type\", \"/id\"]"] {
         assert_eq!(below(shown), [""; 0], "{shown}");

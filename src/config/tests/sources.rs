@@ -21,7 +21,7 @@ fn the_file_that_is_asked_for_goes_before_the_others() {
 
 #[test]
 fn a_file_that_is_asked_for_has_to_be_there() {
-    let problems = Machine::default().ask("none.toml").problems();
+    let problems = Machine::default().ask("none.toml").diagnostics();
     assert!(
         problems[0].starts_with("none.toml cannot be read: "),
         "{problems:?}"
@@ -29,7 +29,7 @@ fn a_file_that_is_asked_for_has_to_be_there() {
     assert!(problems[0].ends_with("; --config names it"), "{problems:?}");
     let problems = Machine::default()
         .set("HOOKRILL_CONFIG", "none.toml")
-        .problems();
+        .diagnostics();
     assert!(
         problems[0].ends_with("; HOOKRILL_CONFIG names it"),
         "{problems:?}"
@@ -153,7 +153,7 @@ fn keys_of_the_environment_that_contradict_each_other_are_refused() {
         for (name, value) in variables {
             machine = machine.set(name, value);
         }
-        let problems = machine.problems();
+        let problems = machine.diagnostics();
         assert!(
             problems[0].starts_with(beginning),
             "{variables:?}: {problems:#?}"
@@ -173,7 +173,7 @@ fn port_sets_the_port_and_nothing_else() {
     let machine = Machine::with(&toml).set("PORT", "65536");
     let problem = "server.listen: PORT is no port number: it sets the port of server.listen, \
                    0 to 65535 (environment variable PORT)";
-    assert_eq!(machine.problems(), [problem]);
+    assert_eq!(machine.diagnostics(), [problem]);
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn what_is_pointed_to_is_read_once() {
 fn what_is_pointed_to_has_to_be_there() {
     let toml = least("[access]\nsecret = \"env:A\"\n[server]\nadmin_token = \"file:a\"");
     let machine = Machine::with(&toml).set("A", "").file("a", "\n");
-    let problems = machine.problems();
+    let problems = machine.diagnostics();
     let expected = [
         "access.secret: the environment variable A is empty; set it, or write another source \
          (hookrill.toml:2)",
@@ -214,7 +214,7 @@ proptest! {
         for (name, value) in &variables {
             machine = machine.set(name, value);
         }
-        let _ = machine.problems();
+        let _ = machine.diagnostics();
     }
 
     #[test]
@@ -231,8 +231,8 @@ proptest! {
     ) {
         let quoted = toml::Value::String(value.clone()).to_string();
         let toml = if in_list { format!("{key} = [{quoted}]") } else { format!("{key} = {quoted}") };
-        let _ = Machine::with(&toml).problems();
+        let _ = Machine::with(&toml).diagnostics();
         let name = format!("HOOKRILL__{}", key.replace('.', "__").to_uppercase());
-        let _ = Machine::with("").set(&name, &value).problems();
+        let _ = Machine::with("").set(&name, &value).diagnostics();
     }
 }

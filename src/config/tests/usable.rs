@@ -62,7 +62,7 @@ fn what_is_not_written_has_the_documented_defaults() {
     assert_eq!(config.log.level, "info");
     assert_eq!(config.log.format, LogFormat::Text);
     assert_eq!(config.file.unwrap().to_str(), Some("hookrill.toml"));
-    assert!(config.newcomer.is_none());
+    assert!(config.zero_config.is_none());
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_journal_in_memory_keeps_what_fits_into_memory() {
 
 #[test]
 fn the_documented_example_says_all_but_what_any_topic_is() {
-    let problems = example().problems();
+    let problems = example().diagnostics();
     let [problem] = &problems[..] else {
         panic!("{problems:#?}");
     };

@@ -9,7 +9,7 @@ use std::{
 use super::Machine;
 use crate::{
     access::Policy,
-    config::{Config, Missing},
+    config::{Config, MissingSecrets},
 };
 
 /// A folder that is not there yet, in one that goes away.
@@ -36,9 +36,9 @@ fn secrets(config: &Config) -> [Vec<u8>; 2] {
 #[test]
 fn a_newcomer_is_given_secrets_that_only_the_owner_can_read_and_that_stay() {
     let (_home, data) = folder();
-    let config = machine(&data).load_or(Missing::Make).unwrap();
-    let newcomer = config.newcomer.as_ref().unwrap();
-    assert_eq!((&newcomer.folder, newcomer.made), (&data, true));
+    let config = machine(&data).load_or(MissingSecrets::Create).unwrap();
+    let zero_config = config.zero_config.as_ref().unwrap();
+    assert_eq!((&zero_config.folder, zero_config.created), (&data, true));
     assert_eq!(mode(&data), 0o700);
     for name in ["webhook-secret", "token-secret", "admin-token"] {
         assert_eq!(mode(&data.join(name)), 0o600, "{name}");
@@ -55,10 +55,14 @@ fn a_newcomer_is_given_secrets_that_only_the_owner_can_read_and_that_stay() {
         ("standard-webhooks", Policy::Token)
     );
 
-    for missing in [Missing::Make, Missing::Refuse, Missing::Pretend] {
+    for missing in [
+        MissingSecrets::Create,
+        MissingSecrets::Refuse,
+        MissingSecrets::Assume,
+    ] {
         let again = machine(&data).load_or(missing).unwrap();
         assert_eq!(secrets(&again), secrets(&config));
-        assert!(!again.newcomer.unwrap().made);
+        assert!(!again.zero_config.unwrap().created);
     }
     assert_eq!(
         fs::read_to_string(data.join("webhook-secret")).unwrap(),
@@ -70,7 +74,7 @@ fn a_newcomer_is_given_secrets_that_only_the_owner_can_read_and_that_stay() {
 fn two_newcomers_have_different_secrets() {
     let made = || {
         let (home, data) = folder();
-        let config = machine(&data).load_or(Missing::Make).unwrap();
+        let config = machine(&data).load_or(MissingSecrets::Create).unwrap();
         drop(home);
         secrets(&config)
     };
@@ -81,14 +85,14 @@ fn two_newcomers_have_different_secrets() {
 #[test]
 fn only_serve_makes_secrets() {
     let (_home, data) = folder();
-    let error = machine(&data).load_or(Missing::Refuse).unwrap_err();
-    assert_eq!(error.problems.len(), 1, "{error}");
+    let error = machine(&data).load_or(MissingSecrets::Refuse).unwrap_err();
+    assert_eq!(error.diagnostics.len(), 1, "{error}");
     assert!(
         error
             .to_string()
             .contains("run `hookrill serve` in this folder first")
     );
-    machine(&data).load_or(Missing::Pretend).unwrap();
+    machine(&data).load_or(MissingSecrets::Assume).unwrap();
     assert!(!data.exists());
 }
 
@@ -96,18 +100,18 @@ fn only_serve_makes_secrets() {
 fn nothing_is_made_for_a_start_that_fails() {
     let (_home, data) = folder();
     let machine = machine(&data).set("HOOKRILL__LOG__FORMAT", "xml");
-    let error = machine.load_or(Missing::Make).unwrap_err();
-    assert_eq!(error.problems.len(), 1, "{error}");
+    let error = machine.load_or(MissingSecrets::Create).unwrap_err();
+    assert_eq!(error.diagnostics.len(), 1, "{error}");
     assert!(!data.exists());
 }
 
 #[test]
 fn a_secret_that_makes_no_sense_is_neither_used_nor_overwritten() {
     let (_home, data) = folder();
-    machine(&data).load_or(Missing::Make).unwrap();
+    machine(&data).load_or(MissingSecrets::Create).unwrap();
     let path = data.join("token-secret");
     fs::write(&path, "short").unwrap();
-    let error = machine(&data).load_or(Missing::Make).unwrap_err();
+    let error = machine(&data).load_or(MissingSecrets::Create).unwrap_err();
     assert!(
         error
             .to_string()
@@ -119,7 +123,7 @@ fn a_secret_that_makes_no_sense_is_neither_used_nor_overwritten() {
 
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
-    let error = machine(&data).load_or(Missing::Make).unwrap_err();
+    let error = machine(&data).load_or(MissingSecrets::Create).unwrap_err();
     assert!(
         error.to_string().contains("token-secret cannot be read"),
         "{error}"
@@ -132,7 +136,7 @@ fn a_link_in_the_place_of_a_secret_is_not_written_through() {
     fs::create_dir_all(&data).unwrap();
     let target = home.path().join("target");
     std::os::unix::fs::symlink(&target, data.join("webhook-secret")).unwrap();
-    let error = machine(&data).load_or(Missing::Make).unwrap_err();
+    let error = machine(&data).load_or(MissingSecrets::Create).unwrap_err();
     assert!(
         error.to_string().contains("webhook-secret cannot be made"),
         "{error}"
@@ -147,7 +151,7 @@ fn a_newcomer_may_set_everything_but_topics() {
     let machine = machine(&data)
         .set("HOOKRILL__ACCESS__SECRET", secret)
         .set("PORT", "9");
-    let config = machine.load_or(Missing::Make).unwrap();
+    let config = machine.load_or(MissingSecrets::Create).unwrap();
     assert_eq!(config.access.secret.unwrap().expose(), secret.as_bytes());
     assert_eq!(config.listen.port(), 9);
     assert!(!data.join("token-secret").exists());
@@ -157,10 +161,10 @@ fn a_newcomer_may_set_everything_but_topics() {
 fn a_file_or_a_topic_makes_nobody_a_newcomer() {
     let error = Machine::with("")
         .load()
-        .map(|config| config.newcomer.is_none());
+        .map(|config| config.zero_config.is_none());
     assert_eq!(error, Ok(true));
     let topic = Machine::default()
         .set("HOOKRILL__TOPICS__A__SCHEME__KIND", "none")
         .set("HOOKRILL__TOPICS__A__ACCESS", "public");
-    assert!(topic.load().unwrap().newcomer.is_none());
+    assert!(topic.load().unwrap().zero_config.is_none());
 }

@@ -14,8 +14,8 @@ use std::{
 use data_encoding::{BASE64, HEXLOWER};
 
 use super::{
-    problem::{Origin, Place, Problems},
-    written::{Kind, Node},
+    diagnostic::{Diagnostics, KeyPath, Location},
+    tree::{Node, TreeValue},
 };
 
 /// What the signing secret is made of, in bytes: Standard Webhooks wants 24
@@ -26,22 +26,22 @@ const SECRET_BYTES_MAX: u64 = 1024;
 
 /// What may be done about secrets that are not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Missing {
+pub enum MissingSecrets {
     /// Make them: this is `serve`.
-    Make,
+    Create,
     /// Say so: they belong to a gateway that was not started here.
     Refuse,
     /// Go on as if they were made: this is `check`.
-    Pretend,
+    Assume,
 }
 
 /// Where a newcomer's secrets are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Newcomer {
+pub struct ZeroConfig {
     /// The folder.
     pub folder: PathBuf,
     /// Whether they were made just now.
-    pub made: bool,
+    pub created: bool,
 }
 
 /// One secret: where it is kept, which key it sets, how it is made.
@@ -72,25 +72,25 @@ const ADMIN: Kept = Kept {
 };
 
 /// Writes into the tree what a newcomer is given: every topic, signed by
-/// Standard Webhooks and read with a token. Keys that are there stay.
-pub(super) fn settle(
+/// Standard Webhooks and read with a token. Table that are there stay.
+pub(super) fn ensure_secrets(
     root: &mut Node,
     folder: PathBuf,
-    missing: Missing,
-    problems: &Problems,
-) -> Newcomer {
-    let mut made = false;
+    missing: MissingSecrets,
+    diagnostics: &Diagnostics,
+) -> ZeroConfig {
+    let mut created = false;
     // One cause, such as a folder that is not there, is said once.
-    let before = problems.count();
+    let before = diagnostics.count();
     for kept in [SIGNING, TOKEN, ADMIN] {
         let [section, key] = kept.key;
-        let Kind::Table(sections) = &mut root.kind else {
+        let TreeValue::Table(sections) = &mut root.kind else {
             break;
         };
         let section = sections
             .entry(section.to_owned())
-            .or_insert_with(|| Node::section(Origin::Hookrill));
-        let Kind::Table(keys) = &mut section.kind else {
+            .or_insert_with(|| Node::section(Location::Hookrill));
+        let TreeValue::Table(keys) = &mut section.kind else {
             continue; // A section that is none is an error of its own.
         };
         if keys.contains_key(key) {
@@ -98,7 +98,7 @@ pub(super) fn settle(
         }
         match kept.secret(&folder, missing) {
             Ok((secret, new)) => {
-                made |= new;
+                created |= new;
                 let secret = Node::hidden(secret);
                 let value = match key {
                     "*" => standard_webhooks(secret),
@@ -107,37 +107,37 @@ pub(super) fn settle(
                 keys.insert(key.to_owned(), value);
             }
             Err(what) => {
-                let place = Place::root();
-                if problems.count() == before {
-                    problems.add(&place, &Origin::Hookrill, what);
+                let key_path = KeyPath::root();
+                if diagnostics.count() == before {
+                    diagnostics.add(&key_path, &Location::Hookrill, what);
                 }
                 keys.insert(key.to_owned(), Node::unreadable());
             }
         }
     }
-    Newcomer { folder, made }
+    ZeroConfig { folder, created }
 }
 
 /// A topic's section.
 fn standard_webhooks(secret: Node) -> Node {
     let secrets = Node {
-        kind: Kind::List(vec![secret]),
-        origin: Origin::Hookrill,
+        kind: TreeValue::List(vec![secret]),
+        location: Location::Hookrill,
     };
     let preset = Node {
-        kind: Kind::Text("standard-webhooks".to_owned()),
-        origin: Origin::Hookrill,
+        kind: TreeValue::Text("standard-webhooks".to_owned()),
+        location: Location::Hookrill,
     };
     let keys = [("preset", preset), ("secrets", secrets)];
     Node {
-        kind: Kind::Table(keys.map(|(key, node)| (key.to_owned(), node)).into()),
-        origin: Origin::Hookrill,
+        kind: TreeValue::Table(keys.map(|(key, node)| (key.to_owned(), node)).into()),
+        location: Location::Hookrill,
     }
 }
 
 impl Kept {
     /// The secret, and whether it is new.
-    fn secret(&self, folder: &Path, missing: Missing) -> Result<(String, bool), String> {
+    fn secret(&self, folder: &Path, missing: MissingSecrets) -> Result<(String, bool), String> {
         let path = folder.join(self.file);
         let shown = path.display();
         match (read(&path), missing) {
@@ -150,12 +150,12 @@ impl Kept {
             (Err(error), _) if error.kind() != io::ErrorKind::NotFound => {
                 Err(format!("{shown} cannot be read: {error}"))
             }
-            (Err(_), Missing::Refuse) => Err(format!(
+            (Err(_), MissingSecrets::Refuse) => Err(format!(
                 "there is no configuration, and no {shown} of a gateway that runs without one; \
                  name a file with --config, or run `hookrill serve` in this folder first"
             )),
-            (Err(_), Missing::Pretend) => Ok((self.generate()?, true)),
-            (Err(_), Missing::Make) => {
+            (Err(_), MissingSecrets::Assume) => Ok((self.generate()?, true)),
+            (Err(_), MissingSecrets::Create) => {
                 let secret = self.generate()?;
                 write(folder, &path, &secret).map_err(|error| {
                     format!(

@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, and where.
 //!
-//! Problems are gathered, not returned at the first: who mends a
+//! Diagnostics are gathered, not returned at the first: who mends a
 //! configuration wants to do it once. Invariant: no problem shows a secret,
 //! nor anything that was read through `env:` or `file:`.
 
@@ -8,9 +8,9 @@ use std::{cell::RefCell, fmt, sync::Arc};
 
 /// Where in the configuration: `topics.github.secrets[0]`, spelled as in TOML.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Place(String);
+pub struct KeyPath(String);
 
-impl Place {
+impl KeyPath {
     /// The whole configuration.
     pub(super) fn root() -> Self {
         Self::default()
@@ -35,7 +35,7 @@ impl Place {
         Self(format!("{}[{index}]", self.0))
     }
 
-    /// The place as text; empty for the whole configuration.
+    /// The path as text; empty for the whole configuration.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -44,7 +44,7 @@ impl Place {
 
 /// Who wrote a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub enum Location {
     /// A configuration file, at this line, counted from 1.
     File {
         /// The file as it was named.
@@ -58,7 +58,7 @@ pub enum Origin {
     Hookrill,
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File {
@@ -74,24 +74,24 @@ impl fmt::Display for Origin {
 
 /// One thing that is wrong, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct Diagnostic {
     /// Where.
-    pub place: Place,
+    pub path: KeyPath,
     /// Who wrote it.
-    pub origin: Origin,
+    pub location: Location,
     /// What is wrong and what to do.
     pub what: String,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.place.0.is_empty() {
-            write!(f, "{}: ", self.place.0)?;
+        if !self.path.0.is_empty() {
+            write!(f, "{}: ", self.path.0)?;
         }
         f.write_str(&self.what)?;
-        match self.origin {
-            Origin::Hookrill => Ok(()),
-            ref origin => write!(f, " ({origin})"),
+        match self.location {
+            Location::Hookrill => Ok(()),
+            ref location => write!(f, " ({location})"),
         }
     }
 }
@@ -99,17 +99,17 @@ impl fmt::Display for Problem {
 /// Why there is no usable configuration: everything that is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The problems; at least one.
-    pub problems: Vec<Problem>,
+    /// The diagnostics; at least one.
+    pub diagnostics: Vec<Diagnostic>,
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.problems.len() {
+        match self.diagnostics.len() {
             1 => f.write_str("the configuration has an error:")?,
             n => write!(f, "the configuration has {n} errors:")?,
         }
-        for problem in &self.problems {
+        for problem in &self.diagnostics {
             write!(f, "\n  {problem}")?;
         }
         Ok(())
@@ -118,15 +118,15 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// The problems found so far. Shared by all that look.
+/// The diagnostics found so far. Shared by all that look.
 #[derive(Debug, Default)]
-pub(super) struct Problems(RefCell<Vec<Problem>>);
+pub(super) struct Diagnostics(RefCell<Vec<Diagnostic>>);
 
-impl Problems {
-    pub(super) fn add(&self, place: &Place, origin: &Origin, what: impl Into<String>) {
-        self.0.borrow_mut().push(Problem {
-            place: place.clone(),
-            origin: origin.clone(),
+impl Diagnostics {
+    pub(super) fn add(&self, path: &KeyPath, location: &Location, what: impl Into<String>) {
+        self.0.borrow_mut().push(Diagnostic {
+            path: path.clone(),
+            location: location.clone(),
             what: what.into(),
         });
     }
@@ -135,12 +135,12 @@ impl Problems {
         self.count() > 0
     }
 
-    /// Whether something in this place, or in a part of it, is wrong.
-    pub(super) fn below(&self, place: &Place) -> bool {
+    /// Whether something in this path, or in a part of it, is wrong.
+    pub(super) fn below(&self, path: &KeyPath) -> bool {
         let found = self.0.borrow();
         found
             .iter()
-            .any(|problem| problem.place.0.starts_with(&place.0))
+            .any(|problem| problem.path.0.starts_with(&path.0))
     }
 
     pub(super) fn count(&self) -> usize {
@@ -149,10 +149,10 @@ impl Problems {
 
     /// The value, if nothing was found.
     pub(super) fn unless_any<T>(self, value: T) -> Result<T, ConfigError> {
-        let problems = self.0.into_inner();
-        match problems.is_empty() {
+        let diagnostics = self.0.into_inner();
+        match diagnostics.is_empty() {
             true => Ok(value),
-            false => Err(ConfigError { problems }),
+            false => Err(ConfigError { diagnostics }),
         }
     }
 }

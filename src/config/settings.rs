@@ -9,11 +9,12 @@ use std::{
 
 use super::{
     Config, access,
+    diagnostic::{Diagnostics, KeyPath, Location},
     environment::Environment,
-    problem::{Origin, Place, Problems},
-    section::{Section, Spot},
-    topics, url, values,
-    written::Node,
+    section::{Located, Section},
+    topics,
+    tree::Node,
+    url, values,
 };
 use crate::{http, journal, subscribe, telemetry};
 
@@ -36,8 +37,8 @@ const LOG_LEVEL: &str = "info";
 
 /// Checks the whole tree. What it returns is good only if no problem was
 /// added.
-pub(super) fn config(root: Node, environment: &Environment, problems: &Problems) -> Config {
-    let mut root = Section::new(root, Place::root(), problems);
+pub(super) fn config(root: Node, environment: &Environment, diagnostics: &Diagnostics) -> Config {
+    let mut root = Section::new(root, KeyPath::root(), diagnostics);
     let server = server(root.section("server"), environment);
     let journal = journal(root.section("journal"));
     let subscribe = subscribe(root.section("subscribe"));
@@ -58,7 +59,7 @@ pub(super) fn config(root: Node, environment: &Environment, problems: &Problems)
         log,
         topics: topics.settings,
         file: None,
-        newcomer: None,
+        zero_config: None,
     }
 }
 
@@ -74,9 +75,9 @@ fn server(mut section: Section<'_>, environment: &Environment) -> Server {
         match values::port(port) {
             Ok(port) => listen.set_port(port),
             Err(what) => {
-                let origin = Origin::Variable("PORT".into());
-                let place = section.place.key("listen");
-                section.problems.add(&place, &origin, what);
+                let location = Location::Variable("PORT".into());
+                let key_path = section.path.key("listen");
+                section.diagnostics.add(&key_path, &location, what);
             }
         }
     }
@@ -129,7 +130,7 @@ pub(super) fn local_url(mut address: SocketAddr) -> String {
     format!("http://{address}")
 }
 
-fn items<T>(list: Option<Spot<Vec<Spot<T>>>>) -> Vec<T> {
+fn items<T>(list: Option<Located<Vec<Located<T>>>>) -> Vec<T> {
     let items = list.map(|list| list.value).unwrap_or_default();
     items.into_iter().map(|item| item.value).collect()
 }
@@ -142,7 +143,7 @@ fn journal(mut section: Section<'_>) -> journal::Settings {
         reserve_bytes: reserve.unwrap_or(DISK_RESERVE),
         new_epoch: false,
     };
-    let kind = section.spot("kind", values::text);
+    let kind = section.located("kind", values::text);
     let kind = match kind.as_ref().map(|kind| kind.value.as_str()) {
         None | Some("disk") => disk,
         Some("memory") => journal::Kind::Memory,
@@ -151,8 +152,13 @@ fn journal(mut section: Section<'_>) -> journal::Settings {
                 "nats" => "the nats journal is not built yet; use \"disk\" or \"memory\"",
                 _ => "this is no journal: \"disk\" or \"memory\"",
             };
-            if let Some(Spot { place, origin, .. }) = &kind {
-                section.problems.add(place, origin, what);
+            if let Some(Located {
+                path: key_path,
+                location,
+                ..
+            }) = &kind
+            {
+                section.diagnostics.add(key_path, location, what);
             }
             disk
         }

@@ -6,12 +6,12 @@ use hookrill_verify::{Partition, Scheme, SchemeError, Settings, Verifier};
 
 use super::{
     scheme,
-    section::{Section, Spot},
+    section::{Located, Section},
     values,
 };
 
 /// What a topic's `preset` or `scheme`, `secrets` and `tolerance` come to.
-pub(super) struct Proof {
+pub(super) struct Verification {
     pub(super) verifier: Verifier,
     /// The preset's name, or the algorithm of a scheme of one's own.
     pub(super) scheme: Box<str>,
@@ -22,18 +22,18 @@ pub(super) struct Proof {
 /// Reads a topic's proof; `None` where something about it is wrong.
 ///
 /// `any`: whether this is the section of `"*"`.
-pub(super) fn proof(
+pub(super) fn verification(
     section: &mut Section<'_>,
-    partition: Option<&Spot<Partition>>,
+    partition: Option<&Located<Partition>>,
     any: bool,
     public_url: Option<&str>,
-) -> Option<Proof> {
-    let before = section.problems.count();
+) -> Option<Verification> {
+    let before = section.diagnostics.count();
     let tolerance = section.value("tolerance", values::tolerance);
     let secrets = section.list("secrets", values::secret);
     let verify_token = section.value("verify_token", values::secret);
     let chosen = chosen(section);
-    let (name, scheme) = match section.problems.count() == before {
+    let (name, scheme) = match section.diagnostics.count() == before {
         true => chosen?,
         false => return None,
     };
@@ -55,18 +55,18 @@ pub(super) fn proof(
         tolerance,
         public_url: public_url.map(str::to_owned),
         verify_token: verify_token.map(|word| Secret::new(word.as_bytes())),
-        partition: partition.map(|spot| spot.value.clone()),
+        partition: partition.map(|located| located.value.clone()),
     };
     match Verifier::new(scheme, settings) {
-        Ok(verifier) => Some(Proof {
+        Ok(verifier) => Some(Verification {
             verifier,
             scheme: label,
             names_an_id,
         }),
         Err(error) => {
             match (&error, partition) {
-                (SchemeError::PartitionUnsigned { .. }, Some(Spot { place, origin, .. })) => {
-                    section.problems.add(place, origin, error.to_string());
+                (SchemeError::PartitionUnsigned { .. }, Some(Located { path, location, .. })) => {
+                    section.diagnostics.add(path, location, error.to_string());
                 }
                 _ => refuse(section, &error, secrets.as_ref()),
             }
@@ -78,13 +78,13 @@ pub(super) fn proof(
 /// The preset with its name or the scheme, of which there must be one.
 fn chosen(section: &mut Section<'_>) -> Option<(Option<Box<str>>, Scheme)> {
     let preset_written = section.has("preset");
-    let preset = section.spot("preset", values::text);
+    let preset = section.located("preset", values::text);
     let own = section.node("scheme");
     match (preset_written, own) {
         (true, Some(own)) => {
-            let place = section.place.key("scheme");
+            let path = section.path.key("scheme");
             let what = "a topic has a preset or a scheme, not both; remove one";
-            section.problems.add(&place, &own.origin, what);
+            section.diagnostics.add(&path, &own.location, what);
             None
         }
         (true, None) => {
@@ -93,8 +93,8 @@ fn chosen(section: &mut Section<'_>) -> Option<(Option<Box<str>>, Scheme)> {
             Some((Some(preset.value.into()), scheme))
         }
         (false, Some(own)) => {
-            let place = section.place.key("scheme");
-            Some((None, scheme::read(own, &place, section.problems)?))
+            let path = section.path.key("scheme");
+            Some((None, scheme::read(own, &path, section.diagnostics)?))
         }
         (false, None) => {
             section.refuse(
@@ -107,7 +107,7 @@ fn chosen(section: &mut Section<'_>) -> Option<(Option<Box<str>>, Scheme)> {
     }
 }
 
-fn named(section: &Section<'_>, preset: &Spot<String>) -> Option<Scheme> {
+fn named(section: &Section<'_>, preset: &Located<String>) -> Option<Scheme> {
     if let Some(known) = hookrill_verify::preset(&preset.value) {
         return Some(known.scheme);
     }
@@ -116,31 +116,37 @@ fn named(section: &Section<'_>, preset: &Spot<String>) -> Option<Scheme> {
         None => String::new(),
     };
     let what = format!("there is no preset of this name; {near}`hookrill presets` lists them");
-    section.problems.add(&preset.place, &preset.origin, what);
+    section
+        .diagnostics
+        .add(&preset.path, &preset.location, what);
     None
 }
 
 /// Says what `verify` says, at the key that it is about.
-fn refuse(section: &Section<'_>, error: &SchemeError, secrets: Option<&Spot<Vec<Spot<String>>>>) {
+fn refuse(
+    section: &Section<'_>,
+    error: &SchemeError,
+    secrets: Option<&Located<Vec<Located<String>>>>,
+) {
     let what = error.to_string();
     match (error, secrets) {
         // What was written could not be read, and that is said already.
-        (SchemeError::SecretMissing, Some(list)) if section.problems.below(&list.place) => {}
+        (SchemeError::SecretMissing, Some(list)) if section.diagnostics.below(&list.path) => {}
         (
             SchemeError::SecretEmpty { index }
             | SchemeError::SecretEncoding { index, .. }
             | SchemeError::PublicKey { index },
             Some(list),
         ) if *index < list.value.len() => {
-            let Spot { place, origin, .. } = &list.value[*index];
-            section.problems.add(place, origin, what);
+            let Located { path, location, .. } = &list.value[*index];
+            section.diagnostics.add(path, location, what);
         }
         (
             SchemeError::SecretMissing
             | SchemeError::SecretUseless
             | SchemeError::SecretsTooMany { .. },
             Some(list),
-        ) => section.problems.add(&list.place, &list.origin, what),
+        ) => section.diagnostics.add(&list.path, &list.location, what),
         (SchemeError::SecretMissing, None) => section.refuse("secrets", what),
         (SchemeError::VerifyTokenMissing | SchemeError::VerifyTokenUseless, _) => {
             section.refuse("verify_token", what);
