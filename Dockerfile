@@ -22,13 +22,13 @@ COPY crates/verify/Cargo.toml crates/verify/Cargo.toml
 # An empty program with the real one's dependencies: this layer is built anew
 # only when one of them changes. No cargo-chef: for one package it would do the
 # same, after minutes of building itself.
-RUN mkdir -p src/bin bench/src examples tests \
+RUN mkdir -p src/bin bench/src examples \
         crates/client/src crates/core/src crates/testing/src crates/verify/src \
     && echo 'fn main() {}' > src/main.rs \
     && touch src/lib.rs src/bin/shuttle.rs bench/src/lib.rs \
         crates/client/src/lib.rs crates/core/src/lib.rs \
         crates/testing/src/lib.rs crates/verify/src/lib.rs \
-        examples/shuttle_axum.rs tests/shuttle.rs \
+        examples/shuttle_axum.rs \
     && cargo build --release --locked --bin hookrill --target "$(rustc --print host-tuple)" \
     && rm -r src crates/*/src
 

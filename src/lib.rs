@@ -1,7 +1,7 @@
 //! Hookrill turns signed webhooks into live, resumable Server-Sent Events.
 //!
 //! The rooms, from the ground up. A room may use only rooms above it in this
-//! list, and of those only what `tests/rooms.rs` allows it.
+//! list, and of those only what `tests/it/rooms.rs` allows it.
 //!
 //! ```text
 //! bytes → Delivery → Verified → Event{sequence} → Frame → bytes

@@ -187,7 +187,7 @@ impl All {
             },
             time: Duration::from_secs(seconds),
             subscribers_max: usize::try_from(subscribers_max).unwrap_or(usize::MAX),
-            examples: Some(sources().join("../tests/real_input/node_modules/@octokit")),
+            examples: Some(sources().join("../tests/ecosystem/real_input/node_modules/@octokit")),
         }
     }
 }

@@ -1,0 +1,86 @@
+// What a page misses while the gateway is away: nothing.
+
+import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { config, Poster } from '../gateway.mjs'
+import { eventually } from '../wait.mjs'
+import { everyReader, haveHeard } from './readers.mjs'
+
+/** Events between two outages, at least. */
+const STORED = 30
+
+export async function a_gateway_that_is_killed_costs_no_event(stage) {
+  const site = await stage.site()
+  const gateway = await stage.gateway(config(site.origin))
+  const tab = await site.tab(await stage.browser())
+  const readers = await everyReader(tab, gateway)
+  const poster = new Poster(gateway, 'open')
+  for (const isNoticed of [true, false]) {
+    await poster.stores(STORED)
+    await gateway.kill()
+    if (isNoticed) for (const reader of readers) await reader.hasLostIt()
+    await gateway.start()
+    await poster.stores(STORED)
+    for (const reader of readers) await reader.hasStream()
+  }
+  await poster.stores(STORED)
+  await haveHeard(readers, await poster.end())
+}
+
+export async function an_answer_ends_an_event_source_for_ever_and_not_the_client(stage) {
+  const site = await stage.site()
+  const gateway = await stage.gateway(config(site.origin))
+  const relay = await stage.relay(gateway)
+  const tab = await site.tab(await stage.browser())
+  const client = await tab.read('client', relay.url, { topics: 'open' })
+  const natives = []
+  for (const status of [502, 403, 503]) {
+    const native = await tab.read('native', `${relay.url}/events/open`)
+    await native.hasStream()
+    relay.answers(status, { 'Access-Control-Allow-Origin': site.origin })
+    await native.until('its end', ({ closed }) => closed)
+    // It may not be told which it is: the preflight has the same answer.
+    await client.until(`a wait for ${status} to end`, ({ streams, trouble }) => !streams && trouble)
+    natives.push(native)
+    relay.passes()
+    await client.hasStream()
+  }
+  const id = await gateway.post('open', 'after all')
+  await client.hears(id)
+  assert.equal((await client.record()).closed, false)
+  for (const native of natives) {
+    const { heard, closed } = await native.record()
+    assert.deepEqual({ heard, closed }, { heard: [], closed: true })
+  }
+}
+
+// Its own text, but for the address. It waits longer than the others.
+export async function the_page_of_the_readme_lives_through_every_answer(stage) {
+  const readme = await readFile(new URL('../../../../README.md', import.meta.url), 'utf8')
+  const [, page] = /^```html\n(.*?)^```$/ms.exec(readme)
+  const site = await stage.site()
+  const gateway = await stage.gateway(config(site.origin))
+  const relay = await stage.relay(gateway)
+  site.routes['/readme'] = (response) => {
+    response.setHeader('Content-Type', 'text/html; charset=utf-8')
+    return page.replace(/http:\/\/127[^"]*/, `${relay.url}/events/open`)
+  }
+  const { page: tab } = await site.tab(await stage.browser(), '/readme')
+  const lists = (texts) =>
+    tab.waitForFunction(
+      (texts) => JSON.stringify([...document.querySelectorAll('li')].map((item) => item.textContent)) === texts,
+      {},
+      JSON.stringify(texts),
+    )
+  await eventually('its stream', () => relay.asked('GET', '/events/open').length)
+  await gateway.post('open', { text: '<b>one</b>' })
+  await lists(['<b>one</b>'])
+  const asked = relay.requests.length
+  relay.answers(502)
+  await eventually('its answer', () => relay.requests.length > asked)
+  await gateway.post('open', { text: 'two' })
+  relay.passes()
+  await lists(['<b>one</b>', 'two'])
+  const since = new URL(relay.asked('GET', '/events/open').at(-1).line.split(' ')[1], relay.url).searchParams.get('since')
+  assert.match(since, /-1$/)
+}

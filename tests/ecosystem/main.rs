@@ -1,0 +1,27 @@
+//! Hookrill among programs that nobody here wrote: browsers, proxies, clients,
+//! providers' own SDKs, and those who read the files that deploy it.
+//!
+//! `scripts/test` installs what these tests need; each says what is missing.
+
+#![allow(
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "clippy takes a test's helpers for the program"
+)]
+
+mod installed;
+#[path = "../shared/process.rs"]
+mod process;
+mod program;
+
+mod browser;
+mod clients;
+mod deploy;
+mod image;
+mod movies;
+mod presets;
+mod proxies;
+mod real_input;
+mod recipes;

@@ -1,0 +1,438 @@
+//! Behind a proxy, with the settings that `deploy/proxies/` has for it, a
+//! subscriber gets what it would get from the gateway itself, and no page gives
+//! up because the gateway restarts.
+//!
+//! nginx and Caddy are Debian's, Traefik is its project's own release; `curl`,
+//! npm `eventsource` and Chromium are the clients. `scripts/test` installs what
+//! is missing.
+
+mod client;
+mod crowd;
+mod front;
+pub mod house;
+
+use std::collections::BTreeSet;
+
+use crate::process::free_address;
+use crowd::{Crowd, Poster};
+use house::{BRISK, BROWSER, House, Kind, ORIGIN, eventually};
+
+const EVENT_SOURCE: &str = "Accept: text/event-stream";
+
+/// Events between two outages, at least.
+const STORED: u32 = 50;
+
+/// The same claims behind each.
+macro_rules! behind_each {
+    ($($claim:ident),* $(,)?) => {
+        mod nginx {
+            $(#[test] fn $claim() { super::$claim(super::Kind::Nginx); })*
+        }
+        mod caddy {
+            $(#[test] fn $claim() { super::$claim(super::Kind::Caddy); })*
+        }
+        mod traefik {
+            $(#[test] fn $claim() { super::$claim(super::Kind::Traefik); })*
+        }
+    };
+}
+
+behind_each![
+    each_event_comes_through_at_once_over_http_2,
+    compression_holds_no_event_back,
+    a_resume_goes_on_behind_the_last_event,
+    the_gateway_sees_the_browsers_address_and_not_what_it_claims,
+    limits_count_by_the_browsers_address,
+    answers_of_the_gateway_pass_as_they_are,
+    a_large_webhook_goes_through,
+    whoever_leaves_is_gone_at_the_gateway,
+    heartbeats_keep_a_quiet_stream_open,
+    senders_are_told_of_an_outage,
+    no_token_is_in_a_log,
+    every_event_source_survives_restarts,
+];
+
+fn each_event_comes_through_at_once_over_http_2(kind: Kind) {
+    let house = House::behind(kind).build();
+    let subscriber = house.front.subscribe("/events/open", &[]);
+    assert!(
+        subscriber.head.starts_with("http/2 200"),
+        "{}",
+        subscriber.head
+    );
+    // No event has another one behind it that could push it out.
+    for body in ["one", "two", "three"] {
+        house.front.post(body);
+        assert_eq!(subscriber.event(), body);
+    }
+}
+
+fn compression_holds_no_event_back(kind: Kind) {
+    let house = House::behind(kind).build();
+    let compressed = house.front.subscribe("/events/open", &["--compressed"]);
+    assert_eq!(compressed.header("content-encoding"), Some("gzip"));
+    for body in ["one", "two", "three"] {
+        house.front.post(body);
+        assert_eq!(compressed.event(), body);
+    }
+}
+
+fn a_resume_goes_on_behind_the_last_event(kind: Kind) {
+    let house = House::behind(kind).build();
+    let seen = house.front.post("one");
+    house.front.post("two");
+    house.front.post("three");
+    let seen = format!("Last-Event-ID: {seen}");
+    let subscriber = (house.front).subscribe("/events/open", &["--header", &seen]);
+    assert_eq!(subscriber.event(), "two");
+    assert_eq!(subscriber.event(), "three");
+    house.front.post("four");
+    assert_eq!(subscriber.event(), "four");
+}
+
+fn the_gateway_sees_the_browsers_address_and_not_what_it_claims(kind: Kind) {
+    let house = House::behind(kind).build();
+    let claimed = ["--header", "X-Forwarded-For: 203.0.113.6, 127.0.0.1"];
+    for path in ["/events/shut", "/ingest/nobody"] {
+        let from = ["--interface", BROWSER, claimed[0], claimed[1]];
+        assert_eq!(house.front.ask(path, &from).status / 100, 4);
+    }
+    let mut said = String::new();
+    eventually("a line about who was refused", || {
+        said += &house.gateway.said();
+        said.contains("subscription refused").then_some(())
+    });
+    assert!(said.contains(&format!("client={BROWSER} ")), "{said}");
+    assert!(!said.contains("203.0.113.6"), "{said}");
+}
+
+fn limits_count_by_the_browsers_address(kind: Kind) {
+    let house = House::behind(kind)
+        .server("subscribers_per_address_max = 1")
+        .build();
+    let from = |address| ["--interface", address];
+    let first = house.front.subscribe("/events/open", &from(BROWSER));
+    house.has_subscribers(1);
+    let second = house.front.ask("/events/open", &from(BROWSER));
+    assert_eq!(second.status, 429, "{second:?}");
+    let other = house.front.subscribe("/events/open", &from("127.0.0.78"));
+    house.front.post("for both");
+    for subscriber in [first, other] {
+        assert_eq!(subscriber.event(), "for both");
+    }
+}
+
+fn answers_of_the_gateway_pass_as_they_are(kind: Kind) {
+    let house = House::behind(kind).build();
+    let elsewhere = format!("/events/shut?token={}", house.token("open"));
+    for (path, status) in [
+        ("/events/open?since=yesterday", 400),
+        ("/events/shut", 401),
+        (&*elsewhere, 403),
+        ("/events/unheard-of", 404),
+    ] {
+        let reply = house.front.ask(path, &["--header", EVENT_SOURCE]);
+        assert_eq!(reply.status, status, "{path}: {reply:?}");
+        let media_type = reply.header("content-type");
+        assert_eq!(media_type, Some("application/problem+json"), "{path}");
+        assert!(reply.body.contains(&format!("\"status\":{status}")));
+    }
+}
+
+fn a_large_webhook_goes_through(kind: Kind) {
+    let house = House::behind(kind).build();
+    let body = house.front.folder.join("body");
+    std::fs::write(&body, vec![b'x'; 5 << 20]).unwrap();
+    house.front.post(&format!("@{}", body.display()));
+}
+
+/// No event and no heartbeat comes that would show it.
+fn whoever_leaves_is_gone_at_the_gateway(kind: Kind) {
+    let house = House::behind(kind).build();
+    let subscriber = house.front.subscribe("/events/open", &[]);
+    house.has_subscribers(1);
+    drop(subscriber);
+    house.has_subscribers(0);
+}
+
+/// Longer than any time-out of the proxy, which are made short for that.
+fn heartbeats_keep_a_quiet_stream_open(kind: Kind) {
+    const HEARTBEATS: u32 = 5;
+    let plan = House::behind(kind).subscribe(BRISK);
+    let house = match kind {
+        Kind::Nginx => plan.with("proxy_read_timeout 60s;", "proxy_read_timeout 3s;"),
+        Kind::Caddy => plan.with("read_timeout 60s", "read_timeout 3s"),
+        // Always 2 s here.
+        Kind::Traefik => plan,
+    }
+    .build();
+    let subscriber = house.front.subscribe("/events/open", &[]);
+    for _ in 0..HEARTBEATS {
+        subscriber.cursor();
+    }
+    house.front.post("still here");
+    assert_eq!(subscriber.event(), "still here");
+}
+
+/// They know what to do with it, and so do scripts where the proxy can tell
+/// them from an `EventSource`.
+fn senders_are_told_of_an_outage(kind: Kind) {
+    let mut house = House::behind(kind).build();
+    house.gateway.kill();
+    let webhook = &["--data-binary", "x", "--header", EVENT_SOURCE][..];
+    let script = &["--header", "Accept: application/x-ndjson"][..];
+    let mut asked = vec![
+        ("/ingest/open", webhook),
+        ("/eventsource", &["--header", EVENT_SOURCE]),
+    ];
+    if kind != Kind::Traefik {
+        asked.push(("/events/open", script));
+    }
+    for (path, args) in asked {
+        let status = house.front.ask(path, args).status;
+        assert!(matches!(status, 502 | 503), "{path}: {status}");
+    }
+}
+
+fn no_token_is_in_a_log(kind: Kind) {
+    let mut house = match kind {
+        // As somebody may have it who wants an access log.
+        Kind::Caddy => House::behind(kind).with("\t@events path", "\tlog\n\t@events path"),
+        Kind::Nginx | Kind::Traefik => House::behind(kind),
+    }
+    .build();
+    let token = house.token("shut");
+    let cookie = format!("Cookie: hookrill_token={token}");
+    let path = format!("/events/shut?token={token}");
+    drop(house.front.subscribe(&path, &["--header", &cookie]));
+    house.gateway.kill();
+    let held = match kind {
+        Kind::Traefik => Some(house.front.begin(&path, &["--header", &cookie])),
+        _ => {
+            for args in [&[][..], &["--header", EVENT_SOURCE], &["--header", &cookie]] {
+                house.front.ask(&path, args);
+            }
+            None
+        }
+    };
+    house = house.restart();
+    assert_eq!(house.front.ask("/healthz", &[]).status, 200);
+    if let Some(mut held) = held {
+        held.read_head();
+    }
+    let logged = eventually("a line about the stream", || {
+        let logged = house.front.logged();
+        let says = kind == Kind::Traefik || logged.contains("/events/shut");
+        says.then_some(logged)
+    });
+    assert!(!logged.contains(&token), "{logged}");
+}
+
+/// A hundred npm clients and a browser's page, with one event after the other
+/// all the while. Each of them comes back too early, twice.
+fn every_event_source_survives_restarts(kind: Kind) {
+    let page = free_address();
+    let mut house = brisk(House::behind(kind), kind)
+        .origin(&format!("http://{page}"))
+        .build();
+    let mut crowds = [Crowd::npm(&house), Crowd::chromium(&house, page)];
+    let poster = Poster::start(&house);
+    for crowd in &mut crowds {
+        crowd.all_have_a_stream();
+    }
+    for end in [Ending::Asked, Ending::Killed] {
+        poster.stores(STORED);
+        let kept_before = kept(&house);
+        match end {
+            Ending::Asked => assert!(house.gateway.terminate().success()),
+            Ending::Killed => house.gateway.kill(),
+        }
+        match kind {
+            Kind::Nginx | Kind::Caddy => {
+                for crowd in &mut crowds {
+                    crowd.all_have_been_told_to_come_back();
+                }
+            }
+            Kind::Traefik => {
+                let all: usize = crowds.iter().map(Crowd::count).sum();
+                eventually("each of them, kept", || {
+                    (kept(&house) >= kept_before + all).then_some(())
+                });
+                for crowd in &mut crowds {
+                    crowd.all_have_lost_it();
+                }
+            }
+        }
+        house = house.restart();
+        for crowd in &mut crowds {
+            crowd.all_have_a_stream();
+        }
+    }
+    poster.stores(STORED);
+    let last = poster.end();
+    for crowd in &mut crowds {
+        crowd.all_have_heard_each_once_in_order(last);
+    }
+}
+
+/// How many subscriptions Traefik has tried once more, and keeps until then.
+fn kept(house: &House) -> usize {
+    const AGAIN: &str = "New attempt 2 for request: /events/";
+    house.front.logged().matches(AGAIN).count()
+}
+
+#[derive(Clone, Copy)]
+enum Ending {
+    Asked,
+    Killed,
+}
+
+/// With waits that are short enough for a test.
+fn brisk(plan: house::Plan, kind: Kind) -> house::Plan {
+    let plan = plan.subscribe(BRISK);
+    match kind {
+        Kind::Nginx => plan.with("1$1$2$3$4", "2$1$2"),
+        Kind::Caddy => plan.with("1${1}${2}${3}${4}", "2${1}${2}"),
+        Kind::Traefik => plan
+            .log_level("DEBUG")
+            .with("initialInterval: 2s", "initialInterval: 200ms"),
+    }
+}
+
+/// What the settings are for: without them, an answer of the proxy's own ends
+/// every `EventSource` for ever.
+#[test]
+fn without_the_settings_for_an_outage_every_event_source_gives_up() {
+    let page = free_address();
+    let mut house = House::behind(Kind::Nginx)
+        .subscribe(BRISK)
+        .with("error_page 502 503 504 = @come_back_later;", "")
+        .origin(&format!("http://{page}"))
+        .build();
+    let mut crowds = [Crowd::npm(&house), Crowd::chromium(&house, page)];
+    for crowd in &mut crowds {
+        crowd.all_have_a_stream();
+    }
+    house.gateway.kill();
+    for crowd in &mut crowds {
+        crowd.all_have_given_up();
+    }
+}
+
+#[test]
+fn nginx_asks_event_sources_to_come_back_after_an_outage() {
+    asks_to_come_back(Kind::Nginx);
+}
+
+#[test]
+fn caddy_asks_event_sources_to_come_back_after_an_outage() {
+    asks_to_come_back(Kind::Caddy);
+}
+
+fn asks_to_come_back(kind: Kind) {
+    let mut house = House::behind(kind).build();
+    house.gateway.kill();
+    let front = &house.front;
+    let mut waits = BTreeSet::new();
+    for path in [
+        "/events",
+        "/events/",
+        "/events/open",
+        "/events/shut?since=earliest",
+    ] {
+        let reply = front.ask(path, &["--header", EVENT_SOURCE]);
+        assert_eq!(reply.status, 200, "{path}: {reply:?}");
+        assert_eq!(reply.header("content-type"), Some("text/event-stream"));
+        assert_eq!(reply.header("cache-control"), Some("no-store"));
+        assert_eq!(reply.header("access-control-allow-origin"), None);
+        let wait = reply.body.strip_prefix("retry: ").unwrap();
+        let wait: u32 = wait.strip_suffix("\n\n").unwrap().parse().unwrap();
+        assert!((10_000..20_000).contains(&wait), "{wait}");
+        waits.insert(wait);
+    }
+    assert!(waits.len() > 1, "all come back at once: {waits:?}");
+
+    for (origin, allowed) in [(ORIGIN, Some(ORIGIN)), ("https://elsewhere.example", None)] {
+        let origin = format!("Origin: {origin}");
+        let reply = front.ask(
+            "/events/open",
+            &["--header", EVENT_SOURCE, "--header", &origin],
+        );
+        assert_eq!(reply.status, 200);
+        assert_eq!(reply.header("access-control-allow-origin"), allowed);
+        let credentials = reply.header("access-control-allow-credentials");
+        assert_eq!(credentials, allowed.map(|_| "true"));
+    }
+}
+
+#[test]
+fn traefik_keeps_who_comes_during_an_outage_until_it_is_over() {
+    let mut house = House::behind(Kind::Traefik)
+        .log_level("DEBUG")
+        .with("initialInterval: 2s", "initialInterval: 200ms")
+        .build();
+    house.gateway.kill();
+    let mut subscriber = house.front.begin("/events/open", &[]);
+    eventually("another attempt", || {
+        house
+            .front
+            .logged()
+            .contains("New attempt 2 for")
+            .then_some(())
+    });
+    let house = house.restart();
+    subscriber.read_head();
+    assert!(
+        subscriber.head.starts_with("http/2 200"),
+        "{}",
+        subscriber.head
+    );
+    house.front.post("after all");
+    assert_eq!(subscriber.event(), "after all");
+}
+
+/// So that "at once" says something: this is what happens to whoever follows
+/// another guide, or none.
+#[test]
+fn nginx_with_its_own_buffering_holds_events_back() {
+    const BUFFERED: &str = "proxy_http_version 1.0; proxy_ignore_headers X-Accel-Buffering;";
+    let mut house = House::behind(Kind::Nginx)
+        .with(
+            "location ~ ^/events(/|$) {",
+            &format!(
+                "location /buffered/ {{ {BUFFERED} rewrite ^/buffered(.*)$ $1 break; \
+                 proxy_pass http://hookrill; }}\nlocation ~ ^/events(/|$) {{"
+            ),
+        )
+        .build();
+    let buffered = house.front.begin("/buffered/events/open", &[]);
+    house.has_subscribers(1);
+    let prompt = house.front.subscribe("/events/open", &[]);
+    for number in 0..20 {
+        house.front.post(&number.to_string());
+        assert_eq!(prompt.event(), number.to_string());
+    }
+    // The head and the gateway's first word are there, and nothing since.
+    let passed = buffered.so_far();
+    assert!(!passed.contains("data: 0"), "{passed}");
+    // It was there all the time: the end of the stream lets it out.
+    assert!(house.gateway.terminate().success());
+    for number in 0..20 {
+        assert_eq!(buffered.event(), number.to_string());
+    }
+}
+
+/// Where it is made to compress by itself, against the file's advice.
+#[test]
+fn nginx_compressing_a_stream_holds_no_event_back() {
+    let house = House::behind(Kind::Nginx)
+        .with("gzip off;", "proxy_set_header Accept-Encoding \"\";")
+        .build();
+    let subscriber = house.front.subscribe("/events/open", &["--compressed"]);
+    assert_eq!(subscriber.header("content-encoding"), Some("gzip"));
+    subscriber.cursor();
+    for body in ["one", "two", "three"] {
+        house.front.post(body);
+        assert_eq!(subscriber.event(), body);
+    }
+}

@@ -1,0 +1,273 @@
+//! A proxy, with the file that people copy.
+//!
+//! Of the file only that is changed what a person has to change: addresses,
+//! names, paths. Invariant: a change that changes nothing is a failure.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use super::{
+    client::{Reply, Subscriber},
+    house::{Kind, ORIGIN, Plan, eventually},
+};
+use crate::{
+    installed::installed,
+    process::{Lines, free_address},
+    program::{Group, give_to_nobody, unprivileged},
+};
+
+/// A proxy that runs.
+pub struct Front {
+    pub folder: PathBuf,
+    address: SocketAddr,
+    group: Group,
+}
+
+impl Front {
+    pub fn start(plan: &Plan, folder: PathBuf, upstream: SocketAddr) -> Self {
+        make_certificate(&folder);
+        let mut site = Site::of(plan.kind);
+        for (written, instead) in &plan.changes {
+            site.change(written, instead);
+        }
+        let (address, upstream) = (free_address(), upstream.to_string());
+        site.change("127.0.0.1:8080", &upstream);
+        let mut command = match plan.kind {
+            Kind::Nginx => nginx(site, &folder, address, &plan.origin),
+            Kind::Caddy => caddy(site, &folder, address, &plan.origin),
+            Kind::Traefik => traefik(site, &folder, address, plan.log_level),
+        };
+        let log = fs::File::create(folder.join("own.log")).unwrap();
+        command
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .stdin(Stdio::null());
+        let mut front = Self {
+            group: Group::start(&mut command),
+            folder,
+            address,
+        };
+        eventually("a proxy that serves", || {
+            assert!(
+                !front.group.has_ended(),
+                "{:?}: {}",
+                plan.kind,
+                front.logged()
+            );
+            (front.try_ask("/healthz", &[])?.status == 200).then_some(())
+        });
+        front
+    }
+
+    /// Everything that the proxy has written to a log.
+    pub fn logged(&self) -> String {
+        let logs = fs::read_dir(&self.folder).unwrap();
+        let logs = logs.map(|entry| entry.unwrap().path());
+        let logs = logs.filter(|path| path.extension().is_some_and(|kind| kind == "log"));
+        logs.map(|path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned())
+            .collect()
+    }
+
+    pub fn url(&self) -> String {
+        format!("https://localhost:{}", self.address.port())
+    }
+
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.join("cert.pem")
+    }
+
+    /// A client over TLS that offers HTTP/2, and shows the answer's head.
+    fn curl(&self, path: &str, args: &[&str]) -> Command {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--include", "--no-buffer", "--http2"])
+            .args(["--max-time", "120"])
+            .args([
+                "--resolve",
+                &format!("localhost:{}:127.0.0.1", self.address.port()),
+            ])
+            .arg("--cacert")
+            .arg(self.certificate())
+            .args(args)
+            .arg(self.url() + path);
+        curl
+    }
+
+    /// Asks, and gives the whole answer.
+    pub fn ask(&self, path: &str, args: &[&str]) -> Reply {
+        self.try_ask(path, args)
+            .unwrap_or_else(|| panic!("no answer from {path}"))
+    }
+
+    fn try_ask(&self, path: &str, args: &[&str]) -> Option<Reply> {
+        let output = self.curl(path, args).output().expect("curl runs");
+        Reply::read(&String::from_utf8_lossy(&output.stdout))
+    }
+
+    /// Stores an event; gives its id.
+    pub fn post(&self, body: &str) -> String {
+        let reply = self.ask("/ingest/open", &["--data-binary", body]);
+        assert_eq!(reply.status, 202, "{}", reply.body);
+        let answer: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+        answer["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Subscribes, and reads the answer's head.
+    pub fn subscribe(&self, path: &str, args: &[&str]) -> Subscriber {
+        let mut subscriber = self.begin(path, args);
+        subscriber.read_head();
+        subscriber
+    }
+
+    /// Subscribes, and waits for nothing.
+    pub fn begin(&self, path: &str, args: &[&str]) -> Subscriber {
+        Subscriber::of(Lines::start("curl", &mut self.curl(path, args)))
+    }
+}
+
+/// The text of a file that people copy.
+struct Site(String);
+
+impl Site {
+    fn of(kind: Kind) -> Self {
+        let file = match kind {
+            Kind::Nginx => "nginx.conf",
+            Kind::Caddy => "Caddyfile",
+            Kind::Traefik => "traefik.yaml",
+        };
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        Self(fs::read_to_string(root.join("deploy/proxies").join(file)).unwrap())
+    }
+
+    /// A test that changes nothing would say nothing.
+    fn change(&mut self, written: &str, instead: &str) {
+        assert!(self.0.contains(written), "there is no {written:?} any more");
+        self.0 = self.0.replace(written, instead);
+    }
+
+    fn write(&self, path: &Path) {
+        fs::write(path, &self.0).unwrap();
+    }
+}
+
+fn nginx(mut site: Site, folder: &Path, address: SocketAddr, origin: &str) -> Command {
+    let at = folder.display();
+    site.change("listen 443 ssl", &format!("listen {address} ssl"));
+    site.change("listen [::]:443 ssl http2;", "");
+    site.change("listen 80;", &format!("listen {};", free_address()));
+    site.change("listen [::]:80;", "");
+    site.change("server_name hooks.example.com;", "server_name localhost;");
+    site.change(
+        "/etc/ssl/certs/hooks.example.com.pem",
+        &format!("{at}/cert.pem"),
+    );
+    site.change(
+        "/etc/ssl/private/hooks.example.com.key",
+        &format!("{at}/key.pem"),
+    );
+    site.change("/var/log/nginx/", &format!("{at}/"));
+    if origin != ORIGIN {
+        site.change(ORIGIN, origin);
+    }
+    site.write(&folder.join("site.conf"));
+    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|what| format!("{what}_temp_path {at}/{what};\n"));
+    // Compression is on, as it may be on a person's own server.
+    let main = format!(
+        "daemon off;\npid {at}/nginx.pid;\nerror_log {at}/main.log;\n\
+         events {{ worker_connections 1024; }}\n\
+         http {{\naccess_log {at}/access.log;\ngzip on;\ngzip_types *;\ngzip_min_length 0;\ngzip_proxied any;\n\
+         {}include {at}/site.conf;\n}}\n",
+        temporary.concat()
+    );
+    fs::write(folder.join("nginx.conf"), main).unwrap();
+    let mut command = Command::new("nginx");
+    command
+        .arg("-p")
+        .arg(folder)
+        .arg("-e")
+        .arg(folder.join("main.log"))
+        .arg("-c")
+        .arg(folder.join("nginx.conf"));
+    unprivileged(&mut command, folder);
+    command
+}
+
+fn caddy(mut site: Site, folder: &Path, address: SocketAddr, origin: &str) -> Command {
+    let at = folder.display();
+    // No certificate is to be had from anywhere, and nothing else is listened to.
+    site.change(
+        "\tgrace_period",
+        &format!("\tadmin off\n\tauto_https off\n\tstorage file_system {at}/caddy\n\tgrace_period"),
+    );
+    site.change(
+        "hooks.example.com} {",
+        &format!("hooks.example.com}} {{\n\tbind 127.0.0.1\n\ttls {at}/cert.pem {at}/key.pem\n"),
+    );
+    site.write(&folder.join("Caddyfile"));
+    let mut command = Command::new("caddy");
+    command
+        .args(["run", "--adapter", "caddyfile", "--config"])
+        .arg(folder.join("Caddyfile"))
+        .env(
+            "HOOKRILL_DOMAIN",
+            format!("https://localhost:{}", address.port()),
+        )
+        .env_remove("HOOKRILL_UPSTREAM")
+        .env("HOOKRILL_CORS_ORIGIN", origin);
+    unprivileged(&mut command, folder);
+    command
+}
+
+fn traefik(mut site: Site, folder: &Path, address: SocketAddr, log_level: &str) -> Command {
+    let at = folder.display();
+    site.change("Host(`hooks.example.com`)", "Host(`localhost`)");
+    site.change("        certResolver: letsencrypt", "        {}");
+    site.0 += &format!(
+        "\ntls:\n  certificates:\n    - certFile: {at}/cert.pem\n      keyFile: {at}/key.pem\n"
+    );
+    let dynamic = folder.join("dynamic");
+    fs::create_dir(&dynamic).unwrap();
+    site.write(&dynamic.join("hookrill.yaml"));
+    // What the file's head says; and a time-out of reads that must not end a
+    // stream, which Traefik's own of 60 s would not show.
+    let own = format!(
+        "global: {{ checkNewVersion: false, sendAnonymousUsage: false }}\n\
+         entryPoints:\n  websecure:\n    address: {address}\n    \
+         transport: {{ respondingTimeouts: {{ readTimeout: 2s }} }}\n\
+         providers: {{ file: {{ directory: {}, watch: false }} }}\n\
+         accessLog: {{ fields: {{ names: {{ RequestPath: drop }} }} }}\n\
+         log: {{ level: {log_level} }}\n",
+        dynamic.display()
+    );
+    fs::write(folder.join("traefik.yaml"), own).unwrap();
+    let mut command = Command::new(installed("tests/ecosystem/proxies/.venv/bin/traefik"));
+    command
+        .arg(format!("--configFile={at}/traefik.yaml"))
+        .current_dir(folder);
+    command
+}
+
+/// For two days, for this machine's own name.
+fn make_certificate(folder: &Path) {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-nodes", "-days", "2", "-newkey", "ec"])
+        .args(["-pkeyopt", "ec_paramgen_curve:prime256v1"])
+        .args(["-subj", "/CN=localhost"])
+        .args(["-addext", "subjectAltName=DNS:localhost"])
+        .args(["-keyout", "key.pem", "-out", "cert.pem"])
+        .current_dir(folder)
+        .output()
+        .expect("openssl runs");
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    for file in ["key.pem", "cert.pem"] {
+        give_to_nobody(&folder.join(file));
+    }
+}

@@ -1,0 +1,180 @@
+//! A gateway behind a proxy.
+//!
+//! The gateway's configuration knows nothing of which proxy it is. Invariant:
+//! what was started for a house ends with it.
+
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use super::front::Front;
+use crate::{
+    process::{Gateway, hookrill},
+    program::give_to_nobody,
+};
+
+/// Longer than anything here takes on a slow day.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at something that tells nobody when it happens.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// Where requests that are to be told from the proxy's own come from.
+pub const BROWSER: &str = "127.0.0.77";
+pub const ORIGIN: &str = "https://app.example.com";
+
+/// No heartbeat comes to anybody's help.
+const QUIET: &str = "heartbeat = \"10m\"";
+/// What a stream of a client that has to come back needs.
+pub const BRISK: &str = "heartbeat = \"1s\"\nretry = \"200ms\"";
+
+const TOPICS: &str = r#"
+[access]
+secret = "6b2f0c9d8e7a41529384a5b6c7d8e9f00112233445566778899aabbccddeeff0"
+
+[topics.open]
+access = "public"
+[topics.open.scheme]
+kind = "none"
+dedup_id = [{ header = "X-Delivery" }]
+
+[topics.shut]
+scheme = { kind = "none" }
+"#;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Nginx,
+    Caddy,
+    Traefik,
+}
+
+/// A gateway behind a proxy.
+pub struct House {
+    pub front: Front,
+    pub gateway: Gateway,
+    folder: TempDir,
+}
+
+/// A house that is yet to be built.
+pub struct Plan {
+    pub kind: Kind,
+    /// In the proxy's file, what instead of what.
+    pub changes: Vec<(String, String)>,
+    subscribe: &'static str,
+    server: &'static str,
+    pub origin: String,
+    /// Of Traefik's own log.
+    pub log_level: &'static str,
+}
+
+impl House {
+    pub fn behind(kind: Kind) -> Plan {
+        Plan {
+            kind,
+            changes: Vec::new(),
+            subscribe: QUIET,
+            server: "",
+            origin: ORIGIN.to_owned(),
+            log_level: "INFO",
+        }
+    }
+
+    /// A token for this topic, by the command line.
+    pub fn token(&self, topic: &str) -> String {
+        let output = hookrill(&self.folder.path().join("gateway"))
+            .args(["token", "--topic", topic, "--ttl", "1h"])
+            .output()
+            .expect("the binary is built");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Starts the gateway once more, where it was.
+    pub fn restart(self) -> Self {
+        Self {
+            gateway: self.gateway.restart(),
+            ..self
+        }
+    }
+
+    /// What the gateway's own metric says.
+    pub fn subscribers(&self) -> u32 {
+        let page = self.gateway.connect().get("/metrics").unwrap().body;
+        let line = (page.lines()).find_map(|line| line.strip_prefix("hookrill_subscribers "));
+        line.unwrap().parse().unwrap()
+    }
+
+    /// Waits until the gateway has so many subscribers.
+    pub fn has_subscribers(&self, count: u32) {
+        eventually(&format!("{count} subscribers"), || {
+            (self.subscribers() == count).then_some(())
+        });
+    }
+}
+
+impl Plan {
+    /// Changes a line of the proxy's file, which has to be there.
+    pub fn with(mut self, written: &str, instead: &str) -> Self {
+        self.changes.push((written.to_owned(), instead.to_owned()));
+        self
+    }
+
+    /// The `[subscribe]` section.
+    pub fn subscribe(mut self, section: &'static str) -> Self {
+        self.subscribe = section;
+        self
+    }
+
+    /// A line of `[server]`.
+    pub fn server(mut self, line: &'static str) -> Self {
+        self.server = line;
+        self
+    }
+
+    /// The origin whose pages may listen.
+    pub fn origin(mut self, origin: &str) -> Self {
+        origin.clone_into(&mut self.origin);
+        self
+    }
+
+    pub fn log_level(mut self, level: &'static str) -> Self {
+        self.log_level = level;
+        self
+    }
+
+    pub fn build(self) -> House {
+        let folder = TempDir::new().unwrap();
+        let (inside, outside) = (folder.path().join("gateway"), folder.path().join("front"));
+        fs::create_dir(&inside).unwrap();
+        fs::create_dir(&outside).unwrap();
+        let gateway = Gateway::start(
+            &inside,
+            &format!(
+                "trusted_proxies = [\"127.0.0.1/32\"]\ncors_origins = [{:?}]\n\
+                 metrics_public = true\n{}\n[subscribe]\n{}\n{TOPICS}",
+                self.origin, self.server, self.subscribe
+            ),
+        );
+        give_to_nobody(folder.path());
+        give_to_nobody(&outside);
+        let front = Front::start(&self, outside, gateway.address());
+        House {
+            front,
+            gateway,
+            folder,
+        }
+    }
+}
+
+/// Looks until it is there.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < patience, "there never was {what}");
+        thread::park_timeout(LOOK_AGAIN);
+    }
+}

@@ -1,0 +1,98 @@
+//! What `docs/clients.md` gives to copy does what it says, as it stands there.
+//!
+//! Each recipe follows a gateway that is killed twice and loses its history
+//! once. Pages run in Debian's Chromium, with frameworks that `scripts/test`
+//! installs; scripts run as processes.
+
+mod cuts;
+mod document;
+mod house;
+mod pages;
+mod scripts;
+
+/// The recipe's `main` is private, as in a program.
+mod subscriber {
+    include!("recipes/subscriber.rs");
+
+    pub fn run() {
+        main().unwrap();
+    }
+}
+
+use std::{
+    env, thread,
+    time::{Duration, Instant},
+};
+
+use crate::process::free_address;
+use house::{House, LOOK_AGAIN};
+use pages::Pages;
+use scripts::{BE_THE_RECIPE, Script};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const SCRIPTS: [&str; 5] = ["Node", "Python", "Go", "Rust", "curl"];
+/// Those that speak NDJSON by themselves.
+const LINE_READERS: [&str; 4] = ["Python", "Go", "Rust", "curl"];
+/// Looks in a row that have to see the same; more than a token lives.
+const LOOKS: u32 = 200;
+
+#[test]
+fn every_recipe_is_run() {
+    let pages = ["Plain HTML", "React", "Vue", "Svelte", "htmx"];
+    let mut run: Vec<_> = SCRIPTS.into_iter().chain(pages).collect();
+    run.sort_unstable();
+    let written: Vec<_> = document::recipes().into_keys().collect();
+    assert_eq!(written, run);
+}
+
+#[test]
+fn scripts_show_each_order_once_over_every_outage() {
+    let mut house = House::build("https://app.example.com");
+    let start = |heading| Script::start(heading, house.folder.path(), &house.url(), &house.token());
+    let mut scripts: Vec<_> = SCRIPTS.map(start).into_iter().collect();
+    house.is_followed_by(&mut scripts);
+}
+
+#[test]
+fn pages_show_each_order_once_over_every_outage_and_token() {
+    let site = free_address();
+    let mut house = House::build(&format!("http://{site}"));
+    let mut pages = Pages::open(&house, site);
+    house.is_followed_by(&mut pages);
+
+    pages.leave();
+    let patience = Instant::now() + PATIENCE;
+    let mut looks = 0;
+    while looks < LOOKS {
+        looks = if house.subscribers() == 0 {
+            looks + 1
+        } else {
+            0
+        };
+        assert!(Instant::now() < patience, "a component listens for ever");
+        thread::park_timeout(LOOK_AGAIN);
+    }
+}
+
+/// Half an event is none, an answer that may change is waited out, and one that
+/// will not ends the script.
+#[test]
+fn scripts_know_half_an_event_and_a_last_answer() {
+    let folder = tempfile::TempDir::new().unwrap();
+    thread::scope(|scope| {
+        for heading in LINE_READERS {
+            scope.spawn(|| cuts::survived_by(heading, folder.path()));
+        }
+    });
+}
+
+/// What is compiled here is what the document says; it runs as a process of its
+/// own, which is this binary again.
+#[test]
+fn the_recipe_for_rust() {
+    let written = document::recipes()["Rust"].to_owned() + "\n";
+    assert_eq!(include_str!("recipes/subscriber.rs"), written);
+    if env::var_os(BE_THE_RECIPE).is_some() {
+        subscriber::run();
+    }
+}

@@ -1,0 +1,363 @@
+//! `GET /events`: what a subscriber gets, and how it goes on after a cut.
+//! Read twice: over the connection writer, and over an ordinary body.
+
+use super::Gateway;
+use crate::gateway::harness::{PATIENCE, token};
+
+const ACCEPT_STREAM: (&str, &str) = ("Accept", "text/event-stream");
+
+#[tokio::test]
+async fn a_stream_says_what_it_is() {
+    let gateway = Gateway::in_memory().start().await;
+    let mut subscriber = gateway.subscriber("/events/open").await;
+    let head = subscriber.head.to_ascii_lowercase();
+    for line in [
+        "content-type: text/event-stream",
+        "cache-control: no-store",
+        "x-accel-buffering: no",
+    ] {
+        assert!(head.contains(line), "{head}");
+    }
+    subscriber.opened().await;
+    let retry = subscriber.retry.expect("a wait is written");
+    assert!((3_000..=6_000).contains(&retry), "{retry}");
+}
+
+#[tokio::test]
+async fn an_id_just_returned_is_an_id_to_resume_from() {
+    let gateway = Gateway::on_disk().start().await;
+    for n in 0..100 {
+        let id = gateway.post("open", format!("{n}")).await.id();
+        let resume = [("Last-Event-ID", &*id)];
+        let mut subscriber = gateway.subscriber_with("/events/open", &resume).await;
+        assert_eq!(subscriber.opened().await, id, "no gap, no other place");
+    }
+}
+
+#[tokio::test]
+async fn right_after_a_restart_any_id_yields_what_followed() {
+    let gateway = Gateway::on_disk().start().await;
+    let mut ids = Vec::new();
+    for n in 0..50 {
+        ids.push(gateway.post("open", format!("{n}")).await.id());
+    }
+    let folder = gateway.stop().await.unwrap();
+    let gateway = Gateway::in_folder(folder).start().await;
+    for after in [0, 10, 48] {
+        let resume = [("Last-Event-ID", &*ids[after])];
+        let mut subscriber = gateway.subscriber_with("/events/open", &resume).await;
+        let events = subscriber.events(49 - after).await;
+        let seen: Vec<_> = events.iter().map(|event| event.id.clone()).collect();
+        assert_eq!(seen, ids[after + 1..]);
+    }
+    // And with nothing new, what comes next comes next.
+    let resume = [("Last-Event-ID", &*ids[49])];
+    let mut subscriber = gateway.subscriber_with("/events/open", &resume).await;
+    assert_eq!(subscriber.opened().await, ids[49]);
+    let next = gateway.post("open", "next").await.id();
+    assert_eq!(subscriber.events(1).await[0].id, next);
+}
+
+#[tokio::test]
+async fn the_memory_journal_tells_of_what_it_forgot() {
+    let gateway = Gateway::in_memory().start().await;
+    let id = gateway.post("open", "x").await.id();
+    gateway.stop().await;
+    let gateway = Gateway::in_memory().start().await;
+    let resume = [("Last-Event-ID", &*id)];
+    let mut subscriber = gateway.subscriber_with("/events/open", &resume).await;
+    subscriber.opened().await;
+    let gap = subscriber.next().await.unwrap();
+    assert_eq!(gap.name, "hookrill.gap");
+    let told: serde_json::Value = serde_json::from_str(&gap.data).unwrap();
+    assert_eq!(told["reason"], "epoch");
+    assert_eq!(told["asked"], id);
+    assert_eq!(told["resumed"], gap.id);
+}
+
+#[tokio::test]
+async fn what_is_asked_first_wins() {
+    let gateway = Gateway::in_memory().start().await;
+    let mut ids = Vec::new();
+    for n in 0..5 {
+        ids.push(gateway.post("open", format!("{n}")).await.id());
+    }
+    let all = format!("/events/open?since={}&last=1", ids[1]);
+    let resume = [("Last-Event-ID", &*ids[3])];
+    let mut resumed = gateway.subscriber_with(&all, &resume).await;
+    assert_eq!(resumed.events(1).await[0].id, ids[4]);
+    let mut since = gateway.subscriber(&all).await;
+    assert_eq!(since.events(1).await[0].id, ids[2]);
+    let mut last = gateway.subscriber("/events/open?last=2").await;
+    assert_eq!(last.events(1).await[0].id, ids[3]);
+}
+
+#[tokio::test]
+async fn types_and_several_topics_make_one_stream() {
+    let gateway = Gateway::in_memory()
+        .sections(
+            "[topics.typed]\naccess = \"public\"\n\
+             scheme = { kind = \"none\", event_type = [{ header = \"X-Type\" }] }",
+        )
+        .start()
+        .await;
+    let path = "/events/typed.a?topic=typed.b&topic=open&types=push,ping,webhook";
+    let mut subscriber = gateway.subscriber(path).await;
+    subscriber.opened().await;
+    let mut expected = Vec::new();
+    for (topic, event_type, wanted) in [
+        ("typed.a", "push", true),
+        ("typed.b", "issues", false),
+        ("typed.c", "push", false),
+        ("typed.b.x", "ping", true),
+        ("open", "ignored", true),
+    ] {
+        let headers = [("X-Type", event_type)];
+        let id = gateway.post_with(topic, &headers, "x").await.id();
+        expected.extend(wanted.then_some(id));
+    }
+    let seen = subscriber.events(3).await;
+    let seen: Vec<_> = seen.iter().map(|event| event.id.clone()).collect();
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn a_token_serves_by_header_query_and_cookie() {
+    let gateway = Gateway::in_memory().start().await;
+    let token = token(&["shut"], 60);
+    let bearer = format!("Bearer {token}");
+    let cookie = format!("other=1; hookrill_token={token}");
+    for (path, headers) in [
+        ("/events/shut", vec![("Authorization", &*bearer)]),
+        (&*format!("/events/shut.below?token={token}"), vec![]),
+        ("/events/shut", vec![("Cookie", &*cookie)]),
+    ] {
+        let mut subscriber = gateway.subscriber_with(path, &headers).await;
+        assert_eq!(subscriber.status(), 200);
+        subscriber.opened().await;
+    }
+}
+
+#[tokio::test]
+async fn a_token_for_everything_opens_everything() {
+    let gateway = Gateway::in_memory().start().await;
+    let path = format!("/events?token={}", token(&["*"], 60));
+    let mut subscriber = gateway.subscriber(&path).await;
+    subscriber.opened().await;
+    let shut = gateway.post("shut.a", "x").await.id();
+    let open = gateway.post("open", "y").await.id();
+    let seen = subscriber.events(2).await;
+    assert_eq!([&seen[0].id, &seen[1].id], [&shut, &open]);
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_token_does() {
+    let gateway = Gateway::in_memory().start().await;
+    let path = format!("/events/shut?token={}", token(&["shut"], 1));
+    let mut subscriber = gateway.subscriber(&path).await;
+    subscriber.opened().await;
+    let begun = std::time::Instant::now();
+    subscriber.ended().await;
+    assert!(begun.elapsed().as_millis() > 500);
+    gateway
+        .later_secs
+        .store(1, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(gateway.get(&path, &[]).await.status, 401);
+}
+
+#[tokio::test]
+async fn event_source_is_kept_alive_where_waiting_helps() {
+    let gateway = Gateway::in_memory()
+        .server("subscribers_max = 1")
+        .start()
+        .await;
+    let mut only = gateway.subscriber("/events/open").await;
+    only.opened().await;
+    let refused = gateway.get("/events/open", &[ACCEPT_STREAM]).await;
+    assert_eq!(refused.status, 200);
+    assert_eq!(refused.header("content-type"), Some("text/event-stream"));
+    let wait: u64 = refused
+        .text()
+        .trim()
+        .strip_prefix("retry: ")
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((5_000..=30_000).contains(&wait), "{wait}");
+    // Kept alive, those who wait would take the places of ingest and health.
+    let head = "GET /events/open HTTP/1.1\r\nHost: g\r\nAccept: text/event-stream\r\n\r\n";
+    let closed = gateway.ask(head).await;
+    assert_eq!(closed.header("connection"), Some("close"));
+    let refused = gateway.get("/events/open", &[]).await;
+    assert_eq!(refused.status, 503);
+    assert!(refused.header("retry-after").is_some());
+    // Ingest and health have connections of their own.
+    assert_eq!(gateway.post("open", "x").await.status, 202);
+    assert_eq!(gateway.get("/healthz", &[]).await.status, 200);
+    // What no wait helps stays final.
+    assert_eq!(
+        gateway.get("/events/shut", &[ACCEPT_STREAM]).await.status,
+        401
+    );
+    assert_eq!(gateway.get("/events/x", &[ACCEPT_STREAM]).await.status, 404);
+    drop(only);
+    loop {
+        // The place is free as soon as the connection's end is noticed.
+        let mut next = gateway
+            .subscriber_with("/events/open", &[ACCEPT_STREAM])
+            .await;
+        if next.next().await.is_some() {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn ndjson_has_one_cloud_event_per_line() {
+    let gateway = Gateway::in_memory().start().await;
+    let id = gateway
+        .post_with(
+            "open",
+            &[("Content-Type", "application/json")],
+            "{ \"a\":\n1.0 }",
+        )
+        .await
+        .id();
+    let path = "/events/open?since=earliest";
+    let accept = [("Accept", "application/x-ndjson")];
+    let mut stream = gateway.subscriber_with(path, &accept).await;
+    assert!(
+        stream
+            .head
+            .to_ascii_lowercase()
+            .contains("application/x-ndjson")
+    );
+    let line = stream.line().await;
+    assert!(line.contains(&format!("\"id\":\"{id}\"")), "{line}");
+    assert!(line.ends_with("\"data\":{\"a\":1.0}}"), "{line}");
+}
+
+#[tokio::test]
+async fn origins_are_those_that_are_configured() {
+    let gateway = Gateway::in_memory()
+        .server("cors_origins = [\"https://app.example.com\"]")
+        .start()
+        .await;
+    let origin = |origin| [("Origin", origin), ("Accept", "*/*")];
+    let allowed = gateway
+        .get("/events/x", &origin("https://app.example.com"))
+        .await;
+    let header = |name| allowed.header(name);
+    assert_eq!(
+        header("access-control-allow-origin"),
+        Some("https://app.example.com")
+    );
+    assert_eq!(header("access-control-allow-credentials"), Some("true"));
+    let exposed = header("access-control-expose-headers");
+    assert_eq!(exposed, Some("retry-after"));
+    let other = gateway
+        .get("/events/x", &origin("https://evil.example.com"))
+        .await;
+    assert_eq!(other.header("access-control-allow-origin"), None);
+    let preflight = gateway
+        .ask(
+            "OPTIONS /events/shut HTTP/1.1\r\nHost: g\r\nOrigin: https://app.example.com\r\n\
+             Access-Control-Request-Method: GET\r\n\
+             Access-Control-Request-Headers: authorization,last-event-id\r\n\
+             Connection: close\r\n\r\n",
+        )
+        .await;
+    assert_eq!(preflight.status, 200);
+    let headers = preflight.header("access-control-allow-headers").unwrap();
+    assert!(headers.contains("authorization") && headers.contains("last-event-id"));
+    let shut = gateway
+        .get("/ingest/open", &origin("https://app.example.com"))
+        .await;
+    assert_eq!(shut.header("access-control-allow-origin"), None);
+}
+
+#[tokio::test]
+async fn a_history_of_twenty_thousand_is_replayed_while_more_arrives() {
+    const OLD: usize = 20_000;
+    const NEW: usize = 500;
+    let gateway = std::sync::Arc::new(Gateway::on_disk().start().await);
+    gateway.fill("open", OLD, 64).await;
+    let mut subscriber = gateway.subscriber("/events/open?since=earliest").await;
+    let filling = std::sync::Arc::clone(&gateway);
+    let (events, ()) = tokio::join!(subscriber.events(OLD + NEW), async move {
+        filling.fill("open", NEW, 64).await;
+    });
+    let seen: Vec<u64> = events
+        .iter()
+        .map(crate::gateway::harness::Message::sequence)
+        .collect();
+    let expected: Vec<u64> = (1..=(OLD + NEW) as u64).collect();
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn http_1_0_gets_the_stream_without_chunks() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let gateway = Gateway::in_memory().start().await;
+    gateway.post("open", "for an old client").await;
+    let mut stream = gateway.connect().await;
+    let head = "GET /events/open?since=earliest HTTP/1.0\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"\ndata: for an old client\n\n") {
+        let read = tokio::time::timeout(PATIENCE, stream.read_buf(&mut seen)).await;
+        assert_ne!(read.unwrap().unwrap(), 0, "cut off");
+    }
+    let seen = String::from_utf8(seen).unwrap();
+    let (head, body) = seen.split_once("\r\n\r\n").unwrap();
+    assert!(!head.to_ascii_lowercase().contains("chunked"), "{head}");
+    assert!(body.starts_with("retry: "), "{body}");
+}
+
+#[tokio::test]
+async fn a_client_is_told_before_its_token_ends_and_loses_nothing() {
+    let gateway = Gateway::in_memory().start().await;
+    let id = gateway.post("shut", "before").await.id();
+    let brief = || format!("/events/shut?since={id}&token={}", token(&["shut"], 6));
+    // Enough of them for a bundle.
+    let mut readers = Vec::new();
+    for _ in 0..3 {
+        let mut reader = gateway.subscriber(&brief()).await;
+        reader.opened().await;
+        readers.push(reader);
+    }
+    let lines = [("Accept", "application/x-ndjson")];
+    let mut lines = gateway.subscriber_with(&brief(), &lines).await;
+    let second = gateway.post("shut", "second").await.id();
+    for reader in &mut readers {
+        assert_eq!(reader.events(1).await[0].id, second);
+        let mut told = reader.next().await.unwrap();
+        while told.name == "hookrill.cursor" {
+            told = reader.next().await.unwrap();
+        }
+        assert_eq!(
+            (&*told.name, &*told.data),
+            ("hookrill.expiring", "{\"seconds\":5}")
+        );
+        assert_eq!(told.id, second);
+    }
+    let told: serde_json::Value = loop {
+        let line: serde_json::Value = serde_json::from_str(&lines.line().await).unwrap();
+        if line["type"] == "hookrill.expiring" {
+            break line;
+        }
+    };
+    assert_eq!(
+        (&told["data"]["seconds"], &told["id"]),
+        (&5.into(), &second.clone().into())
+    );
+    let third = gateway.post("shut", "third").await.id();
+    let fresh = format!("/events/shut?token={}", token(&["shut"], 600));
+    let resume = [("Last-Event-ID", &*second)];
+    let mut resumed = gateway.subscriber_with(&fresh, &resume).await;
+    assert_eq!(resumed.events(1).await[0].id, third);
+    for reader in &mut readers {
+        assert_eq!(reader.events(1).await[0].id, third);
+        reader.ended().await;
+    }
+}

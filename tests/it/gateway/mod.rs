@@ -1,0 +1,55 @@
+//! The whole gateway over real sockets, in this process.
+
+mod harness;
+
+mod crowd;
+mod handshakes;
+mod hostile;
+mod identity;
+mod ingest;
+mod life;
+mod limits;
+mod partition;
+mod presence;
+mod reload;
+mod revocation;
+mod slow;
+mod stopping;
+mod who_sees_what;
+mod writer;
+
+/// The same claims where a connection is taken back and written to…
+#[path = "."]
+mod to_a_socket {
+    use super::harness::Gateway;
+    #[path = "events.rs"]
+    mod events;
+}
+
+/// …and where a server takes the routes and knows nothing of that.
+#[expect(clippy::duplicate_mod, reason = "the same cases, another way")]
+#[path = "."]
+mod as_a_body {
+    use tempfile::TempDir;
+
+    use super::harness::{self, Plan};
+
+    struct Gateway;
+
+    impl Gateway {
+        fn in_memory() -> Plan {
+            harness::Gateway::in_memory().with_router_only()
+        }
+
+        fn on_disk() -> Plan {
+            harness::Gateway::on_disk().with_router_only()
+        }
+
+        fn in_folder(folder: TempDir) -> Plan {
+            harness::Gateway::in_folder(folder).with_router_only()
+        }
+    }
+
+    #[path = "events.rs"]
+    mod events;
+}

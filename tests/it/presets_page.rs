@@ -1,0 +1,479 @@
+//! Makes `docs/presets.md` from the presets, and holds it to them.
+//!
+//! `HOOKRILL_WRITE_DOCS=1 cargo test --test it presets_page` writes it anew.
+
+use std::{fmt::Write as _, path::Path};
+
+use hookrill_verify::{Covered, Preset, presets, scheme};
+use scheme::{Kind, Part, Scheme, Source};
+
+/// What was looked at and is not here, and why.
+const LEFT_OUT: &[(&str, &str)] = &[
+    (
+        "SendGrid, PayPal, AWS SNS, Plaid, Kick, Netlify",
+        "sign by ECDSA, RSA or JWT, partly with keys that have to be fetched: no kind of Hookrill's",
+    ),
+    (
+        "Xero, Mollie",
+        "the SDKs have no verifier, and no values are published",
+    ),
+    (
+        "Front, Klaviyo, LinkedIn, Tailscale, Cloudflare Stream, Knock, Courier, Statsig, Persona, \
+         TikTok, Airwallex, LaunchDarkly, Segment",
+        "no SDK verifies, no collection of verifiers knows them, no values are published; the \
+         language can say them",
+    ),
+    (
+        "Nylas",
+        "its SDK shows the handshake and nothing of the signature",
+    ),
+    (
+        "Strava",
+        "deliveries are not signed; a scheme of kind \"token\" with a word in the query, and its \
+         handshake, can be written",
+    ),
+    (
+        "WebSub hubs",
+        "the hub picks the hash in the header; write a scheme with the one that yours uses",
+    ),
+    (
+        "MongoDB Atlas",
+        "its documentation and the public code contradict each other",
+    ),
+    (
+        "Grafana with a timestamp header",
+        "two sources contradict each other; without that header the preset `grafana` serves",
+    ),
+    (
+        "Stytch, Brex, Render, Etsy, ShipBob, incident.io, Gemini",
+        "said to use Standard Webhooks or Svix: try the preset `standard-webhooks`",
+    ),
+    (
+        "Hygraph, Contentful, Cloudinary, Plivo, Dropbox Sign, MailChannels, fal",
+        "sign JSON written anew, canonical headers or plain hashes: not in the language",
+    ),
+    (
+        "Terraform Cloud, Autodesk, ConnectWise, Clio, Attentive, Alchemy, Uber, Chargify, Bunny, \
+         Shopline, Smile, FastSpring, Tally, Picqer, ShipHero, AfterShip, Commerce Layer, Ashby, \
+         Cursor, Fireflies, Flexport, Enode, Expo",
+        "simple schemes that the language can say, for which no proof was found",
+    ),
+];
+
+#[test]
+fn the_page_is_made_from_the_presets() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/presets.md");
+    let page = page();
+    if std::env::var_os("HOOKRILL_WRITE_DOCS").is_some() {
+        std::fs::write(&path, &page).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    let differs = written
+        .lines()
+        .zip(page.lines())
+        .find(|(old, new)| old != new);
+    assert!(
+        written == page,
+        "docs/presets.md is out of date at {differs:?}: run \
+         HOOKRILL_WRITE_DOCS=1 cargo test --test it presets_page"
+    );
+}
+
+/// What a person copies must be right: each block is read as a configuration.
+#[test]
+fn every_block_of_the_page_is_a_configuration() {
+    use hookrill::config::{Config, Environment, MissingSecrets, Sources};
+    for preset in presets() {
+        let block = block(&preset);
+        let key = match preset.scheme.kind {
+            Kind::Ed25519 => "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+            _ => "c0ffee00",
+        };
+        let key = match (preset.scheme.kind, &*preset.name) {
+            (_, "telnyx") => "PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=",
+            _ => key,
+        };
+        let toml = block
+            .replace("\"env:", "\"x")
+            .replace(&format!("x{}", secret(&preset)), key);
+        let toml = format!("{toml}access = \"public\"\n");
+        let sources = Sources {
+            file: Some("page.toml".as_ref()),
+            environment: &Environment::default(),
+            read: &|_| Ok(toml.clone().into_bytes()),
+        };
+        let loaded = Config::load(sources, MissingSecrets::Refuse);
+        assert!(
+            loaded.is_ok(),
+            "{}: {}\n{toml}",
+            preset.name,
+            loaded.unwrap_err()
+        );
+    }
+}
+
+fn page() -> String {
+    let presets = presets();
+    let mut page = format!(
+        "# Presets\n\n\
+         <!-- Made from crates/verify/src/presets.toml by tests/it/presets_page.rs. Do not edit:\n     \
+         HOOKRILL_WRITE_DOCS=1 cargo test --test it presets_page -->\n\n\
+         Hookrill knows how {} providers sign. Each preset is proven by code that nobody of this \
+         project wrote (the provider's own SDK where there is one), or by values that were \
+         published: the tests verify what those sign, and refuse it with one byte changed. \
+         What could not be proven is [left out](#left-out).\n\n\
+         Write `preset = \"…\"` into a topic's section, put the secret where it says, and give \
+         the provider `https://<your public URL>/ingest/<topic>`. A secret may be a list of \
+         several while you rotate it. Any other scheme can be described in the same language \
+         (`[topics.X.scheme]`): [crates/verify/src/presets.toml](../crates/verify/src/presets.toml) is full of \
+         examples.\n\n",
+        presets.len()
+    );
+    page += &night();
+    page += "## All of them\n\n\
+             | preset | provider | signature | by | timestamp | id signed | type signed | handshake |\n\
+             |---|---|---|---|---|---|---|---|\n";
+    for preset in &presets {
+        page += &row(preset);
+    }
+    page += "\n";
+    for preset in &presets {
+        page += &section(preset);
+    }
+    page += "## Left out\n\n\
+             A preset without a proof is not shipped. These were looked at:\n\n\
+             | provider | why not |\n|---|---|\n";
+    for (who, why) in LEFT_OUT {
+        writeln!(page, "| {who} | {why} |").unwrap();
+    }
+    page
+}
+
+/// What helps when a delivery is refused.
+fn night() -> String {
+    "## When deliveries are refused\n\n\
+     The sender sees one and the same 401 for every reason; the log and the metric \
+     `hookrill_ingest_refused_total` say which. Keep one delivery and ask:\n\n\
+     ```sh\n\
+     hookrill verify --preset github --secret env:GITHUB_SECRET \\\n  \
+     --header 'X-Hub-Signature-256: sha256=…' --show-signed body.json\n\
+     ```\n\n\
+     `--at` judges it as of then, `--target` and `--public-url` say where it came to. \
+     `--show-signed` prints the bytes that should have been signed.\n\n\
+     | reason | means | look at |\n|---|---|---|\n\
+     | `header_missing` | no signature came | is a secret set at the provider? Does a proxy drop headers? |\n\
+     | `signature_prefix`, `signature_form` | the header has another form | another version of the provider's scheme, or another preset |\n\
+     | `signature_encoding`, `signature_length` | hex for base64, or a cut value | another preset; a proxy that cuts headers |\n\
+     | `mismatch` | another secret or other bytes | the secret of another environment or webhook; a proxy that rewrites or decompresses bodies; for presets that sign the URL, `server.public_url` |\n\
+     | `stale` | genuine, and old or early | the clocks; a retry that repeats its first signature: raise `tolerance` |\n\
+     | `timestamp_form`, `timestamp_missing` | no time where one should be | another version of the scheme |\n\
+     | `json_missing`, `form_form` | the body is not what is signed | the content type set at the provider |\n\
+     | `duplicate_header` | a header came twice and says two things | a proxy that adds one of its own |\n\
+     | `secret_pending`, `handed_over`, `handed_elsewhere` | the provider hands over its secret | [below](#secrets-that-are-handed-over) |\n\
+     | `verify_token`, `challenge` | a handshake failed | the topic's `verify_token` is the word that you gave the provider |\n\
+     | `topic_unknown`, `topic_malformed` | nothing configures that topic | the end of the URL |\n\n\
+     ### Handshakes\n\n\
+     Some providers ask before they send anything. Hookrill answers by itself and stores \
+     nothing; the log says `handshake answered` with the topic, and `hookrill_handshakes_total` \
+     counts. What is echoed is printable, at most 1 KiB, and sent as `text/plain` with `nosniff` \
+     or as JSON. Where the answer is made with a secret, the topic's first one serves. A GET or \
+     HEAD that does not prove itself gets the 405 of every other.\n\n\
+     ### Secrets that are handed over\n\n\
+     Asana and Notion send the secret themselves, with the first request. Hookrill takes the \
+     first one that comes to a topic with a section of its own and no `secrets`, keeps it in \
+     `handed-over/<topic>` of the journal's folder, readable by the owner alone, and refuses any \
+     other from then on. Until then whoever knows the URL can hand over a secret and be believed: \
+     name the topic so that it cannot be guessed, create the webhook right after the start, and \
+     look for `a provider's secret was taken` in the log. To start anew, stop Hookrill, delete \
+     the file, and start it. With the memory journal the secret lasts as long as the process.\n\n"
+        .to_owned()
+}
+
+fn row(preset: &Preset) -> String {
+    let scheme = &preset.scheme;
+    let tolerance = scheme.timestamp.as_ref().map_or_else(
+        || "–".to_owned(),
+        |rule| humantime::format_duration(rule.tolerance).to_string(),
+    );
+    let yes = |there: bool, signed: bool| match (there, signed) {
+        (false, _) => "–",
+        (true, true) => "yes",
+        (true, false) => "no",
+    };
+    let handshake = match preset.handshake.starts_with("none") {
+        true => "–",
+        false => "yes",
+    };
+    let name = &preset.name;
+    format!(
+        "| [{name}](#{name}) | {} | `{}` | {} | {tolerance} | {} | {} | {handshake} |\n",
+        preset.title,
+        scheme.place(),
+        scheme.algorithm(),
+        yes(!scheme.dedup_id.is_empty(), preset.signed.dedup_id),
+        yes(!scheme.event_type.is_empty(), preset.signed.event_type),
+    )
+}
+
+fn section(preset: &Preset) -> String {
+    let name = &preset.name;
+    let mut text = format!(
+        "## {name}\n\n**{}.** {}\n\n",
+        preset.title,
+        sentence(&preset.setup)
+    );
+    write!(text, "```toml\n{}```\n\n", block(preset)).unwrap();
+    let mut item =
+        |what: &str, said: &str| writeln!(text, "- **{what}:** {}", sentence(said)).unwrap();
+    item("URL", &format!("`https://hooks.example.com/ingest/{name}`"));
+    item("Signed", &signed(&preset.scheme));
+    item("Facts", &facts(&preset.scheme, preset.signed));
+    item("Handshake", &preset.handshake);
+    item("What remains", &remains(&preset.scheme, preset.signed));
+    if let Some(notes) = &preset.notes {
+        item("Mind", notes);
+    }
+    if runs_on(&preset.scheme) {
+        let what = "the body follows the URL without a separator, so that the end of the path can \
+                    be moved into it: give this topic no subtopics, and a secret of its own";
+        item("Mind", what);
+    }
+    let failures = failures(preset);
+    if !failures.is_empty() {
+        item("If it is refused", &failures);
+    }
+    item("Proven by", &preset.proof.replace("; ", ", "));
+    writeln!(
+        text,
+        "\n[{}'s documentation]({})\n",
+        preset.title, preset.docs
+    )
+    .unwrap();
+    text
+}
+
+fn secret(preset: &Preset) -> String {
+    format!(
+        "{}_SECRET",
+        preset.name.to_ascii_uppercase().replace('-', "_")
+    )
+}
+
+/// A configuration to copy.
+fn block(preset: &Preset) -> String {
+    let name = &preset.name;
+    let parts = preset.scheme.parts();
+    let mut toml = String::new();
+    if parts
+        .iter()
+        .any(|part| matches!(part, Part::Url | Part::Function(_)))
+    {
+        toml += "[server]\npublic_url = \"https://hooks.example.com\"\n\n";
+    }
+    writeln!(toml, "[topics.{name}]\npreset = \"{name}\"").unwrap();
+    match preset.scheme.hand_over {
+        Some(_) => toml += "# No secrets: the provider hands one over.\n",
+        None => writeln!(toml, "secrets = [\"env:{}\"]", secret(preset)).unwrap(),
+    }
+    if preset
+        .scheme
+        .challenge
+        .iter()
+        .any(scheme::Challenge::needs_verify_token)
+    {
+        let word = secret(preset).replace("_SECRET", "_VERIFY_TOKEN");
+        writeln!(toml, "verify_token = \"env:{word}\"").unwrap();
+    }
+    toml
+}
+
+fn signed(scheme: &Scheme) -> String {
+    match scheme.kind {
+        Kind::Token => return format!("nothing; the token is in {}", token_place(scheme)),
+        Kind::None => return "nothing".to_owned(),
+        Kind::Hmac | Kind::Ed25519 => {}
+    }
+    let parts: Vec<_> = scheme.parts().iter().map(part).collect();
+    let (parts, form) = (parts.join(", then "), signature_form(scheme));
+    let mut text = format!("{parts}, as {form}, by {}", scheme.algorithm());
+    if let Some(rule) = &scheme.timestamp {
+        let at = match (&rule.header, &rule.field, &rule.json) {
+            (Some(names), ..) => format!("`{names}`"),
+            (_, Some(field), _) => format!("`{field}=` of the same header"),
+            (.., Some(pointer)) => format!("`{pointer}` of the body"),
+            _ => panic!("a plan has one of them"),
+        };
+        let (format, off) = (
+            rule.format.as_str(),
+            humantime::format_duration(rule.tolerance),
+        );
+        write!(
+            text,
+            ". The timestamp is {format} in {at}, and may be {off} off"
+        )
+        .unwrap();
+    }
+    text
+}
+
+fn token_place(scheme: &Scheme) -> String {
+    use scheme::{Authorization, Token};
+    match &scheme.token {
+        Some(Token {
+            authorization: Some(Authorization::Basic),
+            ..
+        }) => "`Authorization: Basic`; the secret is `user:password`".to_owned(),
+        _ => format!("`{}`", scheme.place()),
+    }
+}
+
+/// How the signature's header looks.
+fn signature_form(scheme: &Scheme) -> String {
+    let Some(signature) = &scheme.signature else {
+        return String::new();
+    };
+    if let Some(pointer) = &signature.json {
+        return format!("`{pointer}` of the body");
+    }
+    let key = match (&signature.key, &signature.key_separator) {
+        (Some(key), Some(separator)) => format!("{key}{separator}"),
+        _ => String::new(),
+    };
+    let many = match &signature.separator {
+        Some(_) => " (one of several items)",
+        None => "",
+    };
+    format!("`{}: {key}{}…`{many}", scheme.place(), signature.prefix)
+}
+
+fn part(part: &Part) -> String {
+    match part {
+        Part::Literal(text) => format!("`{text}`"),
+        Part::Header(names) => format!("`{names}`"),
+        Part::Json(pointer) => format!("`{}`", last(pointer)),
+        Part::JsonOrEmpty(pointer) => format!("`{}` (or nothing)", last(pointer)),
+        other => other.to_string(),
+    }
+}
+
+/// The last step of a pointer: the page says elsewhere where it is.
+fn last(pointer: &hookrill_core::Pointer) -> String {
+    let text = pointer.to_string();
+    text.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+fn source(source: &Source) -> String {
+    match source {
+        Source::Header(names) => format!("`{names}`"),
+        Source::Json(pointer) => format!("`{pointer}` of the body"),
+        Source::Query(name) => format!("`{name}` of the query"),
+        Source::Form(name) => format!("`{name}` of the form"),
+    }
+}
+
+fn facts(scheme: &Scheme, signed: Covered) -> String {
+    let of = |what: &str, sources: &[Source], signed: bool| match sources {
+        [] => format!("no {what}"),
+        _ => {
+            let places: Vec<_> = sources.iter().map(source).collect();
+            let covered = if signed { "signed" } else { "**not signed**" };
+            format!("the {what} is {} ({covered})", places.join(", else "))
+        }
+    };
+    let id = of("id", &scheme.dedup_id, signed.dedup_id);
+    let kind = of("type", &scheme.event_type, signed.event_type);
+    format!("{id}; {kind}")
+}
+
+/// What a person who captured a delivery can still do, and the remedy.
+fn remains(scheme: &Scheme, signed: Covered) -> String {
+    const KNOWN: &str = "`dedup_by = \"body\"` knows it by what is signed, and takes two events of \
+                         the same content within the window for one";
+    if scheme.kind == Kind::Token {
+        return "who learns the token can send anything: TLS all the way, and a new token when in \
+                doubt"
+            .to_owned();
+    }
+    let has_id = !scheme.dedup_id.is_empty();
+    match (scheme.timestamp.is_some(), has_id, signed.dedup_id) {
+        (true, true, true) => {
+            "a replay within the tolerance is a duplicate, by its signed id; a later one is stale"
+                .to_owned()
+        }
+        (true, true, false) => format!(
+            "a captured delivery, replayed within the tolerance under a fresh id, is news: {KNOWN}"
+        ),
+        (true, false, _) => "there is no id, so that a replay within the tolerance is news: \
+                             `dedup = \"1h\"` knows it by its content"
+            .to_owned(),
+        (false, true, true) => "a captured delivery never goes stale: it is a duplicate for as long \
+                                as `dedup` says (24 h), and news after that; `dedup = \"30days\"` is \
+                                the most"
+            .to_owned(),
+        (false, true, false) => format!(
+            "a captured delivery never goes stale, and under a fresh id it is news: {KNOWN}"
+        ),
+        (false, false, _) => "a captured delivery never goes stale, and there is no id: \
+                              `dedup = \"24h\"` knows it by its content"
+            .to_owned(),
+    }
+}
+
+/// Whether the body follows the URL without a separator.
+fn runs_on(scheme: &Scheme) -> bool {
+    use scheme::Function;
+    let twilio = |part: &Part| *part == Part::Function(Function::Twilio);
+    let url = |part: &Part| matches!(part, Part::Url | Part::Function(Function::HubspotUrl));
+    let body = |part: &Part| matches!(part, Part::Body | Part::FormSorted);
+    let parts = scheme.parts();
+    let beside = parts.windows(2).any(|pair| url(&pair[0]) && body(&pair[1]));
+    beside || parts.iter().any(twilio)
+}
+
+/// What commonly goes wrong with this one.
+fn failures(preset: &Preset) -> String {
+    let scheme = &preset.scheme;
+    let form = scheme.secret.clone().unwrap_or_default();
+    let mut known = Vec::new();
+    match (form.encoding, &*form.prefix) {
+        (scheme::SecretEncoding::Base64, "") => {
+            known.push("the secret is base64, as it was shown".to_owned());
+        }
+        (scheme::SecretEncoding::Base64, prefix) => {
+            known.push(format!(
+                "the secret is base64 behind `{prefix}`, with which it may be written"
+            ));
+        }
+        (scheme::SecretEncoding::Hex, _) => {
+            known.push("the secret is hex, as it was shown".to_owned());
+        }
+        _ => {}
+    }
+    let has_url = |part: &Part| matches!(part, Part::Url | Part::Function(_));
+    if scheme.parts().iter().any(has_url) {
+        known.push(
+            "`server.public_url` and the path and query are, letter by letter, what the provider was given"
+                .to_owned(),
+        );
+    }
+    if scheme.timestamp.is_some() {
+        known.push("clocks that are off, and retries that repeat an old timestamp".to_owned());
+    }
+    known.join("; ")
+}
+
+/// With a full stop at its end and a capital at its front.
+fn sentence(text: &str) -> String {
+    let text = text.trim();
+    let mut letters = text.chars();
+    let text = match letters.next() {
+        Some(first) if !text.starts_with("npm") && !text.starts_with("https") => {
+            format!("{}{}", first.to_uppercase(), letters.as_str())
+        }
+        _ => text.to_owned(),
+    };
+    match text.ends_with(['.', '!', '?']) {
+        true => text,
+        false => format!("{text}."),
+    }
+}

@@ -1,0 +1,669 @@
+//! The program as a shell sees it: output, errors, exit status.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+/// How long a process may take to end, which takes it milliseconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const GITHUB_SECRET: &str = "It's a Secret to Everybody";
+/// GitHub's documentation, "Validating webhook deliveries".
+const GITHUB_SIGNATURE: &str = "X-Hub-Signature-256: \
+    sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+
+fn hookrill(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hookrill"));
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .env_clear()
+        .stdin(Stdio::null());
+    command
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// Status, stdout, stderr.
+fn ended(output: Output) -> (Option<i32>, String, String) {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    ended(hookrill(folder, arguments).output().unwrap())
+}
+
+/// The status it exits with. One that does not exit is killed, and the test
+/// fails.
+fn exit_status(mut process: Child) -> Option<i32> {
+    let pid = rustix::process::Pid::from_child(&process);
+    let (ended, end) = mpsc::sync_channel(1);
+    let waiting = thread::spawn(move || {
+        let status = process.wait();
+        _ = ended.send(());
+        status
+    });
+    let in_time = end.recv_timeout(PATIENCE).is_ok();
+    if !in_time {
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+    let status = waiting.join().unwrap().unwrap();
+    assert!(in_time, "the process does not end");
+    status.code()
+}
+
+/// A gateway that is ended with the test.
+struct Gateway {
+    process: Child,
+    url: String,
+    stderr: JoinHandle<String>,
+}
+
+/// A gateway in memory, on a port of its own, whose log is read.
+fn serving(folder: &Path) -> Child {
+    hookrill(folder, &["serve"])
+        .env("PORT", "0")
+        .env("HOOKRILL__JOURNAL__KIND", "memory")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+impl Gateway {
+    fn start(folder: &Path) -> Self {
+        let mut process = serving(folder);
+        let mut stderr = BufReader::new(process.stderr.take().unwrap());
+        // A machine with few open files makes it warn first.
+        let mut said = String::new();
+        let url = loop {
+            let from = said.len();
+            assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "{said}");
+            if let Some(url) = said[from..].trim().strip_prefix("listening on ") {
+                break url.to_owned();
+            }
+        };
+        let stderr = thread::spawn(move || {
+            let mut rest = String::new();
+            stderr.read_to_string(&mut rest).unwrap();
+            rest
+        });
+        Self {
+            process,
+            url,
+            stderr,
+        }
+    }
+
+    fn signal(&self) {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// Asks it to end; gives its status and what it said.
+    fn end(mut self) -> (Option<i32>, String) {
+        self.signal();
+        let status = self.process.wait().unwrap();
+        (status.code(), self.stderr.join().unwrap())
+    }
+}
+
+#[test]
+fn a_newcomer_sends_and_sees_an_event_with_what_was_printed() {
+    let folder = folder();
+    let folder = folder.path();
+    let gateway = Gateway::start(folder);
+    let url = gateway.url.clone();
+
+    let (status, answer, _) = run(folder, &["send", "hello", r#"{"n":1}"#, "--url", &url]);
+    assert_eq!(status, Some(0));
+    assert!(answer.contains(r#""duplicate":false"#), "{answer}");
+    let again = ["send", "hello", "2", "--url", &url, "--id", "msg_1"];
+    run(folder, &again);
+    let (status, answer, _) = run(folder, &again);
+    assert_eq!(status, Some(0));
+    assert!(answer.contains(r#""duplicate":true"#), "{answer}");
+
+    let mut tail = hookrill(folder, &["tail", "*", "--url", &url, "--since", "earliest"]);
+    let mut tail = tail.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), r#"{"n":1}"#);
+    assert_eq!(lines.next().unwrap().unwrap(), "2");
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+
+    assert_eq!(run(folder, &["health", "--url", &url]).1, "ok\n");
+    let (status, said) = gateway.end();
+    assert_eq!(status, Some(0), "{said}");
+    let ready = said
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("curl -N '"));
+    let ready = ready.unwrap().strip_suffix('\'').unwrap();
+    assert!(
+        ready.starts_with(&format!("{url}/events/hello?token=ey")),
+        "{ready}"
+    );
+    let send = format!(r#"hookrill send hello '{{"text":"Hello, world"}}' --url {url}"#);
+    assert!(said.contains(&send), "{said}");
+    // Nobody is there any more.
+    let (status, _, error) = run(folder, &["health", "--url", &url]);
+    assert_eq!(status, Some(1));
+    assert!(error.starts_with("hookrill: "), "{error}");
+}
+
+#[test]
+fn a_gateway_without_topics_says_so() {
+    for (file, says_so) in [
+        (Some("[server]\nmetrics_public = true\n"), true),
+        (None, false),
+    ] {
+        let folder = folder();
+        let folder = folder.path();
+        if let Some(text) = file {
+            std::fs::write(folder.join("hookrill.toml"), text).unwrap();
+        }
+        let mut process = serving(folder);
+        let mut stderr = BufReader::new(process.stderr.take().unwrap());
+        let mut said = String::new();
+        while !said.contains("listening on ") {
+            let bytes = stderr.read_line(&mut said).unwrap();
+            assert_ne!(bytes, 0, "{said}");
+        }
+        process.kill().unwrap();
+        process.wait().unwrap();
+        assert_eq!(
+            said.contains("no topics: every delivery"),
+            says_so,
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_gateway_refuses_what_another_secret_signed() {
+    let folder = folder();
+    let folder = folder.path();
+    let gateway = Gateway::start(folder);
+    let mut send = hookrill(folder, &["send", "hello", "-", "--url", &gateway.url]);
+    let mut send = send
+        .args(["--secret", "env:OTHER"])
+        .env("OTHER", "whsec_c2VjcmV0")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    send.stdin.take().unwrap().write_all(b"body").unwrap();
+    let (status, answer, error) = ended(send.wait_with_output().unwrap());
+    assert_eq!((status, answer.as_str()), (Some(1), ""));
+    assert!(error.contains("401"), "{error}");
+
+    let tail = ["tail", "hello", "--url", &gateway.url, "--token", "none"];
+    let (status, _, error) = run(folder, &tail);
+    assert_eq!(status, Some(1));
+    assert!(error.contains("401"), "{error}");
+    gateway.end();
+}
+
+/// Docker hands its own proxy to every container, and that cannot come back in.
+#[test]
+fn a_proxy_of_the_environment_is_not_asked_for_this_machine() {
+    let folder = folder();
+    let folder = folder.path();
+    let gateway = Gateway::start(folder);
+    let port = gateway.url.rsplit_once(':').unwrap().1.to_owned();
+    let nobody = "http://127.0.0.1:1";
+    for arguments in [&["health"][..], &["send", "hello", "{}"]] {
+        let mut command = hookrill(folder, arguments);
+        command.env("PORT", &port).env("HTTP_PROXY", nobody);
+        let (status, _, said) = ended(command.output().unwrap());
+        assert_eq!((status, said.as_str()), (Some(0), ""), "{arguments:?}");
+    }
+    let elsewhere = ["health", "--url", "http://hooks.example.com"];
+    let mut command = hookrill(folder, &elsewhere);
+    let (status, _, said) = ended(command.env("HTTP_PROXY", nobody).output().unwrap());
+    assert_eq!(status, Some(1));
+    assert!(said.contains("refused"), "{said}");
+    gateway.end();
+}
+
+#[test]
+fn the_first_signal_drains_and_the_second_ends_at_once() {
+    let folder = folder();
+    let mut process = hookrill(folder.path(), &["serve"])
+        .env("PORT", "0")
+        .env("HOOKRILL__JOURNAL__KIND", "memory")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(process.stderr.take().unwrap()).lines();
+    let mut until = |words: &str| {
+        let mut lines = said.by_ref().map(Result::unwrap);
+        lines.find(|line| line.contains(words)).unwrap()
+    };
+    let address = until("listening on ");
+    let address = address.trim_start_matches("listening on http://");
+    // A request whose body does not come keeps the drain waiting.
+    let mut slow = TcpStream::connect(address).unwrap();
+    let request = "POST /ingest/a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\
+                   Expect: 100-continue\r\n\r\n";
+    slow.write_all(request.as_bytes()).unwrap();
+    assert!(head(&slow).starts_with("http/1.1 100 "));
+
+    let pid = rustix::process::Pid::from_child(&process);
+    let terminate = || rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    terminate();
+    until("draining");
+    assert!(process.try_wait().unwrap().is_none());
+    terminate();
+    until("hookrill: ended by a second signal");
+    assert_eq!(process.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn a_second_signal_ends_a_gateway_that_serves_on_before_its_drain() {
+    let folder = folder();
+    let mut process = hookrill(folder.path(), &["serve"])
+        .env("PORT", "0")
+        .env("HOOKRILL__JOURNAL__KIND", "memory")
+        .env("HOOKRILL__SERVER__SHUTDOWN_DELAY", "1h")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(process.stderr.take().unwrap()).lines();
+    let mut until = |words: &str| {
+        let mut lines = said.by_ref().map(Result::unwrap);
+        lines.find(|line| line.contains(words)).unwrap()
+    };
+    let pid = rustix::process::Pid::from_child(&process);
+    let terminate = || rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    until("listening on ");
+    terminate();
+    until("serving on");
+    terminate();
+    until("hookrill: ended by a second signal");
+    assert_eq!(process.wait().unwrap().code(), Some(1));
+}
+
+/// A server that plays its part: an answer per connection. Gives the requests.
+fn stage(answers: &'static [&'static str]) -> (String, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let play = move || {
+        let answer = |answer: &&str| {
+            let (mut peer, _) = listener.accept().unwrap();
+            let request = head(&peer);
+            peer.write_all(answer.as_bytes()).unwrap();
+            request
+        };
+        answers.iter().map(answer).collect()
+    };
+    (url, thread::spawn(play))
+}
+
+fn head(peer: &TcpStream) -> String {
+    let mut head = String::new();
+    let mut lines = BufReader::new(peer);
+    while !head.ends_with("\r\n\r\n") {
+        assert_ne!(lines.read_line(&mut head).unwrap(), 0, "{head}");
+    }
+    head.to_ascii_lowercase()
+}
+
+#[test]
+fn tail_comes_back_to_where_it_was_and_says_gaps() {
+    const FIRST: &str =
+        "HTTP/1.1 200 OK\r\n\r\nretry: 1\nevent: hookrill.cursor\nid: e-1\ndata:\n\n";
+    const SECOND: &str = "HTTP/1.1 200 OK\r\n\r\nid: e-2\ndata: {\ndata: }\n\nid: e-3\ndata: half";
+    const BUSY: &str = "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n";
+    const GAP: &str =
+        "HTTP/1.1 200 OK\r\n\r\nevent: hookrill.gap\nid: e-9\ndata: {\"reason\":\"retention\"}\n\n";
+    const END: &str = "HTTP/1.1 403 No\r\nContent-Length: 16\r\n\r\n{\"detail\":\"end\"}";
+    let (url, requests) = stage(&[FIRST, SECOND, BUSY, GAP, END]);
+    let folder = folder();
+    let tail = [
+        "tail", "a", "--json", "--last", "3", "--url", &url, "--token", "t",
+    ];
+    let (status, printed, said) = run(folder.path(), &tail);
+    assert_eq!((status, printed.as_str()), (Some(1), "{}\n"), "{said}");
+    let requests = requests.join().unwrap();
+    let resumed = |request: &String| {
+        let id = request
+            .lines()
+            .find_map(|line| line.strip_prefix("last-event-id: "));
+        id.map(str::to_owned)
+    };
+    let resumed: Vec<_> = requests.iter().map(resumed).collect();
+    let expected = [None, Some("e-1"), Some("e-2"), Some("e-2"), Some("e-9")];
+    assert_eq!(resumed, expected.map(|id| id.map(str::to_owned)));
+    for request in &requests {
+        assert!(
+            request.starts_with("get /events/a?last=3&format=cloudevents "),
+            "{request}"
+        );
+        assert!(request.contains("authorization: bearer t\r\n"), "{request}");
+    }
+    let said: Vec<_> = said.lines().collect();
+    let expected = [
+        "hookrill: 503 Service Unavailable; connecting again",
+        "hookrill: a part of the history is gone: {\"reason\":\"retention\"}",
+        "hookrill: 403 Forbidden: end",
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn send_needs_no_configuration() {
+    const TAKEN: &str = "HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}";
+    let folder = folder();
+    for (preset, header) in [
+        (&[][..], "webhook-signature: v1,"),
+        (&["--preset", "github"], "x-hub-signature-256: sha256="),
+    ] {
+        let (url, requests) = stage(&[TAKEN]);
+        let send = [
+            "send",
+            "a.b",
+            "1",
+            "--url",
+            &url,
+            "--secret",
+            "whsec_c2VjcmV0",
+        ];
+        let (status, printed, said) = run(folder.path(), &[&send[..], preset].concat());
+        assert_eq!((status, printed.as_str()), (Some(0), "{}\n"), "{said}");
+        let request = requests.join().unwrap().remove(0);
+        assert!(request.starts_with("post /ingest/a.b "), "{request}");
+        assert!(request.contains(header), "{request}");
+        assert!(
+            request.contains("content-type: application/json\r\n"),
+            "{request}"
+        );
+    }
+}
+
+#[test]
+fn check_says_ok_or_all_that_is_wrong() {
+    let folder = folder();
+    let folder = folder.path();
+    let (status, printed, said) = run(folder, &["check"]);
+    assert_eq!((status, said.as_str()), (Some(0), ""));
+    assert!(printed.starts_with("ok "), "{printed}");
+    assert!(!folder.join("data").exists());
+
+    std::fs::write(
+        folder.join("hookrill.toml"),
+        "[server]\nlisten = 1\n[topics.a]\nsecrets = [\"env:A\"]\naccess = \"public\"\n",
+    )
+    .unwrap();
+    let (status, printed, said) = run(folder, &["check"]);
+    assert_eq!((status, printed.as_str()), (Some(1), ""));
+    let said: Vec<_> = said.lines().collect();
+    assert_eq!(said.len(), 4, "{said:#?}");
+    assert_eq!(said[0], "hookrill: the configuration has 3 errors:");
+    assert!(said[1].starts_with("  topics.a.secrets[0]: the environment variable A is not set"));
+    assert_eq!(run(folder, &["serve"]).0, Some(1));
+}
+
+#[test]
+fn verify_says_at_which_step_a_delivery_fails() {
+    let folder = folder();
+    let folder = folder.path();
+    std::fs::write(folder.join("body"), "Hello, World!").unwrap();
+    std::fs::write(folder.join("other"), "Hello, World?").unwrap();
+    let verify = |body, more: &[&str]| {
+        let secret = [
+            "verify",
+            "--preset",
+            "github",
+            "--secret",
+            GITHUB_SECRET,
+            body,
+        ];
+        run(folder, &[&secret[..], more].concat())
+    };
+    let (status, printed, said) = verify("body", &["--header", GITHUB_SIGNATURE]);
+    assert_eq!((status, said.as_str()), (Some(0), ""), "{printed}");
+    assert!(printed.ends_with("The delivery proves.\n"), "{printed}");
+    assert!(printed.contains("the secret that matches: --secret number 1"));
+
+    let (status, printed, _) = verify(
+        "body",
+        &["--secret", "another", "--header", "X-Hub-Signature-256: 00"],
+    );
+    assert_eq!(status, Some(1));
+    assert!(
+        printed.contains("header x-hub-signature-256 does not begin with \"sha256=\""),
+        "{printed}"
+    );
+
+    let (status, printed, _) = verify("other", &["--header", GITHUB_SIGNATURE, "--show-signed"]);
+    assert_eq!(status, Some(1));
+    assert!(
+        printed.starts_with("signed: 13 bytes\nHello, World?\n"),
+        "{printed}"
+    );
+    assert!(printed.contains("\nFAIL  "), "{printed}");
+    assert!(!printed.contains(GITHUB_SECRET));
+
+    let (status, printed, _) = verify("body", &[]);
+    assert_eq!(status, Some(1));
+    assert!(
+        printed.contains("header x-hub-signature-256 is missing"),
+        "{printed}"
+    );
+    assert_eq!(verify("none", &[]).0, Some(1));
+    let unknown = ["verify", "--preset", "githbu", "--secret", "s", "body"];
+    let (status, _, said) = run(folder, &unknown);
+    assert_eq!(status, Some(2));
+    assert!(said.contains("did you mean github?"), "{said}");
+}
+
+#[test]
+fn verify_names_the_secret_that_matches_and_never_shows_it() {
+    let folder = folder();
+    let folder = folder.path();
+    std::fs::write(folder.join("body"), "Hello, World!").unwrap();
+    std::fs::write(folder.join("old"), "of before\n").unwrap();
+    std::fs::write(folder.join("new"), GITHUB_SECRET).unwrap();
+    let secrets = ["--secret", "file:old", "--secret", "file:new"];
+    let line = ["verify", "body", "--preset", "github"];
+    let header = ["--header", GITHUB_SIGNATURE];
+    let (status, printed, _) = run(folder, &[&line[..], &secrets, &header].concat());
+    assert_eq!(status, Some(0), "{printed}");
+    assert!(printed.contains("number 2 matches"), "{printed}");
+    assert!(
+        printed.contains("the secret that matches: file:new"),
+        "{printed}"
+    );
+    assert!(!printed.contains(GITHUB_SECRET), "{printed}");
+}
+
+#[test]
+fn verify_shows_how_a_handshake_is_answered() {
+    let folder = folder();
+    let folder = folder.path();
+    std::fs::write(folder.join("empty"), "").unwrap();
+    let ask = |target: &str| {
+        let line = ["verify", "empty", "--preset", "dropbox", "--secret", "s"];
+        run(
+            folder,
+            &[&line[..], &["--method", "GET", "--target", target]].concat(),
+        )
+    };
+    let (status, printed, _) = ask("/ingest/files?challenge=a%1Bb");
+    assert_eq!(status, Some(1), "{printed}");
+    assert!(printed.contains("no printable text"), "{printed}");
+    let (status, printed, _) = ask("/ingest/files?challenge=a-b");
+    assert_eq!(status, Some(0), "{printed}");
+    assert!(
+        printed.ends_with("A handshake, answered with 200 OK: a-b\n"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn verify_judges_a_capture_as_of_then() {
+    let folder = folder();
+    let folder = folder.path();
+    // The vector of the Standard Webhooks library for Go.
+    std::fs::write(folder.join("body"), r#"{"test": 2432232314}"#).unwrap();
+    let verify = |at: &[&str]| {
+        let capture = [
+            "verify",
+            "body",
+            "--preset",
+            "standard-webhooks",
+            "--secret",
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "--header",
+            "webhook-id: msg_p5jXN8AQM9LWM0D4loKWxJek",
+            "--header",
+            "webhook-timestamp: 1614265330",
+            "--header",
+            "webhook-signature: v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+        ];
+        run(folder, &[&capture[..], at].concat())
+    };
+    assert_eq!(verify(&["--at", "1614265331"]).0, Some(0));
+    assert_eq!(verify(&["--at", "2021-02-25T15:02:11Z"]).0, Some(0));
+    let (status, printed, _) = verify(&[]);
+    assert_eq!(status, Some(1));
+    assert!(
+        printed.contains("hint: the signature is genuine"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn a_partition_is_shown_and_takes_deliveries_at_its_topic_alone() {
+    let folder = folder();
+    let folder = folder.path();
+    std::fs::write(
+        folder.join("hookrill.toml"),
+        "[topics.pay]\nscheme = { kind = \"none\" }\naccess = \"public\"\n\
+         partition = \"by.{/customer}\"\n",
+    )
+    .unwrap();
+    std::fs::write(folder.join("body"), "{\"customer\":\"mia@example.com\"}").unwrap();
+    let (status, printed, _) = run(folder, &["check"]);
+    assert_eq!(status, Some(0));
+    assert!(printed.contains("pay.by.{/customer}"), "{printed}");
+    let (status, printed, _) = run(folder, &["verify", "--topic", "pay", "body"]);
+    assert_eq!(status, Some(0), "{printed}");
+    let shown = "partition by.mia~40example~2Ecom";
+    assert!(printed.contains(shown), "{printed}");
+    for command in [
+        ["verify", "--topic", "pay.by.x", "body"],
+        ["send", "pay.by.x", "{}", "--url=http://127.0.0.1:1"],
+    ] {
+        let (status, _, said) = run(folder, &command);
+        assert_eq!(status, Some(1), "{said}");
+        assert!(said.contains("pay.by.x takes no deliveries"), "{said}");
+    }
+}
+
+#[test]
+fn results_go_to_stdout_and_wrong_usage_is_two() {
+    let folder = folder();
+    let folder = folder.path();
+    let (status, printed, said) = run(folder, &["presets"]);
+    assert_eq!((status, said.as_str()), (Some(0), ""));
+    assert!(printed.contains("\ngithub "), "{printed}");
+    let (_, json, _) = run(folder, &["presets", "--json"]);
+    let presets: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let presets = presets.as_array().unwrap();
+    let github = presets.iter().find(|preset| preset["name"] == "github");
+    assert_eq!(github.unwrap()["header"], "x-hub-signature-256");
+    assert!(presets.len() >= 50, "{}", presets.len());
+    let (status, printed, said) = run(folder, &["no-such-command"]);
+    assert_eq!((status, printed.as_str()), (Some(2), ""));
+    assert!(said.contains("Usage"), "{said}");
+    for help in [&["--help"][..], &["send", "--help"], &["--version"]] {
+        let (status, printed, said) = run(folder, help);
+        assert_eq!((status, said.as_str()), (Some(0), ""));
+        assert!(printed.to_lowercase().contains("hookrill"), "{printed}");
+    }
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_is_no_failure() {
+    let folder = folder();
+    let mut presets = hookrill(folder.path(), &["presets"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = presets
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+}
+
+#[test]
+fn a_token_is_minted_from_the_configuration_alone() {
+    let folder = folder();
+    let folder = folder.path();
+    let (status, _, said) = run(folder, &["token", "--topic", "a"]);
+    assert_eq!(status, Some(1));
+    assert!(
+        said.contains("run `hookrill serve` in this folder first"),
+        "{said}"
+    );
+    let mut token = hookrill(
+        folder,
+        &["token", "--topic", "a", "--topic", "b", "--sub", "me"],
+    );
+    let secret = "0123456789abcdef0123456789abcdef";
+    let output = token
+        .env("HOOKRILL__ACCESS__SECRET", secret)
+        .env("HOOKRILL__TOPICS__A__SCHEME__KIND", "none")
+        .output();
+    let (status, printed, said) = ended(output.unwrap());
+    assert_eq!(status, Some(0));
+    assert_eq!(said, "hookrill: note: nothing configures b\n");
+    assert_eq!(printed.trim().split('.').count(), 3, "{printed}");
+}
+
+/// A log collector that dies takes no answer and no drain with it.
+#[test]
+fn a_gateway_whose_stderr_is_gone_goes_on() {
+    let folder = folder();
+    let folder = folder.path();
+    let mut process = serving(folder);
+    let url = {
+        let mut stderr = BufReader::new(process.stderr.take().unwrap());
+        let mut said = String::new();
+        loop {
+            assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "{said}");
+            if let Some(at) = said.find("listening on ") {
+                break said[at + "listening on ".len()..].trim().to_owned();
+            }
+        }
+    };
+    let forged = hookrill(
+        folder,
+        &["send", "--url", &url, "--secret", "whsec_AAAA", "a", "{}"],
+    )
+    .output()
+    .unwrap();
+    let pid = rustix::process::Pid::from_child(&process);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    // Judged once it is gone, so that no failure leaves it behind.
+    let status = exit_status(process);
+    let said = String::from_utf8(forged.stderr).unwrap();
+    assert!(said.contains("401"), "{said}");
+    assert_eq!(status, Some(0));
+}
