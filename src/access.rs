@@ -13,11 +13,11 @@ mod error;
 mod issuer;
 mod jwks;
 mod key;
-mod proven;
+mod token_cache;
 mod reload;
-mod revoked;
+mod revocations;
 mod rules;
-mod signer;
+mod token_verifier;
 
 use std::{
     sync::{Arc, atomic::AtomicU32},
@@ -29,15 +29,15 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 pub use claims::Claims;
 pub use error::{AccessError, TokenError};
 use hookrill_core::{Secret, Swap, Timestamp, TopicMap, Topics};
-pub use issuer::{Issuer, KeySource, Template, TemplateError, TopicsFrom};
-pub use jwks::{KEYS_MAX, Keys, KeysError};
+pub use issuer::{Issuer, KeySource, Template, TemplateError, TopicSource};
+pub use jwks::{KEYS_MAX, IssuerKeys, JwksError};
 pub use key::{Key, KeyError};
-pub use proven::Proven;
-pub use reload::Edition;
-use revoked::Revoked;
-pub use revoked::{Claimed, Holder, REVOCATIONS_MAX, Revocation, RevocationsFull};
+pub use token_cache::VerifiedToken;
+pub use reload::PolicyVersion;
+use revocations::RevocationList;
+pub use revocations::{RevokedClaim, TokenIdentity, REVOCATIONS_MAX, Revocation, RevocationsFull};
 use rules::Rules;
-pub use signer::IssuerId;
+pub use token_verifier::IssuerId;
 
 /// Who may subscribe to a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -81,8 +81,8 @@ pub const TOPICS_CLAIM: &str = "topics";
 pub struct Grant {
     topics: Topics,
     expires_at: Option<Timestamp>,
-    proven: Option<Arc<Proven>>,
-    edition: Edition,
+    proven: Option<Arc<VerifiedToken>>,
+    policy_version: PolicyVersion,
     full: bool,
 }
 
@@ -101,7 +101,7 @@ impl Grant {
 
     /// What the token says; `None` where none was needed.
     #[must_use]
-    pub fn proven(&self) -> Option<&Arc<Proven>> {
+    pub fn token(&self) -> Option<&Arc<VerifiedToken>> {
         self.proven.as_ref()
     }
 
@@ -111,20 +111,20 @@ impl Grant {
         self.full
     }
 
-    /// As of when this was granted: see [`Access::edition`].
+    /// As of when this was granted: see [`Access::policy_version`].
     #[must_use]
-    pub fn edition(&self) -> Edition {
-        self.edition
+    pub fn policy_version(&self) -> PolicyVersion {
+        self.policy_version
     }
 
     /// Everything, for ever, until something changes: for tests of the rooms above.
     #[cfg(test)]
-    pub(crate) fn of(topics: Topics, expires_at: Option<Timestamp>) -> Self {
+    pub(crate) fn new(topics: Topics, expires_at: Option<Timestamp>) -> Self {
         Self {
             topics,
             expires_at,
             proven: None,
-            edition: 0,
+            policy_version: 0,
             full: false,
         }
     }
@@ -143,19 +143,19 @@ pub fn mint(secret: &Secret, claims: &Claims) -> Result<String, jsonwebtoken::er
 /// Decides who may subscribe.
 pub struct Access {
     rules: Swap<Rules>,
-    revoked: Arc<Revoked>,
-    edition: AtomicU32,
+    revoked: Arc<RevocationList>,
+    policy_version: AtomicU32,
 }
 
 impl Access {
     /// Takes the settings into use.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
-        let revoked = Arc::new(Revoked::default());
+        let revoked = Arc::new(RevocationList::default());
         Self {
             rules: Swap::new(Rules::first(settings, &revoked)),
             revoked,
-            edition: AtomicU32::new(0),
+            policy_version: AtomicU32::new(0),
         }
     }
 
@@ -174,12 +174,12 @@ impl Access {
     /// Takes an issuer's keys into use, instead of those it had: what those
     /// alone had signed is refused from now on. `None` refuses everything.
     /// Whether a key was dropped, and streams have to be called to look.
-    pub fn hand_in(&self, issuer: IssuerId, keys: Option<Keys>) -> bool {
+    pub fn set_keys(&self, issuer: IssuerId, keys: Option<IssuerKeys>) -> bool {
         let rules = self.rules.load();
         let signer = rules.issuers.iter().find(|signer| signer.id() == issuer);
         let dropped = signer.is_some_and(|signer| signer.take(keys));
         if dropped {
-            self.renew();
+            self.bump_version();
         }
         dropped
     }
@@ -202,14 +202,14 @@ impl Access {
     pub fn restore(&self, kept: Vec<Revocation>) {
         self.revoked.restore(kept);
         // They may have been made under a shorter life of tokens.
-        self.revoked.lengthen(self.rules.load().remembered());
+        self.revoked.extend_expiry(self.rules.load().remembered());
     }
 
     /// Whether the token of this grant was revoked meanwhile.
     #[must_use]
     pub fn is_revoked(&self, grant: &Grant) -> bool {
         let proven = grant.proven.as_ref();
-        proven.is_some_and(|proven| self.revoked.has(&proven.holder))
+        proven.is_some_and(|proven| self.revoked.has(&proven.identity))
     }
 
     /// Grants a stream of `topics` to whoever presents `token`.
@@ -227,16 +227,16 @@ impl Access {
         now: Timestamp,
     ) -> Result<Grant, AccessError> {
         // Before the rules are: what is replaced from here on is noticed.
-        let edition = self.edition();
+        let policy_version = self.policy_version();
         let rules = self.rules.load();
-        let to = |topics: Topics, proven: Option<Arc<Proven>>| Grant {
+        let to = |topics: Topics, proven: Option<Arc<VerifiedToken>>| Grant {
             full: proven
                 .as_ref()
                 .is_some_and(|proven| proven.is_full_of(&topics)),
             topics,
             expires_at: proven.as_ref().map(|proven| proven.ends.plus(rules.leeway)),
             proven,
-            edition,
+            policy_version,
         };
         if !rules.needs_token(&topics)? {
             let proven = token.and_then(|token| rules.proven(token, now).ok());

@@ -26,7 +26,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::{Access, IssuerId, Keys},
+    access::{Access, IssuerId, IssuerKeys},
     telemetry::Telemetry,
 };
 use fetch::{Fetched, fetch};
@@ -259,8 +259,8 @@ impl KeySets {
         fetched.age.mul_f64(0.8)
     }
 
-    fn hand_in(&self, set: &KeySet, keys: Option<Keys>) {
-        if self.access.hand_in(set.issuer, keys) {
+    fn hand_in(&self, set: &KeySet, keys: Option<IssuerKeys>) {
+        if self.access.set_keys(set.issuer, keys) {
             self.dropped.notify_one();
         }
     }

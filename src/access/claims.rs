@@ -39,9 +39,9 @@ pub struct Claims {
 }
 
 /// Claims as they stand in a token.
-pub(super) struct Said(pub(super) Map<String, Value>);
+pub(super) struct RawClaims(pub(super) Map<String, Value>);
 
-impl Said {
+impl RawClaims {
     /// Reads the text of a token's second part.
     pub(super) fn read(json: &[u8]) -> Result<Self, TokenError> {
         serde_json::from_slice(json).map_err(|_| TokenError::Claims)
@@ -82,29 +82,29 @@ impl Said {
     }
 }
 
-impl<'de> Deserialize<'de> for Said {
+impl<'de> Deserialize<'de> for RawClaims {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_map(Once)
+        from.deserialize_map(UniqueClaims)
     }
 }
 
 /// Reads an object in which each name stands once.
-struct Once;
+struct UniqueClaims;
 
-impl<'de> Visitor<'de> for Once {
-    type Value = Said;
+impl<'de> Visitor<'de> for UniqueClaims {
+    type Value = RawClaims;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Said, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<RawClaims, A::Error> {
         let mut claims = Map::new();
         while let Some((name, value)) = from.next_entry::<String, Value>()? {
             if claims.insert(name, value).is_some() {
                 return Err(A::Error::custom("a claim stands twice"));
             }
         }
-        Ok(Said(claims))
+        Ok(RawClaims(claims))
     }
 }

@@ -23,7 +23,7 @@ pub struct Issuer {
     /// What signs.
     pub keys: KeySource,
     /// What its tokens may read.
-    pub topics: TopicsFrom,
+    pub topics: TopicSource,
 }
 
 /// Where an issuer's keys come from.
@@ -39,7 +39,7 @@ pub enum KeySource {
 
 /// Where the topics of a token come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TopicsFrom {
+pub enum TopicSource {
     /// The list in this claim.
     Claim(Box<str>),
     /// Built from claims.
@@ -48,10 +48,10 @@ pub enum TopicsFrom {
 
 /// A topic with claims in it: `orders.{sub}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Template(Box<[Part]>);
+pub struct Template(Box<[TemplatePart]>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
+enum TemplatePart {
     Text(Box<str>),
     Claim(Box<str>),
 }
@@ -92,11 +92,11 @@ impl FromStr for Template {
             {
                 return Err(TemplateError::Escape);
             }
-            parts.push(Part::Text(before.into()));
-            parts.push(Part::Claim(claim.into()));
+            parts.push(TemplatePart::Text(before.into()));
+            parts.push(TemplatePart::Claim(claim.into()));
             rest = after;
         }
-        parts.push(Part::Text(rest.into()));
+        parts.push(TemplatePart::Text(rest.into()));
         if text
             .split('.')
             .any(|segment| segment.matches('{').count() > 1)
@@ -132,8 +132,8 @@ impl Template {
         let mut topic = String::new();
         for part in &self.0 {
             match part {
-                Part::Text(text) => topic.push_str(text),
-                Part::Claim(claim) => {
+                TemplatePart::Text(text) => topic.push_str(text),
+                TemplatePart::Claim(claim) => {
                     let value = value(claim).ok_or(TopicError::EmptySegment)?;
                     _ = topic.write_str(&value);
                 }

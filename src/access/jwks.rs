@@ -10,7 +10,7 @@ use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::key::{Key, KeyId};
+use super::key::{Key, KeyFingerprint};
 
 /// The most keys that a set may have.
 pub const KEYS_MAX: usize = 64;
@@ -19,7 +19,7 @@ const KID_BYTES_MAX: usize = 256;
 
 /// The keys of one issuer.
 #[derive(Debug, Clone)]
-pub struct Keys {
+pub struct IssuerKeys {
     keys: Vec<(Option<Box<str>>, Key)>,
     /// Whether a key id matters; a single configured key takes any.
     by_id: bool,
@@ -27,7 +27,7 @@ pub struct Keys {
 
 /// Why a text is no key set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum KeysError {
+pub enum JwksError {
     /// Not JSON, or without a list `keys`.
     #[error("this is no JSON Web Key Set")]
     Form,
@@ -57,7 +57,7 @@ struct Jwk {
     y: Option<String>,
 }
 
-impl Keys {
+impl IssuerKeys {
     /// One key that was configured.
     #[must_use]
     pub fn of(key: Key) -> Self {
@@ -71,12 +71,12 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// [`KeysError`]. A set without a usable key is a set: its issuer has
+    /// [`JwksError`]. A set without a usable key is a set: its issuer has
     /// withdrawn all that it signed.
-    pub fn of_set(json: &[u8]) -> Result<Self, KeysError> {
-        let set: Set = serde_json::from_slice(json).map_err(|_| KeysError::Form)?;
+    pub fn of_set(json: &[u8]) -> Result<Self, JwksError> {
+        let set: Set = serde_json::from_slice(json).map_err(|_| JwksError::Form)?;
         if set.keys.len() > KEYS_MAX {
-            return Err(KeysError::Many);
+            return Err(JwksError::Many);
         }
         let usable = |value| serde_json::from_value::<Jwk>(value).ok()?.key();
         Ok(Self {
@@ -92,12 +92,12 @@ impl Keys {
     }
 
     /// Which ones.
-    pub(super) fn ids(&self) -> impl Iterator<Item = &KeyId> {
+    pub(super) fn ids(&self) -> impl Iterator<Item = &KeyFingerprint> {
         self.keys.iter().map(|(_, key)| key.id())
     }
 
     /// Whether this key is still among them.
-    pub(super) fn has(&self, id: &KeyId) -> bool {
+    pub(super) fn has(&self, id: &KeyFingerprint) -> bool {
         self.keys.iter().any(|(_, key)| key.id() == id)
     }
 

@@ -15,12 +15,12 @@ use sha2::{Digest as _, Sha256};
 use hookrill_core::Secret;
 
 /// Says which key it was without saying the key.
-pub(super) type KeyId = [u8; 32];
+pub(super) type KeyFingerprint = [u8; 32];
 
 /// A key with its algorithm.
 #[derive(Clone)]
 pub struct Key {
-    id: KeyId,
+    id: KeyFingerprint,
     pub(super) material: DecodingKey,
     validation: Validation,
 }
@@ -155,7 +155,7 @@ impl Key {
     }
 
     /// Which key it is.
-    pub(super) fn id(&self) -> &KeyId {
+    pub(super) fn id(&self) -> &KeyFingerprint {
         &self.id
     }
 

@@ -2,20 +2,20 @@
 //!
 //! Whatever is the same before and after stays the same one: an issuer with its
 //! fetched keys, and revocations always. Invariant: what the old rules granted
-//! is not taken for granted by the new ones; an [`Edition`] tells them apart.
+//! is not taken for granted by the new ones; an [`PolicyVersion`] tells them apart.
 
 use std::sync::{Arc, atomic::Ordering};
 
 use hookrill_core::Topics;
 
 use super::{
-    Access, Issuer, IssuerId, KeySource, Proven, Rules, Settings, TOPICS_CLAIM, TopicsFrom,
-    proven::Kept, revoked::Revoked, signer::Signer,
+    Access, Issuer, IssuerId, KeySource, VerifiedToken, Rules, Settings, TOPICS_CLAIM, TopicSource,
+    token_cache::TokenCache, revocations::RevocationList, token_verifier::TokenVerifier,
 };
 
 /// Changes whenever what was granted before may be granted no more. Nobody
 /// reloads so often between two looks that it comes round.
-pub type Edition = u32;
+pub type PolicyVersion = u32;
 
 impl Access {
     /// Takes these settings into use instead of those before; whether anything
@@ -29,21 +29,21 @@ impl Access {
         }
         // First, so that none is forgotten under the old rules and asked for
         // under the new ones.
-        self.revoked.lengthen(rules.remembered());
+        self.revoked.extend_expiry(rules.remembered());
         self.rules.store(rules);
-        self.renew();
+        self.bump_version();
         true
     }
 
     /// Changes when grants have to be looked at again: [`Access::still_grants`].
     #[must_use]
-    pub fn edition(&self) -> Edition {
-        self.edition.load(Ordering::Acquire)
+    pub fn policy_version(&self) -> PolicyVersion {
+        self.policy_version.load(Ordering::Acquire)
     }
 
     /// To be called once something was replaced.
-    pub(super) fn renew(&self) {
-        self.edition.fetch_add(1, Ordering::Release);
+    pub(super) fn bump_version(&self) {
+        self.policy_version.fetch_add(1, Ordering::Release);
     }
 
     /// Whether a stream of `topics` that was granted to this token, or without
@@ -54,7 +54,7 @@ impl Access {
     /// topics that need none by now, ends as well: its client comes back and
     /// is let in as what it is.
     #[must_use]
-    pub fn still_grants(&self, topics: &Topics, proven: Option<&Proven>) -> bool {
+    pub fn still_grants(&self, topics: &Topics, proven: Option<&VerifiedToken>) -> bool {
         let rules = self.rules.load();
         match (proven, rules.needs_token(topics)) {
             (_, Err(_)) | (None, Ok(true)) => false,
@@ -62,7 +62,7 @@ impl Access {
             (Some(proven), Ok(_)) => {
                 rules.issuers.contains(&proven.signer)
                     && proven.signer.has(&proven.key)
-                    && rules.require_revocable(&proven.holder, proven.ends).is_ok()
+                    && rules.require_revocable(&proven.identity, proven.ends).is_ok()
                     && rules.require(topics, &proven.covered).is_ok()
             }
         }
@@ -71,7 +71,7 @@ impl Access {
 
 impl Rules {
     /// Rules where there were none.
-    pub(super) fn first(settings: &Settings, revoked: &Arc<Revoked>) -> Self {
+    pub(super) fn first(settings: &Settings, revoked: &Arc<RevocationList>) -> Self {
         Self::of(settings, &[], 0, revoked)
     }
 
@@ -81,9 +81,9 @@ impl Rules {
 
     fn of(
         settings: &Settings,
-        before: &[Arc<Signer>],
+        before: &[Arc<TokenVerifier>],
         mut next: IssuerId,
-        revoked: &Arc<Revoked>,
+        revoked: &Arc<RevocationList>,
     ) -> Self {
         let issuers = issuers(settings).map(|issuer| signer(issuer, before, &mut next));
         Self {
@@ -93,7 +93,7 @@ impl Rules {
             ttl_max: settings.token_ttl_max,
             policies: settings.policies.clone(),
             revoked: Arc::clone(revoked),
-            kept: Kept::new(),
+            kept: TokenCache::new(),
         }
     }
 
@@ -113,14 +113,14 @@ fn issuers(settings: &Settings) -> impl Iterator<Item = Issuer> {
         // Whoever has the secret could write any audience.
         audience: Box::default(),
         keys: KeySource::Secret(secret.clone()),
-        topics: TopicsFrom::Claim(TOPICS_CLAIM.into()),
+        topics: TopicSource::Claim(TOPICS_CLAIM.into()),
     });
     settings.issuers.iter().cloned().chain(by_secret)
 }
 
 /// The one there was, if it is the same in all; with the keys there were, if
 /// they are the same name's from the same place.
-fn signer(issuer: Issuer, before: &[Arc<Signer>], next: &mut IssuerId) -> Arc<Signer> {
+fn signer(issuer: Issuer, before: &[Arc<TokenVerifier>], next: &mut IssuerId) -> Arc<TokenVerifier> {
     let known = before.iter().find(|signer| {
         let there = &signer.issuer;
         there.name == issuer.name && there.keys == issuer.keys
@@ -131,7 +131,7 @@ fn signer(issuer: Issuer, before: &[Arc<Signer>], next: &mut IssuerId) -> Arc<Si
         None => {
             let id = *next;
             *next += 1;
-            Arc::new(Signer::new(issuer, id))
+            Arc::new(TokenVerifier::new(issuer, id))
         }
     }
 }

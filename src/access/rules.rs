@@ -11,11 +11,11 @@ use hookrill_core::{Timestamp, Topic, TopicMap, Topics};
 use serde::Deserialize;
 
 use super::{
-    AccessError, EVERYTHING, Holder, IssuerId, Policy, Proven, TOKEN_BYTES_MAX, TOKEN_TOPICS_MAX,
+    AccessError, EVERYTHING, TokenIdentity, IssuerId, Policy, VerifiedToken, TOKEN_BYTES_MAX, TOKEN_TOPICS_MAX,
     TokenError,
-    proven::{self, Kept},
-    revoked::Revoked,
-    signer::Signer,
+    token_cache::{self, TokenCache},
+    revocations::RevocationList,
+    token_verifier::TokenVerifier,
 };
 
 /// The claim of a token that shows bodies whole, where it is `true`.
@@ -23,16 +23,16 @@ const FULL_CLAIM: &str = "full";
 
 /// What was configured, replaced as one.
 pub(super) struct Rules {
-    pub(super) issuers: Box<[Arc<Signer>]>,
+    pub(super) issuers: Box<[Arc<TokenVerifier>]>,
     /// The id of the next issuer: none is given twice.
     pub(super) next: IssuerId,
     pub(super) leeway: Duration,
     pub(super) ttl_max: Option<Duration>,
     pub(super) policies: TopicMap<Policy>,
     /// The same ones whatever the rules.
-    pub(super) revoked: Arc<Revoked>,
+    pub(super) revoked: Arc<RevocationList>,
     /// Good for these rules alone, so it lives and ends with them.
-    pub(super) kept: Kept,
+    pub(super) kept: TokenCache,
 }
 
 impl Rules {
@@ -59,11 +59,11 @@ impl Rules {
     }
 
     /// What the token says, if it holds now.
-    pub(super) fn proven(&self, token: &str, now: Timestamp) -> Result<Arc<Proven>, TokenError> {
+    pub(super) fn proven(&self, token: &str, now: Timestamp) -> Result<Arc<VerifiedToken>, TokenError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::Long);
         }
-        let name = proven::name(token);
+        let name = token_cache::name(token);
         let kept = self.kept.find(&name);
         // Who rotates a key out means what it signed, kept or not.
         if let Some(proven) = kept.filter(|proven| proven.signer.has(&proven.key)) {
@@ -77,20 +77,20 @@ impl Rules {
         Ok(proven)
     }
 
-    fn verify(&self, token: &str) -> Result<Proven, TokenError> {
+    fn verify(&self, token: &str) -> Result<VerifiedToken, TokenError> {
         let signer = self.signer_of(token)?;
         let (key, said) = signer.verified(token)?;
         signer.require(&said)?;
         let exp = said.time("exp")?.ok_or(TokenError::Claims)?;
         let ends = Timestamp::from_unix_secs(exp);
         let issued_at = said.time("iat")?.map(Timestamp::from_unix_secs);
-        let holder = Holder::new(said.text("jti")?, said.text("sub")?, issued_at);
-        self.require_revocable(&holder, ends)?;
-        Ok(Proven {
+        let identity = TokenIdentity::new(said.text("jti")?, said.text("sub")?, issued_at);
+        self.require_revocable(&identity, ends)?;
+        Ok(VerifiedToken {
             signer: Arc::clone(signer),
             key,
-            holder,
-            covered: covered_by(&signer.topics(&said)?)?,
+            identity,
+            covered: parse_topics(&signer.topics(&said)?)?,
             full: said.is_true(FULL_CLAIM),
             ends,
             from: said.time("nbf")?.map(Timestamp::from_unix_secs),
@@ -100,24 +100,24 @@ impl Rules {
     /// Where lives are bounded, whether a revocation is sure to outlive it.
     pub(super) fn require_revocable(
         &self,
-        holder: &Holder,
+        identity: &TokenIdentity,
         ends: Timestamp,
     ) -> Result<(), TokenError> {
         let Some(ttl_max) = self.ttl_max else {
             return Ok(());
         };
-        let issued_at = holder.issued_at.ok_or(TokenError::LongLived)?;
+        let issued_at = identity.issued_at.ok_or(TokenError::LongLived)?;
         if ends.since(issued_at) > ttl_max {
             return Err(TokenError::LongLived);
         }
-        match holder.has_a_name() {
+        match identity.is_revocable() {
             true => Ok(()),
             false => Err(TokenError::Nameless),
         }
     }
 
     /// Whose token it says it is, which that issuer's key then has to confirm.
-    fn signer_of(&self, token: &str) -> Result<&Arc<Signer>, TokenError> {
+    fn signer_of(&self, token: &str) -> Result<&Arc<TokenVerifier>, TokenError> {
         let find = |name: Option<&str>| {
             let mut issuers = self.issuers.iter();
             issuers.find(|signer| signer.issuer.name.as_deref() == name)
@@ -134,17 +134,17 @@ impl Rules {
     }
 
     /// Asked at each use: time passes, also for what is kept.
-    fn require_now(&self, proven: &Proven, now: Timestamp) -> Result<(), TokenError> {
+    fn require_now(&self, proven: &VerifiedToken, now: Timestamp) -> Result<(), TokenError> {
         // One instant for admission and for the end of the stream.
         if now >= proven.ends.plus(self.leeway) {
             return Err(TokenError::Expired);
         }
         let early = |from| now.plus(self.leeway) < from;
-        let issued_at = proven.holder.issued_at.filter(|_| self.ttl_max.is_some());
+        let issued_at = proven.identity.issued_at.filter(|_| self.ttl_max.is_some());
         if proven.from.is_some_and(early) || issued_at.is_some_and(early) {
             return Err(TokenError::NotYet);
         }
-        match self.revoked.has(&proven.holder) {
+        match self.revoked.has(&proven.identity) {
             true => Err(TokenError::Revoked),
             false => Ok(()),
         }
@@ -179,7 +179,7 @@ fn issuer_said(token: &str) -> Result<Option<String>, TokenError> {
 }
 
 /// What these names cover.
-pub(super) fn covered_by(topics: &[String]) -> Result<Topics, TokenError> {
+pub(super) fn parse_topics(topics: &[String]) -> Result<Topics, TokenError> {
     if topics.len() > TOKEN_TOPICS_MAX {
         return Err(TokenError::Claims);
     }

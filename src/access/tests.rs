@@ -5,7 +5,7 @@ use hookrill_core::Topic;
 use jsonwebtoken::DecodingKey;
 use serde_json::{Value, json};
 
-use super::{rules::covered_by, *};
+use super::{rules::parse_topics, *};
 
 mod issuers;
 mod reload;
@@ -209,7 +209,7 @@ fn a_token_that_demands_an_extension_is_refused() {
 fn by_memory_alone(access: Access) -> Access {
     let mut key = Key::secret(&secret());
     key.material = DecodingKey::from_secret(b"another secret");
-    access.hand_in(0, Some(Keys::of(key)));
+    access.set_keys(0, Some(IssuerKeys::of(key)));
     access
 }
 
@@ -274,7 +274,7 @@ fn what_did_not_hold_is_not_kept() {
                 .rules
                 .load()
                 .kept
-                .find(&proven::name(token))
+                .find(&token_cache::name(token))
                 .is_none()
         );
     }
@@ -380,7 +380,7 @@ fn bodies_are_whole_where_the_token_covers_all_topics_and_nowhere_else() {
 #[test]
 fn a_token_names_no_more_topics_than_it_may() {
     for (count, holds) in [(TOKEN_TOPICS_MAX, true), (TOKEN_TOPICS_MAX + 1, false)] {
-        let covered = covered_by(&vec!["a".to_owned(); count]);
+        let covered = parse_topics(&vec!["a".to_owned(); count]);
         assert_eq!(covered.is_ok(), holds, "{count}");
     }
 }
@@ -400,7 +400,7 @@ fn a_revocation_is_remembered_until_all_that_it_speaks_of_has_ended() {
     let token = token(&claims);
     let check = |now| access.check(topics(&["a"]), Some(&token), now);
     assert!(check(NOW).is_ok());
-    let revoke = |jti, now| access.revoke(Revocation::new(Claimed::Jti, jti, now), now);
+    let revoke = |jti, now| access.revoke(Revocation::new(RevokedClaim::Jti, jti, now), now);
     revoke("j", NOW).unwrap();
     let last = Timestamp::from_unix_secs(1_000_609);
     // Makes room, if there is any to be made.

@@ -15,7 +15,7 @@ use super::{
     tree::TreeValue,
     url, values,
 };
-use crate::access::{Issuer, Key, KeySource, Policy, Settings, TOPICS_CLAIM, Template, TopicsFrom};
+use crate::access::{Issuer, Key, KeySource, Policy, Settings, TOPICS_CLAIM, Template, TopicSource};
 
 /// The most issuers.
 const ISSUERS_MAX: usize = 64;
@@ -156,17 +156,17 @@ fn public_key(kind: &TreeValue) -> Result<Key, String> {
     Key::pem(values::as_str(kind)?).map_err(|error| error.to_string())
 }
 
-fn topics_from(section: &mut Section<'_>) -> TopicsFrom {
+fn topics_from(section: &mut Section<'_>) -> TopicSource {
     let claim = section.located("topics_claim", values::text);
     let templates = section.list("topics", template);
     match (claim, templates) {
         (Some(Located { path, location, .. }), Some(_)) => {
             let what = "topics come from a claim or are built by `topics`, not both";
             section.diagnostics.add(&path, &location, what);
-            TopicsFrom::Claim(TOPICS_CLAIM.into())
+            TopicSource::Claim(TOPICS_CLAIM.into())
         }
-        (Some(claim), None) => TopicsFrom::Claim(claim.value.into()),
-        (None, None) => TopicsFrom::Claim(TOPICS_CLAIM.into()),
+        (Some(claim), None) => TopicSource::Claim(claim.value.into()),
+        (None, None) => TopicSource::Claim(TOPICS_CLAIM.into()),
         (None, Some(templates)) => {
             let good = (1..=TEMPLATES_MAX).contains(&templates.value.len());
             if !good && !section.diagnostics.below(&templates.path) {
@@ -174,7 +174,7 @@ fn topics_from(section: &mut Section<'_>) -> TopicsFrom {
                 let (path, location): (_, &Location) = (&templates.path, &templates.location);
                 section.diagnostics.add(path, location, what);
             }
-            TopicsFrom::Templates(templates.value.into_iter().map(|t| t.value).collect())
+            TopicSource::Templates(templates.value.into_iter().map(|t| t.value).collect())
         }
     }
 }

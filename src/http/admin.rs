@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
 use super::{Gateway, refusal::Refusal};
-use crate::access::{Claimed, Revocation};
+use crate::access::{RevokedClaim, Revocation};
 
 /// The longest request body, in bytes.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -48,7 +48,7 @@ impl Gateway {
         let entry = entry(&body).map(|(claim, value)| Revocation::new(claim, &value, now))?;
         let revoked = self.revocations.revoke(entry, now).await;
         // Also where it could not be kept: it holds now.
-        let ended = self.streams.end_those(|holder| entry.takes_back(holder));
+        let ended = self.streams.end_those(|holder| entry.applies_to(holder));
         tracing::info!(streams = ended, "tokens were revoked");
         revoked.map(|()| ended).map_err(|error| {
             tracing::error!(%error, "a revocation");
@@ -57,7 +57,7 @@ impl Gateway {
     }
 }
 
-fn entry(body: &[u8]) -> Result<(Claimed, String), Refusal> {
+fn entry(body: &[u8]) -> Result<(RevokedClaim, String), Refusal> {
     let form = || Refusal::parameter("body", "it is {\"jti\":\"…\"} or {\"sub\":\"…\"}");
     let asked: Map<String, Value> = serde_json::from_slice(body).map_err(|_| form())?;
     let mut asked = asked.into_iter();
@@ -66,8 +66,8 @@ fn entry(body: &[u8]) -> Result<(Claimed, String), Refusal> {
     };
     match (&*claim, &*value) {
         (_, "") => Err(form()),
-        ("jti", _) => Ok((Claimed::Jti, value)),
-        ("sub", _) => Ok((Claimed::Sub, value)),
+        ("jti", _) => Ok((RevokedClaim::Jti, value)),
+        ("sub", _) => Ok((RevokedClaim::Sub, value)),
         _ => Err(form()),
     }
 }

@@ -8,14 +8,14 @@ use std::time::Duration;
 use ureq::{Agent, http::header::CACHE_CONTROL};
 
 use super::Settings;
-use crate::access::{Keys, KeysError};
+use crate::access::{IssuerKeys, JwksError};
 
 /// The longest key set that is read, in bytes.
 const SET_BYTES_MAX: u64 = 256 * 1024;
 
 /// A key set that came.
 pub(super) struct Fetched {
-    pub(super) keys: Keys,
+    pub(super) keys: IssuerKeys,
     /// How long it is good.
     pub(super) age: Duration,
 }
@@ -28,7 +28,7 @@ pub(super) enum FetchError {
     #[error(transparent)]
     Http(#[from] ureq::Error),
     #[error(transparent)]
-    Keys(#[from] KeysError),
+    IssuerKeys(#[from] JwksError),
 }
 
 pub(super) fn fetch(url: &str, settings: &Settings) -> Result<Fetched, FetchError> {
@@ -49,7 +49,7 @@ pub(super) fn fetch(url: &str, settings: &Settings) -> Result<Fetched, FetchErro
     let said: Vec<_> = said.filter_map(|value| value.to_str().ok()).collect();
     let age = age(&said.join(","), settings);
     let body = answer.body_mut().with_config().limit(SET_BYTES_MAX);
-    let keys = Keys::of_set(&body.read_to_vec()?)?;
+    let keys = IssuerKeys::of_set(&body.read_to_vec()?)?;
     Ok(Fetched { keys, age })
 }
 

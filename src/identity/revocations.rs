@@ -164,7 +164,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::access::Claimed;
+    use crate::access::RevokedClaim;
 
     const NOW: Timestamp = Timestamp::from_unix_secs(1_000);
 
@@ -173,7 +173,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
         assert_eq!(read(&path), Ok(vec![]));
-        let entry = |n: u32| Revocation::new(Claimed::Sub, &format!("user-{n}"), NOW);
+        let entry = |n: u32| Revocation::new(RevokedClaim::Sub, &format!("user-{n}"), NOW);
         for count in [1, 3, 0, 2] {
             let all: Vec<_> = (0..count).map(entry).collect();
             write(&path, &all).unwrap();

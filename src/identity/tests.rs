@@ -21,7 +21,7 @@ use hookrill_core::{Timestamp, TopicMap, Topics};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::access::{AccessError, Issuer, KeySource, Policy, TopicsFrom};
+use crate::access::{AccessError, Issuer, KeySource, Policy, TopicSource};
 
 const NOW: Timestamp = Timestamp::from_unix_secs(1_000_000);
 
@@ -149,7 +149,7 @@ fn rules(issuers: &[(Option<&str>, &str)]) -> crate::access::Settings {
         name: name.map(Into::into),
         audience: ["h".into()].into(),
         keys: KeySource::Url((*url).into()),
-        topics: TopicsFrom::Claim("topics".into()),
+        topics: TopicSource::Claim("topics".into()),
     });
     crate::access::Settings {
         secret: None,
@@ -397,7 +397,7 @@ async fn a_key_that_its_issuer_withdraws_ends_what_it_signed() {
     let grant = house.access.check(topics(), Some(&old.token("1")), NOW);
     let grant = grant.unwrap();
     let holds = || {
-        let proven = grant.proven().map(|proven| &**proven);
+        let proven = grant.token().map(|proven| &**proven);
         house.access.still_grants(grant.topics(), proven)
     };
     provider.answer(set(&[old.jwk("1"), new.jwk("2")]));

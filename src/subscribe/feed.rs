@@ -12,7 +12,7 @@ use tokio::{task::coop, time::Instant};
 
 use super::{Streams, leases::Lease, pulse::Ear};
 use crate::{
-    access::Edition,
+    access::PolicyVersion,
     hub::{Attachment, News, Slice},
     journal::ReadError,
     wire::{Coded, Form, Frame, Gap, GapReason, Piece},
@@ -50,7 +50,7 @@ pub struct Feed {
     /// Whether it is counted at its topics.
     pub(super) counted: bool,
     /// As of when the stream was last granted.
-    pub(super) edition: Edition,
+    pub(super) edition: PolicyVersion,
     pub(super) delivered: Tally,
 }
 

@@ -43,7 +43,7 @@ impl Feed {
     /// Looks at the grant again where anything changed since it was made: also
     /// at one that was made just before, and opened just after.
     fn is_granted(&mut self) -> bool {
-        let edition = self.streams.access.edition();
+        let edition = self.streams.access.policy_version();
         if self.edition == edition {
             return true;
         }

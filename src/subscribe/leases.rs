@@ -11,7 +11,7 @@ use std::sync::{
 
 use dashmap::DashMap;
 
-use crate::access::{Holder, Proven};
+use crate::access::{TokenIdentity, VerifiedToken};
 
 /// All of them.
 #[derive(Default)]
@@ -25,13 +25,13 @@ pub(super) struct Leases {
 /// One stream's.
 pub(super) struct Lease {
     id: u64,
-    proven: Arc<Proven>,
+    proven: Arc<VerifiedToken>,
     over: AtomicBool,
 }
 
 impl Lease {
     /// What the stream's token says.
-    pub(super) fn proven(&self) -> &Proven {
+    pub(super) fn proven(&self) -> &VerifiedToken {
         &self.proven
     }
 
@@ -42,7 +42,7 @@ impl Lease {
 }
 
 impl Leases {
-    pub(super) fn begin(&self, proven: &Arc<Proven>) -> Arc<Lease> {
+    pub(super) fn begin(&self, proven: &Arc<VerifiedToken>) -> Arc<Lease> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let lease = Arc::new(Lease {
             id,
@@ -58,8 +58,8 @@ impl Leases {
     }
 
     /// Marks those of these tokens; says how many it marked.
-    pub(super) fn end_those(&self, of: impl Fn(&Holder) -> bool) -> usize {
-        let marked = self.open.iter().filter(|lease| of(lease.proven.holder()));
+    pub(super) fn end_those(&self, of: impl Fn(&TokenIdentity) -> bool) -> usize {
+        let marked = self.open.iter().filter(|lease| of(lease.proven.identity()));
         let count = marked
             .filter(|lease| !lease.over.swap(true, Ordering::AcqRel))
             .count();

@@ -35,7 +35,7 @@ use hookrill_core::{Clock, Cursor, Selection, Sequence, TopicMap};
 use tokio::sync::Semaphore;
 
 use crate::{
-    access::{Access, Edition, Grant, Holder},
+    access::{Access, PolicyVersion, Grant, TokenIdentity},
     hub::Hub,
     journal::{Journal, ReadError},
     telemetry::Telemetry,
@@ -227,7 +227,7 @@ impl Streams {
 
     /// Ends the streams of those tokens; says how many there were. Every stream
     /// is called to look, so this is for what happens rarely.
-    pub fn end_those(&self, of: impl Fn(&Holder) -> bool) -> usize {
+    pub fn end_those(&self, of: impl Fn(&TokenIdentity) -> bool) -> usize {
         let count = self.leases.end_those(of);
         if count > 0 {
             self.pulse.call();
@@ -248,8 +248,8 @@ impl Streams {
     }
 
     /// Changes when there is a reason to end some streams.
-    fn verdicts(&self) -> (u64, Edition) {
-        (self.leases.ended(), self.access.edition())
+    fn verdicts(&self) -> (u64, PolicyVersion) {
+        (self.leases.ended(), self.access.policy_version())
     }
 
     async fn begin(&self, selection: &Selection, start: Start) -> Result<Begin, ReadError> {

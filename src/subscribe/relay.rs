@@ -21,7 +21,7 @@ use super::{
     stream::Subscription,
 };
 use crate::{
-    access::Edition,
+    access::PolicyVersion,
     hub::{Attachment, News, Slice},
 };
 
@@ -43,7 +43,7 @@ pub struct Relay {
     /// As a stream's; of the last turn.
     recoded: u32,
     /// What reasons to end streams there were when this last looked.
-    verdicts: Option<(u64, Edition)>,
+    verdicts: Option<(u64, PolicyVersion)>,
     /// As a stream's.
     beat_owed: Option<Sequence>,
     delivered: Tally,

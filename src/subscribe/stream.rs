@@ -51,7 +51,7 @@ impl Subscription {
         let head = streams.journal.head();
         let ear = streams.pulse.join();
         let end = lifetime.map(|left| Instant::now() + left.min(LIFETIME_MAX));
-        let lease = grant.proven().map(|proven| streams.leases.begin(proven));
+        let lease = grant.token().map(|proven| streams.leases.begin(proven));
         let counted = streams.audience.begin(&selection.topics);
         let notice_secs = lifetime.map_or(0, notice_secs);
         let recoded = streams.recoded.load(Ordering::Acquire);
@@ -73,7 +73,7 @@ impl Subscription {
             recoded,
             lease,
             counted,
-            edition: grant.edition(),
+            edition: grant.policy_version(),
             delivered: Tally::default(),
         };
         calls.heed(&feed);

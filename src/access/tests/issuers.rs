@@ -107,7 +107,7 @@ fn issuer(keys: KeySource) -> Issuer {
         name: Some("id".into()),
         audience: ["hookrill".into()].into(),
         keys,
-        topics: TopicsFrom::Claim(TOPICS_CLAIM.into()),
+        topics: TopicSource::Claim(TOPICS_CLAIM.into()),
     }
 }
 
@@ -130,13 +130,13 @@ fn by_pem(pair: &Pair) -> Access {
     )
 }
 
-pub(super) fn set(keys: &[Value]) -> Keys {
-    Keys::of_set(json!({"keys": keys}).to_string().as_bytes()).unwrap()
+pub(super) fn set(keys: &[Value]) -> IssuerKeys {
+    IssuerKeys::of_set(json!({"keys": keys}).to_string().as_bytes()).unwrap()
 }
 
 fn by_set(keys: &[Value]) -> Access {
     let access = access_of(vec![issuer(KeySource::Url("https://id".into()))], None);
-    access.hand_in(0, Some(set(keys)));
+    access.set_keys(0, Some(set(keys)));
     access
 }
 
@@ -306,15 +306,15 @@ fn what_a_removed_key_signed_is_refused_though_it_was_kept() {
     let access = by_set(&[old.jwk("1")]);
     let token = old.sign(Some("1"), &claims());
     assert_eq!(ask(&access, &token), Ok(()));
-    access.hand_in(0, Some(set(&[old.jwk("1"), new.jwk("2")])));
+    access.set_keys(0, Some(set(&[old.jwk("1"), new.jwk("2")])));
     assert_eq!(ask(&access, &token), Ok(()));
-    access.hand_in(0, Some(set(&[new.jwk("2")])));
+    access.set_keys(0, Some(set(&[new.jwk("2")])));
     assert_eq!(ask(&access, &token), Err(TokenError::KeyUnknown(0)));
     assert_eq!(ask(&access, &new.sign(Some("2"), &claims())), Ok(()));
     // Another key under the old name.
-    access.hand_in(0, Some(set(&[new.jwk("1")])));
+    access.set_keys(0, Some(set(&[new.jwk("1")])));
     assert_eq!(ask(&access, &token), Err(TokenError::Signature));
-    access.hand_in(0, None);
+    access.set_keys(0, None);
     assert_eq!(ask(&access, &token), Err(TokenError::KeysMissing(0)));
 }
 
@@ -323,7 +323,7 @@ fn several_issuers_have_each_their_own_key_and_topics() {
     let [_, [one, two], _] = &*PAIRS;
     let by = |name: &str, pair: &Pair, topics: &str| Issuer {
         name: Some(name.into()),
-        topics: TopicsFrom::Templates([topics.parse().unwrap()].into()),
+        topics: TopicSource::Templates([topics.parse().unwrap()].into()),
         ..issuer(KeySource::Public(Box::new(Key::pem(&pair.pem).unwrap())))
     };
     let issuers = vec![by("one", one, "shut.{sub}"), by("two", two, "shut.a")];
@@ -375,7 +375,7 @@ fn several_issuers_have_each_their_own_key_and_topics() {
 fn a_set_is_bounded_and_what_cannot_be_used_is_left_out() {
     let [[rsa, _], [p256, _], _] = &*PAIRS;
     let many = vec![p256.jwk("p"); KEYS_MAX + 1];
-    let read = |json: Value| Keys::of_set(json.to_string().as_bytes()).map(|keys| keys.count());
+    let read = |json: Value| IssuerKeys::of_set(json.to_string().as_bytes()).map(|keys| keys.count());
     let changed = |name: &str, value: Value| {
         let mut jwk = p256.jwk("p");
         jwk[name] = value;
@@ -383,9 +383,9 @@ fn a_set_is_bounded_and_what_cannot_be_used_is_left_out() {
     };
     for (set, expected) in [
         (json!({"keys": []}), Ok(0)),
-        (json!({"keys": many}), Err(KeysError::Many)),
-        (json!({}), Err(KeysError::Form)),
-        (json!([]), Err(KeysError::Form)),
+        (json!({"keys": many}), Err(JwksError::Many)),
+        (json!({}), Err(JwksError::Form)),
+        (json!([]), Err(JwksError::Form)),
         (json!({"keys": [1, null, {}]}), Ok(0)),
         (changed("use", json!("sig")), Ok(2)),
         (changed("use", json!("enc")), Ok(1)),

@@ -11,7 +11,7 @@ fn issuer(name: &str, secret: &[u8]) -> Issuer {
         name: Some(name.into()),
         audience: ["hookrill".into()].into(),
         keys: KeySource::Secret(Secret::new(secret)),
-        topics: TopicsFrom::Claim(TOPICS_CLAIM.into()),
+        topics: TopicSource::Claim(TOPICS_CLAIM.into()),
     }
 }
 
@@ -50,7 +50,7 @@ fn grant(access: &Access, wanted: &[&str], token: Option<&str>) -> Grant {
 }
 
 fn holds(access: &Access, grant: &Grant) -> bool {
-    access.still_grants(grant.topics(), grant.proven().map(|proven| &**proven))
+    access.still_grants(grant.topics(), grant.token().map(|proven| &**proven))
 }
 
 /// One thing that is written anew, and who may go on: without a token on
@@ -83,7 +83,7 @@ fn a_stream_goes_on_where_it_would_be_granted_by_the_same_rules() {
         ),
         (
             "a says topics otherwise",
-            |s| s.issuers[0].topics = TopicsFrom::Claim("may".into()),
+            |s| s.issuers[0].topics = TopicSource::Claim("may".into()),
             [true, false, true, false],
         ),
         ("a third", |s| s.issuers.push(issuer("c", b"c")), [true; 4]),
@@ -144,11 +144,11 @@ fn a_grant_says_that_it_is_older_than_the_rules() {
     let access = Access::new(&both());
     let before = grant(&access, &["open"], None);
     assert!(!access.reload(&both()), "written anew, and the same");
-    assert_eq!(before.edition(), access.edition());
+    assert_eq!(before.policy_version(), access.policy_version());
     assert!(access.reload(&settings(&[])));
-    assert_ne!(before.edition(), access.edition());
+    assert_ne!(before.policy_version(), access.policy_version());
     let after = grant(&access, &["open"], None);
-    assert_eq!(after.edition(), access.edition());
+    assert_eq!(after.policy_version(), access.policy_version());
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn what_was_proven_under_other_rules_is_proven_anew() {
         ),
         (
             Issuer {
-                topics: TopicsFrom::Claim("may".into()),
+                topics: TopicSource::Claim("may".into()),
                 ..issuer("a", b"secret a")
             },
             TokenError::Claims,
@@ -199,7 +199,7 @@ fn keys_that_come_late_are_nobody_elses() {
         access.key_sets().into_iter().map(|(id, _)| id).collect()
     };
     let [a, b] = *ids(&access) else { panic!() };
-    access.hand_in(b, Some(set(&[old.jwk("1")])));
+    access.set_keys(b, Some(set(&[old.jwk("1")])));
     let b_token = old.sign(Some("1"), &claims("b"));
     let of_b = grant(&access, &["shut"], Some(&b_token));
 
@@ -216,18 +216,18 @@ fn keys_that_come_late_are_nobody_elses() {
     assert!(!holds(&access, &of_b));
     let of_b = grant(&access, &["shut"], Some(&b_token));
     // What was fetched for the old `a` arrives.
-    assert!(!access.hand_in(a, Some(set(&[new.jwk("1")]))));
+    assert!(!access.set_keys(a, Some(set(&[new.jwk("1")]))));
     let missing = AccessError::TokenBad(TokenError::KeysMissing(a_now));
     let a_token = new.sign(Some("1"), &claims("a"));
     let asked = access.check(topics(&["shut"]), Some(&a_token), NOW);
     assert_eq!(asked, Err(missing));
 
     // A key that is withdrawn ends what it signed; one that joins, nothing.
-    let edition = access.edition();
-    assert!(!access.hand_in(b, Some(set(&[old.jwk("1"), new.jwk("2")]))));
-    assert!(holds(&access, &of_b) && access.edition() == edition);
-    assert!(access.hand_in(b, Some(set(&[new.jwk("2")]))));
-    assert!(!holds(&access, &of_b) && access.edition() != edition);
+    let policy_version = access.policy_version();
+    assert!(!access.set_keys(b, Some(set(&[old.jwk("1"), new.jwk("2")]))));
+    assert!(holds(&access, &of_b) && access.policy_version() == policy_version);
+    assert!(access.set_keys(b, Some(set(&[new.jwk("2")]))));
+    assert!(!holds(&access, &of_b) && access.policy_version() != policy_version);
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn a_revocation_outlives_rules_and_lasts_as_long_as_the_longest_of_them() {
     for (before, after) in [(1, 24), (24, 1)] {
         let access = Access::new(&lived(before));
         let revoke = |sub: &str, now| {
-            let entry = Revocation::new(Claimed::Sub, sub, now);
+            let entry = Revocation::new(RevokedClaim::Sub, sub, now);
             access.revoke(entry, now).unwrap()
         };
         revoke("mia", NOW);

@@ -6,7 +6,7 @@ use hookrill_core::Topic;
 
 use super::{Machine, example};
 use crate::{
-    access::{KeySource, Policy, TopicsFrom},
+    access::{KeySource, Policy, TopicSource},
     config::Config,
     ingest::{DedupBy, DedupRule},
     journal::{Kind, Retention},
@@ -222,7 +222,7 @@ fn issuers_are_sections_and_their_keys_may_stand_elsewhere() {
     assert_eq!(first.name.as_deref(), Some("https://id.example.com/"));
     assert_eq!(first.audience.len(), 2);
     assert!(matches!(first.keys, KeySource::Public(_)));
-    assert!(matches!(first.topics, TopicsFrom::Templates(_)));
+    assert!(matches!(first.topics, TopicSource::Templates(_)));
     assert!(matches!(&second.keys, KeySource::Url(url) if &**url == "http://127.0.0.1:1/jwks"));
-    assert_eq!(second.topics, TopicsFrom::Claim("may_read".into()));
+    assert_eq!(second.topics, TopicSource::Claim("may_read".into()));
 }

@@ -24,7 +24,7 @@ pub const REVOCATIONS_MAX: usize = 10_000;
 /// What a revocation speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Claimed {
+pub enum RevokedClaim {
     /// The one token with this `jti`.
     Jti,
     /// All tokens with this `sub`, of any issuer, that were issued by then.
@@ -36,13 +36,13 @@ type Name = [u8; 32];
 
 /// Whose a token is, as far as revocations ask.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Holder {
+pub struct TokenIdentity {
     jti: Option<Name>,
     sub: Option<Name>,
     pub(super) issued_at: Option<Timestamp>,
 }
 
-impl Holder {
+impl TokenIdentity {
     pub(super) fn new(jti: Option<&str>, sub: Option<&str>, issued_at: Option<Timestamp>) -> Self {
         Self {
             jti: jti.map(name),
@@ -52,7 +52,7 @@ impl Holder {
     }
 
     /// Whether a revocation can speak of it at all.
-    pub(super) fn has_a_name(&self) -> bool {
+    pub(super) fn is_revocable(&self) -> bool {
         self.jti.is_some() || self.sub.is_some()
     }
 }
@@ -60,7 +60,7 @@ impl Holder {
 /// A revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revocation {
-    claim: Claimed,
+    claim: RevokedClaim,
     /// The SHA-256 of the claim's value.
     name: Name,
     /// When it was made, in milliseconds since the Unix epoch.
@@ -72,7 +72,7 @@ pub struct Revocation {
 impl Revocation {
     /// Takes back what has this value of this claim.
     #[must_use]
-    pub fn new(claim: Claimed, value: &str, now: Timestamp) -> Self {
+    pub fn new(claim: RevokedClaim, value: &str, now: Timestamp) -> Self {
         Self {
             claim,
             name: name(value),
@@ -84,11 +84,11 @@ impl Revocation {
     /// Whether it speaks of this token. One that does not say when it was
     /// issued may have been issued before.
     #[must_use]
-    pub fn takes_back(&self, holder: &Holder) -> bool {
+    pub fn applies_to(&self, identity: &TokenIdentity) -> bool {
         let before = |at: Timestamp| at.unix_ms() <= self.at_ms;
         match self.claim {
-            Claimed::Jti => holder.jti == Some(self.name),
-            Claimed::Sub => holder.sub == Some(self.name) && holder.issued_at.is_none_or(before),
+            RevokedClaim::Jti => identity.jti == Some(self.name),
+            RevokedClaim::Sub => identity.sub == Some(self.name) && identity.issued_at.is_none_or(before),
         }
     }
 
@@ -104,13 +104,13 @@ pub struct RevocationsFull;
 
 /// What was revoked.
 #[derive(Default)]
-pub(super) struct Revoked {
-    entries: RwLock<HashMap<(Claimed, Name), Revocation>>,
+pub(super) struct RevocationList {
+    entries: RwLock<HashMap<(RevokedClaim, Name), Revocation>>,
     /// Spares the lock where nothing ever was.
     any: AtomicBool,
 }
 
-impl Revoked {
+impl RevocationList {
     /// Adds an entry that is remembered for so long, and gives all there are.
     pub(super) fn add(
         &self,
@@ -132,7 +132,7 @@ impl Revoked {
 
     /// Remembers each for at least so long from when it was made: what is
     /// refused today because it lives too long may be taken tomorrow.
-    pub(super) fn lengthen(&self, remembered: Option<Duration>) {
+    pub(super) fn extend_expiry(&self, remembered: Option<Duration>) {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         for entry in entries.values_mut() {
             let at = Timestamp::from_unix_ms(entry.at_ms);
@@ -151,15 +151,15 @@ impl Revoked {
     }
 
     /// Whether this token was taken back.
-    pub(super) fn has(&self, holder: &Holder) -> bool {
+    pub(super) fn has(&self, identity: &TokenIdentity) -> bool {
         if !self.any.load(Ordering::Acquire) {
             return false;
         }
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        let names = [(Claimed::Jti, holder.jti), (Claimed::Sub, holder.sub)];
+        let names = [(RevokedClaim::Jti, identity.jti), (RevokedClaim::Sub, identity.sub)];
         names.into_iter().any(|(claim, name)| {
             let entry = name.and_then(|name| entries.get(&(claim, name)));
-            entry.is_some_and(|entry| entry.takes_back(holder))
+            entry.is_some_and(|entry| entry.applies_to(identity))
         })
     }
 }
@@ -174,21 +174,21 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_unix_secs(1_000);
 
-    fn holder(jti: &str, sub: &str, issued_at: Option<u64>) -> Holder {
+    fn identity(jti: &str, sub: &str, issued_at: Option<u64>) -> TokenIdentity {
         let issued_at = issued_at.map(Timestamp::from_unix_secs);
-        Holder::new(Some(jti), Some(sub), issued_at)
+        TokenIdentity::new(Some(jti), Some(sub), issued_at)
     }
 
     #[test]
     fn a_token_is_taken_back_by_its_name_and_all_of_a_subject_issued_so_far() {
-        let revoked = Revoked::default();
+        let revoked = RevocationList::default();
         let add = |claim, value| {
             let entry = Revocation::new(claim, value, NOW);
             revoked.add(entry, None, NOW).unwrap();
         };
-        assert!(!revoked.has(&holder("a", "mia", Some(1))));
-        add(Claimed::Jti, "a");
-        add(Claimed::Sub, "mia");
+        assert!(!revoked.has(&identity("a", "mia", Some(1))));
+        add(RevokedClaim::Jti, "a");
+        add(RevokedClaim::Sub, "mia");
         for (jti, sub, issued_at, expected) in [
             ("a", "leo", Some(2_000), true),
             ("b", "mia", Some(1_000), true),
@@ -198,29 +198,29 @@ mod tests {
             ("mia", "a", None, false),
             ("b", "leo", None, false),
         ] {
-            let asked = revoked.has(&holder(jti, sub, issued_at));
+            let asked = revoked.has(&identity(jti, sub, issued_at));
             assert_eq!(asked, expected, "{jti} {sub} {issued_at:?}");
         }
     }
 
     #[test]
     fn as_many_are_remembered_as_may_be_and_what_has_passed_makes_room() {
-        let revoked = Revoked::default();
+        let revoked = RevocationList::default();
         let hour = Some(Duration::from_secs(3_600));
         let add = |n: usize, now| {
-            let entry = Revocation::new(Claimed::Jti, &n.to_string(), now);
+            let entry = Revocation::new(RevokedClaim::Jti, &n.to_string(), now);
             revoked.add(entry, hour, now).map(|all| all.len())
         };
         // Not through `add`, which gives all there are each time.
         let entry = |n: usize| Revocation {
             until_ms: Some(NOW.plus(Duration::from_secs(3_600)).unix_ms()),
-            ..Revocation::new(Claimed::Jti, &n.to_string(), NOW)
+            ..Revocation::new(RevokedClaim::Jti, &n.to_string(), NOW)
         };
         revoked.restore((1..REVOCATIONS_MAX).map(entry).collect());
         assert_eq!(add(0, NOW), Ok(REVOCATIONS_MAX));
         assert_eq!(add(REVOCATIONS_MAX, NOW), Err(RevocationsFull));
         assert_eq!(add(1, NOW), Ok(REVOCATIONS_MAX), "it is there already");
-        assert!(revoked.has(&holder("0", "", None)));
+        assert!(revoked.has(&identity("0", "", None)));
         let later = NOW.plus(Duration::from_secs(3_601));
         assert_eq!(add(REVOCATIONS_MAX, later), Ok(1));
     }

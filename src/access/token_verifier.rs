@@ -10,35 +10,35 @@ use hookrill_core::{Swap, Topic};
 use serde_json::value::RawValue;
 
 use super::{
-    EVERYTHING, Issuer, Key, KeySource, Keys, TokenError, TopicsFrom, claims::Said, key::KeyId,
+    EVERYTHING, Issuer, Key, KeySource, IssuerKeys, TokenError, TopicSource, claims::RawClaims, key::KeyFingerprint,
 };
 
 /// Which issuer's keys: those of one name from one place.
 pub type IssuerId = usize;
 
 /// An issuer in use.
-pub(super) struct Signer {
+pub(super) struct TokenVerifier {
     pub(super) issuer: Issuer,
-    ring: Arc<Ring>,
+    ring: Arc<KeyRing>,
 }
 
 /// An issuer's keys. Other rules for the same issuer have the same ring.
-struct Ring {
+struct KeyRing {
     id: IssuerId,
     /// `None` where they are to be fetched and never were.
-    keys: Swap<Option<Arc<Keys>>>,
+    keys: Swap<Option<Arc<IssuerKeys>>>,
 }
 
-impl Signer {
+impl TokenVerifier {
     /// A new one; those that are fetched it does not have yet.
     pub(super) fn new(issuer: Issuer, id: IssuerId) -> Self {
         let keys = match &issuer.keys {
-            KeySource::Secret(secret) => Some(Keys::of(Key::secret(secret))),
-            KeySource::Public(key) => Some(Keys::of(Key::clone(key))),
+            KeySource::Secret(secret) => Some(IssuerKeys::of(Key::secret(secret))),
+            KeySource::Public(key) => Some(IssuerKeys::of(Key::clone(key))),
             KeySource::Url(_) => None,
         };
         let keys = Swap::new(keys.map(Arc::new));
-        let ring = Arc::new(Ring { id, keys });
+        let ring = Arc::new(KeyRing { id, keys });
         Self { issuer, ring }
     }
 
@@ -54,25 +54,25 @@ impl Signer {
     }
 
     /// Takes these keys instead of those it had; whether one was dropped.
-    pub(super) fn take(&self, keys: Option<Keys>) -> bool {
+    pub(super) fn take(&self, keys: Option<IssuerKeys>) -> bool {
         let keys = keys.map(Arc::new);
         let before = self.keys();
         self.ring.keys.store(keys.clone());
-        let kept = |id: &KeyId| keys.as_ref().is_some_and(|keys| keys.has(id));
+        let kept = |id: &KeyFingerprint| keys.as_ref().is_some_and(|keys| keys.has(id));
         before.is_some_and(|before| !before.ids().all(kept))
     }
 
     /// Whether this is one of its keys now.
-    pub(super) fn has(&self, id: &KeyId) -> bool {
+    pub(super) fn has(&self, id: &KeyFingerprint) -> bool {
         self.keys().is_some_and(|keys| keys.has(id))
     }
 
-    fn keys(&self) -> Option<Arc<Keys>> {
+    fn keys(&self) -> Option<Arc<IssuerKeys>> {
         self.ring.keys.load().as_ref().clone()
     }
 
     /// What the token says, and which key has signed it.
-    pub(super) fn verified(&self, token: &str) -> Result<(KeyId, Said), TokenError> {
+    pub(super) fn verified(&self, token: &str) -> Result<(KeyFingerprint, RawClaims), TokenError> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Signature)?;
         let keys = self.keys().ok_or(TokenError::KeysMissing(self.id()))?;
         let candidates = keys.candidates(header.kid.as_deref(), header.alg);
@@ -96,11 +96,11 @@ impl Signer {
         if sound.header.crit.is_some() {
             return Err(TokenError::Critical);
         }
-        Ok((key, Said::read(sound.claims.get().as_bytes())?))
+        Ok((key, RawClaims::read(sound.claims.get().as_bytes())?))
     }
 
     /// Whether it is by this issuer and for this gateway.
-    pub(super) fn require(&self, said: &Said) -> Result<(), TokenError> {
+    pub(super) fn require(&self, said: &RawClaims) -> Result<(), TokenError> {
         let name = self.issuer.name.as_deref();
         if name.is_some() && said.text("iss")? != name {
             return Err(TokenError::Issuer);
@@ -114,16 +114,16 @@ impl Signer {
     }
 
     /// The topics it may read, as text.
-    pub(super) fn topics(&self, said: &Said) -> Result<Vec<String>, TokenError> {
+    pub(super) fn topics(&self, said: &RawClaims) -> Result<Vec<String>, TokenError> {
         match &self.issuer.topics {
-            TopicsFrom::Claim(claim) => match said.0.get(&**claim) {
+            TopicSource::Claim(claim) => match said.0.get(&**claim) {
                 Some(serde_json::Value::Array(_)) => {
                     let topics = said.one_or_many(claim).ok_or(TokenError::Claims)?;
                     Ok(topics.into_iter().map(str::to_owned).collect())
                 }
                 _ => Err(TokenError::Claims),
             },
-            TopicsFrom::Templates(templates) => {
+            TopicSource::Templates(templates) => {
                 let topics = templates.iter().map(|template| template.topic(&said.0));
                 let topics: Option<Vec<String>> = topics.collect();
                 let topics = topics.ok_or(TokenError::Template)?;
@@ -139,16 +139,16 @@ impl Signer {
 
 /// The same one, not one that is like it: an issuer that was removed and came
 /// back has to confirm its tokens anew.
-impl PartialEq for Signer {
+impl PartialEq for TokenVerifier {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
     }
 }
 
-impl Eq for Signer {}
+impl Eq for TokenVerifier {}
 
-impl fmt::Debug for Signer {
+impl fmt::Debug for TokenVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Signer({:?})", self.issuer.name)
+        write!(f, "TokenVerifier({:?})", self.issuer.name)
     }
 }

@@ -15,7 +15,7 @@ use hookrill_core::{Timestamp, Topic, Topics};
 use quick_cache::{Weighter, sync::Cache};
 use sha2::{Digest as _, Sha256};
 
-use super::{Holder, key::KeyId, signer::Signer};
+use super::{TokenIdentity, key::KeyFingerprint, token_verifier::TokenVerifier};
 
 /// The most bytes that are kept, as they are charged.
 const KEPT_BYTES_MAX: u64 = 16 << 20;
@@ -26,13 +26,13 @@ const ENTRIES_MAX: usize = KEPT_BYTES_MAX as usize / ENTRY_BYTES_MIN;
 
 /// What a verified token says.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Proven {
+pub struct VerifiedToken {
     /// Whose token it is.
-    pub(super) signer: Arc<Signer>,
+    pub(super) signer: Arc<TokenVerifier>,
     /// What has signed it.
-    pub(super) key: KeyId,
+    pub(super) key: KeyFingerprint,
     /// Whose it is.
-    pub(super) holder: Holder,
+    pub(super) identity: TokenIdentity,
     /// The topics it may read.
     pub(super) covered: Topics,
     /// Whether it shows bodies whole.
@@ -43,7 +43,7 @@ pub struct Proven {
     pub(super) from: Option<Timestamp>,
 }
 
-impl Proven {
+impl VerifiedToken {
     /// Whether it shows the bodies of these topics whole: of all of them, since
     /// a stream with topics that the token does not cover, but everybody may
     /// read, must not show more of those.
@@ -58,8 +58,8 @@ impl Proven {
 
     /// Whose the token is.
     #[must_use]
-    pub fn holder(&self) -> &Holder {
-        &self.holder
+    pub fn identity(&self) -> &TokenIdentity {
+        &self.identity
     }
 }
 
@@ -79,28 +79,28 @@ pub(super) fn name(token: &str) -> Name {
 /// differs. What that tells by its time is about SHA-256 values: to come close
 /// to one that is kept, somebody would have to find texts that hash to it byte
 /// by byte, and would then know a hash and still no signature.
-pub(super) struct Kept(Cache<Name, Arc<Proven>, Charge>);
+pub(super) struct TokenCache(Cache<Name, Arc<VerifiedToken>, TokenWeigher>);
 
-impl Kept {
+impl TokenCache {
     pub(super) fn new() -> Self {
-        Self(Cache::with_weighter(ENTRIES_MAX, KEPT_BYTES_MAX, Charge))
+        Self(Cache::with_weighter(ENTRIES_MAX, KEPT_BYTES_MAX, TokenWeigher))
     }
 
-    pub(super) fn find(&self, name: &Name) -> Option<Arc<Proven>> {
+    pub(super) fn find(&self, name: &Name) -> Option<Arc<VerifiedToken>> {
         self.0.get(name)
     }
 
-    pub(super) fn put(&self, name: Name, proven: &Arc<Proven>) {
+    pub(super) fn put(&self, name: Name, proven: &Arc<VerifiedToken>) {
         self.0.insert(name, Arc::clone(proven));
     }
 }
 
 /// What an entry is charged.
 #[derive(Clone)]
-struct Charge;
+struct TokenWeigher;
 
-impl Weighter<Name, Arc<Proven>> for Charge {
-    fn weight(&self, _: &Name, proven: &Arc<Proven>) -> u64 {
+impl Weighter<Name, Arc<VerifiedToken>> for TokenWeigher {
+    fn weight(&self, _: &Name, proven: &Arc<VerifiedToken>) -> u64 {
         let topics = match &proven.covered {
             Topics::All => 0,
             Topics::These(topics) => topics.iter().map(topic_bytes).sum(),
@@ -118,22 +118,22 @@ fn topic_bytes(topic: &Topic) -> usize {
 mod tests {
     use super::*;
 
-    fn signer() -> Arc<Signer> {
+    fn signer() -> Arc<TokenVerifier> {
         let issuer = crate::access::Issuer {
             name: None,
             audience: Box::default(),
             keys: crate::access::KeySource::Url("".into()),
-            topics: crate::access::TopicsFrom::Claim("topics".into()),
+            topics: crate::access::TopicSource::Claim("topics".into()),
         };
-        Arc::new(Signer::new(issuer, 0))
+        Arc::new(TokenVerifier::new(issuer, 0))
     }
 
-    fn proven(topics: &[String]) -> Arc<Proven> {
+    fn proven(topics: &[String]) -> Arc<VerifiedToken> {
         let topics = topics.iter().map(|topic| topic.parse().unwrap());
-        Arc::new(Proven {
+        Arc::new(VerifiedToken {
             signer: signer(),
-            key: KeyId::default(),
-            holder: Holder::default(),
+            key: KeyFingerprint::default(),
+            identity: TokenIdentity::default(),
             covered: Topics::these(topics.collect()),
             full: false,
             ends: Timestamp::from_unix_secs(1),
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn no_more_is_kept_than_the_bound() {
-        let kept = Kept::new();
+        let kept = TokenCache::new();
         let small = proven(&["a".into()]);
         for n in 0..3 * ENTRIES_MAX {
             kept.put(name(&n.to_string()), &small);
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn as_many_as_come_back_at_once_are_all_found() {
-        let kept = Kept::new();
+        let kept = TokenCache::new();
         let one = proven(&["a".into()]);
         let names: Vec<Name> = (0..15_000).map(|n| name(&n.to_string())).collect();
         for name in &names {
