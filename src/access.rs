@@ -13,10 +13,10 @@ mod error;
 mod issuer;
 mod jwks;
 mod key;
-mod token_cache;
 mod reload;
 mod revocations;
 mod rules;
+mod token_cache;
 mod token_verifier;
 
 use std::{
@@ -30,13 +30,13 @@ pub use claims::Claims;
 pub use error::{AccessError, TokenError};
 use hookrill_core::{Secret, Swap, Timestamp, TopicMap, Topics};
 pub use issuer::{Issuer, KeySource, Template, TemplateError, TopicSource};
-pub use jwks::{KEYS_MAX, IssuerKeys, JwksError};
+pub use jwks::{IssuerKeys, JwksError, KEYS_MAX};
 pub use key::{Key, KeyError};
-pub use token_cache::VerifiedToken;
 pub use reload::PolicyVersion;
 use revocations::RevocationList;
-pub use revocations::{RevokedClaim, TokenIdentity, REVOCATIONS_MAX, Revocation, RevocationsFull};
+pub use revocations::{REVOCATIONS_MAX, Revocation, RevocationsFull, RevokedClaim, TokenIdentity};
 use rules::Rules;
+pub use token_cache::VerifiedToken;
 pub use token_verifier::IssuerId;
 
 /// Who may subscribe to a topic.

@@ -31,7 +31,7 @@ use crate::{
     http::{Gateway, Server},
     hub::{self, Hub},
     identity::{self, KeySets, Revocations},
-    ingest::{Handed, HandedError, Ingest, Route},
+    ingest::{Ingest, IngestRoute, ProvisionedSecretError, ProvisionedSecrets},
     journal::{self, Journal, Measures},
     subscribe::Streams,
     telemetry::{Telemetry, UPKEEP_EVERY},
@@ -68,7 +68,7 @@ pub enum BuildError {
     Journal(#[from] journal::OpenError),
     /// A secret that a provider handed over can't be read.
     #[error(transparent)]
-    HandedOver(#[from] HandedError),
+    HandedOver(#[from] ProvisionedSecretError),
     /// What was revoked can't be read.
     #[error(transparent)]
     Revocations(#[from] identity::OpenError),
@@ -110,7 +110,7 @@ impl App {
             commit_secs: telemetry.commit_secs.clone(),
             commit_events: telemetry.commit_events.clone(),
         };
-        let handed = Arc::new(Handed::new(folder(&config.journal)));
+        let handed = Arc::new(ProvisionedSecrets::new(folder(&config.journal)));
         let journal = journal::open(config.journal.clone(), clock.clone(), measures).await?;
         let routes = routes(&config);
         adopt(&routes, &handed)?;
@@ -272,12 +272,12 @@ impl fmt::Debug for App {
     }
 }
 
-fn routes(config: &Config) -> TopicMap<Arc<Route>> {
+fn routes(config: &Config) -> TopicMap<Arc<IngestRoute>> {
     config.topics.map(|topic| Arc::new(route(topic)))
 }
 
-fn route(topic: &TopicSettings) -> Route {
-    let route = Route::new(
+fn route(topic: &TopicSettings) -> IngestRoute {
+    let route = IngestRoute::new(
         topic.name.clone(),
         topic.verifier.clone(),
         topic.dedup,
@@ -296,19 +296,22 @@ fn folder(journal: &journal::Settings) -> Option<&Path> {
 }
 
 /// Gives routes the secrets that providers have handed over.
-fn adopt(routes: &TopicMap<Arc<Route>>, handed: &Handed) -> Result<(), HandedError> {
+fn adopt(
+    routes: &TopicMap<Arc<IngestRoute>>,
+    handed: &ProvisionedSecrets,
+) -> Result<(), ProvisionedSecretError> {
     for (topic, route) in routes.named() {
         if !route.verifier().awaits_secret() {
             continue;
         }
         if let Some(secret) = handed.load(topic)? {
-            route.adopt(secret);
+            route.install_secret(secret);
         }
     }
     Ok(())
 }
 
-fn warn_of_routes(routes: &TopicMap<Arc<Route>>) {
+fn warn_of_routes(routes: &TopicMap<Arc<IngestRoute>>) {
     let awaiting = routes.named();
     for (topic, _) in awaiting.filter(|(_, route)| route.verifier().awaits_secret()) {
         tracing::warn!(%topic, "takes the first secret that is handed over to it");

@@ -3,7 +3,7 @@
 //! Refuses whatever `verify` did not prove. Never calls the hub: the pump
 //! learns of events from the journal, in their order.
 
-mod handed;
+mod provisioned;
 mod route;
 
 use std::sync::Arc;
@@ -11,20 +11,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::HeaderMap;
 
-pub use handed::{Handed, HandedError, KeepError};
 use hookrill_core::{Clock, Cursor, Draft, HEADERS_MAX, Secret, Swap, Topic, TopicError, TopicMap};
 use hookrill_verify::{Delivery, Proven, Reply, Verified, VerifyError};
-pub use route::{DedupBy, DedupRule, Route};
+pub use provisioned::{ProvisionedSecretError, ProvisionedSecrets, StoreSecretError};
+pub use route::{DedupBy, DedupRule, IngestRoute};
 
 use crate::{
     journal::{AppendError, Journal},
-    rate::OverRate,
+    rate::RateLimited,
     telemetry::Telemetry,
 };
 
 /// What became of a delivery that was proven.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum Accepted {
     /// It is in the journal.
     Stored {
         /// Where; the first one's place, if this is a duplicate.
@@ -44,7 +44,7 @@ pub enum Outcome {
         /// The answer.
         reply: Reply,
         /// Whether the provider's secret was kept on the way.
-        handed_over: bool,
+        secret_stored: bool,
     },
 }
 
@@ -62,7 +62,7 @@ pub enum IngestError {
     BelowPartition(Topic),
     /// It does not prove.
     #[error("{topic}: {source}")]
-    Unproven {
+    Unverified {
         /// To which topic it came.
         topic: Topic,
         /// Why it does not prove.
@@ -70,10 +70,10 @@ pub enum IngestError {
     },
     /// A secret is handed over where none is taken.
     #[error("{0}: a secret is handed over, which only a topic with a section of its own takes")]
-    HandedElsewhere(Topic),
+    SecretNotAccepted(Topic),
     /// A secret that was handed over could not be kept.
     #[error("{topic}: {source}")]
-    NotKept {
+    SecretNotStored {
         /// To which topic it came.
         topic: Topic,
         /// Why not.
@@ -81,11 +81,11 @@ pub enum IngestError {
     },
     /// Its section takes no more now.
     #[error("{topic}: {over}")]
-    OverRate {
+    RateLimited {
         /// To which topic it came.
         topic: Topic,
         /// When it takes the next one.
-        over: OverRate,
+        over: RateLimited,
     },
     /// The check was cut short by the end of the process.
     #[error("the check did not finish")]
@@ -103,10 +103,10 @@ impl IngestError {
             Self::Topic(_) => "topic_malformed",
             Self::Unconfigured(_) => "topic_unknown",
             Self::BelowPartition(_) => "topic_below_partition",
-            Self::Unproven { source, .. } => source.reason(),
-            Self::HandedElsewhere(_) => "handed_elsewhere",
-            Self::NotKept { .. } => "not_kept",
-            Self::OverRate { .. } => "rate_topic",
+            Self::Unverified { source, .. } => source.reason(),
+            Self::SecretNotAccepted(_) => "handed_elsewhere",
+            Self::SecretNotStored { .. } => "not_kept",
+            Self::RateLimited { .. } => "rate_topic",
             Self::Interrupted => "interrupted",
             Self::Journal(AppendError::NoRoom { .. }) => "journal_no_room",
             Self::Journal(AppendError::Closed) => "journal_closed",
@@ -123,8 +123,8 @@ const KEPT_HEADER_BYTES_MAX: usize = 4 * 1024;
 
 /// Takes deliveries.
 pub struct Ingest {
-    routes: Swap<TopicMap<Arc<Route>>>,
-    handed: Arc<Handed>,
+    routes: Swap<TopicMap<Arc<IngestRoute>>>,
+    handed: Arc<ProvisionedSecrets>,
     journal: Arc<dyn Journal>,
     clock: Clock,
     telemetry: Arc<Telemetry>,
@@ -134,8 +134,8 @@ impl Ingest {
     /// Takes deliveries of these routes into this journal.
     #[must_use]
     pub fn new(
-        routes: TopicMap<Arc<Route>>,
-        handed: Arc<Handed>,
+        routes: TopicMap<Arc<IngestRoute>>,
+        handed: Arc<ProvisionedSecrets>,
         journal: Arc<dyn Journal>,
         clock: Clock,
         telemetry: Arc<Telemetry>,
@@ -151,7 +151,7 @@ impl Ingest {
 
     /// Takes deliveries of these routes from now on. One that is being proven
     /// goes on by the route it began with.
-    pub fn reload(&self, routes: TopicMap<Arc<Route>>) {
+    pub fn reload(&self, routes: TopicMap<Arc<IngestRoute>>) {
         self.routes.store(routes);
     }
 
@@ -161,14 +161,14 @@ impl Ingest {
     ///
     /// [`IngestError`]; nothing was stored, save that an event refused with
     /// [`AppendError::Failed`] may still turn up, once.
-    pub async fn take(&self, topic: &str, delivery: Delivery) -> Result<Outcome, IngestError> {
-        let taken = self.prove_and_store(topic, delivery).await;
+    pub async fn accept(&self, topic: &str, delivery: Delivery) -> Result<Accepted, IngestError> {
+        let taken = self.verify_and_store(topic, delivery).await;
         match &taken {
-            Ok(Outcome::Answered { .. }) => self.telemetry.handshakes.increment(1),
-            Ok(Outcome::Stored { duplicate, .. }) if *duplicate => {
+            Ok(Accepted::Answered { .. }) => self.telemetry.handshakes.increment(1),
+            Ok(Accepted::Stored { duplicate, .. }) if *duplicate => {
                 self.telemetry.duplicates.increment(1);
             }
-            Ok(Outcome::Stored { .. }) => self.telemetry.ingested.increment(1),
+            Ok(Accepted::Stored { .. }) => self.telemetry.ingested.increment(1),
             Err(error) => self.telemetry.ingest_refused(error.reason()),
         }
         taken
@@ -180,49 +180,49 @@ impl Ingest {
     /// # Errors
     ///
     /// [`IngestError`] where it does not prove itself.
-    pub async fn greet(
+    pub async fn handshake(
         &self,
         topic: &str,
         delivery: Delivery,
-    ) -> Option<Result<Outcome, IngestError>> {
+    ) -> Option<Result<Accepted, IngestError>> {
         let known: Topic = topic.parse().ok()?;
         let route = self.route(&known).ok()?;
         match route.verifier().greets(&delivery.method) {
-            true => Some(self.take(topic, delivery).await),
+            true => Some(self.accept(topic, delivery).await),
             false => None,
         }
     }
 
-    async fn prove_and_store(
+    async fn verify_and_store(
         &self,
         topic: &str,
         delivery: Delivery,
-    ) -> Result<Outcome, IngestError> {
+    ) -> Result<Accepted, IngestError> {
         let topic: Topic = topic.parse()?;
         let route = self.route(&topic)?;
-        let proven = match self.prove(&route, delivery).await? {
+        let proven = match self.verify(&route, delivery).await? {
             Ok(proven) => proven,
-            Err(source) => return Err(IngestError::Unproven { topic, source }),
+            Err(source) => return Err(IngestError::Unverified { topic, source }),
         };
         match proven {
-            Proven::Answer(reply) => Ok(Outcome::Answered {
+            Proven::Answer(reply) => Ok(Accepted::Answered {
                 topic,
                 reply,
-                handed_over: false,
+                secret_stored: false,
             }),
             Proven::HandOver { secret, reply } => {
-                self.keep(&topic, &route, secret).await?;
-                Ok(Outcome::Answered {
+                self.provision(&topic, &route, secret).await?;
+                Ok(Accepted::Answered {
                     topic,
                     reply,
-                    handed_over: true,
+                    secret_stored: true,
                 })
             }
             Proven::Event(verified) => {
                 // Only what is proven counts: a flood that is not would keep
                 // out what is. Handshakes store nothing, and do not count.
                 if let Err(over) = route.admit(self.clock.now()) {
-                    return Err(IngestError::OverRate { topic, over });
+                    return Err(IngestError::RateLimited { topic, over });
                 }
                 let body = verified.delivery().body.clone();
                 let stored = self.store(topic, &route, verified).await?;
@@ -233,7 +233,7 @@ impl Ingest {
     }
 
     /// How deliveries to this topic are taken.
-    fn route(&self, topic: &Topic) -> Result<Arc<Route>, IngestError> {
+    fn route(&self, topic: &Topic) -> Result<Arc<IngestRoute>, IngestError> {
         match self.routes.load().lookup(topic) {
             None => Err(IngestError::Unconfigured(topic.clone())),
             Some(route) if !route.takes(topic) => Err(IngestError::BelowPartition(topic.clone())),
@@ -241,9 +241,9 @@ impl Ingest {
         }
     }
 
-    async fn prove(
+    async fn verify(
         &self,
-        route: &Arc<Route>,
+        route: &Arc<IngestRoute>,
         delivery: Delivery,
     ) -> Result<Result<Proven, VerifyError>, IngestError> {
         let now = self.clock.now();
@@ -260,30 +260,30 @@ impl Ingest {
     ///
     /// Only under the name of a section: below it, and under `"*"`, anybody
     /// could open a topic of their own and be believed there.
-    async fn keep(
+    async fn provision(
         &self,
         topic: &Topic,
-        route: &Arc<Route>,
+        route: &Arc<IngestRoute>,
         secret: Secret,
     ) -> Result<(), IngestError> {
         if !route.is_of(topic) {
-            return Err(IngestError::HandedElsewhere(topic.clone()));
+            return Err(IngestError::SecretNotAccepted(topic.clone()));
         }
         let (handed, name, kept) = (Arc::clone(&self.handed), topic.clone(), secret.clone());
-        let kept = tokio::task::spawn_blocking(move || handed.keep(&name, &kept)).await;
-        let taken = || IngestError::Unproven {
+        let kept = tokio::task::spawn_blocking(move || handed.store(&name, &kept)).await;
+        let taken = || IngestError::Unverified {
             topic: topic.clone(),
             source: VerifyError::HandedOver,
         };
         match kept.map_err(|_| IngestError::Interrupted)? {
-            Ok(()) if route.adopt(secret.clone()) => {
+            Ok(()) if route.install_secret(secret.clone()) => {
                 // A reload on the way may not have found it yet.
                 let now = self.route(topic).ok().filter(|now| now.is_of(topic));
-                now.map(|now| now.adopt(secret));
+                now.map(|now| now.install_secret(secret));
                 Ok(())
             }
-            Ok(()) | Err(KeepError::Taken) => Err(taken()),
-            Err(KeepError::Io(source)) => Err(IngestError::NotKept {
+            Ok(()) | Err(StoreSecretError::Taken) => Err(taken()),
+            Err(StoreSecretError::Io(source)) => Err(IngestError::SecretNotStored {
                 topic: topic.clone(),
                 source,
             }),
@@ -291,8 +291,8 @@ impl Ingest {
     }
 
     /// Counts an event of which nothing can be shown: its operator should know.
-    async fn count_withheld(&self, stored: &Outcome, body: Bytes) {
-        let Outcome::Stored {
+    async fn count_withheld(&self, stored: &Accepted, body: Bytes) {
+        let Accepted::Stored {
             topic,
             duplicate: false,
             ..
@@ -320,12 +320,12 @@ impl Ingest {
     async fn store(
         &self,
         topic: Topic,
-        route: &Route,
+        route: &IngestRoute,
         verified: Verified,
-    ) -> Result<Outcome, IngestError> {
+    ) -> Result<Accepted, IngestError> {
         let dedup = route
             .dedup
-            .and_then(|rule| route::recognise(&topic, &verified, rule));
+            .and_then(|rule| route::dedup_key(&topic, &verified, rule));
         let (delivery, facts) = verified.into_parts();
         let topic = match &facts.partition {
             // That it is one for any delivery was checked at start.
@@ -346,7 +346,7 @@ impl Ingest {
         if !appended.duplicate {
             self.telemetry.ingested_bytes.increment(body_bytes);
         }
-        Ok(Outcome::Stored {
+        Ok(Accepted::Stored {
             cursor: Cursor {
                 epoch: self.journal.epoch(),
                 sequence: appended.sequence,
@@ -366,7 +366,7 @@ fn kept(headers: &HeaderMap) -> Vec<(Box<str>, Box<str>)> {
     let mut bytes = 0;
     headers
         .iter()
-        .filter(|(name, _)| keeps(name.as_str()))
+        .filter(|(name, _)| keeps_header(name.as_str()))
         .filter_map(|(name, value)| Some((name.as_str().into(), value.to_str().ok()?.into())))
         .take(HEADERS_MAX)
         .take_while(|(_, value): &(Box<str>, Box<str>)| {
@@ -378,7 +378,7 @@ fn kept(headers: &HeaderMap) -> Vec<(Box<str>, Box<str>)> {
 
 /// Whether events keep a header of this name, which is in lower case.
 #[must_use]
-pub fn keeps(name: &str) -> bool {
+pub fn keeps_header(name: &str) -> bool {
     !may_be_secret(name)
 }
 

@@ -117,12 +117,12 @@ impl Rate {
 /// One more than a rate lets through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("over the rate; the next one fits in {wait:?}")]
-pub struct OverRate {
+pub struct RateLimited {
     /// How long until the next one fits, if no other takes its place.
     pub wait: Duration,
 }
 
-impl OverRate {
+impl RateLimited {
     /// The wait in whole seconds, never too short: at least 1.
     #[must_use]
     pub fn wait_secs(self) -> u64 {
@@ -147,8 +147,8 @@ impl Bucket {
     ///
     /// # Errors
     ///
-    /// [`OverRate`] where there is none left; that costs the bucket nothing.
-    pub fn take(&self, rate: Rate, now: Timestamp) -> Result<(), OverRate> {
+    /// [`RateLimited`] where there is none left; that costs the bucket nothing.
+    pub fn take(&self, rate: Rate, now: Timestamp) -> Result<(), RateLimited> {
         let now = nanos(now);
         let empty = now.saturating_add(rate.refill_ns());
         // Beyond what even an empty bucket needs, the clock was set back: the
@@ -164,7 +164,7 @@ impl Bucket {
         let (Ok(before) | Err(before)) = before;
         match one_less(since(before)).saturating_sub(empty) {
             0 => Ok(()),
-            wait_ns => Err(OverRate {
+            wait_ns => Err(RateLimited {
                 wait: Duration::from_nanos(wait_ns),
             }),
         }

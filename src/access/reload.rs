@@ -9,8 +9,8 @@ use std::sync::{Arc, atomic::Ordering};
 use hookrill_core::Topics;
 
 use super::{
-    Access, Issuer, IssuerId, KeySource, VerifiedToken, Rules, Settings, TOPICS_CLAIM, TopicSource,
-    token_cache::TokenCache, revocations::RevocationList, token_verifier::TokenVerifier,
+    Access, Issuer, IssuerId, KeySource, Rules, Settings, TOPICS_CLAIM, TopicSource, VerifiedToken,
+    revocations::RevocationList, token_cache::TokenCache, token_verifier::TokenVerifier,
 };
 
 /// Changes whenever what was granted before may be granted no more. Nobody
@@ -62,7 +62,9 @@ impl Access {
             (Some(proven), Ok(_)) => {
                 rules.issuers.contains(&proven.signer)
                     && proven.signer.has(&proven.key)
-                    && rules.require_revocable(&proven.identity, proven.ends).is_ok()
+                    && rules
+                        .require_revocable(&proven.identity, proven.ends)
+                        .is_ok()
                     && rules.require(topics, &proven.covered).is_ok()
             }
         }
@@ -120,7 +122,11 @@ fn issuers(settings: &Settings) -> impl Iterator<Item = Issuer> {
 
 /// The one there was, if it is the same in all; with the keys there were, if
 /// they are the same name's from the same place.
-fn signer(issuer: Issuer, before: &[Arc<TokenVerifier>], next: &mut IssuerId) -> Arc<TokenVerifier> {
+fn signer(
+    issuer: Issuer,
+    before: &[Arc<TokenVerifier>],
+    next: &mut IssuerId,
+) -> Arc<TokenVerifier> {
     let known = before.iter().find(|signer| {
         let there = &signer.issuer;
         there.name == issuer.name && there.keys == issuer.keys

@@ -88,7 +88,9 @@ impl Revocation {
         let before = |at: Timestamp| at.unix_ms() <= self.at_ms;
         match self.claim {
             RevokedClaim::Jti => identity.jti == Some(self.name),
-            RevokedClaim::Sub => identity.sub == Some(self.name) && identity.issued_at.is_none_or(before),
+            RevokedClaim::Sub => {
+                identity.sub == Some(self.name) && identity.issued_at.is_none_or(before)
+            }
         }
     }
 
@@ -156,7 +158,10 @@ impl RevocationList {
             return false;
         }
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        let names = [(RevokedClaim::Jti, identity.jti), (RevokedClaim::Sub, identity.sub)];
+        let names = [
+            (RevokedClaim::Jti, identity.jti),
+            (RevokedClaim::Sub, identity.sub),
+        ];
         names.into_iter().any(|(claim, name)| {
             let entry = name.and_then(|name| entries.get(&(claim, name)));
             entry.is_some_and(|entry| entry.applies_to(identity))

@@ -11,10 +11,10 @@ use hookrill_core::{Timestamp, Topic, TopicMap, Topics};
 use serde::Deserialize;
 
 use super::{
-    AccessError, EVERYTHING, TokenIdentity, IssuerId, Policy, VerifiedToken, TOKEN_BYTES_MAX, TOKEN_TOPICS_MAX,
-    TokenError,
-    token_cache::{self, TokenCache},
+    AccessError, EVERYTHING, IssuerId, Policy, TOKEN_BYTES_MAX, TOKEN_TOPICS_MAX, TokenError,
+    TokenIdentity, VerifiedToken,
     revocations::RevocationList,
+    token_cache::{self, TokenCache},
     token_verifier::TokenVerifier,
 };
 
@@ -59,7 +59,11 @@ impl Rules {
     }
 
     /// What the token says, if it holds now.
-    pub(super) fn proven(&self, token: &str, now: Timestamp) -> Result<Arc<VerifiedToken>, TokenError> {
+    pub(super) fn proven(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Arc<VerifiedToken>, TokenError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::Long);
         }

@@ -83,7 +83,11 @@ pub(super) struct TokenCache(Cache<Name, Arc<VerifiedToken>, TokenWeigher>);
 
 impl TokenCache {
     pub(super) fn new() -> Self {
-        Self(Cache::with_weighter(ENTRIES_MAX, KEPT_BYTES_MAX, TokenWeigher))
+        Self(Cache::with_weighter(
+            ENTRIES_MAX,
+            KEPT_BYTES_MAX,
+            TokenWeigher,
+        ))
     }
 
     pub(super) fn find(&self, name: &Name) -> Option<Arc<VerifiedToken>> {

@@ -10,7 +10,8 @@ use hookrill_core::{Swap, Topic};
 use serde_json::value::RawValue;
 
 use super::{
-    EVERYTHING, Issuer, Key, KeySource, IssuerKeys, TokenError, TopicSource, claims::RawClaims, key::KeyFingerprint,
+    EVERYTHING, Issuer, IssuerKeys, Key, KeySource, TokenError, TopicSource, claims::RawClaims,
+    key::KeyFingerprint,
 };
 
 /// Which issuer's keys: those of one name from one place.

@@ -19,7 +19,7 @@ use crate::{
     config::{Config, ConfigError},
     http::Gateway,
     identity::KeySets,
-    ingest::{Handed, HandedError, Route},
+    ingest::{IngestRoute, ProvisionedSecretError, ProvisionedSecrets},
     subscribe::Streams,
     telemetry::Telemetry,
 };
@@ -38,7 +38,7 @@ pub(super) struct Running {
     pub(super) access: Arc<Access>,
     pub(super) key_sets: Arc<KeySets>,
     pub(super) streams: Arc<Streams>,
-    pub(super) handed: Arc<Handed>,
+    pub(super) handed: Arc<ProvisionedSecrets>,
     pub(super) gateway: Arc<Gateway>,
     pub(super) telemetry: Arc<Telemetry>,
 }
@@ -63,7 +63,7 @@ pub enum ReloadError {
     FileGone(PathBuf),
     /// A secret that a provider handed over can't be read.
     #[error(transparent)]
-    HandedOver(#[from] HandedError),
+    HandedOver(#[from] ProvisionedSecretError),
 }
 
 impl Reloader {
@@ -146,7 +146,7 @@ impl Running {
         changed
     }
 
-    fn take_routes(&self, routes: &TopicMap<Arc<Route>>) {
+    fn take_routes(&self, routes: &TopicMap<Arc<IngestRoute>>) {
         self.gateway.ingest().reload(routes.clone());
         // A provider may have handed over its secret since the first look, to
         // a route that was still in use.

@@ -15,7 +15,9 @@ use super::{
     tree::TreeValue,
     url, values,
 };
-use crate::access::{Issuer, Key, KeySource, Policy, Settings, TOPICS_CLAIM, Template, TopicSource};
+use crate::access::{
+    Issuer, Key, KeySource, Policy, Settings, TOPICS_CLAIM, Template, TopicSource,
+};
 
 /// The most issuers.
 const ISSUERS_MAX: usize = 64;

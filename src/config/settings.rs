@@ -89,7 +89,7 @@ fn server(mut section: Section<'_>, environment: &Environment) -> Server {
         subscribers_max: section
             .value("subscribers_max", values::subscribers_max)
             .unwrap_or(SUBSCRIBERS_MAX),
-        limits: http::LimitSettings {
+        limits: http::AddressLimits {
             ingest_rate_per_address_max: section.value("ingest_rate_per_address_max", values::rate),
             subscribe_rate_per_address_max: section
                 .value("subscribe_rate_per_address_max", values::rate),

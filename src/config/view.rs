@@ -79,7 +79,7 @@ fn headers(section: &mut Section<'_>) -> Vec<HeaderShown> {
     } in list.value
     {
         let same = |other: &&HeaderShown| other.attribute() == value.attribute();
-        if !ingest::keeps(value.name()) {
+        if !ingest::keeps_header(value.name()) {
             let what = "a header of such a name may be a secret, and is never kept";
             section.diagnostics.add(&path, &location, what);
         } else if let Some(other) = headers.iter().find(same) {

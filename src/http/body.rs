@@ -34,12 +34,12 @@ const PORTION_BYTES: usize = 16 * 1024;
 /// Memory for all bodies that are being read. Anybody can send a large one
 /// slowly, proven or not; so the many small ones have memory of their own.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(super) struct BodyBudget {
     small: Arc<Semaphore>,
     large: Arc<Semaphore>,
 }
 
-impl Budget {
+impl BodyBudget {
     pub(super) fn new(body_bytes_max: usize) -> Self {
         let portions = |bytes: usize| {
             let portions = (bytes / PORTION_BYTES).min(Semaphore::MAX_PERMITS);
@@ -54,14 +54,14 @@ impl Budget {
 
 /// A body's part of the budget.
 #[derive(Debug, Default)]
-pub(super) struct Share {
+pub(super) struct BudgetShare {
     small: Option<OwnedSemaphorePermit>,
     large: Option<OwnedSemaphorePermit>,
 }
 
-impl Share {
+impl BudgetShare {
     /// Takes as much as a body of so many bytes needs.
-    async fn grow(&mut self, budget: &Budget, bytes: usize) -> Result<(), BodyError> {
+    async fn grow(&mut self, budget: &BodyBudget, bytes: usize) -> Result<(), BodyError> {
         let needed = |bytes: usize| bytes.div_ceil(PORTION_BYTES);
         let (small, large) = match bytes <= SMALL_BYTES_MAX {
             true => (needed(bytes), 0),
@@ -104,9 +104,9 @@ async fn take(
 
 /// A body, and its share of the budget, to be held as long as the request is.
 #[derive(Debug)]
-pub(super) struct Whole {
+pub(super) struct ReceivedBody {
     pub(super) bytes: Bytes,
-    pub(super) share: Share,
+    pub(super) share: BudgetShare,
 }
 
 /// Why a body was not read.
@@ -137,28 +137,28 @@ impl BodyError {
 /// Lets the body of a request pass that is refused unread; says whether all of
 /// it is gone, and the connection free for another request. One that is not
 /// small, or is not sent yet, is left where it is.
-pub(super) async fn let_pass(body: Body, announced: Announced) -> bool {
+pub(super) async fn drain_body(body: Body, announced: BodyHint) -> bool {
     let is_small = announced
         .bytes
         .is_none_or(|bytes| bytes <= SMALL_BYTES_MAX as u64);
-    is_small && !announced.on_demand && discard(body, SMALL_BYTES_MAX).await
+    is_small && !announced.expects_continue && discard(body, SMALL_BYTES_MAX).await
 }
 
 /// What a request's head says of its body.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Announced {
+pub(super) struct BodyHint {
     /// Its length.
     pub(super) bytes: Option<u64>,
     /// It is sent only after a `100 Continue` (RFC 9110, section 10.1.1).
-    pub(super) on_demand: bool,
+    pub(super) expects_continue: bool,
 }
 
-impl Announced {
+impl BodyHint {
     pub(super) fn by(headers: &HeaderMap) -> Self {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         Self {
             bytes: text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
-            on_demand: headers.contains_key(header::EXPECT),
+            expects_continue: headers.contains_key(header::EXPECT),
         }
     }
 }
@@ -170,22 +170,22 @@ impl Announced {
 /// [`BodyError`].
 pub(super) async fn read(
     mut body: Body,
-    announced: Announced,
+    announced: BodyHint,
     bytes_max: usize,
-    budget: &Budget,
-) -> Result<Whole, BodyError> {
+    budget: &BodyBudget,
+) -> Result<ReceivedBody, BodyError> {
     if announced
         .bytes
         .is_some_and(|bytes| bytes > bytes_max as u64)
     {
         // Reading would ask for what is not wanted.
-        if !announced.on_demand {
+        if !announced.expects_continue {
             discard(body, bytes_max).await;
         }
         return Err(BodyError::Long(bytes_max));
     }
     let mut whole = Vec::with_capacity(first_capacity(announced.bytes));
-    let mut share = Share::default();
+    let mut share = BudgetShare::default();
     let mut deadline = None;
     while let Some(chunk) = next_chunk(&mut body, &mut deadline).await? {
         if whole.len() + chunk.len() > bytes_max {
@@ -199,7 +199,7 @@ pub(super) async fn read(
         whole.extend_from_slice(&chunk);
     }
     whole.shrink_to_fit();
-    Ok(Whole {
+    Ok(ReceivedBody {
         bytes: whole.into(),
         share,
     })
@@ -268,28 +268,28 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn large_bodies_cannot_keep_small_ones_waiting() {
-        let budget = Budget::new(LARGE);
+        let budget = BodyBudget::new(LARGE);
         let mut stalled = Vec::new();
         for _ in 0..LARGE_BUDGET_BYTES / LARGE {
-            let mut share = Share::default();
+            let mut share = BudgetShare::default();
             share.grow(&budget, LARGE).await.unwrap();
             stalled.push(share);
         }
         let rest = budget.large.available_permits();
         let _rest = budget.large.acquire_many(rest as u32).await.unwrap();
-        let refused = Share::default().grow(&budget, LARGE).await;
+        let refused = BudgetShare::default().grow(&budget, LARGE).await;
         assert_eq!(refused, Err(BodyError::NoMemory));
-        let small = Share::default().grow(&budget, SMALL_BYTES_MAX).await;
+        let small = BudgetShare::default().grow(&budget, SMALL_BYTES_MAX).await;
         assert_eq!(small, Ok(()));
         stalled.pop();
-        assert_eq!(Share::default().grow(&budget, LARGE).await, Ok(()));
+        assert_eq!(BudgetShare::default().grow(&budget, LARGE).await, Ok(()));
     }
 
     #[tokio::test]
     async fn a_body_that_turns_out_large_gives_back_its_small_share() {
-        let budget = Budget::new(LARGE);
+        let budget = BodyBudget::new(LARGE);
         let before = budget.small.available_permits();
-        let mut share = Share::default();
+        let mut share = BudgetShare::default();
         for bytes in [1, PORTION_BYTES + 1, SMALL_BYTES_MAX] {
             share.grow(&budget, bytes).await.unwrap();
             let taken = before - budget.small.available_permits();

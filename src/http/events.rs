@@ -19,10 +19,10 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Gateway,
-    asked::{self, Asked, EVENT_STREAM, NDJSON},
-    limits::OverLimit,
+    limits::LimitExceeded,
+    params::{self, EVENT_STREAM, NDJSON, SubscribeParams},
     patience::{Held, Streaming},
-    refusal::{Refusal, Waiter, come_back_later, come_back_when_it_fits},
+    problem::{ProblemDetails, Requester, retry_later, retry_when_allowed},
     writer::{Stream, Takeable},
 };
 use crate::{
@@ -37,13 +37,13 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     // A body that nobody asked for is let go of when all is said.
     let (request, _body) = request.into_parts();
-    let client = gateway.client(&request.extensions, &request.headers);
+    let client = gateway.client_ip(&request.extensions, &request.headers);
     match gateway.stream(&request, client).await {
         Ok(response) => response,
         Err(why) => {
             gateway.note(&why, client);
-            let waiter = Waiter {
-                event_source: asked::accepts(&request.headers, EVENT_STREAM),
+            let waiter = Requester {
+                wants_event_stream: params::accepts(&request.headers, EVENT_STREAM),
                 version: request.version,
             };
             why.response(waiter)
@@ -54,9 +54,9 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
 /// Why there is no stream.
 enum NoStream {
     /// What was asked for can't be read.
-    Malformed(Refusal),
+    Malformed(ProblemDetails),
     /// Its address has too much already; counted and logged where it was found.
-    OverLimit(OverLimit),
+    LimitExceeded(LimitExceeded),
     /// It may not.
     Access(AccessError),
     /// The gateway is about to stop.
@@ -67,9 +67,9 @@ enum NoStream {
     Journal(ReadError),
 }
 
-impl From<OverLimit> for NoStream {
-    fn from(over: OverLimit) -> Self {
-        Self::OverLimit(over)
+impl From<LimitExceeded> for NoStream {
+    fn from(over: LimitExceeded) -> Self {
+        Self::LimitExceeded(over)
     }
 }
 
@@ -84,7 +84,7 @@ impl NoStream {
     fn reason(&self) -> &'static str {
         match self {
             Self::Malformed(_) => "malformed",
-            Self::OverLimit(over) => over.reason(),
+            Self::LimitExceeded(over) => over.reason(),
             Self::Access(AccessError::UnknownTopic(_)) => "topic_unknown",
             Self::Access(AccessError::TokenMissing) => "token_missing",
             Self::Access(AccessError::TokenBad(_)) => "token_bad",
@@ -96,20 +96,20 @@ impl NoStream {
     }
 
     /// Where waiting helps, an answer that does not end an `EventSource`.
-    fn response(self, waiter: Waiter) -> Response {
+    fn response(self, waiter: Requester) -> Response {
         let what = match self {
             Self::Malformed(refusal) => return refusal.into_response(),
-            Self::OverLimit(over) => return come_back_when_it_fits(waiter, over),
+            Self::LimitExceeded(over) => return retry_when_allowed(waiter, over),
             // Its issuer may be back before the token ends.
             Self::Access(AccessError::TokenBad(TokenError::KeysMissing(_))) => {
                 "the keys of the token's issuer cannot be had"
             }
-            Self::Access(error) => return Refusal::from(error).into_response(),
+            Self::Access(error) => return ProblemDetails::from(error).into_response(),
             Self::Draining => "the gateway is about to stop",
             Self::Full => "there are as many subscribers as there may be",
             Self::Journal(_) => "the journal cannot be read",
         };
-        come_back_later(waiter, what)
+        retry_later(waiter, what)
     }
 }
 
@@ -117,10 +117,11 @@ impl Gateway {
     /// A stream of what was asked for, as the response that carries it.
     async fn stream(&self, request: &Parts, client: Option<IpAddr>) -> Result<Response, NoStream> {
         self.admit_to_events(client)?;
-        let asked = Asked::read(&request.uri, &request.headers).map_err(NoStream::Malformed)?;
+        let asked =
+            SubscribeParams::read(&request.uri, &request.headers).map_err(NoStream::Malformed)?;
         let grant = self.grant(&asked.topics, asked.token.as_deref()).await?;
         let permit = self.permit(&grant)?;
-        let seat = self.seat(client)?;
+        let seat = self.take_stream_slot(client)?;
         let now = self.clock.now();
         let head = head(&asked.request, now);
         let held = hold(request, &grant, now);
@@ -179,7 +180,7 @@ impl Gateway {
 
     /// Counts and logs it, for the operator.
     fn note(&self, why: &NoStream, client: Option<IpAddr>) {
-        if let NoStream::OverLimit(_) = why {
+        if let NoStream::LimitExceeded(_) = why {
             return;
         }
         self.telemetry.subscribe_refused(why.reason());

@@ -19,30 +19,30 @@ use serde::Serialize;
 
 use super::{
     Gateway,
-    body::{self, Announced, BodyError},
-    limits::OverLimit,
-    refusal::{Refusal, closing},
+    body::{self, BodyError, BodyHint},
+    limits::LimitExceeded,
+    problem::{ProblemDetails, closing},
 };
-use crate::ingest::{IngestError, Outcome};
+use crate::ingest::{Accepted, IngestError};
 
 const PREFIX: &str = "/ingest/";
 
 /// The route for every method.
 pub(super) fn route() -> MethodRouter<Arc<Gateway>> {
-    post(take).get(greet).fallback(refuse_method)
+    post(take).get(handshake).fallback(refuse_method)
 }
 
 async fn take(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let client = gateway.client(request.extensions(), request.headers());
+    let client = gateway.client_ip(request.extensions(), request.headers());
     if let Err(over) = gateway.admit_to_ingest(client) {
         return Box::pin(turn_away(request, over)).await;
     }
     let (head, body) = request.into_parts();
-    let announced = Announced::by(&head.headers);
+    let announced = BodyHint::by(&head.headers);
     let bytes_max = gateway.settings().body_bytes_max;
     let whole = body::read(body, announced, bytes_max, &gateway.body_budget).await;
     // The share is held to the end.
-    let body::Whole {
+    let body::ReceivedBody {
         bytes,
         share: _share,
     } = match whole {
@@ -50,51 +50,51 @@ async fn take(State(gateway): State<Arc<Gateway>>, request: Request) -> Response
         Err(error) => {
             gateway.telemetry.ingest_refused(error.reason());
             gateway.log_unread(error, client);
-            return Refusal::from(error).into_response();
+            return ProblemDetails::from(error).into_response();
         }
     };
     let topic = topic(head.uri.path());
     let delivery = delivery(head, bytes, gateway.clock.now());
-    match gateway.ingest.take(&topic, delivery).await {
+    match gateway.ingest.accept(&topic, delivery).await {
         Ok(outcome) => {
             gateway.log_handshake(&outcome, client);
             accepted(outcome)
         }
         Err(error) => {
             gateway.log(&error, client);
-            Refusal::from(error).into_response()
+            ProblemDetails::from(error).into_response()
         }
     }
 }
 
 /// A handshake by GET or HEAD; its body is not read. One that does not prove
 /// itself looks like a topic that has none.
-async fn greet(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let client = gateway.client(request.extensions(), request.headers());
+async fn handshake(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let client = gateway.client_ip(request.extensions(), request.headers());
     if let Err(over) = gateway.admit_to_ingest(client) {
         return Box::pin(turn_away(request, over)).await;
     }
     let (head, _) = request.into_parts();
     let topic = topic(head.uri.path());
     let delivery = delivery(head, Bytes::new(), gateway.clock.now());
-    match gateway.ingest.greet(&topic, delivery).await {
+    match gateway.ingest.handshake(&topic, delivery).await {
         Some(Ok(outcome)) => {
             gateway.log_handshake(&outcome, client);
             accepted(outcome)
         }
         Some(Err(error)) => {
             gateway.log(&error, client);
-            Refusal::post_only().into_response()
+            ProblemDetails::post_only().into_response()
         }
-        None => Refusal::post_only().into_response(),
+        None => ProblemDetails::post_only().into_response(),
     }
 }
 
 /// What comes by a method that no topic has.
 async fn refuse_method(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let client = gateway.client(request.extensions(), request.headers());
+    let client = gateway.client_ip(request.extensions(), request.headers());
     match gateway.admit_to_ingest(client) {
-        Ok(()) => Refusal::post_only().into_response(),
+        Ok(()) => ProblemDetails::post_only().into_response(),
         Err(over) => turn_away(request, over).await,
     }
 }
@@ -102,10 +102,10 @@ async fn refuse_method(State(gateway): State<Arc<Gateway>>, request: Request) ->
 /// Refuses a request of which nothing was read. To close on what the sender
 /// still writes would reset the connection, and it would not see when it may
 /// come again.
-async fn turn_away(request: Request, over: OverLimit) -> Response {
-    let (announced, version) = (Announced::by(request.headers()), request.version());
-    let passed = body::let_pass(request.into_body(), announced).await;
-    let response = Refusal::from(over).into_response();
+async fn turn_away(request: Request, over: LimitExceeded) -> Response {
+    let (announced, version) = (BodyHint::by(request.headers()), request.version());
+    let passed = body::drain_body(request.into_body(), announced).await;
+    let response = ProblemDetails::from(over).into_response();
     match passed {
         true => response,
         false => closing(response, version),
@@ -128,14 +128,14 @@ fn topic(path: &str) -> String {
     percent_decode_str(raw).decode_utf8_lossy().into_owned()
 }
 
-fn accepted(outcome: Outcome) -> Response {
+fn accepted(outcome: Accepted) -> Response {
     match outcome {
-        Outcome::Answered { reply, .. } => answer(reply),
-        Outcome::Stored {
+        Accepted::Answered { reply, .. } => answer(reply),
+        Accepted::Stored {
             respond: Some(reply),
             ..
         } => answer(reply),
-        Outcome::Stored {
+        Accepted::Stored {
             cursor,
             topic,
             duplicate,
@@ -145,7 +145,7 @@ fn accepted(outcome: Outcome) -> Response {
                 true => StatusCode::OK,
                 false => StatusCode::ACCEPTED,
             };
-            let stored = Stored {
+            let stored = StoredAnswer {
                 id: cursor.to_string(),
                 topic: topic.as_str(),
                 duplicate,
@@ -157,7 +157,7 @@ fn accepted(outcome: Outcome) -> Response {
 
 /// The usual answer.
 #[derive(Serialize)]
-struct Stored<'a> {
+struct StoredAnswer<'a> {
     id: String,
     topic: &'a str,
     duplicate: bool,
@@ -178,15 +178,17 @@ fn answer(reply: Reply) -> Response {
 
 impl Gateway {
     /// An operator who sets up a provider waits for this line.
-    fn log_handshake(&self, outcome: &Outcome, client: Option<IpAddr>) {
-        let Outcome::Answered {
-            topic, handed_over, ..
+    fn log_handshake(&self, outcome: &Accepted, client: Option<IpAddr>) {
+        let Accepted::Answered {
+            topic,
+            secret_stored,
+            ..
         } = outcome
         else {
             return;
         };
         let client = client.map(tracing::field::display);
-        match handed_over {
+        match secret_stored {
             true => tracing::warn!(client, %topic, "a provider's secret was taken and is kept"),
             // Some need no proof: anybody could fill the log.
             false if !self.log_budget.take(self.clock.now()) => {}
@@ -204,7 +206,9 @@ impl Gateway {
     fn log(&self, error: &IngestError, client: Option<IpAddr>) {
         let client = client.map(tracing::field::display);
         match error {
-            IngestError::Journal(_) | IngestError::NotKept { .. } | IngestError::Interrupted => {
+            IngestError::Journal(_)
+            | IngestError::SecretNotStored { .. }
+            | IngestError::Interrupted => {
                 tracing::error!(client, reason = error.reason(), %error, "delivery not stored");
             }
             _ if !self.log_budget.take(self.clock.now()) => {}

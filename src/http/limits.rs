@@ -8,18 +8,18 @@
 //! Invariant: what is remembered of addresses is bounded, whoever they are.
 
 mod buckets;
-mod seats;
+mod stream_slots;
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::Gateway;
-use crate::rate::{OverRate, Rate};
+use crate::rate::{Rate, RateLimited};
 use buckets::Buckets;
-pub(super) use seats::{Seat, Seats};
+pub(super) use stream_slots::{StreamSlot, StreamSlots};
 
 /// What one address may do; `None` is as much as it likes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LimitSettings {
+pub struct AddressLimits {
     /// How often it may come to ingest.
     pub ingest_rate_per_address_max: Option<Rate>,
     /// How often it may ask for a stream.
@@ -29,7 +29,7 @@ pub struct LimitSettings {
 }
 
 /// The settings, and how far each address has used them up. The count of open
-/// streams is apart, in [`Seats`], since it holds whatever the settings are.
+/// streams is apart, in [`StreamSlots`], since it holds whatever the settings are.
 pub(super) struct Limits {
     ingest: Option<Buckets>,
     subscribe: Option<Buckets>,
@@ -37,7 +37,7 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    pub(super) fn new(settings: &LimitSettings) -> Self {
+    pub(super) fn new(settings: &AddressLimits) -> Self {
         Self {
             ingest: settings.ingest_rate_per_address_max.map(Buckets::new),
             subscribe: settings.subscribe_rate_per_address_max.map(Buckets::new),
@@ -68,14 +68,14 @@ impl From<IpAddr> for Address {
 
 /// What an address has too much of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OverLimit {
+pub(super) enum LimitExceeded {
     /// Requests.
-    Rate(OverRate),
+    Rate(RateLimited),
     /// Open streams.
     Subscribers,
 }
 
-impl OverLimit {
+impl LimitExceeded {
     /// The reason as a metric's label.
     pub(super) fn reason(self) -> &'static str {
         match self {
@@ -90,8 +90,8 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// [`OverLimit`] where its address comes too often; counted and logged.
-    pub(super) fn admit_to_ingest(&self, client: Option<IpAddr>) -> Result<(), OverLimit> {
+    /// [`LimitExceeded`] where its address comes too often; counted and logged.
+    pub(super) fn admit_to_ingest(&self, client: Option<IpAddr>) -> Result<(), LimitExceeded> {
         let admitted = self.within_rate(self.limits.load().ingest.as_ref(), client);
         admitted.inspect_err(|over| {
             self.telemetry.ingest_refused(over.reason());
@@ -103,17 +103,17 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// [`OverLimit`] where its address comes too often, or has as many streams
+    /// [`LimitExceeded`] where its address comes too often, or has as many streams
     /// as it may already; counted and logged.
-    pub(super) fn admit_to_events(&self, client: Option<IpAddr>) -> Result<(), OverLimit> {
+    pub(super) fn admit_to_events(&self, client: Option<IpAddr>) -> Result<(), LimitExceeded> {
         let has_room = |client: IpAddr| {
             let max = self.limits.load().subscribers_max;
-            self.seats.has_room(client.into(), max)
+            self.stream_slots.has_room(client.into(), max)
         };
         let admitted = self.within_rate(self.limits.load().subscribe.as_ref(), client);
         let admitted = admitted.and_then(|()| match client.is_none_or(has_room) {
             true => Ok(()),
-            false => Err(OverLimit::Subscribers),
+            false => Err(LimitExceeded::Subscribers),
         });
         admitted.inspect_err(|over| self.refused_at_events(*over, client))
     }
@@ -124,14 +124,17 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// [`OverLimit`] where others have taken the last ones in the meantime.
-    pub(super) fn seat(&self, client: Option<IpAddr>) -> Result<Option<Seat>, OverLimit> {
+    /// [`LimitExceeded`] where others have taken the last ones in the meantime.
+    pub(super) fn take_stream_slot(
+        &self,
+        client: Option<IpAddr>,
+    ) -> Result<Option<StreamSlot>, LimitExceeded> {
         let Some(address) = client else {
             return Ok(None);
         };
         let max = self.limits.load().subscribers_max;
-        let seat = self.seats.take(address.into(), max);
-        let seat = seat.ok_or(OverLimit::Subscribers);
+        let seat = self.stream_slots.take(address.into(), max);
+        let seat = seat.ok_or(LimitExceeded::Subscribers);
         seat.map(Some)
             .inspect_err(|over| self.refused_at_events(*over, client))
     }
@@ -140,20 +143,20 @@ impl Gateway {
         &self,
         buckets: Option<&Buckets>,
         client: Option<IpAddr>,
-    ) -> Result<(), OverLimit> {
+    ) -> Result<(), LimitExceeded> {
         let (Some(buckets), Some(client)) = (buckets, client) else {
             return Ok(());
         };
         let taken = buckets.take(client.into(), self.clock.now());
-        taken.map_err(OverLimit::Rate)
+        taken.map_err(LimitExceeded::Rate)
     }
 
-    fn refused_at_events(&self, over: OverLimit, client: Option<IpAddr>) {
+    fn refused_at_events(&self, over: LimitExceeded, client: Option<IpAddr>) {
         self.telemetry.subscribe_refused(over.reason());
         self.log_over_limit(over, client);
     }
 
-    fn log_over_limit(&self, over: OverLimit, client: Option<IpAddr>) {
+    fn log_over_limit(&self, over: LimitExceeded, client: Option<IpAddr>) {
         if self.log_budget.take(self.clock.now()) {
             let client = client.map(tracing::field::display);
             tracing::info!(client, reason = over.reason(), "over a limit");

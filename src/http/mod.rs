@@ -2,21 +2,20 @@
 //!
 //! Decides nothing about proof, access or history; it asks the rooms below and
 //! says their answers in HTTP. Invariant: every status is chosen in
-//! `refusal.rs` or stands beside the route that succeeds.
+//! `problem.rs` or stands beside the route that succeeds.
 
 mod admin;
-mod asked;
 mod body;
 mod bundle;
-mod client;
+mod client_ip;
 mod events;
 mod ingest;
 mod limits;
 mod log_budget;
-mod operator;
+mod ops;
+mod params;
 mod patience;
-mod presence;
-mod refusal;
+mod problem;
 mod server;
 mod writer;
 
@@ -41,7 +40,7 @@ use crate::{
     subscribe::Streams,
     telemetry::Telemetry,
 };
-pub use limits::LimitSettings;
+pub use limits::AddressLimits;
 pub use server::{Drained, SPARE_CONNECTIONS, Server, raise_open_files_limit};
 
 /// The bounds of what a stranger may do, and who the operator is.
@@ -53,7 +52,7 @@ pub struct Settings {
     /// connections of their own beyond it.
     pub subscribers_max: usize,
     /// What one address may do.
-    pub limits: LimitSettings,
+    pub limits: AddressLimits,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Which origins may subscribe across origins: `https://app.example.com`,
@@ -101,9 +100,9 @@ pub struct Gateway {
     /// How far addresses have used up what they may do.
     limits: Swap<limits::Limits>,
     /// The open streams of each address.
-    seats: Arc<limits::Seats>,
+    stream_slots: Arc<limits::StreamSlots>,
     /// Memory for bodies that are being read.
-    body_budget: body::Budget,
+    body_budget: body::BodyBudget,
     /// Log lines about who was refused.
     log_budget: log_budget::LogBudget,
 }
@@ -125,8 +124,8 @@ impl Gateway {
         Arc::new(Self {
             stream_permits: Arc::new(Semaphore::new(settings.subscribers_max)),
             limits: Swap::new(limits::Limits::new(&settings.limits)),
-            seats: Arc::default(),
-            body_budget: body::Budget::new(settings.body_bytes_max),
+            stream_slots: Arc::default(),
+            body_budget: body::BodyBudget::new(settings.body_bytes_max),
             log_budget: log_budget::LogBudget::default(),
             cors: Swap::new(cors(&settings.cors_origins)),
             settings: Swap::new(settings),
@@ -168,17 +167,17 @@ impl Gateway {
         let events = Router::new()
             .route("/events", get(events::subscribe))
             .route("/events/{*topic}", get(events::subscribe))
-            .method_not_allowed_fallback(refusal::method_not_allowed)
+            .method_not_allowed_fallback(problem::method_not_allowed)
             .layer(from_fn_with_state(Arc::clone(self), across_origins));
         let operator = Router::new()
-            .route("/healthz", get(operator::healthz))
-            .route("/readyz", get(operator::readyz))
-            .route("/metrics", get(operator::metrics))
-            .route("/admin/topics", get(presence::topics))
-            .method_not_allowed_fallback(refusal::method_not_allowed);
+            .route("/healthz", get(ops::healthz))
+            .route("/readyz", get(ops::readyz))
+            .route("/metrics", get(ops::metrics))
+            .route("/admin/topics", get(admin::topics))
+            .method_not_allowed_fallback(problem::method_not_allowed);
         let admin = Router::new()
             .route("/admin/revoke", post(admin::revoke))
-            .method_not_allowed_fallback(refusal::not_a_post);
+            .method_not_allowed_fallback(problem::not_a_post);
         Router::new()
             .merge(events)
             .merge(operator)
@@ -186,7 +185,7 @@ impl Gateway {
             .route("/ingest", ingest::route())
             .route("/ingest/", ingest::route())
             .route("/ingest/{*topic}", ingest::route())
-            .fallback(refusal::no_such_route)
+            .fallback(problem::no_such_route)
             .with_state(Arc::clone(self))
     }
 }

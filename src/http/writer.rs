@@ -33,7 +33,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{bundle::Bundles, limits::Seat, patience::Held, server::Place};
+use super::{bundle::Bundles, limits::StreamSlot, patience::Held, server::Place};
 use crate::{
     subscribe::{Feed, Given, Hand, Step, Subscription},
     wire::{Framing, LAST_CHUNK},
@@ -53,7 +53,7 @@ pub(super) struct Stream {
 
 /// Its places among all streams, and among those of its address where that is
 /// known; and the connection's patience, where the stream is a body.
-pub(super) type Places = (OwnedSemaphorePermit, Option<Seat>, Option<Held>);
+pub(super) type Places = (OwnedSemaphorePermit, Option<StreamSlot>, Option<Held>);
 
 /// Says of a request that its connection can be taken back from hyper.
 #[derive(Debug, Clone, Copy)]

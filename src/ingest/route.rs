@@ -14,13 +14,13 @@ use hookrill_verify::{Verified, Verifier};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    rate::{Bucket, OverRate, Rate},
+    rate::{Bucket, Rate, RateLimited},
     wire::View,
 };
 
 /// How deliveries of a topic are taken.
 #[derive(Debug)]
-pub struct Route {
+pub struct IngestRoute {
     /// The topic whose section says so; `None` for `"*"`. Only under this
     /// name, not below it, may a provider hand over a secret.
     topic: Option<Topic>,
@@ -67,7 +67,7 @@ impl DedupBy {
     }
 }
 
-impl Route {
+impl IngestRoute {
     /// A route of the section for `topic`, or of `"*"`.
     #[must_use]
     pub fn new(
@@ -104,7 +104,7 @@ impl Route {
     }
 
     /// Lets one proven delivery through.
-    pub(super) fn admit(&self, now: Timestamp) -> Result<(), OverRate> {
+    pub(super) fn admit(&self, now: Timestamp) -> Result<(), RateLimited> {
         match &self.rate {
             Some((rate, bucket)) => bucket.take(*rate, now),
             None => Ok(()),
@@ -130,7 +130,7 @@ impl Route {
     }
 
     /// Takes a secret that was handed over; says whether none was there yet.
-    pub fn adopt(&self, secret: Secret) -> bool {
+    pub fn install_secret(&self, secret: Secret) -> bool {
         let mut verifier = self
             .verifier
             .write()
@@ -153,7 +153,7 @@ impl Route {
 /// It counts within the topic that the delivery came to, wherever in it the
 /// event belongs: so a partition that is added, or an id that comes again with
 /// another content, changes nothing about what is known.
-pub(super) fn recognise(topic: &Topic, verified: &Verified, rule: DedupRule) -> Option<Dedup> {
+pub(super) fn dedup_key(topic: &Topic, verified: &Verified, rule: DedupRule) -> Option<Dedup> {
     let facts = verified.facts();
     let content = match &facts.content {
         Some(signed) => &signed[..],

@@ -35,7 +35,7 @@ use hookrill_core::{Clock, Cursor, Selection, Sequence, TopicMap};
 use tokio::sync::Semaphore;
 
 use crate::{
-    access::{Access, PolicyVersion, Grant, TokenIdentity},
+    access::{Access, Grant, PolicyVersion, TokenIdentity},
     hub::Hub,
     journal::{Journal, ReadError},
     telemetry::Telemetry,

@@ -375,7 +375,8 @@ fn several_issuers_have_each_their_own_key_and_topics() {
 fn a_set_is_bounded_and_what_cannot_be_used_is_left_out() {
     let [[rsa, _], [p256, _], _] = &*PAIRS;
     let many = vec![p256.jwk("p"); KEYS_MAX + 1];
-    let read = |json: Value| IssuerKeys::of_set(json.to_string().as_bytes()).map(|keys| keys.count());
+    let read =
+        |json: Value| IssuerKeys::of_set(json.to_string().as_bytes()).map(|keys| keys.count());
     let changed = |name: &str, value: Value| {
         let mut jwk = p256.jwk("p");
         jwk[name] = value;

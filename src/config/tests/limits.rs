@@ -1,14 +1,14 @@
 //! How often, and how many: what is written, and what comes of it.
 
 use super::{Machine, usable::least};
-use crate::http::LimitSettings;
+use crate::http::AddressLimits;
 
 const TOPIC: &str = "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\" }\n";
 
 #[test]
 fn nothing_is_limited_that_nobody_wrote() {
     let config = Machine::with(TOPIC).load().unwrap();
-    assert_eq!(config.server.limits, LimitSettings::default());
+    assert_eq!(config.server.limits, AddressLimits::default());
     let limits = config.server.limits;
     assert_eq!(limits.ingest_rate_per_address_max, None);
     assert_eq!(limits.subscribe_rate_per_address_max, None);

@@ -14,7 +14,7 @@ use dashmap::{DashMap, Entry};
 use hookrill_core::Timestamp;
 
 use super::Address;
-use crate::rate::{Bucket, OverRate, Rate};
+use crate::rate::{Bucket, Rate, RateLimited};
 
 /// The most addresses that have a bucket of their own; some megabytes.
 const ADDRESSES_MAX: usize = 65_536;
@@ -57,8 +57,8 @@ impl Buckets {
     ///
     /// # Errors
     ///
-    /// [`OverRate`] where it comes too often.
-    pub(super) fn take(&self, address: Address, now: Timestamp) -> Result<(), OverRate> {
+    /// [`RateLimited`] where it comes too often.
+    pub(super) fn take(&self, address: Address, now: Timestamp) -> Result<(), RateLimited> {
         if let Some(bucket) = self.known.get(&address) {
             return bucket.take(self.rate, now);
         }

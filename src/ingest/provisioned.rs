@@ -25,7 +25,7 @@ const UNFINISHED: &str = ".unfinished";
 
 /// Keeps secrets that were handed over.
 #[derive(Debug)]
-pub struct Handed {
+pub struct ProvisionedSecrets {
     /// `None`: nothing outlives the process.
     folder: Option<PathBuf>,
     /// Those that have no folder. Locked while one is written to a file, so
@@ -35,7 +35,7 @@ pub struct Handed {
 
 /// Why a secret was not kept.
 #[derive(Debug, thiserror::Error)]
-pub enum KeepError {
+pub enum StoreSecretError {
     /// There is one already.
     #[error("another secret is kept already")]
     Taken,
@@ -51,12 +51,12 @@ pub enum KeepError {
      its secret anew",
     path.display()
 )]
-pub struct HandedError {
+pub struct ProvisionedSecretError {
     path: PathBuf,
     source: io::Error,
 }
 
-impl Handed {
+impl ProvisionedSecrets {
     /// Keeps them in this journal's folder; without one, in memory.
     #[must_use]
     pub fn new(journal: Option<&Path>) -> Self {
@@ -70,8 +70,8 @@ impl Handed {
     ///
     /// # Errors
     ///
-    /// [`HandedError`] where there is a file and no secret in it.
-    pub fn load(&self, topic: &Topic) -> Result<Option<Secret>, HandedError> {
+    /// [`ProvisionedSecretError`] where there is a file and no secret in it.
+    pub fn load(&self, topic: &Topic) -> Result<Option<Secret>, ProvisionedSecretError> {
         let Some(folder) = &self.folder else {
             return Ok(self.lock().get(topic).cloned());
         };
@@ -79,7 +79,7 @@ impl Handed {
         match read(&path) {
             Ok(secret) => Ok(Some(secret)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(HandedError { path, source }),
+            Err(source) => Err(ProvisionedSecretError { path, source }),
         }
     }
 
@@ -87,8 +87,8 @@ impl Handed {
     ///
     /// # Errors
     ///
-    /// [`KeepError`]; the one that was there before is still there.
-    pub fn keep(&self, topic: &Topic, secret: &Secret) -> Result<(), KeepError> {
+    /// [`StoreSecretError`]; the one that was there before is still there.
+    pub fn store(&self, topic: &Topic, secret: &Secret) -> Result<(), StoreSecretError> {
         let mut here = self.lock();
         let Some(folder) = &self.folder else {
             return match here.entry(topic.clone()) {
@@ -96,7 +96,7 @@ impl Handed {
                     place.insert(secret.clone());
                     Ok(())
                 }
-                Entry::Occupied(_) => Err(KeepError::Taken),
+                Entry::Occupied(_) => Err(StoreSecretError::Taken),
             };
         };
         fs::DirBuilder::new()
@@ -110,7 +110,9 @@ impl Handed {
         fs::remove_file(&unfinished)?;
         match linked {
             Ok(()) => Ok(fs::File::open(folder)?.sync_all()?),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(KeepError::Taken),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(StoreSecretError::Taken)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -166,14 +168,14 @@ mod tests {
     fn a_kept_secret_is_never_replaced_and_outlives_the_process() {
         let folder = tempfile::tempdir().unwrap();
         let (asana, other) = (topic("asana"), topic("asana.b"));
-        let handed = Handed::new(Some(folder.path()));
+        let handed = ProvisionedSecrets::new(Some(folder.path()));
         assert!(handed.load(&asana).unwrap().is_none());
-        handed.keep(&asana, &Secret::new(*b"first")).unwrap();
-        let again = handed.keep(&asana, &Secret::new(*b"second"));
-        assert!(matches!(again, Err(KeepError::Taken)));
-        handed.keep(&other, &Secret::new(*b"other")).unwrap();
+        handed.store(&asana, &Secret::new(*b"first")).unwrap();
+        let again = handed.store(&asana, &Secret::new(*b"second"));
+        assert!(matches!(again, Err(StoreSecretError::Taken)));
+        handed.store(&other, &Secret::new(*b"other")).unwrap();
 
-        let reopened = Handed::new(Some(folder.path()));
+        let reopened = ProvisionedSecrets::new(Some(folder.path()));
         assert_eq!(reopened.load(&asana).unwrap().unwrap().expose(), b"first");
         assert_eq!(reopened.load(&other).unwrap().unwrap().expose(), b"other");
         let folder = folder.path().join(FOLDER);
@@ -189,8 +191,8 @@ mod tests {
         let kept = folder.path().join(FOLDER);
         fs::create_dir(&kept).unwrap();
         fs::write(kept.join(UNFINISHED), "half a se").unwrap();
-        let handed = Handed::new(Some(folder.path()));
-        handed.keep(&topic("a"), &Secret::new(*b"whole")).unwrap();
+        let handed = ProvisionedSecrets::new(Some(folder.path()));
+        handed.store(&topic("a"), &Secret::new(*b"whole")).unwrap();
         assert_eq!(
             handed.load(&topic("a")).unwrap().unwrap().expose(),
             b"whole"

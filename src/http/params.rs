@@ -9,7 +9,7 @@ use hookrill_core::{Cursor, Topic, Topics};
 use http::{HeaderMap, HeaderName, Uri, header};
 use percent_encoding::percent_decode_str;
 
-use super::refusal::Refusal;
+use super::problem::ProblemDetails;
 use crate::{
     subscribe::{self, LAST_MAX, Start},
     wire::{Coding, Format},
@@ -25,18 +25,18 @@ pub(super) const EVENT_STREAM: &str = "text/event-stream";
 pub(super) const NDJSON: &str = "application/x-ndjson";
 
 /// What a subscriber asks for, as it was understood.
-pub(super) struct Asked {
+pub(super) struct SubscribeParams {
     pub(super) topics: Topics,
     pub(super) request: subscribe::Request,
     pub(super) token: Option<String>,
 }
 
-impl Asked {
+impl SubscribeParams {
     /// # Errors
     ///
     /// The refusal that names the parameter or header.
-    pub(super) fn read(uri: &Uri, headers: &HeaderMap) -> Result<Self, Refusal> {
-        let query = Parameters::of(uri)?;
+    pub(super) fn read(uri: &Uri, headers: &HeaderMap) -> Result<Self, ProblemDetails> {
+        let query = QueryParams::from_uri(uri)?;
         let format = format(&query, headers)?;
         Ok(Self {
             topics: topics(uri.path(), &query)?,
@@ -52,12 +52,13 @@ impl Asked {
 }
 
 /// The query's pairs, in their order.
-pub(super) struct Parameters(Vec<(String, String)>);
+pub(super) struct QueryParams(Vec<(String, String)>);
 
-impl Parameters {
-    pub(super) fn of(uri: &Uri) -> Result<Self, Refusal> {
+impl QueryParams {
+    pub(super) fn from_uri(uri: &Uri) -> Result<Self, ProblemDetails> {
         let pairs = Query::try_from_uri(uri);
-        let Query(pairs) = pairs.map_err(|_| Refusal::parameter("query", "it cannot be read"))?;
+        let Query(pairs) =
+            pairs.map_err(|_| ProblemDetails::parameter("query", "it cannot be read"))?;
         Ok(Self(pairs))
     }
 
@@ -67,26 +68,29 @@ impl Parameters {
     }
 
     /// The value of a parameter that may stand once.
-    pub(super) fn one<'q>(&'q self, name: &'q str) -> Result<Option<&'q str>, Refusal> {
+    pub(super) fn one<'q>(&'q self, name: &'q str) -> Result<Option<&'q str>, ProblemDetails> {
         let mut values = self.all(name);
         let value = values.next();
         match values.next() {
             None => Ok(value),
-            Some(_) => Err(Refusal::parameter(name, "it stands more than once")),
+            Some(_) => Err(ProblemDetails::parameter(name, "it stands more than once")),
         }
     }
 }
 
-fn topics(path: &str, query: &Parameters) -> Result<Topics, Refusal> {
+fn topics(path: &str, query: &QueryParams) -> Result<Topics, ProblemDetails> {
     let in_path = path.strip_prefix("/events/");
     let in_path = in_path.map(|raw| percent_decode_str(raw).decode_utf8_lossy().into_owned());
     let mut topics: Vec<Topic> = Vec::new();
     for name in in_path.as_deref().into_iter().chain(query.all("topic")) {
         if topics.len() == TOPICS_MAX {
             let why = format!("a stream has at most {TOPICS_MAX} topics");
-            return Err(Refusal::parameter("topic", why));
+            return Err(ProblemDetails::parameter("topic", why));
         }
-        topics.push(name.parse().map_err(|e| Refusal::parameter("topic", e))?);
+        topics.push(
+            name.parse()
+                .map_err(|e| ProblemDetails::parameter("topic", e))?,
+        );
     }
     Ok(match topics.is_empty() {
         true => Topics::All,
@@ -96,15 +100,15 @@ fn topics(path: &str, query: &Parameters) -> Result<Topics, Refusal> {
 
 /// `Last-Event-ID` wins over `since`, and `since` over `last`; each is checked
 /// all the same.
-fn start(query: &Parameters, headers: &HeaderMap) -> Result<Start, Refusal> {
+fn start(query: &QueryParams, headers: &HeaderMap) -> Result<Start, ProblemDetails> {
     let last = query.one("last")?.map(last).transpose()?;
     let since = query.one("since")?.map(since).transpose()?;
     let seen = last_event_id(headers)?;
     Ok(seen.or(since).or(last).unwrap_or(Start::Now))
 }
 
-fn last_event_id(headers: &HeaderMap) -> Result<Option<Start>, Refusal> {
-    let refuse = |why: &str| Refusal::parameter("Last-Event-ID", why);
+fn last_event_id(headers: &HeaderMap) -> Result<Option<Start>, ProblemDetails> {
+    let refuse = |why: &str| ProblemDetails::parameter("Last-Event-ID", why);
     let mut values = headers.get_all(LAST_EVENT_ID).iter();
     let Some(value) = values.next() else {
         return Ok(None);
@@ -123,18 +127,18 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<Start>, Refusal> {
     }
 }
 
-fn since(text: &str) -> Result<Start, Refusal> {
+fn since(text: &str) -> Result<Start, ProblemDetails> {
     if text == "earliest" {
         return Ok(Start::Earliest);
     }
     let cursor = text.parse().map_err(|error| {
         let why = format!("it is earliest or a cursor; {error}");
-        Refusal::parameter("since", why)
+        ProblemDetails::parameter("since", why)
     })?;
     Ok(Start::After(cursor))
 }
 
-fn last(text: &str) -> Result<Start, Refusal> {
+fn last(text: &str) -> Result<Start, ProblemDetails> {
     let count = text
         .bytes()
         .all(|b| b.is_ascii_digit())
@@ -143,34 +147,39 @@ fn last(text: &str) -> Result<Start, Refusal> {
         Some(Ok(count)) if (1..=LAST_MAX).contains(&count) => Ok(Start::Last(count)),
         _ => {
             let why = format!("it is a number from 1 to {LAST_MAX}");
-            Err(Refusal::parameter("last", why))
+            Err(ProblemDetails::parameter("last", why))
         }
     }
 }
 
-fn types(query: &Parameters) -> Result<Option<Box<[Box<str>]>>, Refusal> {
+fn types(query: &QueryParams) -> Result<Option<Box<[Box<str>]>>, ProblemDetails> {
     let Some(list) = query.one("types")? else {
         return Ok(None);
     };
     let types: Box<[Box<str>]> = list.split(',').map(|name| name.trim().into()).collect();
     if types.iter().any(|name| name.is_empty()) {
-        return Err(Refusal::parameter(
+        return Err(ProblemDetails::parameter(
             "types",
             "it is a list such as push,issues",
         ));
     }
     if types.len() > TYPES_MAX {
         let why = format!("it names at most {TYPES_MAX} types");
-        return Err(Refusal::parameter("types", why));
+        return Err(ProblemDetails::parameter("types", why));
     }
     Ok(Some(types))
 }
 
-fn format(query: &Parameters, headers: &HeaderMap) -> Result<Format, Refusal> {
+fn format(query: &QueryParams, headers: &HeaderMap) -> Result<Format, ProblemDetails> {
     let named = match query.one("format")? {
         None | Some("raw") => Format::Raw,
         Some("cloudevents") => Format::CloudEvents,
-        Some(_) => return Err(Refusal::parameter("format", "it is raw or cloudevents")),
+        Some(_) => {
+            return Err(ProblemDetails::parameter(
+                "format",
+                "it is raw or cloudevents",
+            ));
+        }
     };
     Ok(match accepts(headers, NDJSON) {
         true => Format::NdJson,
@@ -227,7 +236,7 @@ fn listed(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
         .flat_map(|value| value.split(','))
 }
 
-fn token(query: &Parameters, headers: &HeaderMap) -> Option<String> {
+fn token(query: &QueryParams, headers: &HeaderMap) -> Option<String> {
     let cookie = || {
         headers
             .get_all(header::COOKIE)
@@ -239,7 +248,7 @@ fn token(query: &Parameters, headers: &HeaderMap) -> Option<String> {
             .map(|(_, value)| value.trim_matches('"'))
             .filter(|token| !token.is_empty())
     };
-    bearer(headers)
+    bearer_token(headers)
         .or_else(|| query.all("token").next().filter(|token| !token.is_empty()))
         .or_else(cookie)
         .map(str::to_owned)
@@ -247,7 +256,7 @@ fn token(query: &Parameters, headers: &HeaderMap) -> Option<String> {
 
 /// The token of `Authorization: Bearer` (RFC 6750, section 2.1), if there is
 /// one.
-pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     let token = token.trim();

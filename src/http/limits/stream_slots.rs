@@ -13,16 +13,16 @@ use super::Address;
 
 /// The streams that are open, by address.
 #[derive(Debug, Default)]
-pub(in crate::http) struct Seats(DashMap<Address, u32>);
+pub(in crate::http) struct StreamSlots(DashMap<Address, u32>);
 
 /// A stream's place among those of its address, until it is dropped.
 #[derive(Debug)]
-pub(in crate::http) struct Seat {
-    seats: Arc<Seats>,
+pub(in crate::http) struct StreamSlot {
+    stream_slots: Arc<StreamSlots>,
     address: Address,
 }
 
-impl Seats {
+impl StreamSlots {
     /// Whether `address` may have one more, of at most `max`.
     pub(super) fn has_room(&self, address: Address, max: Option<usize>) -> bool {
         let Some(max) = max else { return true };
@@ -31,7 +31,11 @@ impl Seats {
     }
 
     /// One more for `address`, unless it has `max` already.
-    pub(super) fn take(self: &Arc<Self>, address: Address, max: Option<usize>) -> Option<Seat> {
+    pub(super) fn take(
+        self: &Arc<Self>,
+        address: Address,
+        max: Option<usize>,
+    ) -> Option<StreamSlot> {
         let place = self.0.entry(address);
         let open = match &place {
             Entry::Occupied(open) => *open.get(),
@@ -41,16 +45,16 @@ impl Seats {
             return None;
         }
         place.insert(open + 1);
-        Some(Seat {
-            seats: Arc::clone(self),
+        Some(StreamSlot {
+            stream_slots: Arc::clone(self),
             address,
         })
     }
 }
 
-impl Drop for Seat {
+impl Drop for StreamSlot {
     fn drop(&mut self) {
-        self.seats.0.remove_if_mut(&self.address, |_, open| {
+        self.stream_slots.0.remove_if_mut(&self.address, |_, open| {
             *open -= 1;
             *open == 0
         });
@@ -69,7 +73,7 @@ mod tests {
 
     #[test]
     fn an_address_has_so_many_places_and_each_that_is_left_is_free_again() {
-        let seats = Arc::new(Seats::default());
+        let seats = Arc::new(StreamSlots::default());
         let max = Some(2);
         let first = seats.take(address(1), max).unwrap();
         assert!(seats.has_room(address(1), max));
@@ -85,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_limit_that_changes_counts_the_streams_that_are_open_already() {
-        let seats = Arc::new(Seats::default());
+        let seats = Arc::new(StreamSlots::default());
         let mut open: Vec<_> = (0..3).map(|_| seats.take(address(1), None)).collect();
         for max in [1, 2, 3] {
             assert!(seats.take(address(1), Some(max)).is_none(), "{max}");
@@ -99,7 +103,7 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_of_an_address_without_streams() {
-        let seats = Arc::new(Seats::default());
+        let seats = Arc::new(StreamSlots::default());
         let open: Vec<_> = (0..100).map(|n| seats.take(address(n % 7), None)).collect();
         assert_eq!(seats.0.len(), 7);
         drop(open);

@@ -10,13 +10,13 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, Version, header};
 use serde_json::json;
 
-use super::{body::BodyError, limits::OverLimit};
+use super::{body::BodyError, limits::LimitExceeded};
 use crate::{
     access::{AccessError, TokenError},
     identity::RevokeError,
     ingest::IngestError,
     journal::AppendError,
-    rate::OverRate,
+    rate::RateLimited,
     subscribe::{PresenceError, stay_away},
 };
 
@@ -25,13 +25,13 @@ const RETRY_AFTER_SECS: &str = "5";
 
 /// An answer that is not what was asked for.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct ProblemDetails {
     status: StatusCode,
     detail: String,
     header: Option<(header::HeaderName, HeaderValue)>,
 }
 
-impl Refusal {
+impl ProblemDetails {
     fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             status,
@@ -46,7 +46,7 @@ impl Refusal {
     }
 
     /// More than a rate lets through; says when the next one fits.
-    fn over_rate(over: OverRate, what: &'static str) -> Self {
+    fn over_rate(over: RateLimited, what: &'static str) -> Self {
         let after = HeaderValue::from(over.wait_secs());
         let mut refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, what);
         refusal.header = Some((header::RETRY_AFTER, after));
@@ -84,28 +84,28 @@ impl Refusal {
 /// What does not prove: one text for all of it.
 const UNPROVEN: &str = "the delivery does not prove: check topic, secret and signature";
 
-impl From<IngestError> for Refusal {
+impl From<IngestError> for ProblemDetails {
     fn from(error: IngestError) -> Self {
         match error {
             IngestError::Topic(_)
             | IngestError::Unconfigured(_)
             | IngestError::BelowPartition(_)
-            | IngestError::Unproven { .. }
-            | IngestError::HandedElsewhere(_) => Self::new(StatusCode::UNAUTHORIZED, UNPROVEN),
-            IngestError::OverRate { over, .. } => {
+            | IngestError::Unverified { .. }
+            | IngestError::SecretNotAccepted(_) => Self::new(StatusCode::UNAUTHORIZED, UNPROVEN),
+            IngestError::RateLimited { over, .. } => {
                 Self::over_rate(over, "the topic takes no more deliveries now")
             }
             IngestError::Journal(AppendError::NoRoom { .. }) => {
                 Self::busy("there is no room to store events")
             }
             IngestError::Journal(AppendError::Closed | AppendError::Failed(_))
-            | IngestError::NotKept { .. }
+            | IngestError::SecretNotStored { .. }
             | IngestError::Interrupted => Self::busy("events cannot be stored"),
         }
     }
 }
 
-impl From<BodyError> for Refusal {
+impl From<BodyError> for ProblemDetails {
     fn from(error: BodyError) -> Self {
         match error {
             BodyError::Long(bytes_max) => {
@@ -122,11 +122,13 @@ impl From<BodyError> for Refusal {
     }
 }
 
-impl From<OverLimit> for Refusal {
-    fn from(over: OverLimit) -> Self {
+impl From<LimitExceeded> for ProblemDetails {
+    fn from(over: LimitExceeded) -> Self {
         match over {
-            OverLimit::Rate(over) => Self::over_rate(over, "too many requests from this address"),
-            OverLimit::Subscribers => {
+            LimitExceeded::Rate(over) => {
+                Self::over_rate(over, "too many requests from this address")
+            }
+            LimitExceeded::Subscribers => {
                 let detail = "this address has as many streams as it may";
                 Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
                     .with(header::RETRY_AFTER, RETRY_AFTER_SECS)
@@ -135,7 +137,7 @@ impl From<OverLimit> for Refusal {
     }
 }
 
-impl From<AccessError> for Refusal {
+impl From<AccessError> for ProblemDetails {
     fn from(error: AccessError) -> Self {
         let status = match error {
             AccessError::UnknownTopic(_) => StatusCode::NOT_FOUND,
@@ -155,7 +157,7 @@ impl From<AccessError> for Refusal {
     }
 }
 
-impl From<RevokeError> for Refusal {
+impl From<RevokeError> for ProblemDetails {
     fn from(error: RevokeError) -> Self {
         match error {
             RevokeError::Full(full) => {
@@ -170,7 +172,7 @@ impl From<RevokeError> for Refusal {
     }
 }
 
-impl From<PresenceError> for Refusal {
+impl From<PresenceError> for ProblemDetails {
     fn from(error: PresenceError) -> Self {
         match error {
             PresenceError::Busy => Self::busy("topics are being counted for another question"),
@@ -180,7 +182,7 @@ impl From<PresenceError> for Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ProblemDetails {
     fn into_response(self) -> Response {
         let problem = json!({
             "type": "about:blank",
@@ -206,31 +208,31 @@ impl IntoResponse for Refusal {
 
 /// Who is asked to come back later.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Waiter {
+pub(super) struct Requester {
     /// It accepts `text/event-stream`.
-    pub(super) event_source: bool,
+    pub(super) wants_event_stream: bool,
     pub(super) version: Version,
 }
 
 /// A subscriber that can't be served now. `EventSource` gives up for ever on
 /// any status but 200, so one that may be there gets 200, a wait, and the end.
 /// Its connection is closed: it would take a place from ingest and health.
-pub(super) fn come_back_later(waiter: Waiter, what: &'static str) -> Response {
-    put_off(waiter, Duration::ZERO, Refusal::busy(what))
+pub(super) fn retry_later(waiter: Requester, what: &'static str) -> Response {
+    answer_unavailable(waiter, Duration::ZERO, ProblemDetails::busy(what))
 }
 
-/// As [`come_back_later`], for whoever has too much of what its address may
+/// As [`retry_later`], for whoever has too much of what its address may
 /// have.
-pub(super) fn come_back_when_it_fits(waiter: Waiter, over: OverLimit) -> Response {
+pub(super) fn retry_when_allowed(waiter: Requester, over: LimitExceeded) -> Response {
     let least = match over {
-        OverLimit::Rate(over) => over.wait,
-        OverLimit::Subscribers => Duration::ZERO,
+        LimitExceeded::Rate(over) => over.wait,
+        LimitExceeded::Subscribers => Duration::ZERO,
     };
-    put_off(waiter, least, Refusal::from(over))
+    answer_unavailable(waiter, least, ProblemDetails::from(over))
 }
 
-fn put_off(waiter: Waiter, least: Duration, otherwise: Refusal) -> Response {
-    let response = match waiter.event_source {
+fn answer_unavailable(waiter: Requester, least: Duration, otherwise: ProblemDetails) -> Response {
+    let response = match waiter.wants_event_stream {
         true => {
             let head = [
                 (header::CONTENT_TYPE, "text/event-stream"),
@@ -252,17 +254,17 @@ pub(super) fn closing(mut response: Response, version: Version) -> Response {
     response
 }
 
-pub(super) async fn no_such_route() -> Refusal {
+pub(super) async fn no_such_route() -> ProblemDetails {
     let detail = "there is POST /ingest/<topic> and GET /events/<topic>";
-    Refusal::new(StatusCode::NOT_FOUND, detail)
+    ProblemDetails::new(StatusCode::NOT_FOUND, detail)
 }
 
-pub(super) async fn not_a_post() -> Refusal {
-    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this route takes POST")
+pub(super) async fn not_a_post() -> ProblemDetails {
+    ProblemDetails::new(StatusCode::METHOD_NOT_ALLOWED, "this route takes POST")
         .with(header::ALLOW, "POST")
 }
 
-pub(super) async fn method_not_allowed() -> Refusal {
+pub(super) async fn method_not_allowed() -> ProblemDetails {
     let detail = "this route takes GET";
-    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+    ProblemDetails::new(StatusCode::METHOD_NOT_ALLOWED, detail)
 }

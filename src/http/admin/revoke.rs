@@ -1,0 +1,92 @@
+//! `POST /admin/revoke` with `{"jti":"…"}` or `{"sub":"…"}`.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+use tokio::time::timeout;
+
+use super::json_response;
+use crate::{
+    access::{Revocation, RevokedClaim},
+    http::{Gateway, problem::ProblemDetails},
+};
+
+/// The longest request body, in bytes.
+const BODY_BYTES_MAX: usize = 16 * 1024;
+/// How long it may take to arrive.
+const BODY_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Revokes one token, or all of a subject's, and ends their streams.
+pub(in crate::http) async fn revoke(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request,
+) -> Response {
+    if !gateway.is_operator(request.headers()) {
+        return ProblemDetails::operator_only().into_response();
+    }
+    match gateway.revoke(request.into_body()).await {
+        Ok(ended) => json_response(&json!({"ended": ended})),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+impl Gateway {
+    /// Revokes what the body names; returns how many streams that ended.
+    async fn revoke(&self, body: Body) -> Result<usize, ProblemDetails> {
+        let body = read(body).await?;
+        let (claim, value) = parse(&body)?;
+        let now = self.clock.now();
+        let revocation = Revocation::new(claim, &value, now);
+        let stored = self.revocations.revoke(revocation, now).await;
+        // Also where it could not be stored: it is in force until a restart.
+        let ended = self
+            .streams
+            .end_those(|identity| revocation.applies_to(identity));
+        tracing::info!(streams = ended, "tokens revoked");
+        match stored {
+            Ok(()) => Ok(ended),
+            Err(error) => {
+                tracing::error!(%error, "a revocation could not be stored");
+                Err(error.into())
+            }
+        }
+    }
+}
+
+async fn read(body: Body) -> Result<Bytes, ProblemDetails> {
+    match timeout(BODY_TIME_MAX, to_bytes(body, BODY_BYTES_MAX)).await {
+        Err(_) => Err(ProblemDetails::parameter(
+            "body",
+            "it took too long to arrive",
+        )),
+        Ok(Err(_)) => {
+            let why = format_args!("it is incomplete or longer than {BODY_BYTES_MAX} bytes");
+            Err(ProblemDetails::parameter("body", why))
+        }
+        Ok(Ok(bytes)) => Ok(bytes),
+    }
+}
+
+fn parse(body: &[u8]) -> Result<(RevokedClaim, String), ProblemDetails> {
+    let malformed =
+        || ProblemDetails::parameter("body", "it must be {\"jti\":\"…\"} or {\"sub\":\"…\"}");
+    let object: Map<String, Value> = serde_json::from_slice(body).map_err(|_| malformed())?;
+    let mut members = object.into_iter();
+    let (Some((name, Value::String(value))), None) = (members.next(), members.next()) else {
+        return Err(malformed());
+    };
+    if value.is_empty() {
+        return Err(malformed());
+    }
+    match &*name {
+        "jti" => Ok((RevokedClaim::Jti, value)),
+        "sub" => Ok((RevokedClaim::Sub, value)),
+        _ => Err(malformed()),
+    }
+}

@@ -1,0 +1,111 @@
+//! `GET /admin/topics?limit=…&after=…&under=…`: each topic's subscribers and
+//! stored events, a page at a time.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use hookrill_core::Topic;
+use http::{HeaderMap, Uri};
+use serde_json::{Value, json};
+
+use super::json_response;
+use crate::{
+    http::{Gateway, params::QueryParams, problem::ProblemDetails},
+    subscribe::{Figures, Presence, PresenceError, Wanted},
+};
+
+/// How many topics a page has, unless `limit` says otherwise.
+const COUNT: usize = 100;
+/// The most topics on a page.
+const COUNT_MAX: usize = 1_000;
+
+/// Answers with one page of topics.
+pub(in crate::http) async fn topics(
+    State(gateway): State<Arc<Gateway>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    if !gateway.is_operator(&headers) {
+        return ProblemDetails::operator_only().into_response();
+    }
+    match gateway.topics_page(&uri).await {
+        Ok(page) => json_response(&page),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+impl Gateway {
+    async fn topics_page(&self, uri: &Uri) -> Result<Value, ProblemDetails> {
+        match self.streams.presence(parse(uri)?).await {
+            Ok(presence) => Ok(page(&presence)),
+            Err(error) => {
+                if let PresenceError::Journal(cause) = &error {
+                    tracing::error!(error = %cause, "topics cannot be counted");
+                }
+                Err(error.into())
+            }
+        }
+    }
+}
+
+fn parse(uri: &Uri) -> Result<Wanted, ProblemDetails> {
+    let query = QueryParams::from_uri(uri)?;
+    Ok(Wanted {
+        after: topic(&query, "after")?,
+        under: topic(&query, "under")?,
+        count: count(&query)?,
+    })
+}
+
+fn topic(query: &QueryParams, name: &str) -> Result<Option<Topic>, ProblemDetails> {
+    let topic = query.one(name)?.map(str::parse::<Topic>).transpose();
+    topic.map_err(|error| ProblemDetails::parameter(name, error))
+}
+
+fn count(query: &QueryParams) -> Result<usize, ProblemDetails> {
+    let Some(text) = query.one("limit")? else {
+        return Ok(COUNT);
+    };
+    match text.parse() {
+        Ok(count) if (1..=COUNT_MAX).contains(&count) => Ok(count),
+        _ => {
+            let why = format_args!("it must be a number from 1 to {COUNT_MAX}");
+            Err(ProblemDetails::parameter("limit", why))
+        }
+    }
+}
+
+fn page(presence: &Presence) -> Value {
+    let mut page = figures_json(&presence.all);
+    page["topics"] = presence.topics.iter().map(row).collect();
+    page["next"] = match presence.topics.last() {
+        Some((name, _)) if presence.more => json!(name),
+        _ => Value::Null,
+    };
+    page["subscribers_of_everything"] = presence.of_everything.into();
+    page["subscribers_uncounted"] = presence.uncounted.into();
+    page["counted_after"] = presence.counted_after.to_string().into();
+    page
+}
+
+fn row((topic, figures): &(Box<str>, Figures)) -> Value {
+    let mut row = figures_json(figures);
+    row["topic"] = json!(topic);
+    row
+}
+
+fn figures_json(figures: &Figures) -> Value {
+    // More digits would claim more than the events of one minute can tell.
+    let rounded = |rate: f64| (rate * 1000.0).round() / 1000.0;
+    json!({
+        "subscribers": figures.subscribers,
+        "events_per_second": figures.events_per_second.map(rounded),
+        "head": figures.head.as_ref().map(ToString::to_string),
+        "oldest": figures.oldest.as_ref().map(ToString::to_string),
+        "events": figures.events,
+        "bytes": figures.bytes,
+    })
+}
