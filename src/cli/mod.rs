@@ -12,7 +12,6 @@ mod presets;
 mod reload;
 mod send;
 pub mod serve;
-mod sse;
 mod tail;
 mod token;
 mod verify;

@@ -7,12 +7,9 @@
 use std::time::Duration;
 
 use anyhow::anyhow;
+use hookrill_client::sse::{EventTooLong, SseEvent, SseReader};
 
-use super::{
-    Context, client, output,
-    sse::{self, Event, Parser},
-    token,
-};
+use super::{Context, client, output, token};
 use crate::{
     access::Claims,
     config::{Config, MissingSecrets},
@@ -113,8 +110,8 @@ enum End {
     Final(anyhow::Error),
 }
 
-impl From<sse::TooLong> for End {
-    fn from(error: sse::TooLong) -> Self {
+impl From<EventTooLong> for End {
+    fn from(error: EventTooLong) -> Self {
         Self::Final(error.into())
     }
 }
@@ -151,7 +148,9 @@ impl Tail<'_> {
     }
 
     fn follow(&mut self, body: &mut impl std::io::Read) -> Result<(), End> {
-        let mut parser = Parser::new(self.last_id.clone(), EVENT_BYTES_MAX);
+        let mut reader = SseReader::new()
+            .with_event_bytes_max(EVENT_BYTES_MAX)
+            .with_last_id(&*self.last_id);
         let mut chunk = vec![0; 64 * 1024];
         loop {
             let len = match body.read(&mut chunk) {
@@ -159,14 +158,12 @@ impl Tail<'_> {
                 Ok(len) => len,
                 Err(error) => return Err(End::Lost(self.error(error.into()))),
             };
-            let json = self.args.json;
-            let last_id = &mut self.last_id;
-            parser.push(&chunk[..len], |event| {
-                show(&event, json).map_err(End::Final)?;
-                *last_id = event.last_id;
-                Ok::<_, End>(())
-            })?;
-            self.retry = parser.retry.unwrap_or(self.retry);
+            let mut input = &chunk[..len];
+            while let Some(event) = reader.next(&mut input)? {
+                show(event, self.args.json).map_err(End::Final)?;
+                event.id().clone_into(&mut self.last_id);
+            }
+            self.retry = reader.retry().unwrap_or(self.retry);
         }
     }
 
@@ -193,19 +190,19 @@ impl Tail<'_> {
 }
 
 /// Prints what is for the user, and says what is about the stream.
-fn show(event: &Event, json: bool) -> anyhow::Result<()> {
-    match event.name.as_str() {
+fn show(event: SseEvent<'_>, json: bool) -> anyhow::Result<()> {
+    match &*event.name() {
         // The next connection has a fresh token.
         "hookrill.cursor" | "hookrill.expiring" => Ok(()),
         "hookrill.gap" => {
-            let gap = client::printable(&event.data);
+            let gap = client::printable(&event.data());
             output::talk(format_args!(
                 "hookrill: a part of the history is gone: {gap}"
             ));
             Ok(())
         }
-        _ if json => output::print(format!("{}\n", one_line(&event.data))),
-        _ => output::print(format!("{}\n", event.data)),
+        _ if json => output::print(format!("{}\n", one_line(&event.data()))),
+        _ => output::print(format!("{}\n", event.data())),
     }
 }
 

@@ -1,1 +1,4 @@
-//! The Rust client of Hookrill.
+//! The Rust client of Hookrill: subscribes to its streams, resuming over
+//! disconnects, and sends signed webhooks.
+
+pub mod sse;
