@@ -8,6 +8,7 @@
 //!         http       verify      journal           wire     http
 //! ```
 
+pub mod durable;
 pub mod telemetry;
 pub mod wire;
 

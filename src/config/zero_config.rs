@@ -6,8 +6,7 @@
 
 use std::{
     fs,
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -17,6 +16,7 @@ use super::{
     diagnostic::{Diagnostics, KeyPath, Location},
     tree::{Node, TreeValue},
 };
+use crate::durable;
 
 /// What the signing secret is made of, in bytes: Standard Webhooks wants 24
 /// to 64.
@@ -157,7 +157,10 @@ impl Kept {
             (Err(_), MissingSecrets::Assume) => Ok((self.generate()?, true)),
             (Err(_), MissingSecrets::Create) => {
                 let secret = self.generate()?;
-                write(folder, &path, &secret).map_err(|error| {
+                let line = format!("{secret}\n");
+                let written = durable::create_folder(folder)
+                    .and_then(|()| durable::create_new(&path, line.as_bytes()));
+                written.map_err(|error| {
                     format!(
                         "{shown} cannot be made: {error}; give journal.path a folder that can \
                          be written to, or write a configuration"
@@ -181,26 +184,4 @@ fn read(path: &Path) -> io::Result<String> {
     let file = fs::File::open(path)?;
     file.take(SECRET_BYTES_MAX).read_to_string(&mut text)?;
     Ok(text)
-}
-
-/// Makes the file, and the folder where it is missing, for the owner alone.
-///
-/// `create_new` neither overwrites a file that appeared meanwhile nor follows
-/// a link that somebody put there.
-fn write(folder: &Path, path: &Path, secret: &str) -> io::Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)?;
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    let written = writeln!(file, "{secret}").and_then(|()| file.sync_all());
-    if written.is_err() {
-        // Half a secret would be an error at the next start.
-        let _ = fs::remove_file(path);
-    }
-    written
 }

@@ -6,14 +6,12 @@
 //! | each after it | a revocation as JSON, with a hash for a name |
 //! | last | `{"sha256":"…"}` of all bytes before it |
 //!
-//! Written whole beside the old one and put in its place, readable by the
-//! owner alone. Refuses to open a file that is damaged, rather than to let in
+//! Written whole or not at all, and readable by the owner alone. Refuses to open a file that is damaged, rather than to let in
 //! again who was put out. Without a folder, memory is all there is.
 
 use std::{
     fs,
-    io::{self, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -24,7 +22,10 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::{sync::Mutex, task::spawn_blocking};
 
-use crate::access::{Access, Revocation, RevocationsFull};
+use crate::{
+    access::{Access, Revocation, RevocationsFull},
+    durable,
+};
 
 const FILE: &str = "revocations";
 /// Several times what the most revocations take.
@@ -142,21 +143,7 @@ fn write(path: &Path, all: &[Revocation]) -> io::Result<()> {
         body.push('\n');
     }
     let sum = json!({"sha256": HEXLOWER.encode(&Sha256::digest(&body))});
-    let beside = path.with_extension("new");
-    // What a start before this one left there.
-    _ = fs::remove_file(&beside);
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&beside)?;
-    writeln!(file, "{body}{sum}")?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    match path.parent() {
-        Some(folder) => fs::File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
+    durable::replace(path, format!("{body}{sum}\n").as_bytes()).map(drop)
 }
 
 #[cfg(test)]

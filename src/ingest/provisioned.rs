@@ -8,8 +8,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     fs,
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -17,11 +16,10 @@ use std::{
 use hookrill_core::{Secret, Topic};
 use hookrill_verify::CHALLENGE_BYTES_MAX;
 
+use crate::durable;
+
 /// The folder in the journal's.
 const FOLDER: &str = "handed-over";
-/// What is being written, before it has its name. No topic is called so: a
-/// segment of one is not empty.
-const UNFINISHED: &str = ".unfinished";
 
 /// Keeps secrets that were handed over.
 #[derive(Debug)]
@@ -99,41 +97,18 @@ impl ProvisionedSecrets {
                 Entry::Occupied(_) => Err(StoreSecretError::Taken),
             };
         };
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)?;
-        let unfinished = folder.join(UNFINISHED);
-        write(&unfinished, secret)?;
-        // A link takes no place that is taken, and appears whole.
-        let linked = fs::hard_link(&unfinished, folder.join(topic.as_str()));
-        fs::remove_file(&unfinished)?;
-        match linked {
-            Ok(()) => Ok(fs::File::open(folder)?.sync_all()?),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Err(StoreSecretError::Taken)
-            }
-            Err(error) => Err(error.into()),
+        durable::create_folder(folder)?;
+        // Nobody else writes here: the journal's folder is locked, and so is this.
+        durable::remove_temporaries(folder)?;
+        match durable::create_new(&folder.join(topic.as_str()), secret.expose()) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(StoreSecretError::Taken),
+            created => Ok(created?),
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Topic, Secret>> {
         self.here.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn write(path: &Path, secret: &Secret) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(secret.expose())?;
-    file.sync_all()
 }
 
 fn read(path: &Path) -> io::Result<Secret> {
@@ -190,13 +165,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let kept = folder.path().join(FOLDER);
         fs::create_dir(&kept).unwrap();
-        fs::write(kept.join(UNFINISHED), "half a se").unwrap();
+        let temporary = kept.join(".0123456789abcdef.new");
+        fs::write(&temporary, "half a se").unwrap();
         let handed = ProvisionedSecrets::new(Some(folder.path()));
         handed.store(&topic("a"), &Secret::new(*b"whole")).unwrap();
         assert_eq!(
             handed.load(&topic("a")).unwrap().unwrap().expose(),
             b"whole"
         );
+        assert!(!temporary.exists());
         fs::write(kept.join("b"), "\n").unwrap();
         let error = handed.load(&topic("b")).unwrap_err().to_string();
         assert!(error.contains("holds no secret"), "{error}");

@@ -4,7 +4,7 @@
 //! nothing is written before the lock is held; and the mark comes first, so
 //! that segments without one are suspect.
 
-use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _, sync::Arc};
+use std::sync::Arc;
 
 use hookrill_core::{Epoch, Sequence, Timestamp};
 
@@ -18,7 +18,10 @@ use super::{
     segment,
     store::{Outside, Sizes, Store},
 };
-use crate::journal::{Bounds, OpenError, fresh_epoch};
+use crate::{
+    durable,
+    journal::{Bounds, OpenError, fresh_epoch},
+};
 
 /// Where under the folder the storage engine of format 1 had its files.
 const ENGINE_BEFORE: &str = "fjall";
@@ -44,18 +47,16 @@ pub(super) fn open(
         path: folder.clone(),
         source,
     };
-    // What was sent to us is for our eyes only.
-    let mut builder = DirBuilder::new();
-    builder.recursive(true).mode(0o700);
-    builder.create(folder).map_err(io)?;
+    durable::create_folder(folder).map_err(io)?;
     let lock = Lock::take(folder)?;
+    durable::remove_temporaries(folder).map_err(io)?;
     let segments = segment::folder(folder);
     if folder.join(ENGINE_BEFORE).exists() && !segments.exists() {
         return Err(OpenError::Older {
             path: folder.clone(),
         });
     }
-    builder.create(&segments).map_err(io)?;
+    durable::create_folder(&segments).map_err(io)?;
     let mark = judge_mark(place)?;
     let asked = Asked {
         folder,

@@ -18,7 +18,6 @@ use hookrill_core::Sequence;
 
 use super::{
     dedup::Entry,
-    files,
     index::Index,
     index_file::Facts,
     recover::Asked,
@@ -27,7 +26,7 @@ use super::{
     segment::{self, FORMAT, Head, Kind, NoHead, damaged},
     shelf::{Open, Sealed, Segment},
 };
-use crate::journal::OpenError;
+use crate::{durable, journal::OpenError};
 
 /// The files of the segments, by first sequence.
 pub(super) type Listing = BTreeMap<Sequence, Vec<Kind>>;
@@ -40,16 +39,13 @@ pub(super) fn list(journal: &Path) -> Result<Listing, OpenError> {
         source,
     };
     let mut listing = Listing::new();
-    let entries = match fs::read_dir(&folder) {
+    match durable::remove_temporaries(&folder) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(listing),
-        entries => entries.map_err(io)?,
-    };
+        removed => removed.map_err(io)?,
+    }
+    let entries = fs::read_dir(&folder).map_err(io)?;
     for entry in entries {
         let path = entry.map_err(io)?.path();
-        if files::is_unfinished(&path) {
-            files::remove(&path).map_err(io)?;
-            continue;
-        }
         let name = path.file_name().and_then(|name| name.to_str());
         if let Some((first, kind)) = name.and_then(segment::parse_name) {
             listing.entry(first).or_default().push(kind);
@@ -184,7 +180,7 @@ impl Asked<'_> {
             _ => first <= floor,
         };
         if is_below || self.new_epoch {
-            return files::remove(&path).map_err(|e| self.io(e));
+            return durable::remove(&path).map_err(|e| self.io(e));
         }
         let log = segment::path(self.folder, first, Kind::Log);
         let expected = format!("events from {first} on are in {}", log.display());

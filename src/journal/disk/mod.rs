@@ -19,7 +19,6 @@
 
 mod dedup;
 mod dedup_file;
-mod files;
 mod floor;
 mod folder;
 mod found;

@@ -14,7 +14,7 @@ use std::{fs, io, path::Path};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::files;
+use crate::durable;
 
 /// A note is shorter; a longer file is none.
 const BYTES_MAX: u64 = 256;
@@ -45,7 +45,7 @@ pub(super) fn load(path: &Path) -> io::Result<Found> {
 
 /// Writes a note in the place of the one before.
 pub(super) fn store(path: &Path, lines: &str) -> io::Result<()> {
-    files::replace(path, seal(lines).as_bytes()).map(drop)
+    durable::replace(path, seal(lines).as_bytes()).map(drop)
 }
 
 /// The note's whole text.

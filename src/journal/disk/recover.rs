@@ -13,7 +13,7 @@ use hookrill_core::{Epoch, Sequence, Timestamp};
 use super::{
     dedup::Deliveries,
     dedup_file::DedupFacts,
-    files, floor, found,
+    floor, found,
     high_water::Mark,
     index::Index,
     log::{self, Log},
@@ -21,7 +21,7 @@ use super::{
     segment::{self, Head, Kind, damaged},
     shelf::{Open, Segment},
 };
-use crate::journal::OpenError;
+use crate::{durable, journal::OpenError};
 
 /// A journal as it was found.
 pub(super) struct Recovered {
@@ -171,7 +171,7 @@ impl Asked<'_> {
                 segments.push(Segment::Sealed(Arc::new(sealed)));
             } else {
                 let path = segment::path(self.folder, open.head.first, Kind::Log);
-                files::remove(&path).map_err(|e| self.io(e))?;
+                durable::remove(&path).map_err(|e| self.io(e))?;
             }
         }
         let head = Head {

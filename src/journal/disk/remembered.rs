@@ -9,12 +9,12 @@ use hookrill_core::Sequence;
 use super::{
     dedup::{Deliveries, Entry},
     dedup_file::DedupFacts,
-    files, found,
+    found,
     recover::Asked,
     segment::{self, Kind, damaged},
     shelf::Segment,
 };
-use crate::journal::OpenError;
+use crate::{durable, journal::OpenError};
 
 impl Asked<'_> {
     /// What is remembered of deliveries, and where it is kept.
@@ -96,7 +96,7 @@ impl Asked<'_> {
         }
         if self.new_epoch {
             tracing::warn!(path = %path.display(), "damaged; late duplicates may be stored again");
-            files::remove(&path).map_err(|e| self.io(e))?;
+            durable::remove(&path).map_err(|e| self.io(e))?;
             return Ok(Vec::new());
         }
         Err(damaged(

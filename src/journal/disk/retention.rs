@@ -17,14 +17,17 @@ use std::{
 use hookrill_core::{Clock, Sequence, Timestamp};
 
 use super::{
-    files, floor,
+    floor,
     index::Index,
     pages::between,
     segment::{self, Kind},
     shelf::Segment,
     store::{Purpose, Store},
 };
-use crate::journal::{ReadError, Retention, live::Live, ticker::Next};
+use crate::{
+    durable,
+    journal::{ReadError, Retention, live::Live, ticker::Next},
+};
 
 /// The most events whose age one step looks at.
 const STEP_EVENTS_MAX: usize = 1024;
@@ -182,7 +185,7 @@ impl Retainer {
 
     fn remove(&self, first: Sequence, kind: Kind) -> Result<(), ReadError> {
         let path = segment::path(&self.store.folder, first, kind);
-        let removed = self.store.write(Purpose::Delete, || files::remove(&path));
+        let removed = self.store.write(Purpose::Delete, || durable::remove(&path));
         self.fail_on(removed)
     }
 

@@ -17,13 +17,13 @@ use std::{
 use hookrill_core::Sequence;
 
 use super::{
-    files, floor,
+    floor,
     found::{list, open_log},
     index_file::Facts,
     scan::{self, Run},
     segment::{self, Head, Kind},
 };
-use crate::journal::OpenError;
+use crate::{durable, journal::OpenError};
 
 /// What a log without a head is called by.
 const ASIDE: &str = "damaged";
@@ -45,7 +45,7 @@ pub(super) fn salvage(journal: &Path) -> Result<(), OpenError> {
         if !kinds.contains(&Kind::Log) || is_sealed(journal, first).map_err(io)? {
             continue;
         }
-        files::remove(&segment::path(journal, first, Kind::Index)).map_err(io)?;
+        durable::remove(&segment::path(journal, first, Kind::Index)).map_err(io)?;
         match open_log(journal, first) {
             Ok((head, file)) => repair(journal, &head, &file).map_err(io)?,
             Err(OpenError::Storage { reason, .. }) => {
@@ -73,7 +73,7 @@ fn repair(journal: &Path, head: &Head, file: &File) -> io::Result<()> {
     let runs = scan::runs(file, head)?;
     let path = segment::path(journal, head.first, Kind::Log);
     match &runs[..] {
-        [] => files::remove(&path),
+        [] => durable::remove(&path),
         [all] if all.first == head.first && all.begin == segment::HEAD_BYTES as u64 => {
             file.set_len(all.end)?;
             file.sync_all()
@@ -91,7 +91,7 @@ fn repair(journal: &Path, head: &Head, file: &File) -> io::Result<()> {
             }
             match several.first() {
                 Some(run) if run.first == head.first => Ok(()),
-                _ => files::remove(&path),
+                _ => durable::remove(&path),
             }
         }
     }
@@ -109,13 +109,13 @@ fn rewrite(journal: &Path, head: &Head, file: &File, run: Run) -> io::Result<()>
     bytes.resize(segment::HEAD_BYTES + len, 0);
     file.read_exact_at(&mut bytes[segment::HEAD_BYTES..], run.begin)?;
     let path = segment::path(journal, run.first, Kind::Log);
-    files::replace(&path, &bytes).map(drop)
+    durable::replace(&path, &bytes).map(drop)
 }
 
 fn set_aside(journal: &Path, first: Sequence) -> io::Result<()> {
     let path = segment::path(journal, first, Kind::Log);
     fs::rename(&path, path.with_added_extension(ASIDE))?;
-    files::sync_folder(&segment::folder(journal))
+    durable::sync_folder(&segment::folder(journal))
 }
 
 /// No event in a log that was set aside has a higher sequence.

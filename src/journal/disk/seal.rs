@@ -9,11 +9,12 @@ use std::{io, sync::Arc, sync::PoisonError};
 
 use super::{
     dedup_file::{self, DedupFacts},
-    files, index_file,
+    index_file,
     segment::{self, Kind},
     shelf::{Open, Sealed, Segment},
     store::{Purpose, Store},
 };
+use crate::durable;
 
 impl Store {
     /// Seals the oldest of the segments that wait for it; says whether there
@@ -55,11 +56,11 @@ pub(super) fn seal(
     if !contents.entries.is_empty() {
         let (facts, bytes) = dedup_file::encode(first, last, &contents.entries);
         let path = segment::path(journal, first, Kind::Dedup);
-        write(&mut || files::replace(&path, &bytes).map(drop))?;
+        write(&mut || durable::replace(&path, &bytes).map(drop))?;
         dedup = Some(facts);
     }
     let (facts, bytes) = index_file::encode(&open.head, &contents.index, contents.entries.len());
     let path = segment::path(journal, first, Kind::Index);
-    write(&mut || files::replace(&path, &bytes).map(drop))?;
+    write(&mut || durable::replace(&path, &bytes).map(drop))?;
     Ok((Sealed { facts }, dedup))
 }

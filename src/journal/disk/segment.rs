@@ -30,8 +30,7 @@ use std::{
 use hookrill_core::{Epoch, Sequence};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::files;
-use crate::journal::OpenError;
+use crate::{durable, journal::OpenError};
 
 /// The format of a journal's folder that this code reads and writes.
 pub(super) const FORMAT: u8 = 2;
@@ -148,7 +147,7 @@ pub(super) fn parse_name(name: &str) -> Option<(Sequence, Kind)> {
 
 /// Makes a log with nothing but a head, durable; blocks.
 pub(super) fn create(journal: &Path, head: &Head) -> io::Result<File> {
-    files::replace(&path(journal, head.first, Kind::Log), &head.encode())
+    durable::replace(&path(journal, head.first, Kind::Log), &head.encode())
 }
 
 /// The error for a folder that has something damaged in it.

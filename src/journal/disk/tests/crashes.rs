@@ -67,8 +67,11 @@ async fn a_death_between_any_two_writes_loses_nothing() {
 
 async fn check_survivor(path: &Path, acknowledged: u64, name: &str) {
     // What is half written under another name means nothing.
-    let unfinished = segment::path(path, Sequence(9), FileKind::Index);
-    fs::write(unfinished.with_added_extension("new"), "half").unwrap();
+    let temporaries = [path.into(), segment::folder(path)]
+        .map(|folder: PathBuf| folder.join(".0123456789abcdef.new"));
+    for temporary in &temporaries {
+        fs::write(temporary, "half").unwrap();
+    }
     for _ in 0..2 {
         let disk = open_in(place(path), ROOMY, tiny()).await;
         let disk = disk.unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -90,7 +93,9 @@ async fn check_survivor(path: &Path, acknowledged: u64, name: &str) {
         }
         disk.close().await;
     }
-    assert!(!unfinished.with_added_extension("new").exists(), "{name}");
+    for temporary in temporaries {
+        assert!(!temporary.exists(), "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
