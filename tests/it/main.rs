@@ -13,3 +13,4 @@ mod gateway;
 mod gzip;
 mod presets_page;
 mod rooms;
+mod source;

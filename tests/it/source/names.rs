@@ -1,0 +1,74 @@
+//! One word, one meaning: no type's name stands in two rooms.
+//!
+//! `Settings`, `Args` and errors may: what they are is said by their room.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{crates, room};
+
+/// Names that still stand in several rooms. This list only ever gets shorter.
+const STILL_SHARED: &[&str] = &[
+    "Asked",
+    "At",
+    "Audience",
+    "Counts",
+    "Event",
+    "Facts",
+    "Found",
+    "Gateway",
+    "Held",
+    "Hub",
+    "Kept",
+    "Kind",
+    "Lock",
+    "Making",
+    "Page",
+    "Part",
+    "Place",
+    "Places",
+    "Reader",
+    "Record",
+    "Request",
+    "Run",
+    "Running",
+    "Segment",
+    "Server",
+    "Shelf",
+    "Stage",
+    "Start",
+    "State",
+    "Step",
+    "Streams",
+    "Subscription",
+    "Tally",
+    "Topic",
+    "Topics",
+    "Turn",
+    "Verdict",
+    "Walk",
+    "Writer",
+    "Written",
+];
+
+#[test]
+fn no_type_has_the_name_of_another_rooms() {
+    let mut rooms: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for modules in crates() {
+        for module in modules.0 {
+            for name in module.types {
+                rooms.entry(name).or_default().insert(room(&module.file));
+            }
+        }
+    }
+    rooms.retain(|name, rooms| rooms.len() > 1 && !may_be_shared(name));
+    let still_shared = STILL_SHARED.iter().copied();
+    let gone: Vec<_> = still_shared
+        .filter(|&name| rooms.remove(name).is_none())
+        .collect();
+    assert!(rooms.is_empty(), "in several rooms: {rooms:#?}");
+    assert!(gone.is_empty(), "shared no more: {gone:?}");
+}
+
+fn may_be_shared(name: &str) -> bool {
+    name == "Settings" || name == "Args" || name.ends_with("Error")
+}
