@@ -32,7 +32,7 @@ use crate::{
     hub::{self, Hub},
     identity::{self, KeySets, Revocations},
     ingest::{Ingest, IngestRoute, ProvisionedSecretError, ProvisionedSecrets},
-    journal::{self, Journal, Measures},
+    journal::{self, CommitMetrics, Journal},
     subscribe::Streams,
     telemetry::{Telemetry, UPKEEP_EVERY},
     wire::Encoder,
@@ -106,7 +106,7 @@ impl App {
     /// [`BuildError`], which says what to do about it.
     pub async fn build(config: Config, clock: Clock) -> Result<Self, BuildError> {
         let telemetry = Telemetry::new()?;
-        let measures = Measures {
+        let measures = CommitMetrics {
             commit_secs: telemetry.commit_secs.clone(),
             commit_events: telemetry.commit_events.clone(),
         };
@@ -289,8 +289,8 @@ fn route(topic: &TopicSettings) -> IngestRoute {
 /// The journal's folder, if it has one: what is kept there is as safe as
 /// events are.
 fn folder(journal: &journal::Settings) -> Option<&Path> {
-    match &journal.kind {
-        journal::Kind::Disk { path, .. } => Some(path),
+    match &journal.backend {
+        journal::Backend::Disk { path, .. } => Some(path),
         _ => None,
     }
 }

@@ -25,8 +25,8 @@ fn summary(config: &Config) -> String {
         (None, Some(file)) => file.display().to_string(),
         (None, None) => "from the environment alone".to_owned(),
     };
-    let journal = match &config.journal.kind {
-        journal::Kind::Disk { path, .. } => format!("on disk, in {}", path.display()),
+    let journal = match &config.journal.backend {
+        journal::Backend::Disk { path, .. } => format!("on disk, in {}", path.display()),
         _ => "in memory: what is acknowledged survives no restart".to_owned(),
     };
     let facts = [

@@ -45,7 +45,7 @@ pub struct Args {
 pub fn config(args: &Args, context: &Context) -> Result<(Config, Watch), ConfigError> {
     let reading = Reading::default();
     let mut config = context.config_by(MissingSecrets::Create, &reading)?;
-    if let journal::Kind::Disk { new_epoch, .. } = &mut config.journal.kind {
+    if let journal::Backend::Disk { new_epoch, .. } = &mut config.journal.backend {
         *new_epoch = args.new_epoch;
     }
     Ok((config, Watch::new(reading.looks())))

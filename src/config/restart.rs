@@ -5,7 +5,7 @@
 //! only, and every other one is taken by a reload.
 
 use super::Config;
-use crate::journal::Kind;
+use crate::journal::Backend;
 
 impl Config {
     /// The keys in which `new` differs from this, the configuration of the
@@ -51,15 +51,15 @@ impl Config {
 
     fn journal_keys(&self, new: &Self) -> [(&'static str, bool); 6] {
         let (old, new) = (&self.journal, &new.journal);
-        let (kind, path, reserve) = match (&old.kind, &new.kind) {
-            (Kind::Memory, Kind::Memory) => (false, false, false),
+        let (kind, path, reserve) = match (&old.backend, &new.backend) {
+            (Backend::Memory, Backend::Memory) => (false, false, false),
             (
-                Kind::Disk {
+                Backend::Disk {
                     path,
                     reserve_bytes,
                     new_epoch: _,
                 },
-                Kind::Disk {
+                Backend::Disk {
                     path: other_path,
                     reserve_bytes: other_bytes,
                     new_epoch: _,

@@ -138,15 +138,15 @@ fn items<T>(list: Option<Located<Vec<Located<T>>>>) -> Vec<T> {
 fn journal(mut section: Section<'_>) -> journal::Settings {
     let path = journal_path(section.value("path", values::text));
     let reserve = section.value("disk_reserve", values::disk_reserve);
-    let disk = journal::Kind::Disk {
+    let disk = journal::Backend::Disk {
         path,
         reserve_bytes: reserve.unwrap_or(DISK_RESERVE),
         new_epoch: false,
     };
     let kind = section.located("kind", values::text);
-    let kind = match kind.as_ref().map(|kind| kind.value.as_str()) {
+    let backend = match kind.as_ref().map(|kind| kind.value.as_str()) {
         None | Some("disk") => disk,
-        Some("memory") => journal::Kind::Memory,
+        Some("memory") => journal::Backend::Memory,
         Some(other) => {
             let what = match other {
                 "nats" => "the nats journal is not built yet; use \"disk\" or \"memory\"",
@@ -163,12 +163,12 @@ fn journal(mut section: Section<'_>) -> journal::Settings {
             disk
         }
     };
-    let (retain_bytes, dedup_entries) = match kind {
-        journal::Kind::Memory => (RETAIN_BYTES_IN_MEMORY, DEDUP_ENTRIES_MAX_IN_MEMORY),
-        journal::Kind::Disk { .. } => (RETAIN_BYTES, DEDUP_ENTRIES_MAX),
+    let (retain_bytes, dedup_entries) = match backend {
+        journal::Backend::Memory => (RETAIN_BYTES_IN_MEMORY, DEDUP_ENTRIES_MAX_IN_MEMORY),
+        journal::Backend::Disk { .. } => (RETAIN_BYTES, DEDUP_ENTRIES_MAX),
     };
     let settings = journal::Settings {
-        kind,
+        backend,
         retention: journal::Retention {
             age: section
                 .value("retain_age", values::retain_age)

@@ -6,9 +6,9 @@
 
 pub(super) mod dedup;
 pub(super) mod following;
-pub(super) mod holdings;
 pub(super) mod reading;
 pub(super) mod retention;
+pub(super) mod stats;
 pub(super) mod storing;
 
 use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, future::join_all};
 use hookrill_core::{Clock, Dedup, Draft, Event, Selection, Sequence, Timestamp, Topics};
 
-use super::{AppendError, Appended, Bounds, Journal, Measures, Page, Retention};
+use super::{AppendError, Appended, Bounds, CommitMetrics, EventPage, Journal, Retention};
 
 /// Opens journals for the suite. What it returns beside the journal lives as
 /// long as the test: a temporary folder.
@@ -74,13 +74,13 @@ macro_rules! suite {
             retention::when_all_is_deleted_the_head_stays
             retention::a_reader_behind_the_floor_is_told
             retention::a_follower_behind_the_floor_goes_on_after_it
-            holdings::a_topic_holds_what_is_here_of_it_and_below_it
-            holdings::pages_of_topics_list_each_once_and_in_order
-            holdings::topics_are_listed_under_one
-            holdings::what_is_deleted_is_not_held
-            holdings::recent_events_are_counted_by_their_arrival
-            holdings::where_recent_events_are_gone_the_answer_says_since_when
-            holdings::a_closed_journal_holds_nothing
+            stats::a_topic_holds_what_is_here_of_it_and_below_it
+            stats::pages_of_topics_list_each_once_and_in_order
+            stats::topics_are_listed_under_one
+            stats::what_is_deleted_is_not_held
+            stats::recent_events_are_counted_by_their_arrival
+            stats::where_recent_events_are_gone_the_answer_says_since_when
+            stats::a_closed_journal_holds_nothing
         }
     };
 }
@@ -198,7 +198,7 @@ pub(super) async fn read_all(
     }
 }
 
-fn check_page(page: &Page, after: Sequence, bytes_max: usize) {
+fn check_page(page: &EventPage, after: Sequence, bytes_max: usize) {
     let sequences = sequences(&page.events);
     assert!(sequences.is_sorted_by(|a, b| a < b), "{sequences:?}");
     assert!(
@@ -257,7 +257,8 @@ mod memory {
         async fn open(&self, bounds: Bounds, clock: Clock) -> (Arc<dyn Journal>, ()) {
             let epoch = Epoch::from_entropy(*b"entropy!");
             let tick = Duration::from_millis(5);
-            let memory = Memory::ticking(epoch, bounds, clock, Measures::noop(), tick).unwrap();
+            let memory =
+                Memory::ticking(epoch, bounds, clock, CommitMetrics::noop(), tick).unwrap();
             (Arc::new(memory), ())
         }
     }

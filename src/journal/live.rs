@@ -19,7 +19,7 @@ use tokio::sync::{
     watch,
 };
 
-use super::{Commit, Page, ReadError};
+use super::{Commit, EventPage, ReadError};
 
 /// The most commits that wait for a follower; beyond it, it reads pages.
 const COMMITS_WAITING_MAX: usize = 16;
@@ -106,7 +106,7 @@ impl Live {
 
 /// Reads the page of everything after a position.
 pub(super) type ReadPage =
-    Box<dyn Fn(Sequence) -> BoxFuture<'static, Result<Page, ReadError>> + Send + Sync>;
+    Box<dyn Fn(Sequence) -> BoxFuture<'static, Result<EventPage, ReadError>> + Send + Sync>;
 
 /// Every event after `after`, in order, each once.
 pub(super) fn follow(
@@ -197,7 +197,7 @@ impl Follower {
 /// Wraps an async function as a [`ReadPage`].
 pub(super) fn read_page<F>(read: impl Fn(Sequence) -> F + Send + Sync + 'static) -> ReadPage
 where
-    F: Future<Output = Result<Page, ReadError>> + Send + 'static,
+    F: Future<Output = Result<EventPage, ReadError>> + Send + 'static,
 {
     Box::new(move |after| read(after).boxed())
 }

@@ -5,7 +5,7 @@
 //!
 //! Invariant: sequences are dense, so that event `n` is at `n - floor - 1`.
 
-mod holdings;
+mod stats;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,10 +17,10 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use hookrill_core::{Clock, Dedup, Draft, Epoch, Event, Selection, Sequence, Timestamp, Topic};
 
-use self::holdings::Stocktaking;
+use self::stats::Stocktaking;
 use super::{
-    AppendError, Appended, Bounds, Commit, FOLLOW_BYTES_MAX, Holdings, Journal, LAST_ENTRIES_MAX,
-    Listing, Measures, OpenError, PAGE_ENTRIES_MAX, Page, ReadError,
+    AppendError, Appended, Bounds, Commit, CommitMetrics, EventPage, FOLLOW_BYTES_MAX, Journal,
+    LAST_ENTRIES_MAX, OpenError, PAGE_ENTRIES_MAX, ReadError, StoredTopics, StoredTopicsQuery,
     live::{self, Live},
     ticker::{Chore, Next, Ticker},
 };
@@ -32,7 +32,7 @@ const TICK: Duration = Duration::from_secs(1);
 pub(super) struct Memory {
     epoch: Epoch,
     inner: Arc<Inner>,
-    measures: Measures,
+    metrics: CommitMetrics,
     /// Ends its thread when it is dropped.
     _ticker: Ticker,
 }
@@ -67,9 +67,9 @@ impl Memory {
         epoch: Epoch,
         bounds: Bounds,
         clock: Clock,
-        measures: Measures,
+        metrics: CommitMetrics,
     ) -> Result<Self, OpenError> {
-        Self::ticking(epoch, bounds, clock, measures, TICK)
+        Self::ticking(epoch, bounds, clock, metrics, TICK)
     }
 
     /// As [`Memory::new`], with a tick of one's own.
@@ -77,7 +77,7 @@ impl Memory {
         epoch: Epoch,
         bounds: Bounds,
         clock: Clock,
-        measures: Measures,
+        metrics: CommitMetrics,
         tick: Duration,
     ) -> Result<Self, OpenError> {
         let inner = Arc::new(Inner {
@@ -95,7 +95,7 @@ impl Memory {
         Ok(Self {
             epoch,
             inner,
-            measures,
+            metrics,
             _ticker: ticker,
         })
     }
@@ -124,8 +124,8 @@ impl Journal for Memory {
     async fn append(&self, draft: Draft, dedup: Option<Dedup>) -> Result<Appended, AppendError> {
         let appended = self.inner.append(draft, dedup)?;
         if !appended.duplicate {
-            self.measures.commit_secs.record(0.0);
-            self.measures.commit_events.record(1.0);
+            self.metrics.commit_secs.record(0.0);
+            self.metrics.commit_events.record(1.0);
         }
         Ok(appended)
     }
@@ -135,20 +135,20 @@ impl Journal for Memory {
         selection: &Selection,
         after: Sequence,
         bytes_max: usize,
-    ) -> Result<Page, ReadError> {
+    ) -> Result<EventPage, ReadError> {
         self.inner.page(selection, after, bytes_max)
     }
 
-    async fn before_last(
+    async fn start_of_last_n(
         &self,
         selection: &Selection,
         count: usize,
     ) -> Result<Sequence, ReadError> {
-        self.inner.before_last(selection, count)
+        self.inner.start_of_last_n(selection, count)
     }
 
-    async fn holdings(&self, listing: Listing) -> Result<Holdings, ReadError> {
-        let mut taking = Stocktaking::new(listing, &self.inner);
+    async fn stored_topics(&self, query: StoredTopicsQuery) -> Result<StoredTopics, ReadError> {
+        let mut taking = Stocktaking::new(query, &self.inner);
         loop {
             let inner = Arc::clone(&self.inner);
             // Thousands of names to compare: not on a thread that others need.
@@ -255,10 +255,10 @@ impl Inner {
         selection: &Selection,
         after: Sequence,
         bytes_max: usize,
-    ) -> Result<Page, ReadError> {
+    ) -> Result<EventPage, ReadError> {
         let kept = self.read()?;
         let (head, floor) = (self.live.head(), self.live.floor());
-        let mut page = Page {
+        let mut page = EventPage {
             events: Vec::new(),
             scanned: after.max(head),
             floor,
@@ -282,7 +282,7 @@ impl Inner {
         Ok(page)
     }
 
-    fn before_last(&self, selection: &Selection, count: usize) -> Result<Sequence, ReadError> {
+    fn start_of_last_n(&self, selection: &Selection, count: usize) -> Result<Sequence, ReadError> {
         let kept = self.read()?;
         let newest = kept.events.iter().rev().take(LAST_ENTRIES_MAX);
         let oldest = newest.filter(|e| selection.wants(e)).take(count).last();

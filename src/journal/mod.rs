@@ -2,7 +2,7 @@
 //!
 //! One trait, one contract suite (`contract.rs`), and a file or folder per
 //! backend; what they share is in `live.rs` (head, floor, followers),
-//! `holdings.rs` (what there is of each topic) and `ticker.rs`.
+//! `stats.rs` (what there is of each topic) and `ticker.rs`.
 //!
 //! Invariant: an event is visible to `read`, `follow` and `head` only once it
 //! is durable, and in sequence order.
@@ -11,9 +11,9 @@
 mod contract;
 mod disk;
 mod error;
-mod holdings;
 mod live;
 mod memory;
+mod stats;
 pub(crate) mod stored;
 mod ticker;
 
@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
 pub use error::{AppendError, OpenError, ReadError};
-pub use holdings::{Held, Holdings, Listing};
+pub use stats::{StoredStats, StoredTopics, StoredTopicsQuery};
 
 use hookrill_core::{Clock, Dedup, Draft, Epoch, Event, Selection, Sequence};
 
@@ -37,10 +37,10 @@ use hookrill_core::{Clock, Dedup, Draft, Epoch, Event, Selection, Sequence};
 pub async fn open(
     settings: Settings,
     clock: Clock,
-    measures: Measures,
+    metrics: CommitMetrics,
 ) -> Result<Arc<dyn Journal>, OpenError> {
     let Settings {
-        kind,
+        backend,
         retention,
         dedup_entries_max,
     } = settings;
@@ -48,14 +48,14 @@ pub async fn open(
         retention,
         dedup_entries_max,
     };
-    match kind {
-        Kind::Memory => Ok(Arc::new(memory::Memory::new(
+    match backend {
+        Backend::Memory => Ok(Arc::new(memory::Memory::new(
             fresh_epoch()?,
             bounds,
             clock,
-            measures,
+            metrics,
         )?)),
-        Kind::Disk {
+        Backend::Disk {
             path,
             reserve_bytes,
             new_epoch,
@@ -65,7 +65,7 @@ pub async fn open(
                 reserve_bytes,
                 new_epoch,
             };
-            let disk = disk::Disk::open(place, bounds, clock, measures).await?;
+            let disk = disk::Disk::open(place, bounds, clock, metrics).await?;
             Ok(Arc::new(disk))
         }
     }
@@ -108,7 +108,7 @@ pub trait Journal: Send + Sync + 'static {
         selection: &Selection,
         after: Sequence,
         bytes_max: usize,
-    ) -> Result<Page, ReadError>;
+    ) -> Result<EventPage, ReadError>;
 
     /// The position just before the newest `count` events of `selection`
     /// that are still here; of as many as there are, if they are fewer. The
@@ -118,8 +118,11 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     ///
     /// As [`Journal::read`].
-    async fn before_last(&self, selection: &Selection, count: usize)
-    -> Result<Sequence, ReadError>;
+    async fn start_of_last_n(
+        &self,
+        selection: &Selection,
+        count: usize,
+    ) -> Result<Sequence, ReadError>;
 
     /// What there is of each topic, a page of topics at a time. Goes through
     /// all that the journal has, in steps between which others get their turn:
@@ -130,7 +133,7 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     ///
     /// As [`Journal::read`].
-    async fn holdings(&self, listing: Listing) -> Result<Holdings, ReadError>;
+    async fn stored_topics(&self, query: StoredTopicsQuery) -> Result<StoredTopics, ReadError>;
 
     /// Every durable event after `after`, in order, as they come; for the
     /// pump. Commits arrive whole to a follower that keeps up; one that is
@@ -172,7 +175,7 @@ pub struct Appended {
 
 /// A part of the journal, as one read found it.
 #[derive(Debug, Clone)]
-pub struct Page {
+pub struct EventPage {
     /// The events found, in order.
     pub events: Vec<Arc<Event>>,
     /// How far the read looked: every event of the selection after the asked
@@ -185,17 +188,17 @@ pub struct Page {
     pub floor: Sequence,
 }
 
-/// What a journal measures; `app` makes the handles.
+/// What a journal metrics; `app` makes the handles.
 #[derive(Clone)]
-pub struct Measures {
+pub struct CommitMetrics {
     /// Seconds that a commit took, fsync included.
     pub commit_secs: metrics::Histogram,
     /// Events in a commit.
     pub commit_events: metrics::Histogram,
 }
 
-impl Measures {
-    /// Measures nothing.
+impl CommitMetrics {
+    /// CommitMetrics nothing.
     #[must_use]
     pub fn noop() -> Self {
         Self {
@@ -209,13 +212,13 @@ impl Measures {
 /// can't make one read walk millions: it returns early, with `scanned`.
 const PAGE_ENTRIES_MAX: usize = 8192;
 
-/// The most index entries that `before_last` looks at, from the newest.
+/// The most index entries that `start_of_last_n` looks at, from the newest.
 /// Matches further back do not count.
 const LAST_ENTRIES_MAX: usize = 1 << 20;
 
 /// The most events that the journal in memory goes through for
-/// [`Journal::holdings`], from the newest.
-const HOLDINGS_ENTRIES_MAX: usize = 1 << 24;
+/// [`Journal::stored_topics`], from the newest.
+const STATS_ENTRIES_MAX: usize = 1 << 24;
 
 /// The size of a follower's page.
 const FOLLOW_BYTES_MAX: usize = 1 << 20;
@@ -234,7 +237,7 @@ pub struct Retention {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Where events are kept.
-    pub kind: Kind,
+    pub backend: Backend,
     /// How long and how much is kept.
     pub retention: Retention,
     /// The most dedup entries; beyond it the oldest are forgotten first, so
@@ -244,7 +247,7 @@ pub struct Settings {
 
 /// A journal's backend.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Kind {
+pub enum Backend {
     /// In this process: what it acknowledged survives nothing, and what it
     /// keeps takes memory, so `retention.bytes` wants to be small.
     Memory,

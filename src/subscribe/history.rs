@@ -212,7 +212,7 @@ impl History {
 }
 
 /// The page of what a read found, without what another page is to begin with.
-fn bind(start: Sequence, found: &journal::Page, full: bool, encoder: &Arc<Encoder>) -> Page {
+fn bind(start: Sequence, found: &journal::EventPage, full: bool, encoder: &Arc<Encoder>) -> Page {
     // What is cut off is read again, and by whoever comes next from
     // anywhere in this page, instead of once by each.
     let end = block_of(found.scanned);

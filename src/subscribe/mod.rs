@@ -258,7 +258,7 @@ impl Streams {
             Start::Earliest => Begin::at(self.journal.floor()),
             Start::Last(count) => {
                 let count = count.min(LAST_MAX);
-                Begin::at(self.journal.before_last(selection, count).await?)
+                Begin::at(self.journal.start_of_last_n(selection, count).await?)
             }
             Start::After(asked) => self.begin_after(asked),
         })

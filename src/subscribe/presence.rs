@@ -10,7 +10,7 @@ use hookrill_core::{Cursor, Sequence, Topic};
 use tokio::time::timeout;
 
 use super::{Streams, audience::Counts};
-use crate::journal::{Held, Holdings, Listing, ReadError};
+use crate::journal::{ReadError, StoredStats, StoredTopics, StoredTopicsQuery};
 
 /// How far back events count for the rate.
 const RATE_WINDOW: Duration = Duration::from_secs(60);
@@ -88,21 +88,21 @@ impl Streams {
         // Nobody closes the semaphore.
         let _turn = turn.map_err(|_| PresenceError::Busy)?;
         let now = self.clock.now();
-        let listing = Listing {
+        let query = StoredTopicsQuery {
             after: wanted.after.clone(),
             under: wanted.under.clone(),
-            count: wanted.count,
+            limit: wanted.count,
             recent_from: now.minus(RATE_WINDOW),
         };
-        let held = self.journal.holdings(listing).await?;
+        let held = self.journal.stored_topics(query).await?;
         let secs = now.since(held.recent_from);
         let window = (secs >= RATE_WINDOW_MIN).then_some(secs);
         let (rows, listened) = self.audience.counts().beside(&held, &wanted);
         let topics = rows
             .into_iter()
             .map(|(name, (subscribers, held))| (name, self.figures(subscribers, &held, window)));
-        let mut all = self.figures(Some(listened.streams), &held.all, window);
-        all.head = Some(self.cursor(held.counted_upto));
+        let mut all = self.figures(Some(listened.streams), &held.total, window);
+        all.head = Some(self.cursor(held.counted_up_to));
         Ok(Presence {
             topics: topics.collect(),
             more: listened.more,
@@ -113,7 +113,12 @@ impl Streams {
         })
     }
 
-    fn figures(&self, subscribers: Option<u64>, held: &Held, window: Option<Duration>) -> Figures {
+    fn figures(
+        &self,
+        subscribers: Option<u64>,
+        held: &StoredStats,
+        window: Option<Duration>,
+    ) -> Figures {
         Figures {
             subscribers,
             events_per_second: window.map(|window| held.recent as f64 / window.as_secs_f64()),
@@ -130,7 +135,7 @@ impl Streams {
 }
 
 /// The topics of a page, in order.
-type Rows = BTreeMap<Box<str>, (Option<u64>, Held)>;
+type Rows = BTreeMap<Box<str>, (Option<u64>, StoredStats)>;
 
 /// What is said beside them.
 struct Listened {
@@ -143,16 +148,17 @@ struct Listened {
 impl Counts {
     /// The page of what is held and of who listens. Both are the first of
     /// their own that were asked for, so the first of both together are here.
-    fn beside(&self, held: &Holdings, wanted: &Wanted) -> (Rows, Listened) {
+    fn beside(&self, held: &StoredTopics, wanted: &Wanted) -> (Rows, Listened) {
         let listed = self.listed(wanted.after.as_ref(), wanted.under.as_ref());
         let listed = listed.take(wanted.count + 1);
-        let mut page: BTreeMap<&str, Held> = listed.map(|name| (name, Held::default())).collect();
+        let mut page: BTreeMap<&str, StoredStats> =
+            listed.map(|name| (name, StoredStats::default())).collect();
         page.extend(held.topics.iter().map(|(name, held)| (&**name, *held)));
         let listened = Listened {
             streams: self.streams,
             of_everything: self.of_everything,
             uncounted: self.uncounted,
-            more: held.more || page.len() > wanted.count,
+            more: held.has_more || page.len() > wanted.count,
         };
         let rows = page.into_iter().take(wanted.count);
         let rows = rows.map(|(name, held)| (name.into(), (self.of(name), held)));

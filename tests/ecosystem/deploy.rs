@@ -359,13 +359,13 @@ fn a_volume_holds_what_is_retained_and_the_reserve() {
     } in deployed()
     {
         let retained = config.journal.retention.bytes;
-        match (config.journal.kind, volume) {
-            (journal::Kind::Disk { reserve_bytes, .. }, Some(volume)) => {
+        match (config.journal.backend, volume) {
+            (journal::Backend::Disk { reserve_bytes, .. }, Some(volume)) => {
                 // A few per cent of index, and whole segments.
                 let needed = retained + retained / 20 + (64 << 20) + reserve_bytes;
                 assert!(volume > needed, "{platform}: {volume} of {needed}");
             }
-            (journal::Kind::Disk { .. }, None) => assert!(platform.starts_with("compose")),
+            (journal::Backend::Disk { .. }, None) => assert!(platform.starts_with("compose")),
             _ => assert_eq!(platform, "cloud run"),
         }
     }

@@ -9,7 +9,7 @@ use crate::{
     access::{KeySource, Policy, TopicSource},
     config::Config,
     ingest::{DedupBy, DedupRule},
-    journal::{Kind, Retention},
+    journal::{Backend, Retention},
     telemetry::LogFormat,
 };
 
@@ -40,11 +40,11 @@ fn what_is_not_written_has_the_documented_defaults() {
     assert!(config.server.cors_origins.is_empty());
     assert!(config.server.admin_token.is_none());
     assert!(!config.server.metrics_public);
-    let Kind::Disk {
+    let Backend::Disk {
         path,
         reserve_bytes,
         new_epoch,
-    } = &config.journal.kind
+    } = &config.journal.backend
     else {
         panic!("the default is disk");
     };

@@ -141,7 +141,7 @@ pub(in crate::journal) async fn the_last_n_are_counted_after_types_and_with_subt
         (of_types(topics(&["c"]), &["y"]), 1000, 5),
         (topics(&["absent"]), 3, 12),
     ] {
-        let position = journal.before_last(&selection, count).await.unwrap();
+        let position = journal.start_of_last_n(&selection, count).await.unwrap();
         assert_eq!(
             position,
             Sequence(expected),

@@ -19,7 +19,7 @@ pub(in crate::journal) async fn old_events_go_and_the_floor_says_so(factory: &im
     for selection in [Selection::all(), topics(&["a"]), topics(&["a.b"])] {
         let events = read_all(&*journal, &selection, 300).await;
         assert_eq!(sequences(&events), (3..=10).collect::<Vec<_>>());
-        let last = journal.before_last(&selection, 1000).await.unwrap();
+        let last = journal.start_of_last_n(&selection, 1000).await.unwrap();
         assert_eq!(last, Sequence(2), "the oldest that is still here");
     }
     assert_eq!(
@@ -84,7 +84,7 @@ pub(in crate::journal) async fn when_all_is_deleted_the_head_stays(factory: &imp
             .unwrap();
         assert_eq!((page.events.len(), page.scanned), (0, Sequence(700)));
         assert_eq!(
-            journal.before_last(&selection, 3).await.unwrap(),
+            journal.start_of_last_n(&selection, 3).await.unwrap(),
             Sequence(700)
         );
     }

@@ -13,7 +13,7 @@ pub(in crate::journal) async fn a_new_journal_is_empty(factory: &impl Factory) {
             .await
             .is_empty()
     );
-    let last = journal.before_last(&Selection::all(), 5).await.unwrap();
+    let last = journal.start_of_last_n(&Selection::all(), 5).await.unwrap();
     assert_eq!(last, Sequence::ZERO);
 }
 

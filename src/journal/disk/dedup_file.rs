@@ -24,7 +24,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     dedup::{Entry, Print},
-    segment::{self, FORMAT, Kind, number},
+    segment::{self, FORMAT, FileKind, number},
 };
 
 const FACTS_BYTES: usize = 64;
@@ -58,7 +58,7 @@ impl DedupFacts {
 
     /// Reads the entries; `None` where they are damaged.
     pub(super) fn entries(&self, journal: &Path) -> io::Result<Option<Vec<Entry>>> {
-        let path = segment::path(journal, self.first, Kind::Dedup);
+        let path = segment::path(journal, self.first, FileKind::Dedup);
         Ok(self.take(&std::fs::read(path)?))
     }
 
@@ -96,7 +96,7 @@ impl DedupFacts {
 }
 
 fn open(journal: &Path, first: Sequence) -> io::Result<Option<File>> {
-    match File::open(segment::path(journal, first, Kind::Dedup)) {
+    match File::open(segment::path(journal, first, FileKind::Dedup)) {
         Ok(file) => Ok(Some(file)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),

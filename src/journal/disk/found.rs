@@ -23,22 +23,22 @@ use super::{
     recover::Asked,
     scan::{self, Rest, ScanError, Scanned},
     seal,
-    segment::{self, FORMAT, Head, Kind, NoHead, damaged},
+    segment::{self, FORMAT, FileKind, Head, NoHead, damaged},
     shelf::{Open, Sealed, Segment},
 };
 use crate::{durable, journal::OpenError};
 
 /// The files of the segments, by first sequence.
-pub(super) type Listing = BTreeMap<Sequence, Vec<Kind>>;
+pub(super) type FileList = BTreeMap<Sequence, Vec<FileKind>>;
 
 /// Lists the segments' files, and removes what was in the making.
-pub(super) fn list(journal: &Path) -> Result<Listing, OpenError> {
+pub(super) fn list(journal: &Path) -> Result<FileList, OpenError> {
     let folder = segment::folder(journal);
     let io = |source| OpenError::Io {
         path: folder.clone(),
         source,
     };
-    let mut listing = Listing::new();
+    let mut listing = FileList::new();
     match durable::remove_temporaries(&folder) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(listing),
         removed => removed.map_err(io)?,
@@ -58,15 +58,18 @@ impl Asked<'_> {
     /// The segments, in order; the last one is open if it may be written.
     pub(super) fn segments(
         &self,
-        listing: &Listing,
+        listing: &FileList,
         floor: Sequence,
     ) -> Result<Vec<Segment>, OpenError> {
-        let has_log = |kinds: &Vec<Kind>| kinds.contains(&Kind::Log);
+        let has_log = |kinds: &Vec<FileKind>| kinds.contains(&FileKind::Log);
         let mut logs = listing.iter().filter(|(_, kinds)| has_log(kinds));
         let last = logs.next_back().map(|(first, _)| *first);
         let mut segments = Vec::new();
         for (first, kinds) in listing {
-            match (kinds.contains(&Kind::Log), kinds.contains(&Kind::Index)) {
+            match (
+                kinds.contains(&FileKind::Log),
+                kinds.contains(&FileKind::Index),
+            ) {
                 (true, _) if Some(*first) == last => segments.push(self.last(*first, kinds)?),
                 (true, _) => segments.push(Segment::Sealed(Arc::new(self.sealed(*first)?))),
                 (false, true) => self.without_log(*first, floor)?,
@@ -78,13 +81,13 @@ impl Asked<'_> {
     }
 
     /// The segment at the end, which is read whole.
-    fn last(&self, first: Sequence, kinds: &[Kind]) -> Result<Segment, OpenError> {
-        if kinds.contains(&Kind::Index) {
+    fn last(&self, first: Sequence, kinds: &[FileKind]) -> Result<Segment, OpenError> {
+        if kinds.contains(&FileKind::Index) {
             if self.new_epoch {
                 return Ok(Segment::Sealed(Arc::new(self.sealed(first)?)));
             }
             // It was sealed, so there was one behind it.
-            let path = segment::path(self.folder, first, Kind::Log);
+            let path = segment::path(self.folder, first, FileKind::Log);
             let expected = format!("there was a segment behind {}", path.display());
             return Err(self.lost(expected, "it is not there".into()));
         }
@@ -107,7 +110,7 @@ impl Asked<'_> {
 
     /// Cuts a torn end, unless what it was is known to have been acknowledged.
     fn cut(&self, file: &File, index: &Index, first: Sequence) -> Result<(), OpenError> {
-        let path = segment::path(self.folder, first, Kind::Log);
+        let path = segment::path(self.folder, first, FileKind::Log);
         if let Some(mark) = self.mark.filter(|_| !self.new_epoch) {
             self.reaches(mark, index.last())?;
         }
@@ -119,7 +122,7 @@ impl Asked<'_> {
 
     fn hole(&self, index: &Index, first: Sequence) -> OpenError {
         let (missing, end) = (index.last().next(), index.end);
-        let path = segment::path(self.folder, first, Kind::Log);
+        let path = segment::path(self.folder, first, FileKind::Log);
         let path = path.display();
         let found = format!("event {missing} is not there: {path} is damaged at byte {end}");
         self.lost("what follows it is there".into(), found)
@@ -127,7 +130,7 @@ impl Asked<'_> {
 
     /// A segment that is not the last: sealed, or sealed now.
     fn sealed(&self, first: Sequence) -> Result<Sealed, OpenError> {
-        let path = segment::path(self.folder, first, Kind::Log);
+        let path = segment::path(self.folder, first, FileKind::Log);
         let facts = Facts::load(self.folder, first).map_err(|e| self.io(e))?;
         match facts {
             Some(Ok(facts)) => {
@@ -140,7 +143,7 @@ impl Asked<'_> {
             }
             Some(Err(NoHead::Newer(version))) => Err(newer(self.folder, version)),
             Some(Err(NoHead::Damaged)) => {
-                let index = segment::path(self.folder, first, Kind::Index);
+                let index = segment::path(self.folder, first, FileKind::Index);
                 tracing::warn!(path = %index.display(), "damaged; it is made anew");
                 self.seal(first).map(|(sealed, _)| sealed)
             }
@@ -173,7 +176,7 @@ impl Asked<'_> {
 
     /// An index without a log: what a deletion leaves behind, or a loss.
     fn without_log(&self, first: Sequence, floor: Sequence) -> Result<(), OpenError> {
-        let path = segment::path(self.folder, first, Kind::Index);
+        let path = segment::path(self.folder, first, FileKind::Index);
         let facts = Facts::load(self.folder, first).map_err(|e| self.io(e))?;
         let is_below = match facts {
             Some(Ok(facts)) => facts.last() <= floor,
@@ -182,7 +185,7 @@ impl Asked<'_> {
         if is_below || self.new_epoch {
             return durable::remove(&path).map_err(|e| self.io(e));
         }
-        let log = segment::path(self.folder, first, Kind::Log);
+        let log = segment::path(self.folder, first, FileKind::Log);
         let expected = format!("events from {first} on are in {}", log.display());
         Err(self.lost(expected, "it is not there".into()))
     }
@@ -198,7 +201,7 @@ fn newer(journal: &Path, version: u8) -> OpenError {
 
 /// Opens a log and reads its head; blocks.
 pub(super) fn open_log(journal: &Path, first: Sequence) -> Result<(Head, File), OpenError> {
-    let path = segment::path(journal, first, Kind::Log);
+    let path = segment::path(journal, first, FileKind::Log);
     let io = |source| OpenError::Io {
         path: path.clone(),
         source,

@@ -31,7 +31,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     index::Index,
-    segment::{self, Head, Kind, NoHead, number, small_number},
+    segment::{self, FileKind, Head, NoHead, number, small_number},
 };
 
 /// The length of what comes before the body.
@@ -64,7 +64,7 @@ impl Facts {
         first: Sequence,
     ) -> io::Result<Option<Result<Self, NoHead>>> {
         let mut bytes = [0; FACTS_BYTES];
-        let file = match File::open(segment::path(journal, first, Kind::Index)) {
+        let file = match File::open(segment::path(journal, first, FileKind::Index)) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),

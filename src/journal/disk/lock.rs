@@ -12,7 +12,7 @@ use std::{
 
 use crate::journal::OpenError;
 
-/// Held while this lives.
+/// StoredStats while this lives.
 pub(super) struct Lock {
     _file: File,
 }

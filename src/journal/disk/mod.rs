@@ -5,7 +5,7 @@
 //! (`writer.rs`, `dedup.rs`, `log.rs`), one seals full segments, deletes old
 //! ones and keeps the high-water mark (`keeper.rs`, `seal.rs`, `retention.rs`,
 //! `high_water.rs`), readers borrow a bounded number of blocking threads
-//! (`reader.rs`, `pages.rs`, `newest.rs`, `holdings.rs`). `folder.rs` and `recover.rs` decide
+//! (`reader.rs`, `pages.rs`, `newest.rs`, `stats.rs`). `folder.rs` and `recover.rs` decide
 //! at start whether the folder is whole. The stored bytes are in `segment.rs`, `group.rs`,
 //! `index_file.rs`, `dedup_file.rs` and `note.rs`.
 //!
@@ -25,7 +25,6 @@ mod found;
 mod gather;
 mod group;
 mod high_water;
-mod holdings;
 mod index;
 mod index_file;
 mod keeper;
@@ -43,6 +42,7 @@ mod scan;
 mod seal;
 mod segment;
 mod shelf;
+mod stats;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -72,8 +72,8 @@ use self::{
     writer::{Request, Writer},
 };
 use super::{
-    AppendError, Appended, Bounds, Commit, FOLLOW_BYTES_MAX, Holdings, Journal, Listing, Measures,
-    OpenError, Page, ReadError,
+    AppendError, Appended, Bounds, Commit, CommitMetrics, EventPage, FOLLOW_BYTES_MAX, Journal,
+    OpenError, ReadError, StoredTopics, StoredTopicsQuery,
     live::{self, Live},
     ticker::Ticker,
 };
@@ -113,9 +113,9 @@ impl Disk {
         place: Place,
         bounds: Bounds,
         clock: Clock,
-        measures: Measures,
+        metrics: CommitMetrics,
     ) -> Result<Self, OpenError> {
-        Self::open_with(place, bounds, clock, measures, Outside::real()).await
+        Self::open_with(place, bounds, clock, metrics, Outside::real()).await
     }
 
     /// As [`Disk::open`], in a world of one's own.
@@ -123,11 +123,11 @@ impl Disk {
         place: Place,
         bounds: Bounds,
         clock: Clock,
-        measures: Measures,
+        metrics: CommitMetrics,
         outside: Outside,
     ) -> Result<Self, OpenError> {
         let path = place.path.clone();
-        let opening = move || Self::start(&place, bounds, clock, measures, outside);
+        let opening = move || Self::start(&place, bounds, clock, metrics, outside);
         match tokio::task::spawn_blocking(opening).await {
             Ok(opened) => opened,
             Err(e) => Err(OpenError::Storage {
@@ -142,7 +142,7 @@ impl Disk {
         place: &Place,
         bounds: Bounds,
         clock: Clock,
-        measures: Measures,
+        metrics: CommitMetrics,
         outside: Outside,
     ) -> Result<Self, OpenError> {
         let Opened {
@@ -165,7 +165,7 @@ impl Disk {
             store: Arc::clone(&store),
             live: Arc::clone(&live),
             clock,
-            measures,
+            metrics,
             reserve_bytes: place.reserve_bytes,
             deliveries,
             group: Group::default(),
@@ -247,20 +247,20 @@ impl Journal for Disk {
         selection: &Selection,
         after: Sequence,
         bytes_max: usize,
-    ) -> Result<Page, ReadError> {
+    ) -> Result<EventPage, ReadError> {
         self.reader.page(selection.clone(), after, bytes_max).await
     }
 
-    async fn before_last(
+    async fn start_of_last_n(
         &self,
         selection: &Selection,
         count: usize,
     ) -> Result<Sequence, ReadError> {
-        self.reader.before_last(selection, count).await
+        self.reader.start_of_last_n(selection, count).await
     }
 
-    async fn holdings(&self, listing: Listing) -> Result<Holdings, ReadError> {
-        self.reader.holdings(listing).await
+    async fn stored_topics(&self, query: StoredTopicsQuery) -> Result<StoredTopics, ReadError> {
+        self.reader.stored_topics(query).await
     }
 
     fn follow(&self, after: Sequence) -> BoxStream<'static, Result<Commit, ReadError>> {

@@ -19,7 +19,7 @@ use super::{
     walk::{Direction, Walk},
 };
 use crate::journal::{
-    PAGE_ENTRIES_MAX, Page, ReadError,
+    EventPage, PAGE_ENTRIES_MAX, ReadError,
     live::Live,
     stored::{self, DecodeError},
 };
@@ -38,7 +38,7 @@ pub(super) fn page(
     selection: &Selection,
     after: Sequence,
     bytes_max: usize,
-) -> Result<Page, ReadError> {
+) -> Result<EventPage, ReadError> {
     let head = live.head();
     let from = after.max(live.floor()).next();
     let mut filling = Filling {
@@ -53,7 +53,7 @@ pub(super) fn page(
     if from <= head {
         filling.fill(live, from, head, store.sizes.segments_per_read)?;
     }
-    Ok(Page {
+    Ok(EventPage {
         events: filling.events,
         scanned: filling.scanned,
         floor: live.floor(),

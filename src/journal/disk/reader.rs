@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hookrill_core::{Selection, Sequence};
 use tokio::sync::Semaphore;
 
-use super::{holdings::Stocktaking, newest::Newest, pages, store::Store};
-use crate::journal::{Holdings, Listing, Page, ReadError, live::Live};
+use super::{newest::Newest, pages, stats::Stocktaking, store::Store};
+use crate::journal::{EventPage, ReadError, StoredTopics, StoredTopicsQuery, live::Live};
 
 /// The most reads at a time; further ones wait.
 const READERS_MAX: u32 = 8;
@@ -42,7 +42,7 @@ impl Reader {
         selection: Selection,
         after: Sequence,
         bytes_max: usize,
-    ) -> Result<Page, ReadError> {
+    ) -> Result<EventPage, ReadError> {
         let look = move |store: &Store, live: &Live| {
             pages::page(store, live, &selection, after, bytes_max)
         };
@@ -54,14 +54,14 @@ impl Reader {
         &self,
         after: Sequence,
         bytes_max: usize,
-    ) -> Result<Page, ReadError> {
+    ) -> Result<EventPage, ReadError> {
         let look = move |store: &Store, live: &Live| {
             pages::page(store, live, &Selection::all(), after, bytes_max)
         };
         self.read(&self.follower_places, look).await
     }
 
-    pub(super) async fn before_last(
+    pub(super) async fn start_of_last_n(
         &self,
         selection: &Selection,
         count: usize,
@@ -88,8 +88,11 @@ impl Reader {
         }
     }
 
-    pub(super) async fn holdings(&self, listing: Listing) -> Result<Holdings, ReadError> {
-        let mut taking = Stocktaking::new(listing, &self.live);
+    pub(super) async fn stored_topics(
+        &self,
+        query: StoredTopicsQuery,
+    ) -> Result<StoredTopics, ReadError> {
+        let mut taking = Stocktaking::new(query, &self.live);
         // Segment by segment, so that other reads get their turn, and nothing
         // goes on when nobody waits for the answer any more.
         loop {

@@ -18,7 +18,7 @@ use super::{
     index::Index,
     log::{self, Log},
     salvage, seal,
-    segment::{self, Head, Kind, damaged},
+    segment::{self, FileKind, Head, damaged},
     shelf::{Open, Segment},
 };
 use crate::{durable, journal::OpenError};
@@ -170,7 +170,7 @@ impl Asked<'_> {
                 let (sealed, _) = sealed.map_err(|e| self.io(e))?;
                 segments.push(Segment::Sealed(Arc::new(sealed)));
             } else {
-                let path = segment::path(self.folder, open.head.first, Kind::Log);
+                let path = segment::path(self.folder, open.head.first, FileKind::Log);
                 durable::remove(&path).map_err(|e| self.io(e))?;
             }
         }

@@ -11,7 +11,7 @@ use super::{
     dedup_file::DedupFacts,
     found,
     recover::Asked,
-    segment::{self, Kind, damaged},
+    segment::{self, FileKind, damaged},
     shelf::Segment,
 };
 use crate::{durable, journal::OpenError};
@@ -89,7 +89,7 @@ impl Asked<'_> {
         first: Sequence,
         segments: &[Segment],
     ) -> Result<Vec<Entry>, OpenError> {
-        let path = segment::path(self.folder, first, Kind::Dedup);
+        let path = segment::path(self.folder, first, FileKind::Dedup);
         if segments.iter().any(|segment| segment.first() == first) {
             tracing::warn!(path = %path.display(), "damaged; it is made anew");
             return self.seal(first).map(|(_, entries)| entries);

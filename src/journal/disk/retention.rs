@@ -20,7 +20,7 @@ use super::{
     floor,
     index::Index,
     pages::between,
-    segment::{self, Kind},
+    segment::{self, FileKind},
     shelf::Segment,
     store::{Purpose, Store},
 };
@@ -157,7 +157,7 @@ impl Retainer {
         let first = oldest.facts.head.first;
         self.store.shelf.remove(first);
         // The index last: one without a log says what is missing.
-        for kind in [Kind::Log, Kind::Index] {
+        for kind in [FileKind::Log, FileKind::Index] {
             self.remove(first, kind)?;
         }
         Ok(true)
@@ -178,12 +178,12 @@ impl Retainer {
             needless.map(|place| files.remove(place))
         };
         match found {
-            Some(file) => self.remove(file.first, Kind::Dedup).map(|()| true),
+            Some(file) => self.remove(file.first, FileKind::Dedup).map(|()| true),
             None => Ok(false),
         }
     }
 
-    fn remove(&self, first: Sequence, kind: Kind) -> Result<(), ReadError> {
+    fn remove(&self, first: Sequence, kind: FileKind) -> Result<(), ReadError> {
         let path = segment::path(&self.store.folder, first, kind);
         let removed = self.store.write(Purpose::Delete, || durable::remove(&path));
         self.fail_on(removed)

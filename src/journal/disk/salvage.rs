@@ -21,7 +21,7 @@ use super::{
     found::{list, open_log},
     index_file::Facts,
     scan::{self, Run},
-    segment::{self, Head, Kind},
+    segment::{self, FileKind, Head},
 };
 use crate::{durable, journal::OpenError};
 
@@ -42,10 +42,10 @@ pub(super) fn salvage(journal: &Path) -> Result<(), OpenError> {
         floor::store(journal, Sequence::ZERO).map_err(io)?;
     }
     for (first, kinds) in list(journal)? {
-        if !kinds.contains(&Kind::Log) || is_sealed(journal, first).map_err(io)? {
+        if !kinds.contains(&FileKind::Log) || is_sealed(journal, first).map_err(io)? {
             continue;
         }
-        durable::remove(&segment::path(journal, first, Kind::Index)).map_err(io)?;
+        durable::remove(&segment::path(journal, first, FileKind::Index)).map_err(io)?;
         match open_log(journal, first) {
             Ok((head, file)) => repair(journal, &head, &file).map_err(io)?,
             Err(OpenError::Storage { reason, .. }) => {
@@ -60,7 +60,7 @@ pub(super) fn salvage(journal: &Path) -> Result<(), OpenError> {
 
 /// Whether an index says that the log is what it was when it was sealed.
 fn is_sealed(journal: &Path, first: Sequence) -> io::Result<bool> {
-    let len = fs::metadata(segment::path(journal, first, Kind::Log))?.len();
+    let len = fs::metadata(segment::path(journal, first, FileKind::Log))?.len();
     Ok(match Facts::load(journal, first)? {
         Some(Ok(facts)) => len == u64::from(facts.log_bytes),
         // To be refused, not repaired.
@@ -71,7 +71,7 @@ fn is_sealed(journal: &Path, first: Sequence) -> io::Result<bool> {
 
 fn repair(journal: &Path, head: &Head, file: &File) -> io::Result<()> {
     let runs = scan::runs(file, head)?;
-    let path = segment::path(journal, head.first, Kind::Log);
+    let path = segment::path(journal, head.first, FileKind::Log);
     match &runs[..] {
         [] => durable::remove(&path),
         [all] if all.first == head.first && all.begin == segment::HEAD_BYTES as u64 => {
@@ -108,12 +108,12 @@ fn rewrite(journal: &Path, head: &Head, file: &File, run: Run) -> io::Result<()>
     let len = usize::try_from(run.end - run.begin).map_err(io::Error::other)?;
     bytes.resize(segment::HEAD_BYTES + len, 0);
     file.read_exact_at(&mut bytes[segment::HEAD_BYTES..], run.begin)?;
-    let path = segment::path(journal, run.first, Kind::Log);
+    let path = segment::path(journal, run.first, FileKind::Log);
     durable::replace(&path, &bytes).map(drop)
 }
 
 fn set_aside(journal: &Path, first: Sequence) -> io::Result<()> {
-    let path = segment::path(journal, first, Kind::Log);
+    let path = segment::path(journal, first, FileKind::Log);
     fs::rename(&path, path.with_added_extension(ASIDE))?;
     durable::sync_folder(&segment::folder(journal))
 }

@@ -10,7 +10,7 @@ use std::{io, sync::Arc, sync::PoisonError};
 use super::{
     dedup_file::{self, DedupFacts},
     index_file,
-    segment::{self, Kind},
+    segment::{self, FileKind},
     shelf::{Open, Sealed, Segment},
     store::{Purpose, Store},
 };
@@ -55,12 +55,12 @@ pub(super) fn seal(
     let mut dedup = None;
     if !contents.entries.is_empty() {
         let (facts, bytes) = dedup_file::encode(first, last, &contents.entries);
-        let path = segment::path(journal, first, Kind::Dedup);
+        let path = segment::path(journal, first, FileKind::Dedup);
         write(&mut || durable::replace(&path, &bytes).map(drop))?;
         dedup = Some(facts);
     }
     let (facts, bytes) = index_file::encode(&open.head, &contents.index, contents.entries.len());
-    let path = segment::path(journal, first, Kind::Index);
+    let path = segment::path(journal, first, FileKind::Index);
     write(&mut || durable::replace(&path, &bytes).map(drop))?;
     Ok((Sealed { facts }, dedup))
 }

@@ -109,7 +109,7 @@ pub(super) fn small_number(bytes: &[u8], at: usize) -> Option<u32> {
 
 /// The three files of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum FileKind {
     /// The events.
     Log,
     /// Where they are.
@@ -118,10 +118,10 @@ pub(super) enum Kind {
     Dedup,
 }
 
-const KINDS: [(Kind, &str); 3] = [
-    (Kind::Log, "log"),
-    (Kind::Index, "idx"),
-    (Kind::Dedup, "dup"),
+const KINDS: [(FileKind, &str); 3] = [
+    (FileKind::Log, "log"),
+    (FileKind::Index, "idx"),
+    (FileKind::Dedup, "dup"),
 ];
 
 /// The folder of the segments in the journal's folder.
@@ -130,14 +130,14 @@ pub(super) fn folder(journal: &Path) -> PathBuf {
 }
 
 /// The path of one of a segment's files.
-pub(super) fn path(journal: &Path, first: Sequence, kind: Kind) -> PathBuf {
+pub(super) fn path(journal: &Path, first: Sequence, kind: FileKind) -> PathBuf {
     let end = KINDS.iter().find(|(named, _)| *named == kind);
     let end = end.map_or("", |(_, end)| end);
     folder(journal).join(format!("{:020}.{end}", first.0))
 }
 
 /// Which file of which segment a name stands for.
-pub(super) fn parse_name(name: &str) -> Option<(Sequence, Kind)> {
+pub(super) fn parse_name(name: &str) -> Option<(Sequence, FileKind)> {
     let (digits, end) = name.split_once('.')?;
     let (kind, _) = KINDS.iter().find(|(_, known)| *known == end)?;
     let is_written_so = digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit());
@@ -147,7 +147,7 @@ pub(super) fn parse_name(name: &str) -> Option<(Sequence, Kind)> {
 
 /// Makes a log with nothing but a head, durable; blocks.
 pub(super) fn create(journal: &Path, head: &Head) -> io::Result<File> {
-    durable::replace(&path(journal, head.first, Kind::Log), &head.encode())
+    durable::replace(&path(journal, head.first, FileKind::Log), &head.encode())
 }
 
 /// The error for a folder that has something damaged in it.

@@ -25,7 +25,7 @@ use super::{
     index::Index,
     index_file::{self, Facts},
     scan::{self, Rest},
-    segment::{self, Head, Kind},
+    segment::{self, FileKind, Head},
 };
 use crate::journal::{ReadError, stored};
 
@@ -196,7 +196,11 @@ impl Shelf {
     /// The file of an index, if there is one; past what is in memory, which is
     /// for those who read.
     pub(super) fn index_file(&self, facts: &Facts) -> io::Result<Option<Vec<u8>>> {
-        match fs::read(segment::path(&self.journal, facts.head.first, Kind::Index)) {
+        match fs::read(segment::path(
+            &self.journal,
+            facts.head.first,
+            FileKind::Index,
+        )) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
@@ -209,7 +213,7 @@ impl Shelf {
         if let Some(index) = bytes.and_then(|bytes| index_file::decode(facts, &bytes)) {
             return Ok(index);
         }
-        let path = segment::path(&self.journal, facts.head.first, Kind::Index);
+        let path = segment::path(&self.journal, facts.head.first, FileKind::Index);
         let scanned = scan::scan(&*self.file(facts)?, &facts.head);
         let scanned = scanned.map_err(|e| ReadError::Storage(e.to_string().into()))?;
         let is_whole = scanned.rest == Rest::Blank && scanned.index.last() == facts.last();
@@ -256,7 +260,7 @@ impl Shelf {
 
     fn file(&self, facts: &Facts) -> io::Result<Arc<File>> {
         let first = facts.head.first;
-        let open = || File::open(segment::path(&self.journal, first, Kind::Log)).map(Arc::new);
+        let open = || File::open(segment::path(&self.journal, first, FileKind::Log)).map(Arc::new);
         self.files.get_or_insert_with(&first.0, open)
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct Store {
     pub(super) sizes: Sizes,
     pub(super) outside: Outside,
     log: Mutex<Log>,
-    /// Held by who seals.
+    /// StoredStats by who seals.
     pub(super) sealing: Mutex<()>,
     /// The `.dup` files, oldest first.
     pub(super) dedup_files: Mutex<Vec<DedupFacts>>,

@@ -12,12 +12,12 @@ use tempfile::TempDir;
 
 use super::{
     high_water::Mark,
-    segment::Kind as FileKind,
+    segment::FileKind,
     store::{Purpose, Sizes},
     *,
 };
 use crate::journal::{
-    self, Kind, Retention, Settings,
+    self, Backend, Retention, Settings,
     contract::{
         Factory, Hands, NOON, ROOMY, append, draft, key, read_all, sequences, suite, until,
     },
@@ -68,7 +68,7 @@ async fn try_open(folder: &Path) -> Result<Disk, OpenError> {
 
 async fn open_in(place: Place, bounds: Bounds, outside: Outside) -> Result<Disk, OpenError> {
     let clock = Hands::at(NOON).clock();
-    Disk::open_with(place, bounds, clock, Measures::noop(), outside).await
+    Disk::open_with(place, bounds, clock, CommitMetrics::noop(), outside).await
 }
 
 async fn open(folder: &Path) -> Disk {
@@ -95,7 +95,7 @@ impl Factory for OnDisk {
     async fn open(&self, bounds: Bounds, clock: Clock) -> (Arc<dyn Journal>, TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let place = place(folder.path());
-        let disk = Disk::open_with(place, bounds, clock, Measures::noop(), (self.0)()).await;
+        let disk = Disk::open_with(place, bounds, clock, CommitMetrics::noop(), (self.0)()).await;
         (Arc::new(disk.unwrap()), folder)
     }
 }
@@ -111,18 +111,18 @@ mod in_tiny_segments {
 #[tokio::test]
 async fn settings_say_which_journal_is_opened() {
     let folder = tempfile::tempdir().unwrap();
-    let disk = Kind::Disk {
+    let disk = Backend::Disk {
         path: folder.path().join("journal"),
         reserve_bytes: 0,
         new_epoch: false,
     };
-    for (kind, outlives) in [(Kind::Memory, false), (disk, true)] {
+    for (backend, outlives) in [(Backend::Memory, false), (disk, true)] {
         let settings = Settings {
-            kind,
+            backend,
             retention: ROOMY.retention,
             dedup_entries_max: 10,
         };
-        let open = || journal::open(settings.clone(), Clock::fixed(NOON), Measures::noop());
+        let open = || journal::open(settings.clone(), Clock::fixed(NOON), CommitMetrics::noop());
         let first = open().await.unwrap();
         append(&*first, draft("a", "x")).await;
         first.close().await;
@@ -313,7 +313,7 @@ async fn nothing_is_answered_or_shown_before_it_is_durable() {
                 (0, Sequence::ZERO),
                 "{at}"
             );
-            let last = disk.before_last(&selection, 9).await.unwrap();
+            let last = disk.start_of_last_n(&selection, 9).await.unwrap();
             assert_eq!(last, Sequence::ZERO, "{at}");
         }
         gate.pass.send(true).unwrap();

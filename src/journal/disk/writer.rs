@@ -16,7 +16,7 @@ use super::{
     group::Group,
     store::Store,
 };
-use crate::journal::{AppendError, Appended, Commit, Measures, ReadError, live::Live};
+use crate::journal::{AppendError, Appended, Commit, CommitMetrics, ReadError, live::Live};
 
 /// An event that wants to be stored.
 pub(super) struct Request {
@@ -51,7 +51,7 @@ pub(super) struct Writer {
     pub(super) store: Arc<Store>,
     pub(super) live: Arc<Live>,
     pub(super) clock: Clock,
-    pub(super) measures: Measures,
+    pub(super) metrics: CommitMetrics,
     pub(super) reserve_bytes: u64,
     pub(super) deliveries: Deliveries,
     pub(super) group: Group,
@@ -173,8 +173,8 @@ impl Writer {
         )?;
         drop(log);
         self.deliveries.forget(self.clock.now());
-        self.measures.commit_secs.record(started.elapsed());
-        self.measures
+        self.metrics.commit_secs.record(started.elapsed());
+        self.metrics
             .commit_events
             .record(making.events.len() as f64);
         Ok(Some(making.events.into()))

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::{
-    journal::{AppendError, Appended, Commit, Kind, Measures, Retention},
+    journal::{AppendError, Appended, Backend, Commit, CommitMetrics, Retention},
     wire::{Coding, Form, Format, View},
 };
 
@@ -50,7 +50,7 @@ impl Journal for Watched {
         selection: &Selection,
         after: Sequence,
         bytes_max: usize,
-    ) -> Result<journal::Page, ReadError> {
+    ) -> Result<journal::EventPage, ReadError> {
         assert_eq!(selection.types, None, "types are picked later");
         self.reads.fetch_add(1, Ordering::SeqCst);
         let now = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
@@ -66,16 +66,19 @@ impl Journal for Watched {
         page
     }
 
-    async fn before_last(
+    async fn start_of_last_n(
         &self,
         selection: &Selection,
         count: usize,
     ) -> Result<Sequence, ReadError> {
-        self.journal.before_last(selection, count).await
+        self.journal.start_of_last_n(selection, count).await
     }
 
-    async fn holdings(&self, listing: journal::Listing) -> Result<journal::Holdings, ReadError> {
-        self.journal.holdings(listing).await
+    async fn stored_topics(
+        &self,
+        query: journal::StoredTopicsQuery,
+    ) -> Result<journal::StoredTopics, ReadError> {
+        self.journal.stored_topics(query).await
     }
 
     fn follow(&self, after: Sequence) -> BoxStream<'static, Result<Commit, ReadError>> {
@@ -137,12 +140,14 @@ async fn house_with(settings: Settings, retain_bytes: u64) -> House {
         bytes: retain_bytes,
     };
     let kept = journal::Settings {
-        kind: Kind::Memory,
+        backend: Backend::Memory,
         retention,
         dedup_entries_max: 10,
     };
     let clock = Clock::fixed(Timestamp::from_unix_secs(1_000));
-    let inner = journal::open(kept, clock, Measures::noop()).await.unwrap();
+    let inner = journal::open(kept, clock, CommitMetrics::noop())
+        .await
+        .unwrap();
     let encoder = encoder(inner.epoch(), false);
     let journal = Arc::new(Watched {
         journal: inner,

@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     access::{self, Policy},
     hub::pump,
-    journal::{self, Kind, Measures, Retention},
+    journal::{self, Backend, CommitMetrics, Retention},
     wire::Encoder,
 };
 
@@ -56,14 +56,14 @@ impl House {
     ) -> Self {
         let clock = Clock::fixed(Timestamp::from_unix_secs(1_000));
         let settings = journal::Settings {
-            kind: Kind::Memory,
+            backend: Backend::Memory,
             retention: Retention {
                 age: HOUR,
                 bytes: retain_bytes,
             },
             dedup_entries_max: 10,
         };
-        let journal = journal::open(settings, clock.clone(), Measures::noop())
+        let journal = journal::open(settings, clock.clone(), CommitMetrics::noop())
             .await
             .unwrap();
         let encoder = Encoder {

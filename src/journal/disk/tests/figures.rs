@@ -97,13 +97,13 @@ async fn figures_of_counting_topics() {
     let resident = resident_kib();
     for (count, after) in [(1, None), (1000, None), (1000, Some("customers.5"))] {
         let started = Instant::now();
-        let listing = Listing {
+        let query = StoredTopicsQuery {
             after: after.map(|name| name.parse().unwrap()),
             under: None,
-            count,
+            limit: count,
             recent_from: NOON,
         };
-        let page = disk.holdings(listing).await.unwrap();
+        let page = disk.stored_topics(query).await.unwrap();
         let (listed, secs) = (page.topics.len(), started.elapsed());
         println!("a page of {listed} of {topics} topics, {EVENTS} events: {secs:?}");
     }
@@ -131,13 +131,13 @@ async fn slowest(disk: &Disk, counting: bool) -> Duration {
             return std::future::pending().await;
         }
         loop {
-            let listing = Listing {
+            let query = StoredTopicsQuery {
                 after: None,
                 under: None,
-                count: 1000,
+                limit: 1000,
                 recent_from: NOON,
             };
-            disk.holdings(listing).await.unwrap();
+            disk.stored_topics(query).await.unwrap();
         }
     };
     tokio::select! {

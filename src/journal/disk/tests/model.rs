@@ -7,7 +7,7 @@ use hookrill_core::{Timestamp, Topics};
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::journal::Held;
+use crate::journal::StoredStats;
 
 const TOPICS: [&str; 6] = ["a", "a.b", "a.b.c", "b", "b.x", "c"];
 const TYPES: [&str; 3] = ["push", "star", "rare"];
@@ -29,7 +29,7 @@ enum Step {
         selection: (Vec<usize>, Option<Vec<usize>>),
         count: usize,
     },
-    Holdings {
+    StoredTopics {
         after: Option<usize>,
         under: Option<usize>,
         count: usize,
@@ -64,15 +64,15 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let last = (selection(), 0..30_usize);
     let last = last.prop_map(|(selection, count)| Step::Last { selection, count });
     let topic = || proptest::option::of(0..TOPICS.len());
-    let holdings = (topic(), topic(), 1..8_usize, 0..100_u64);
-    let holdings = holdings.prop_map(|(after, under, count, recent)| Step::Holdings {
+    let stored = (topic(), topic(), 1..8_usize, 0..100_u64);
+    let stored = stored.prop_map(|(after, under, count, recent)| Step::StoredTopics {
         after,
         under,
         count,
         recent,
     });
     let reopen = Just(Step::Reopen);
-    let step = prop_oneof![20 => append, 6 => read, 3 => last, 3 => holdings, 1 => reopen];
+    let step = prop_oneof![20 => append, 6 => read, 3 => last, 3 => stored, 1 => reopen];
     vec(step, 1..200)
 }
 
@@ -138,7 +138,7 @@ impl Model {
             }
             Step::Last { selection, count } => {
                 let (selection, floor) = (select(selection), disk.floor().0);
-                let found = disk.before_last(&selection, *count).await.unwrap();
+                let found = disk.start_of_last_n(&selection, *count).await.unwrap();
                 // Retention may have gone on meanwhile.
                 if disk.floor().0 == floor {
                     let all = self.wanted(&selection, floor, disk.head().0);
@@ -147,23 +147,23 @@ impl Model {
                     assert_eq!(found.0, expected, "last {count} of {selection:?}");
                 }
             }
-            Step::Holdings {
+            Step::StoredTopics {
                 after,
                 under,
                 count,
                 recent,
             } => {
                 let topic = |place: &usize| TOPICS[*place].parse().unwrap();
-                let listing = Listing {
+                let query = StoredTopicsQuery {
                     after: after.as_ref().map(topic),
                     under: under.as_ref().map(topic),
-                    count: *count,
+                    limit: *count,
                     recent_from: Timestamp::from_unix_ms(NOON.unix_ms() + recent),
                 };
                 let floor = disk.floor();
-                let found = disk.holdings(listing.clone()).await.unwrap();
+                let found = disk.stored_topics(query.clone()).await.unwrap();
                 if disk.floor() == floor {
-                    self.check(&found, &listing, floor.0);
+                    self.check(&found, &query, floor.0);
                 }
             }
             Step::Reopen => unreachable!("done by the caller"),
@@ -193,23 +193,23 @@ impl Model {
         }
     }
 
-    fn check(&self, found: &Holdings, listing: &Listing, floor: u64) {
-        let mut all: BTreeMap<&str, Held> = BTreeMap::new();
+    fn check(&self, found: &StoredTopics, query: &StoredTopicsQuery, floor: u64) {
+        let mut all: BTreeMap<&str, StoredStats> = BTreeMap::new();
         for (sequence, draft) in (1..).zip(&self.events).filter(|(n, _)| *n > floor) {
             for name in draft.topic.lineage().chain([""]) {
                 let held = all.entry(name).or_default();
                 held.events += 1;
-                held.recent += u64::from(draft.received_at >= listing.recent_from);
+                held.recent += u64::from(draft.received_at >= query.recent_from);
                 let first = held.span.map_or(Sequence(sequence), |(first, _)| first);
                 held.span = Some((first, Sequence(sequence)));
             }
         }
         let whole = all.remove("").unwrap_or_default();
-        let without_bytes = |held: &Held| Held { bytes: 0, ..*held };
-        assert_eq!(without_bytes(&found.all), whole);
+        let without_bytes = |held: &StoredStats| StoredStats { bytes: 0, ..*held };
+        assert_eq!(without_bytes(&found.total), whole);
         let listed = all.iter().filter(|(name, _)| {
-            let after = listing.after.as_ref();
-            let under = listing.under.as_ref();
+            let after = query.after.as_ref();
+            let under = query.under.as_ref();
             after.is_none_or(|after| **name > after.as_str())
                 && under.is_none_or(|under| under.covers(&name.parse().unwrap()))
         });
@@ -218,16 +218,12 @@ impl Model {
         let topics: Vec<_> = topics
             .map(|(name, held)| (name.clone(), without_bytes(held)))
             .collect();
-        assert_eq!(
-            topics,
-            listed[..listed.len().min(listing.count)],
-            "{listing:?}"
-        );
-        assert_eq!(found.more, listed.len() > listing.count);
-        if listing.after.is_none() && listing.under.is_none() && !found.more {
+        assert_eq!(topics, listed[..listed.len().min(query.limit)], "{query:?}");
+        assert_eq!(found.has_more, listed.len() > query.limit);
+        if query.after.is_none() && query.under.is_none() && !found.has_more {
             let top = found.topics.iter().filter(|(name, _)| !name.contains('.'));
             let bytes: u64 = top.map(|(_, held)| held.bytes).sum();
-            assert_eq!(found.all.bytes, bytes, "each event is below one topic");
+            assert_eq!(found.total.bytes, bytes, "each event is below one topic");
         }
     }
 

@@ -22,10 +22,13 @@ async fn one_read_looks_into_a_bounded_number_of_segments() {
     let page = disk.read(&rare, Sequence::ZERO, 1000).await.unwrap();
     assert_eq!((page.events.len(), page.scanned), (0, Sequence(30)));
     assert_eq!(sequences(&read_all(&disk, &rare, 1000).await), [96]);
-    let from = disk.before_last(&rare, 2).await.unwrap();
+    let from = disk.start_of_last_n(&rare, 2).await.unwrap();
     assert_eq!(from, Sequence(95), "the search goes on, step by step");
     let all = Selection::topic("a".parse().unwrap());
-    assert_eq!(disk.before_last(&all, 99).await.unwrap(), Sequence::ZERO);
+    assert_eq!(
+        disk.start_of_last_n(&all, 99).await.unwrap(),
+        Sequence::ZERO
+    );
 }
 
 #[tokio::test]
@@ -54,7 +57,7 @@ async fn events_older_than_is_kept_leave_the_disk_though_nothing_follows_them() 
     let folder = tempfile::tempdir().unwrap();
     let hands = Hands::at(NOON);
     let place = place(folder.path());
-    let disk = Disk::open_with(place, ROOMY, hands.clock(), Measures::noop(), quick());
+    let disk = Disk::open_with(place, ROOMY, hands.clock(), CommitMetrics::noop(), quick());
     let disk = disk.await.unwrap();
     let first = || of_kind(folder.path(), FileKind::Log)[0].clone();
     for n in 0..5 {
@@ -162,11 +165,11 @@ async fn topics_with_long_names_do_not_let_an_index_grow_without_bound() {
     assert_eq!(read_all(&disk, &under_a, 1 << 20).await.len(), 200);
 }
 
-fn all_topics(count: usize) -> Listing {
-    Listing {
+fn all_topics(limit: usize) -> StoredTopicsQuery {
+    StoredTopicsQuery {
         after: None,
         under: None,
-        count,
+        limit,
         recent_from: NOON,
     }
 }
@@ -178,12 +181,12 @@ async fn holdings_are_the_same_after_a_restart_and_where_index_files_are_damaged
     for n in 0..300 {
         append(&disk, draft(&format!("a.{}", n % 7), vec![0; n])).await;
     }
-    let before = disk.holdings(all_topics(100)).await.unwrap();
-    assert_eq!((before.topics.len(), before.all.events), (8, 300));
+    let before = disk.stored_topics(all_topics(100)).await.unwrap();
+    assert_eq!((before.topics.len(), before.total.events), (8, 300));
     disk.close().await;
     let disk = open_in(place(folder.path()), ROOMY, tiny()).await.unwrap();
-    let after = disk.holdings(all_topics(100)).await.unwrap();
-    assert_eq!((&after.topics, after.all), (&before.topics, before.all));
+    let after = disk.stored_topics(all_topics(100)).await.unwrap();
+    assert_eq!((&after.topics, after.total), (&before.topics, before.total));
     let indexes = of_kind(folder.path(), FileKind::Index);
     assert!(indexes.len() > 4);
     for (place, path) in indexes.iter().enumerate() {
@@ -194,8 +197,11 @@ async fn holdings_are_the_same_after_a_restart_and_where_index_files_are_damaged
             _ => fs::remove_file(path).unwrap(),
         }
     }
-    let damaged = disk.holdings(all_topics(100)).await.unwrap();
-    assert_eq!((&damaged.topics, damaged.all), (&before.topics, before.all));
+    let damaged = disk.stored_topics(all_topics(100)).await.unwrap();
+    assert_eq!(
+        (&damaged.topics, damaged.total),
+        (&before.topics, before.total)
+    );
 }
 
 #[tokio::test]
@@ -213,18 +219,18 @@ async fn of_too_many_segments_the_newest_are_counted_and_the_answer_says_so() {
     for n in 0..30 {
         append(&disk, draft(if n < 5 { "early" } else { "a" }, "x")).await;
     }
-    let whole = disk.holdings(all_topics(9)).await.unwrap();
+    let whole = disk.stored_topics(all_topics(9)).await.unwrap();
     assert_eq!(
-        (whole.all.events, whole.counted_after),
+        (whole.total.events, whole.counted_after),
         (30, Sequence::ZERO)
     );
     for _ in 30..65 {
         append(&disk, draft("a", "x")).await;
     }
-    let part = disk.holdings(all_topics(9)).await.unwrap();
+    let part = disk.stored_topics(all_topics(9)).await.unwrap();
     assert_eq!(part.topics.len(), 1, "the early ones were not looked at");
-    assert_eq!((part.all.events, part.counted_after), (25, Sequence(40)));
-    assert_eq!(part.all.span, Some((Sequence(41), Sequence(65))));
+    assert_eq!((part.total.events, part.counted_after), (25, Sequence(40)));
+    assert_eq!(part.total.span, Some((Sequence(41), Sequence(65))));
 }
 
 #[tokio::test]
@@ -237,8 +243,8 @@ async fn holdings_leave_the_indexes_of_readers_where_they_are() {
     until(|| of_kind(folder.path(), FileKind::Index).len() > 4).await;
     disk.close().await;
     let disk = open_in(place(folder.path()), ROOMY, tiny()).await.unwrap();
-    let page = disk.holdings(all_topics(10)).await.unwrap();
-    assert!(page.more && page.topics.len() == 10);
+    let page = disk.stored_topics(all_topics(10)).await.unwrap();
+    assert!(page.has_more && page.topics.len() == 10);
     // Retention has looked at the oldest.
     assert!(disk.reader.store_for_tests().shelf.indexes_in_memory() <= 1);
 }

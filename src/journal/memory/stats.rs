@@ -1,4 +1,4 @@
-//! Counting what there is of each topic, some events at a time.
+//! StatsAccumulator what there is of each topic, some events at a time.
 //!
 //! Invariant: an append waits for one step at most.
 
@@ -8,12 +8,13 @@ use hookrill_core::{Event, Sequence, Timestamp};
 
 use super::Inner;
 use crate::journal::{
-    HOLDINGS_ENTRIES_MAX, Held, Holdings, Listing, PAGE_ENTRIES_MAX, ReadError, holdings::Counting,
+    PAGE_ENTRIES_MAX, ReadError, STATS_ENTRIES_MAX, StoredStats, StoredTopics, StoredTopicsQuery,
+    stats::StatsAccumulator,
 };
 
 /// Where the walk is: from the oldest event to the newest.
 pub(super) struct Stocktaking {
-    counting: Counting,
+    counting: StatsAccumulator,
     head: Sequence,
     /// What is not above it is not counted.
     after: Sequence,
@@ -23,17 +24,17 @@ pub(super) struct Stocktaking {
 }
 
 impl Stocktaking {
-    pub(super) fn new(listing: Listing, inner: &Inner) -> Self {
-        Self::of_newest(HOLDINGS_ENTRIES_MAX as u64, listing, inner)
+    pub(super) fn new(query: StoredTopicsQuery, inner: &Inner) -> Self {
+        Self::of_newest(STATS_ENTRIES_MAX as u64, query, inner)
     }
 
     /// Only of so many events.
-    fn of_newest(entries_max: u64, listing: Listing, inner: &Inner) -> Self {
+    fn of_newest(entries_max: u64, query: StoredTopicsQuery, inner: &Inner) -> Self {
         let (floor, head) = (inner.live.floor(), inner.live.head());
         let bound = head.0.saturating_sub(entries_max);
         let after = floor.max(Sequence(bound));
         Self {
-            counting: Counting::new(listing),
+            counting: StatsAccumulator::new(query),
             head,
             after,
             position: after,
@@ -59,8 +60,8 @@ impl Stocktaking {
         Ok(looked_at == PAGE_ENTRIES_MAX)
     }
 
-    pub(super) fn finish(self) -> Holdings {
-        let asked = self.counting.listing.recent_from;
+    pub(super) fn finish(self) -> StoredTopics {
+        let asked = self.counting.query.recent_from;
         // Where something before them is not counted, it may be recent too.
         let cut = self.begun.filter(|_| self.after > Sequence::ZERO);
         let recent_from = cut.map_or(asked, |from| from.max(asked));
@@ -68,9 +69,9 @@ impl Stocktaking {
     }
 }
 
-fn count(counting: &mut Counting, event: &Arc<Event>) {
-    let is_recent = event.draft.received_at >= counting.listing.recent_from;
-    let held = Held {
+fn count(counting: &mut StatsAccumulator, event: &Arc<Event>) {
+    let is_recent = event.draft.received_at >= counting.query.recent_from;
+    let held = StoredStats {
         events: 1,
         bytes: event.draft.weight() as u64,
         recent: u64::from(is_recent),
@@ -88,7 +89,7 @@ fn count(counting: &mut Counting, event: &Arc<Event>) {
 mod tests {
     use super::*;
     use crate::journal::{
-        Measures,
+        CommitMetrics,
         contract::{NOON, ROOMY, append, draft},
         memory::Memory,
     };
@@ -98,31 +99,31 @@ mod tests {
     async fn journal() -> Memory {
         let epoch = Epoch::from_entropy(*b"entropy!");
         let clock = Clock::fixed(NOON);
-        let memory = Memory::new(epoch, ROOMY, clock, Measures::noop()).unwrap();
+        let memory = Memory::new(epoch, ROOMY, clock, CommitMetrics::noop()).unwrap();
         for n in 0..3 * PAGE_ENTRIES_MAX {
             append(&memory, draft(["a.b", "c", "d"][n % 3], "x")).await;
         }
         memory
     }
 
-    fn listing() -> Listing {
-        Listing {
+    fn query() -> StoredTopicsQuery {
+        StoredTopicsQuery {
             after: None,
             under: None,
-            count: 10,
+            limit: 10,
             recent_from: NOON,
         }
     }
 
-    fn events(holdings: &Holdings) -> Vec<(&str, u64)> {
-        let topics = holdings.topics.iter();
+    fn events(stored: &StoredTopics) -> Vec<(&str, u64)> {
+        let topics = stored.topics.iter();
         topics.map(|(name, held)| (&**name, held.events)).collect()
     }
 
     #[tokio::test]
     async fn a_walk_of_several_steps_counts_each_event_once_and_none_that_came_later() {
         let memory = journal().await;
-        let mut taking = Stocktaking::new(listing(), &memory.inner);
+        let mut taking = Stocktaking::new(query(), &memory.inner);
         for more in [true, true, true, false] {
             append(&memory, draft("later", "x")).await;
             assert_eq!(taking.look(&memory.inner).unwrap(), more);
@@ -135,12 +136,12 @@ mod tests {
     #[tokio::test]
     async fn of_too_many_events_the_newest_are_counted_and_the_answer_says_so() {
         let memory = journal().await;
-        let mut taking = Stocktaking::of_newest(5, listing(), &memory.inner);
+        let mut taking = Stocktaking::of_newest(5, query(), &memory.inner);
         assert!(!taking.look(&memory.inner).unwrap());
-        let holdings = taking.finish();
+        let stored = taking.finish();
         let expected = [("a", 1), ("a.b", 1), ("c", 2), ("d", 2)];
-        assert_eq!(events(&holdings), expected);
-        assert_eq!(holdings.counted_after.0, 3 * PAGE_ENTRIES_MAX as u64 - 5);
-        assert_eq!(holdings.all.events, 5);
+        assert_eq!(events(&stored), expected);
+        assert_eq!(stored.counted_after.0, 3 * PAGE_ENTRIES_MAX as u64 - 5);
+        assert_eq!(stored.total.events, 5);
     }
 }

@@ -1,39 +1,42 @@
 //! What there is of each topic, page by page.
 
 use super::*;
-use crate::journal::{Held, Holdings, Listing};
+use crate::journal::{StoredStats, StoredTopics, StoredTopicsQuery};
 
-fn listing(after: Option<&str>, under: Option<&str>, count: usize) -> Listing {
+fn query(after: Option<&str>, under: Option<&str>, limit: usize) -> StoredTopicsQuery {
     let topic = |name: &str| name.parse().unwrap();
-    Listing {
+    StoredTopicsQuery {
         after: after.map(topic),
         under: under.map(topic),
-        count,
+        limit,
         recent_from: Timestamp::default(),
     }
 }
 
-async fn all(journal: &dyn Journal) -> Holdings {
-    journal.holdings(listing(None, None, 1000)).await.unwrap()
+async fn all(journal: &dyn Journal) -> StoredTopics {
+    journal
+        .stored_topics(query(None, None, 1000))
+        .await
+        .unwrap()
 }
 
-fn names(holdings: &Holdings) -> Vec<&str> {
-    holdings.topics.iter().map(|(name, _)| &**name).collect()
+fn names(stored: &StoredTopics) -> Vec<&str> {
+    stored.topics.iter().map(|(name, _)| &**name).collect()
 }
 
-fn held<'h>(holdings: &'h Holdings, name: &str) -> &'h Held {
-    let found = holdings.topics.iter().find(|(other, _)| &**other == name);
+fn held<'h>(stored: &'h StoredTopics, name: &str) -> &'h StoredStats {
+    let found = stored.topics.iter().find(|(other, _)| &**other == name);
     &found.expect("it is listed").1
 }
 
 /// The events, and from which to which.
-fn found(held: &Held) -> (u64, Option<(u64, u64)>) {
+fn found(held: &StoredStats) -> (u64, Option<(u64, u64)>) {
     (held.events, held.span.map(|(a, b)| (a.0, b.0)))
 }
 
 /// Whether the bytes are those of so many events with so much in their bodies,
 /// and what stands around them.
-fn assert_bytes(held: &Held, body_bytes: u64) {
+fn assert_bytes(held: &StoredStats, body_bytes: u64) {
     let around = held.events * 40..=held.events * 220;
     let more = held.bytes.checked_sub(body_bytes);
     assert!(more.is_some_and(|more| around.contains(&more)), "{held:?}");
@@ -44,14 +47,14 @@ pub(in crate::journal) async fn a_topic_holds_what_is_here_of_it_and_below_it(
 ) {
     let (journal, _guard) = open(factory).await;
     let nothing = all(&*journal).await;
-    assert!(nothing.topics.is_empty() && !nothing.more);
-    assert_eq!(nothing.all, Held::default());
+    assert!(nothing.topics.is_empty() && !nothing.has_more);
+    assert_eq!(nothing.total, StoredStats::default());
     for n in 0..120 {
         let name = ["a.b.c", "a.b", "a-x", "z"][n % 4];
         append(&*journal, draft(name, vec![b'x'; 100])).await;
     }
-    let holdings = all(&*journal).await;
-    assert_eq!(names(&holdings), ["a", "a-x", "a.b", "a.b.c", "z"]);
+    let stored = all(&*journal).await;
+    assert_eq!(names(&stored), ["a", "a-x", "a.b", "a.b.c", "z"]);
     for (name, events, first, last) in [
         ("a", 60, 1, 118),
         ("a-x", 30, 3, 119),
@@ -59,15 +62,15 @@ pub(in crate::journal) async fn a_topic_holds_what_is_here_of_it_and_below_it(
         ("a.b.c", 30, 1, 117),
         ("z", 30, 4, 120),
     ] {
-        let held = held(&holdings, name);
+        let held = held(&stored, name);
         assert_eq!(found(held), (events, Some((first, last))), "{name}");
         assert_bytes(held, events * 100);
     }
-    assert_eq!(found(&holdings.all), (120, Some((1, 120))));
-    let top = ["a", "a-x", "z"].map(|name| held(&holdings, name).bytes);
-    assert_eq!(holdings.all.bytes, top.iter().sum::<u64>());
-    assert_eq!(holdings.counted_after, Sequence::ZERO);
-    assert_eq!(holdings.counted_upto, Sequence(120));
+    assert_eq!(found(&stored.total), (120, Some((1, 120))));
+    let top = ["a", "a-x", "z"].map(|name| held(&stored, name).bytes);
+    assert_eq!(stored.total.bytes, top.iter().sum::<u64>());
+    assert_eq!(stored.counted_after, Sequence::ZERO);
+    assert_eq!(stored.counted_up_to, Sequence(120));
 }
 
 pub(in crate::journal) async fn pages_of_topics_list_each_once_and_in_order(
@@ -85,14 +88,17 @@ pub(in crate::journal) async fn pages_of_topics_list_each_once_and_in_order(
     assert_eq!(whole.len(), 63);
     assert!(whole.is_sorted());
     for count in [1, 2, 7, 63, 64] {
-        let mut listed: Vec<(Box<str>, Held)> = Vec::new();
+        let mut listed: Vec<(Box<str>, StoredStats)> = Vec::new();
         loop {
             let after = listed.last().map(|(name, _)| &**name);
-            let page = journal.holdings(listing(after, None, count)).await.unwrap();
+            let page = journal
+                .stored_topics(query(after, None, count))
+                .await
+                .unwrap();
             assert!(page.topics.len() <= count);
-            assert_eq!(page.all.events, 194, "whatever is asked for");
+            assert_eq!(page.total.events, 194, "whatever is asked for");
             listed.extend(page.topics);
-            if !page.more {
+            if !page.has_more {
                 break;
             }
         }
@@ -123,10 +129,12 @@ pub(in crate::journal) async fn topics_are_listed_under_one(factory: &impl Facto
         (None, "a.b", 9, &["a.b", "a.b.c"], false),
         (None, "c", 9, &[], false),
     ] {
-        let page = journal.holdings(listing(after, Some(under), count)).await;
+        let page = journal
+            .stored_topics(query(after, Some(under), count))
+            .await;
         let page = page.unwrap();
-        assert_eq!((names(&page), page.more), (expected.to_vec(), more));
-        assert_eq!(page.all.events, 8);
+        assert_eq!((names(&page), page.has_more), (expected.to_vec(), more));
+        assert_eq!(page.total.events, 8);
     }
 }
 
@@ -148,18 +156,18 @@ pub(in crate::journal) async fn what_is_deleted_is_not_held(factory: &impl Facto
     }
     hands.advance(ROOMY.retention.age + Duration::from_secs(86_400));
     until(|| journal.floor() == Sequence(60)).await;
-    let holdings = all(&*journal).await;
-    assert_eq!(names(&holdings), ["a", "a.late"]);
-    assert_eq!(found(held(&holdings, "a")), (10, Some((61, 70))));
-    assert_bytes(held(&holdings, "a"), 500);
-    assert_eq!(holdings.all, *held(&holdings, "a"));
-    assert_eq!(holdings.counted_after, Sequence(60));
+    let stored = all(&*journal).await;
+    assert_eq!(names(&stored), ["a", "a.late"]);
+    assert_eq!(found(held(&stored, "a")), (10, Some((61, 70))));
+    assert_bytes(held(&stored, "a"), 500);
+    assert_eq!(stored.total, *held(&stored, "a"));
+    assert_eq!(stored.counted_after, Sequence(60));
     hands.advance(ROOMY.retention.age);
     until(|| journal.floor() == Sequence(70)).await;
     let nothing = all(&*journal).await;
     assert!(nothing.topics.is_empty());
-    assert_eq!(nothing.all, Held::default());
-    assert_eq!(nothing.counted_upto, Sequence(70));
+    assert_eq!(nothing.total, StoredStats::default());
+    assert_eq!(nothing.counted_up_to, Sequence(70));
 }
 
 pub(in crate::journal) async fn recent_events_are_counted_by_their_arrival(factory: &impl Factory) {
@@ -180,15 +188,15 @@ pub(in crate::journal) async fn recent_events_are_counted_by_their_arrival(facto
         (99, 1, 0),
         (100, 0, 0),
     ] {
-        let listing = Listing {
+        let query = StoredTopicsQuery {
             recent_from: at(from),
-            ..listing(None, None, 9)
+            ..query(None, None, 9)
         };
-        let holdings = journal.holdings(listing).await.unwrap();
-        assert_eq!(holdings.all.recent, recent, "from {from}");
-        assert_eq!(held(&holdings, "even").recent, even, "from {from}");
-        assert_eq!(held(&holdings, "even.x").events, 50);
-        assert_eq!(holdings.recent_from, at(from), "nothing is missing");
+        let stored = journal.stored_topics(query).await.unwrap();
+        assert_eq!(stored.total.recent, recent, "from {from}");
+        assert_eq!(held(&stored, "even").recent, even, "from {from}");
+        assert_eq!(held(&stored, "even.x").events, 50);
+        assert_eq!(stored.recent_from, at(from), "nothing is missing");
     }
 }
 
@@ -213,25 +221,25 @@ pub(in crate::journal) async fn where_recent_events_are_gone_the_answer_says_sin
     }
     until(|| journal.floor() >= Sequence(80)).await;
     let ask = async |from| {
-        let listing = Listing {
+        let query = StoredTopicsQuery {
             recent_from: at(from),
-            ..listing(None, None, 9)
+            ..query(None, None, 9)
         };
-        journal.holdings(listing).await.unwrap()
+        journal.stored_topics(query).await.unwrap()
     };
     let cut = ask(40).await;
-    let oldest = cut.all.span.unwrap().0;
+    let oldest = cut.total.span.unwrap().0;
     assert!(oldest > Sequence(80), "{oldest}");
-    assert_eq!(cut.all.recent, cut.all.events);
+    assert_eq!(cut.total.recent, cut.total.events);
     assert_eq!(cut.recent_from, at(oldest.0 - 1));
     let later = ask(95).await;
-    assert_eq!((later.recent_from, later.all.recent), (at(95), 5));
+    assert_eq!((later.recent_from, later.total.recent), (at(95), 5));
 }
 
 pub(in crate::journal) async fn a_closed_journal_holds_nothing(factory: &impl Factory) {
     let (journal, _guard) = open(factory).await;
     append(&*journal, draft("a", "x")).await;
     journal.close().await;
-    let refused = journal.holdings(listing(None, None, 9)).await;
+    let refused = journal.stored_topics(query(None, None, 9)).await;
     assert!(refused.is_err());
 }

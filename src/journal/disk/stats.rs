@@ -1,4 +1,4 @@
-//! Counting what there is of each topic, segment by segment.
+//! StatsAccumulator what there is of each topic, segment by segment.
 //!
 //! Reads each index file once, past the indexes that are kept for readers, and
 //! makes no index of it: of a segment only where its records begin is in
@@ -17,11 +17,13 @@ use super::{
     shelf::{Segment, Shelf},
     store::Store,
 };
-use crate::journal::{Held, Holdings, Listing, ReadError, holdings::Counting, live::Live};
+use crate::journal::{
+    ReadError, StoredStats, StoredTopics, StoredTopicsQuery, live::Live, stats::StatsAccumulator,
+};
 
 /// Where the walk is: from the newest segment to the oldest.
 pub(super) struct Stocktaking {
-    counting: Counting,
+    counting: StatsAccumulator,
     head: Sequence,
     /// What is not above it is not counted.
     after: Sequence,
@@ -42,10 +44,10 @@ struct Counted {
 }
 
 impl Stocktaking {
-    pub(super) fn new(listing: Listing, live: &Live) -> Self {
+    pub(super) fn new(query: StoredTopicsQuery, live: &Live) -> Self {
         let (floor, head) = (live.floor(), live.head());
         Self {
-            counting: Counting::new(listing),
+            counting: StatsAccumulator::new(query),
             head,
             after: floor,
             upto: head,
@@ -76,8 +78,8 @@ impl Stocktaking {
         Ok(self.upto > self.after)
     }
 
-    pub(super) fn finish(self) -> Holdings {
-        let asked = self.counting.listing.recent_from;
+    pub(super) fn finish(self) -> StoredTopics {
+        let asked = self.counting.query.recent_from;
         // Where something before them is not counted, it may be recent too.
         let cut = self.all_recent_from.filter(|_| self.after > Sequence::ZERO);
         let recent_from = cut.map_or(asked, |from| from.max(asked));
@@ -125,7 +127,7 @@ impl Stocktaking {
         })
     }
 
-    fn add(&mut self, name: &str, held: &Held) {
+    fn add(&mut self, name: &str, held: &StoredStats) {
         if held.events > 0 {
             self.counting.add(name, held);
         }
@@ -144,7 +146,7 @@ impl Stocktaking {
         range: Range<u32>,
         offset: impl Fn(u32) -> Result<u32, ReadError>,
     ) -> Result<Counted, ReadError> {
-        let from = self.counting.listing.recent_from;
+        let from = self.counting.query.recent_from;
         let arrival = |number| Ok::<_, ReadError>(shelf.arrival(segment, offset(number)?)?);
         let (mut recent, mut older) = (range.end, range.start);
         if segment.arrivals().is_some_and(|(_, latest)| latest >= from) {
@@ -166,7 +168,7 @@ impl Stocktaking {
 }
 
 /// What the whole segment has.
-fn all(index: &Index, counted: &Counted) -> Held {
+fn all(index: &Index, counted: &Counted) -> StoredStats {
     let Counted { range, recent } = counted;
     let bytes = index
         .offset(range.end)
@@ -175,7 +177,7 @@ fn all(index: &Index, counted: &Counted) -> Held {
         index.sequence(range.start),
         index.sequence(range.end).previous(),
     );
-    Held {
+    StoredStats {
         events: range.len() as u64,
         bytes: bytes.into(),
         recent: u64::from(range.end - recent),
@@ -185,7 +187,7 @@ fn all(index: &Index, counted: &Counted) -> Held {
 
 /// What it has of the topic with these numbers. An event ends where the next
 /// one begins.
-fn held(index: &Index, numbers: &[u32], counted: &Counted) -> Held {
+fn held(index: &Index, numbers: &[u32], counted: &Counted) -> StoredStats {
     let Counted { range, recent } = counted;
     let begin = numbers.partition_point(|number| number < &range.start);
     let end = numbers.partition_point(|number| number < &range.end);
@@ -199,7 +201,7 @@ fn held(index: &Index, numbers: &[u32], counted: &Counted) -> Held {
         )
     };
     let span = numbers.first().zip(numbers.last());
-    Held {
+    StoredStats {
         events: numbers.len() as u64,
         bytes: numbers.iter().map(bytes).sum(),
         recent: (numbers.len() - older) as u64,
