@@ -7,7 +7,7 @@ use hookrill::{
     app::{App, system_clock},
     cli::{
         self, Command, CommandLine, Context,
-        serve::{self, Hangup, Signals, Watch},
+        serve::{self, ConfigWatch, Hangup, Signals},
     },
     config::Config,
     telemetry,
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         Ok(line) => line,
         Err(status) => return status,
     };
-    let context = Context::of_process(&line);
+    let context = Context::from_process(&line);
     cli::exit_code(match line.command {
         Command::Serve(args) => serve(&args, &context),
         other => cli::run(other, &context),
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
 fn serve(args: &serve::Args, context: &Context) -> anyhow::Result<()> {
     let (config, watch) = serve::config(args, context)?;
     telemetry::log_to_stderr(&config.log)?;
-    serve::raise_limits(&config);
+    serve::raise_fd_limit(&config);
     let runtime = Runtime::new()?;
     let ended = runtime.block_on(live(config, context, watch));
     // What has not ended by now is not waited for.
@@ -44,14 +44,14 @@ fn serve(args: &serve::Args, context: &Context) -> anyhow::Result<()> {
 
 /// From the socket to the end: the first signal drains, a second one ends at
 /// once; what is written anew is taken meanwhile.
-async fn live(config: Config, context: &Context, watch: Watch) -> anyhow::Result<()> {
+async fn live(config: Config, context: &Context, watch: ConfigWatch) -> anyhow::Result<()> {
     let (mut signals, hangup) = (Signals::listen()?, Hangup::listen()?);
     // A port that is taken is told of before anything is built.
     let listener = serve::listen(config.listen)?;
     let address = listener.local_addr()?;
     let clock = system_clock();
     let app = App::build(config.clone(), clock.clone()).await?;
-    serve::greet(&config, address, &clock);
+    serve::print_banner(&config, address, &clock);
 
     let (drain, asked) = oneshot::channel();
     let asked = async { asked.await.unwrap_or_default() };

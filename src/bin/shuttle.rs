@@ -18,7 +18,7 @@ use std::{
 
 use hookrill::{
     app::{App, ServeError, system_clock},
-    cli::serve::{Signals, listen, raise_limits},
+    cli::serve::{Signals, listen, raise_fd_limit},
     config::{Config, Environment, MissingSecrets, Sources, read_file},
     telemetry,
 };
@@ -50,7 +50,7 @@ async fn main(#[shuttle_runtime::Secrets] secrets: SecretStore) -> Result<Gatewa
     };
     let config = Config::load(sources, MissingSecrets::Create).map_err(CustomError::new)?;
     telemetry::log_to_stderr(&config.log).map_err(CustomError::new)?;
-    raise_limits(&config);
+    raise_fd_limit(&config);
     let patience = patience(&config);
     let app = App::build(config, system_clock()).await;
     Ok(Gateway {
@@ -79,9 +79,9 @@ fn environment(secrets: SecretStore) -> Environment {
 
 /// The address that the runtime is going to give, by what it was told itself.
 fn runtime_address() -> Option<SocketAddr> {
-    let process = Environment::of_process();
-    let ip = process.optional("SHUTTLE_RUNTIME_IP")?.parse().ok()?;
-    let port = process.optional("SHUTTLE_RUNTIME_PORT")?.parse().ok()?;
+    let process = Environment::from_process();
+    let ip = process.get("SHUTTLE_RUNTIME_IP")?.parse().ok()?;
+    let port = process.get("SHUTTLE_RUNTIME_PORT")?.parse().ok()?;
     Some(SocketAddr::new(ip, port))
 }
 
@@ -89,7 +89,7 @@ fn runtime_address() -> Option<SocketAddr> {
 impl Service for Gateway {
     async fn bind(mut self, address: SocketAddr) -> Result<(), Error> {
         let signals = Signals::listen()?;
-        let listener = listen(address)?;
+        let listener = listen(address).map_err(CustomError::new)?;
         tracing::info!("listening on http://{address}");
         let mut serving = Serving::start(self, listener, signals);
         let ended = (&mut serving.task).await.map_err(CustomError::new)?;

@@ -1,4 +1,4 @@
-//! `hookrill check`: does at leisure what `serve` does first.
+//! `hookrill check`: checks the configuration as `serve` does before it starts.
 
 use super::{Context, output};
 use crate::{
@@ -19,23 +19,23 @@ pub(super) fn run(_: &Args, context: &Context) -> anyhow::Result<()> {
 fn summary(config: &Config) -> String {
     let source = match (&config.zero_config, &config.file) {
         (Some(zero_config), _) => format!(
-            "no configuration: serve takes any topic with the secrets in {}",
+            "no configuration: serve accepts every topic, with the secrets in {}",
             zero_config.folder.display()
         ),
         (None, Some(file)) => file.display().to_string(),
-        (None, None) => "from the environment alone".to_owned(),
+        (None, None) => "from environment variables alone".to_owned(),
     };
     let journal = match &config.journal.backend {
         journal::Backend::Disk { path, .. } => format!("on disk, in {}", path.display()),
-        _ => "in memory: what is acknowledged survives no restart".to_owned(),
+        _ => "in memory: a restart loses all events".to_owned(),
     };
-    let facts = [
+    let rows = [
         ["ok".to_owned(), source],
         ["listens on".to_owned(), config.listen.to_string()],
         ["public URL".to_owned(), config.public_url.clone()],
         ["journal".to_owned(), journal],
     ];
-    format!("{}\n{}", output::table(&facts), topics(config))
+    format!("{}\n{}", output::table(&rows), topics(config))
 }
 
 fn topics(config: &Config) -> String {
@@ -50,7 +50,8 @@ fn topics(config: &Config) -> String {
     named.sort();
     let any = config.topics.any().map(|settings| row("*", settings));
     if named.is_empty() && any.is_none() {
-        return "no topics: every delivery and every subscription is refused\n".to_owned();
+        return "no topics are configured: every delivery and every subscription is refused\n"
+            .to_owned();
     }
     let mut rows = vec![["TOPIC", "SCHEME", "ACCESS", "DUPLICATES"].map(str::to_owned)];
     rows.extend(named);
@@ -64,11 +65,11 @@ fn row(name: &str, topic: &TopicSettings) -> [String; 4] {
         Policy::Public => "public",
     };
     let duplicates = match topic.dedup {
-        None => "kept".to_owned(),
+        None => "stored again".to_owned(),
         Some(rule) => {
             let by = rule.by.as_str();
             let window = humantime::format_duration(rule.window);
-            format!("known by {by} for {window}")
+            format!("detected by {by} for {window}")
         }
     };
     let scheme = topic.scheme.to_string();

@@ -1,4 +1,4 @@
-//! `hookrill health`: for images that have no other client.
+//! `hookrill health`: the health check of images that contain no other client.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{Context, client, output};
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The gateway [default: the configured one on this machine]
+    /// URL of the gateway [default: the configured gateway on this machine]
     #[arg(long, value_parser = super::url)]
     url: Option<String>,
 }
@@ -17,7 +17,10 @@ pub struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let url = format!("{}/healthz", context.url(args.url.as_deref())?);
     let agent = client::short(&url, Duration::from_secs(5));
-    let mut response = agent.get(&url).call().with_context(|| url.clone())?;
+    let mut response = agent
+        .get(&url)
+        .call()
+        .with_context(|| format!("cannot reach {url}"))?;
     if response.status() != 200 {
         bail!("{url}: {}", client::refusal(&mut response));
     }

@@ -1,8 +1,8 @@
-//! The command line: what was typed → what is done.
+//! The command line: parses the arguments and runs the command.
 //!
-//! One file per command. Results go to stdout and talk to stderr; the exit
-//! status is 0 on success, 1 when the answer is no, 2 for wrong usage. Only
-//! here and in `main` may errors be of any kind.
+//! One file per command. Results go to stdout, everything else to stderr. The
+//! exit status is 0 on success, 1 on failure or when the answer is no, 2 for
+//! wrong usage. Only here and in `main` may errors be `anyhow`'s.
 
 mod check;
 mod client;
@@ -28,45 +28,45 @@ use crate::{
     config::{Config, ConfigError, Environment, MissingSecrets, Sources, read_file},
 };
 pub use output::exit_code;
-use output::{No, Usage};
-use watch::Reading;
+use output::{NegativeResult, UsageError};
+use watch::RecordingReader;
 
-/// What was typed.
+/// The arguments of the process.
 #[derive(Debug, Parser)]
 #[command(name = "hookrill", version, about, max_term_width = 100)]
 pub struct CommandLine {
-    /// The configuration [default: $HOOKRILL_CONFIG, else hookrill.toml if it is here]
+    /// The configuration file [default: $HOOKRILL_CONFIG, or else ./hookrill.toml if it exists]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 #[command(disable_help_subcommand = true)]
 pub enum Command {
     /// Run the gateway
     Serve(serve::Args),
-    /// Sign an event as its topic demands, and post it
+    /// Sign an event as its topic requires, and send it to a gateway
     Send(send::Args),
-    /// Print events as they come, resuming over disconnects
+    /// Print events as they arrive; reconnects and resumes
     Tail(tail::Args),
-    /// Mint a subscriber token
+    /// Create a subscriber token
     Token(token::Args),
-    /// Ask a running gateway whether it works
+    /// Ask a running gateway whether it is healthy
     Health(health::Args),
-    /// Check the configuration, and say what is wrong and where
+    /// Check the configuration and list every mistake, with its line
     Check(check::Args),
-    /// List the presets
+    /// List the providers whose signatures Hookrill knows
     Presets(presets::Args),
-    /// Say offline whether a captured delivery proves, and if not, why
+    /// Check a captured delivery's signature offline and explain failures
     Verify(verify::Args),
 }
 
-/// What the commands have in common.
+/// What all commands need.
 #[derive(Clone)]
 pub struct Context {
     environment: Environment,
@@ -75,15 +75,15 @@ pub struct Context {
 }
 
 impl CommandLine {
-    /// Reads the arguments of this process. Wrong ones, `--help` and
-    /// `--version` end here.
+    /// Parses the arguments of this process.
     ///
     /// # Errors
     ///
-    /// The exit status, after the message was printed.
+    /// For wrong arguments, `--help` and `--version`: the exit status, after
+    /// the message was printed.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ExitCode> {
         Self::try_parse_from(arguments).map_err(|error| {
-            // Nobody listens to a closed stdout or stderr.
+            // Where stdout or stderr is closed, nobody reads it.
             let _ = error.print();
             ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
         })
@@ -91,29 +91,33 @@ impl CommandLine {
 }
 
 impl Context {
-    /// What the commands of this process need.
+    /// The context of this process.
     #[must_use]
-    pub fn of_process(line: &CommandLine) -> Self {
+    pub fn from_process(line: &CommandLine) -> Self {
         Self {
-            environment: Environment::of_process(),
+            environment: Environment::from_process(),
             file: line.config.clone(),
             clock: system_clock(),
         }
     }
 
-    /// The configuration.
+    /// Loads the configuration.
     ///
     /// # Errors
     ///
-    /// All that is wrong with it.
+    /// Everything that is wrong with it.
     pub fn config(&self, missing: MissingSecrets) -> Result<Config, ConfigError> {
         Config::load(self.sources(), missing)
     }
 
-    /// The configuration, read in a way that can be watched.
-    fn config_by(&self, missing: MissingSecrets, reading: &Reading) -> Result<Config, ConfigError> {
+    /// Loads the configuration and records which files it was read from.
+    fn config_recording(
+        &self,
+        missing: MissingSecrets,
+        reader: &RecordingReader,
+    ) -> Result<Config, ConfigError> {
         let sources = Sources {
-            read: &|path| reading.read(path),
+            read: &|path| reader.read(path),
             ..self.sources()
         };
         Config::load(sources, missing)
@@ -127,26 +131,27 @@ impl Context {
         }
     }
 
-    /// The gateway that was named, or the configured one on this machine.
-    fn url(&self, named: Option<&str>) -> anyhow::Result<String> {
-        match named {
-            Some(url) => Ok(url.to_owned()),
-            None => Ok(self
-                .config(MissingSecrets::Assume)
-                .context("without --url, the configuration says where the gateway is")?
-                .local_url()),
+    /// The URL that was given by `--url`, or else that of the configured
+    /// gateway on this machine.
+    fn url(&self, given: Option<&str>) -> anyhow::Result<String> {
+        if let Some(url) = given {
+            return Ok(url.to_owned());
         }
+        let config = self.config(MissingSecrets::Assume).context(
+            "cannot read the gateway's address from the configuration; give it by --url",
+        )?;
+        Ok(config.local_url())
     }
 }
 
-/// Does what is asked, save for `serve`, which `main` shows.
+/// Runs a command, except `serve`, which `main` runs.
 ///
 /// # Errors
 ///
-/// Whatever went wrong; [`exit_code`] knows what it means.
+/// Whatever went wrong; [`exit_code`] turns it into a status.
 pub fn run(command: Command, context: &Context) -> anyhow::Result<()> {
     match command {
-        Command::Serve(_) => Err(Usage::new("serve is run by main").into()),
+        Command::Serve(_) => Err(UsageError::new("main runs serve").into()),
         Command::Send(args) => send::run(&args, context),
         Command::Tail(args) => tail::run(&args, context),
         Command::Token(args) => token::run(&args, context),
@@ -157,9 +162,9 @@ pub fn run(command: Command, context: &Context) -> anyhow::Result<()> {
     }
 }
 
-/// Reads `--url`.
+/// Parses `--url`.
 fn url(text: &str) -> Result<String, &'static str> {
-    crate::config::url::base(text).ok_or("a URL such as https://hooks.example.com")
+    crate::config::url::base(text).ok_or("must be a URL such as https://hooks.example.com")
 }
 
 #[cfg(test)]
@@ -169,12 +174,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_table_is_sound() {
+    fn clap_accepts_the_commands() {
         CommandLine::command().debug_assert();
     }
 
     #[test]
-    fn documented_command_lines_are_read() {
+    fn documented_command_lines_parse() {
         for line in [
             "serve",
             "serve --new-epoch",
@@ -198,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_usage_is_told_from_an_answer_of_no() {
+    fn wrong_usage_has_the_exit_status_2() {
         for line in [
             "",
             "serv",

@@ -1,4 +1,4 @@
-//! What a command says, and with which status the process ends.
+//! What a command prints, and the exit status of the process.
 
 use std::{
     fmt,
@@ -6,61 +6,63 @@ use std::{
     process::ExitCode,
 };
 
-/// Nobody reads stdout any more: no reason to go on, and no failure.
+/// Nobody reads stdout any more. There is no reason to go on, and nothing
+/// failed: `hookrill presets | head` ends like this.
 #[derive(Debug, thiserror::Error)]
 #[error("stdout is closed")]
-pub(super) struct Closed;
+pub(super) struct StdoutClosed;
 
-/// The answer is no, and stdout says why.
+/// The command worked, and its answer is no. Stdout says why.
 #[derive(Debug, thiserror::Error)]
-#[error("no")]
-pub(super) struct No;
+#[error("the answer is no")]
+pub(super) struct NegativeResult;
 
-/// What was typed makes no sense together.
+/// The arguments are wrong.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct Usage(String);
+pub(super) struct UsageError(String);
 
-impl Usage {
-    pub(super) fn new(what: impl Into<String>) -> Self {
-        Self(what.into())
+impl UsageError {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
     }
 }
 
-/// Says on stderr what went wrong, if something did, and gives the status.
+/// Prints on stderr what went wrong, if anything did, and returns the exit
+/// status.
 #[must_use]
 pub fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
     let Err(error) = outcome else {
         return ExitCode::SUCCESS;
     };
-    if error.is::<Closed>() {
+    if error.is::<StdoutClosed>() {
         return ExitCode::SUCCESS;
     }
-    if !error.is::<No>() {
-        talk(format_args!("hookrill: {error:#}"));
+    if !error.is::<NegativeResult>() {
+        status(format_args!("hookrill: {error:#}"));
     }
-    ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+    ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
 }
 
-/// Says something on stderr.
-pub(super) fn talk(what: fmt::Arguments<'_>) {
+/// Prints a line about what is going on, on stderr.
+pub(super) fn status(message: fmt::Arguments<'_>) {
     // Where stderr is closed, there is nobody to complain to.
-    let _ = writeln!(io::stderr().lock(), "{what}");
+    let _ = writeln!(io::stderr().lock(), "{message}");
 }
 
-/// Writes a result to stdout, and sees to it that it arrives now.
-pub(super) fn print(what: impl AsRef<[u8]>) -> anyhow::Result<()> {
+/// Writes a result to stdout, and flushes it.
+pub(super) fn print(result: impl AsRef<[u8]>) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    let written = out.write_all(what.as_ref()).and_then(|()| out.flush());
+    let written = out.write_all(result.as_ref()).and_then(|()| out.flush());
     written.map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Closed.into(),
+        io::ErrorKind::BrokenPipe => StdoutClosed.into(),
         _ => anyhow::Error::new(error).context("stdout cannot be written to"),
     })
 }
 
-/// Whether colours mean something to whoever reads stdout.
-pub(super) fn in_colour(environment: &crate::config::Environment) -> bool {
-    io::stdout().is_terminal() && environment.optional("NO_COLOR").is_none()
+/// Whether stdout is a terminal that shows colors.
+pub(super) fn use_color(environment: &crate::config::Environment) -> bool {
+    io::stdout().is_terminal() && environment.get("NO_COLOR").is_none()
 }
 
 /// Text in columns, as wide as they need to be; the last one is not padded.
@@ -98,12 +100,14 @@ mod tests {
     }
 
     #[test]
-    fn the_status_tells_no_from_wrong_usage_and_a_closed_pipe_is_neither() {
+    fn the_exit_status_tells_no_from_wrong_usage_and_a_closed_pipe_is_neither() {
         let code = |error: anyhow::Error| format!("{:?}", exit_code(Err(error)));
         let expected = |code: u8| format!("{:?}", ExitCode::from(code));
-        assert_eq!(code(Closed.into()), expected(0));
-        assert_eq!(code(No.into()), expected(1));
-        assert_eq!(code(Usage::new("no such thing").into()), expected(2));
+        assert_eq!(code(StdoutClosed.into()), expected(0));
+        assert_eq!(code(NegativeResult.into()), expected(1));
+        assert_eq!(code(UsageError::new("no such thing").into()), expected(2));
         assert_eq!(code(anyhow::anyhow!("it broke")), expected(1));
+        let cause = anyhow::anyhow!("it broke").context(UsageError::new("no such thing"));
+        assert_eq!(code(cause), expected(2));
     }
 }

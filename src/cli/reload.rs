@@ -1,16 +1,13 @@
-//! When `serve` reads its configuration again: at SIGHUP, and when a file that
-//! it was read from has changed.
+//! When `serve` reads its configuration again: at SIGHUP, and when one of the
+//! files that it was read from has changed.
 //!
-//! Decides nothing about what is read: that is checked as at a start, and the
-//! gateway takes it whole or refuses it. Environment variables of a process
-//! stay as they are.
+//! Decides nothing about the content: that is checked as at a start, and the
+//! gateway applies it as a whole or rejects it. The environment variables of a
+//! process can't change while it runs.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::{
     signal::unix::Signal,
     task::spawn_blocking,
@@ -19,66 +16,67 @@ use tokio::{
 
 use super::{
     Context,
-    watch::{Reading, Watch},
+    watch::{ConfigWatch, RecordingReader},
 };
 use crate::{app::Reloader, config::MissingSecrets};
 
-/// How often files are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often the files are polled.
+const POLL_EVERY: Duration = Duration::from_secs(2);
 
-/// Reads and reloads.
-pub(super) struct Reloads {
+/// Reads the configuration again and again, and hands it to the gateway.
+pub(super) struct ReloadLoop {
     pub(super) context: Context,
-    pub(super) watch: Watch,
+    pub(super) watch: ConfigWatch,
     pub(super) reloader: Reloader,
 }
 
-/// Why the configuration is read again.
+/// Why the configuration may have to be read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Why {
-    Asked,
-    /// If one has.
-    FileChanged,
+enum Trigger {
+    /// Somebody sent SIGHUP.
+    Hangup,
+    /// It is time to poll the files.
+    Poll,
 }
 
-impl Reloads {
-    /// Reloads whenever there is a reason to, until it is dropped.
+impl ReloadLoop {
+    /// Reloads whenever there is a reason to, until the future is dropped.
     pub(super) async fn run(self, mut hangup: Signal) -> Infallible {
-        let mut looks = interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let reloads = Arc::new(Mutex::new(self));
+        let mut polls = interval(POLL_EVERY);
+        polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let this = Arc::new(Mutex::new(self));
         loop {
-            let why = tokio::select! {
-                Some(()) = hangup.recv() => Why::Asked,
-                _ = looks.tick() => Why::FileChanged,
+            let trigger = tokio::select! {
+                Some(()) = hangup.recv() => Trigger::Hangup,
+                _ = polls.tick() => Trigger::Poll,
             };
-            let reloads = Arc::clone(&reloads);
-            // A disk may be far away.
-            let done = spawn_blocking(move || {
-                let mut reloads = reloads.lock().unwrap_or_else(PoisonError::into_inner);
-                reloads.heed(why);
-            });
+            let this = Arc::clone(&this);
+            // The files may be on a slow network disk.
+            let done = spawn_blocking(move || this.lock().handle(trigger));
             if let Err(error) = done.await {
-                tracing::error!(%error, "a reload did not end; the configuration may be the old one");
+                tracing::error!(%error, "the reload crashed; the old configuration may still be in use");
             }
         }
     }
 
-    fn heed(&mut self, why: Why) {
-        match (why, self.watch.changed()) {
-            (Why::Asked, _) => tracing::info!("SIGHUP: the configuration is read again"),
-            (Why::FileChanged, Some(file)) => {
+    fn handle(&mut self, trigger: Trigger) {
+        match (trigger, self.watch.poll()) {
+            (Trigger::Hangup, _) => tracing::info!("SIGHUP: reading the configuration again"),
+            (Trigger::Poll, Some(file)) => {
                 let file = file.display();
-                tracing::info!(%file, "a file has changed: the configuration is read again");
+                tracing::info!(%file, "a file has changed: reading the configuration again");
             }
-            (Why::FileChanged, None) => return,
+            (Trigger::Poll, None) => return,
         }
-        let before = self.watch.looks();
-        let reading = Reading::default();
-        // A newcomer's secrets were made at the start: they are there, or
-        // something is wrong.
-        let config = self.context.config_by(MissingSecrets::Refuse, &reading);
+        let before = self.watch.stamps();
+        let reader = RecordingReader::default();
+        // The start has created the secrets of zero configuration: if they are
+        // missing now, something is wrong.
+        let config = self
+            .context
+            .config_recording(MissingSecrets::Refuse, &reader);
         let reloaded = self.reloader.reload(config);
-        self.watch.note(before, reading.looks(), reloaded.is_ok());
+        self.watch
+            .record_attempt(before, reader.into_stamps(), reloaded.is_ok());
     }
 }

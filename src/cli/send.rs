@@ -8,7 +8,7 @@ use hookrill_core::{Secret, Topic};
 use hookrill_verify::{Delivery, Signed, Verifier};
 use http::{HeaderMap, HeaderValue, Method, header::CONTENT_TYPE};
 
-use super::{Context, Usage, client, output};
+use super::{Context, UsageError, client, output};
 use crate::config::MissingSecrets;
 
 /// What signs where nothing is configured.
@@ -69,9 +69,17 @@ fn verifier(args: &Args, url: &str, context: &Context) -> anyhow::Result<Verifie
     let configured = || -> anyhow::Result<_> {
         let config = context.config(MissingSecrets::Refuse)?;
         let settings = config.topics.lookup(&args.topic).cloned();
-        let settings = settings.ok_or_else(|| anyhow!("nothing configures {}", args.topic))?;
+        let settings = settings.ok_or_else(|| {
+            anyhow!(
+                "no section of the configuration covers the topic {}",
+                args.topic
+            )
+        })?;
         match settings.elsewhere(&args.topic) {
-            Some(name) => bail!("{} takes no deliveries; send to {name}", args.topic),
+            Some(name) => bail!(
+                "{} accepts no deliveries, because {name} is partitioned; send to {name}",
+                args.topic
+            ),
             None => Ok(settings),
         }
     };
@@ -83,7 +91,7 @@ fn verifier(args: &Args, url: &str, context: &Context) -> anyhow::Result<Verifie
         (None, Ok(topic)) => topic.scheme.into(),
         (None, Err(_)) => PRESET.to_owned(),
     };
-    let secret = context.sources().value(secret).map_err(Usage::new)?;
+    let secret = context.sources().value(secret).map_err(UsageError::new)?;
     let secrets = vec![Secret::new(secret.into_bytes())];
     with_preset(&preset, secrets, Some(url.to_owned()))
 }
@@ -100,7 +108,7 @@ pub(super) fn with_preset(
             None => String::new(),
         };
         let what = format!("there is no preset {name:?}; {near}`hookrill presets` lists them");
-        return Err(Usage::new(what).into());
+        return Err(UsageError::new(what).into());
     };
     let mut challenges = preset.scheme.challenge.iter();
     let needs_word = challenges.any(hookrill_verify::scheme::Challenge::needs_verify_token);

@@ -1,6 +1,6 @@
 //! What `hookrill serve` needs around the gateway: its arguments, the socket,
-//! the signals, and what a newcomer is told. `main` puts it together, and so
-//! does the program for Shuttle's runtime with what it needs of this.
+//! the signals, and the banner. `main` puts the parts together; the binary for
+//! Shuttle's runtime uses some of them too.
 
 use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use super::{Context, output, reload::Reloads, token, watch::Reading};
+use super::{Context, output, reload::ReloadLoop, token, watch::RecordingReader};
 use crate::{
     access::Claims,
     app::{Reloader, SPARE_CONNECTIONS, raise_open_files_limit},
@@ -19,77 +19,95 @@ use crate::{
     telemetry::LogFormat,
 };
 
-pub use super::watch::Watch;
+pub use super::watch::ConfigWatch;
 
-/// Connections that the system keeps until they are accepted: many come at
-/// once when clients return after a restart.
+/// How many connections the system queues until they are accepted: after a
+/// restart all clients come back at once.
 const BACKLOG: u32 = 4096;
-/// How long a newcomer's ready URL is good.
+/// How long the token in the printed URL is valid.
 const TOKEN_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Accept that the journal may have lost events, after a backup was
-    /// restored: it gets a new name, and subscribers are told of the gap
+    /// Accept that the journal may have lost events, for example after restoring
+    /// a backup. The journal gets a new epoch, and subscribers are sent a gap
     #[arg(long)]
     new_epoch: bool,
 }
 
-/// The configuration to serve with, and the files that it was read from. A
-/// newcomer's secrets are made here.
+/// The configuration to serve with, and a watch over the files that it was read
+/// from. Creates the secrets where there is no configuration.
 ///
 /// # Errors
 ///
-/// All that is wrong with it.
-pub fn config(args: &Args, context: &Context) -> Result<(Config, Watch), ConfigError> {
-    let reading = Reading::default();
-    let mut config = context.config_by(MissingSecrets::Create, &reading)?;
+/// Everything that is wrong with the configuration.
+pub fn config(args: &Args, context: &Context) -> Result<(Config, ConfigWatch), ConfigError> {
+    let reader = RecordingReader::default();
+    let mut config = context.config_recording(MissingSecrets::Create, &reader)?;
     if let journal::Backend::Disk { new_epoch, .. } = &mut config.journal.backend {
         *new_epoch = args.new_epoch;
     }
-    Ok((config, Watch::new(reading.looks())))
+    Ok((config, ConfigWatch::new(reader.into_stamps())))
 }
 
 /// Raises the limit of open files, since every connection takes one, and warns
-/// where it stays too low for the configured subscribers.
-pub fn raise_limits(config: &Config) {
-    let wanted = config.server.subscribers_max as u64 + SPARE_CONNECTIONS as u64;
+/// if it stays too low for the configured number of subscribers.
+pub fn raise_fd_limit(config: &Config) {
+    let needed = config.server.subscribers_max as u64 + SPARE_CONNECTIONS as u64;
     match raise_open_files_limit() {
-        Ok(limit) if limit < wanted => tracing::warn!(
+        Ok(limit) if limit < needed => tracing::warn!(
             limit,
-            wanted,
-            "fewer open files than subscribers_max needs; raise the hard limit (ulimit -Hn)"
+            needed,
+            "the open-file limit is lower than server.subscribers_max needs; \
+             raise the hard limit (ulimit -Hn)"
         ),
         Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "the limit of open files cannot be raised"),
+        Err(error) => tracing::warn!(%error, "the open-file limit cannot be raised"),
     }
+}
+
+/// Why the socket can't be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}{hint}")]
+pub struct ListenError {
+    address: SocketAddr,
+    /// What to do, in parentheses; or nothing.
+    hint: &'static str,
+    source: io::Error,
 }
 
 /// Opens the socket.
 ///
 /// # Errors
 ///
-/// As the system says, with the address.
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// [`ListenError`], which says what to do.
+pub fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
     let bind = || {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4(),
             SocketAddr::V6(_) => TcpSocket::new_v6(),
         }?;
-        // Or a restart would wait for the last connections to be forgotten.
+        // Without it, a restart would have to wait until the system has
+        // forgotten the last connections.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
     bind().map_err(|error| {
         let hint = match error.kind() {
-            io::ErrorKind::AddrInUse => "; end what listens there, or set server.listen or PORT",
-            io::ErrorKind::AddrNotAvailable => "; set server.listen to an address of this machine",
-            io::ErrorKind::PermissionDenied => "; set server.listen or PORT to 1024 or above",
+            io::ErrorKind::AddrInUse => {
+                " (stop the program that uses it, or set server.listen or PORT)"
+            }
+            io::ErrorKind::AddrNotAvailable => " (set server.listen to an address of this machine)",
+            io::ErrorKind::PermissionDenied => " (set server.listen or PORT to 1024 or above)",
             _ => "",
         };
-        io::Error::new(error.kind(), format!("{address}: {error}{hint}"))
+        ListenError {
+            address,
+            hint,
+            source: error,
+        }
     })
 }
 
@@ -97,17 +115,17 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    /// Caught, so that a file that may not grow is a write that fails, which
-    /// the journal answers for, and not the end of the process.
+    /// Caught, so that a file at its size limit is a failed write, which the
+    /// journal handles, instead of the end of the process.
     _file_size: Signal,
 }
 
 impl Signals {
-    /// Listens from now on.
+    /// Installs the handlers.
     ///
     /// # Errors
     ///
-    /// As the system says.
+    /// The system's error.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -116,7 +134,7 @@ impl Signals {
         })
     }
 
-    /// Completes with the next one.
+    /// Completes when the next one arrives.
     pub async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -129,62 +147,67 @@ impl Signals {
 pub struct Hangup(Signal);
 
 impl Hangup {
-    /// Listens from now on: until then, it would end the process.
+    /// Installs the handler. Without one, the signal ends the process.
     ///
     /// # Errors
     ///
-    /// As the system says.
+    /// The system's error.
     pub fn listen() -> io::Result<Self> {
         Ok(Self(signal(SignalKind::hangup())?))
     }
 }
 
-/// Reads the configuration again whenever there is a reason to, and gives it
-/// to the gateway; until it is dropped.
+/// Reads the configuration again whenever there is a reason to, and hands it
+/// to the gateway, until the future is dropped.
 pub async fn reload(
     context: &Context,
-    watch: Watch,
+    watch: ConfigWatch,
     hangup: Hangup,
     reloader: Reloader,
 ) -> Infallible {
-    let reloads = Reloads {
+    let reload_loop = ReloadLoop {
         context: context.clone(),
         watch,
         reloader,
     };
-    reloads.run(hangup.0).await
+    reload_loop.run(hangup.0).await
 }
 
-/// Says that the gateway listens, and to a newcomer what to do next.
-pub fn greet(config: &Config, address: SocketAddr, clock: &Clock) {
+/// Prints where the gateway listens. Where there is no configuration, also
+/// prints how to subscribe and how to send.
+pub fn print_banner(config: &Config, address: SocketAddr, clock: &Clock) {
     if config.log.format == LogFormat::Json {
         tracing::info!("listening on http://{address}");
     } else {
-        output::talk(format_args!("listening on http://{address}"));
+        output::status(format_args!("listening on http://{address}"));
     }
     if let Some(zero_config) = &config.zero_config {
         let local = Config {
             listen: address,
             ..config.clone()
         };
-        output::talk(format_args!("{}", welcome(&local, zero_config, clock)));
+        output::status(format_args!("{}", first_steps(&local, zero_config, clock)));
     }
 }
 
-fn welcome(config: &Config, zero_config: &ZeroConfig, clock: &Clock) -> String {
+fn first_steps(config: &Config, zero_config: &ZeroConfig, clock: &Clock) -> String {
     let url = config.local_url();
     let folder = zero_config.folder.display();
-    let verb = if zero_config.created { "made" } else { "kept" };
+    let origin = if zero_config.created {
+        "has just created"
+    } else {
+        "uses"
+    };
     let everything = Claims {
         topics: vec!["*".to_owned()],
         ..Claims::default()
     };
     let token = token::mint(config, everything, TOKEN_TTL, clock).unwrap_or_default();
     let program = program();
-    // Other shells know nothing of this process's environment.
-    let place = match folder.to_string().as_str() {
+    // The other terminal does not have this process's environment.
+    let variables = match folder.to_string().as_str() {
         "data" => String::new(),
-        other => format!("HOOKRILL__JOURNAL__PATH={} ", quoted(other)),
+        other => format!("HOOKRILL__JOURNAL__PATH={} ", shell_quoted(other)),
     };
     let gateway = match config.listen.port() {
         8080 => String::new(),
@@ -192,17 +215,17 @@ fn welcome(config: &Config, zero_config: &ZeroConfig, clock: &Clock) -> String {
     };
     format!(
         "
-There is no configuration, so this takes any topic that is signed with the
-secret in {folder}/webhook-secret (Standard Webhooks). Secrets were {verb} in
-{folder}/, readable by you alone.
+There is no configuration, so Hookrill {origin} the secrets in {folder}/,
+readable by you alone. It accepts every topic, as long as deliveries are signed
+with {folder}/webhook-secret (Standard Webhooks).
 
-Watch, in another terminal or in a browser (the token is good for a day):
+Watch, in another terminal or in a browser (the token is valid for a day):
 
   curl -N '{url}/events/hello?token={token}'
 
 Send an event:
 
-  {place}{program} send hello '{{\"text\":\"Hello, world\"}}'{gateway}
+  {variables}{program} send hello '{{\"text\":\"Hello, world\"}}'{gateway}
 "
     )
 }
@@ -210,14 +233,15 @@ Send an event:
 /// This program as it was called, so that what is printed can be pasted.
 fn program() -> String {
     let called = std::env::args().next().unwrap_or_default();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
-    match called.is_empty() || !called.chars().all(plain) {
-        true => "hookrill".to_owned(),
-        false => called,
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if called.is_empty() || !called.chars().all(is_plain) {
+        "hookrill".to_owned()
+    } else {
+        called
     }
 }
 
-/// A word as a shell reads it.
-fn quoted(text: &str) -> String {
+/// The text as one word for a shell.
+fn shell_quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }

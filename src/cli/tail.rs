@@ -77,7 +77,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
             Ok(()) => failures = 0,
             Err(End::Final(error)) => return Err(error),
             Err(End::Lost(error)) => {
-                output::talk(format_args!("hookrill: {error:#}; connecting again"));
+                output::status(format_args!("hookrill: {error:#}; connecting again"));
                 failures += 1;
             }
         }
@@ -196,7 +196,7 @@ fn show(event: SseEvent<'_>, json: bool) -> anyhow::Result<()> {
         "hookrill.cursor" | "hookrill.expiring" => Ok(()),
         "hookrill.gap" => {
             let gap = client::printable(&event.data());
-            output::talk(format_args!(
+            output::status(format_args!(
                 "hookrill: a part of the history is gone: {gap}"
             ));
             Ok(())

@@ -1,4 +1,5 @@
-//! `hookrill token`: mints a subscriber token with the configured secret.
+//! `hookrill token`: creates a subscriber token, signed with the configured
+//! secret.
 
 use std::time::Duration;
 
@@ -12,43 +13,43 @@ use crate::{
     config::{Config, MissingSecrets},
 };
 
-/// In a token: every topic.
-const EVERYTHING: &str = "*";
+/// In a token, this means all topics.
+const ALL_TOPICS: &str = "*";
 const TTL_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A topic it may read, subtopics included; "*" for all. May be repeated
+    /// A topic that it may read, with its subtopics; "*" is all topics; repeat it for more
     #[arg(long = "topic", value_name = "TOPIC", required = true, value_parser = topic)]
     topics: Vec<String>,
 
-    /// For how long it is good
+    /// How long it is valid
     #[arg(long, default_value = "1h", value_parser = ttl)]
     ttl: Duration,
 
-    /// For whom
+    /// Who it is for: the claim "sub", by which it can be revoked
     #[arg(long, value_name = "NAME")]
     sub: Option<String>,
 
-    /// Show bodies whole, whatever `expose` and `hide` keep from others
+    /// Also show what the topics' `expose` and `hide` keep from others
     #[arg(long)]
     full: bool,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let config = context.config(MissingSecrets::Refuse)?;
-    for topic in &args.topics {
-        let known = topic
-            .parse()
-            .map(|topic| config.topics.lookup(&topic).is_some());
-        if known == Ok(false) {
-            output::talk(format_args!("hookrill: note: nothing configures {topic}"));
-        }
+    for topic in args.topics.iter().filter(|topic| !covers(&config, topic)) {
+        output::status(format_args!(
+            "hookrill: note: no section of the configuration covers the topic {topic}"
+        ));
     }
     if let Some(ttl_max) = config.access.token_ttl_max.filter(|max| args.ttl > *max) {
         let ttl_max = humantime::format_duration(ttl_max);
-        bail!("access.token_ttl_max is {ttl_max}: a longer --ttl would be refused");
+        bail!(
+            "--ttl is longer than access.token_ttl_max ({ttl_max}); \
+             the gateway would refuse the token"
+        );
     }
     let wanted = Claims {
         topics: args.topics.clone(),
@@ -60,7 +61,16 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     output::print(format!("{token}\n"))
 }
 
-/// A token that `config`'s gateway takes, for these topics and this subject.
+/// Whether anything configures this topic. `"*"` names no topic.
+fn covers(config: &Config, topic: &str) -> bool {
+    match topic.parse() {
+        Ok(topic) => config.topics.lookup(&topic).is_some(),
+        Err(_) => true,
+    }
+}
+
+/// A token with these claims, which the gateway with this configuration
+/// accepts.
 pub(super) fn mint(
     config: &Config,
     wanted: Claims,
@@ -69,32 +79,31 @@ pub(super) fn mint(
 ) -> anyhow::Result<String> {
     let secret = config.access.secret.as_ref();
     let secret = secret.ok_or_else(|| {
-        anyhow!("access.secret is not written: nothing could check a token, and no topic needs one")
+        anyhow!("access.secret is not set, and the token has to be signed with it")
     })?;
     let now = clock.now();
     let ttl = config.access.token_ttl_max.map_or(ttl, |max| ttl.min(max));
     let claims = Claims {
         exp: now.plus(ttl).unix_secs(),
-        // With these, it can be revoked.
+        // These make it possible to revoke the token.
         iat: Some(now.unix_secs()),
         jti: Some(token_id()?),
         ..wanted
     };
-    access::mint(secret, &claims).context("the token cannot be signed")
+    access::mint(secret, &claims).context("cannot sign the token")
 }
 
-/// A name that no other token has.
+/// A random id.
 fn token_id() -> anyhow::Result<String> {
     let mut entropy = [0; 16];
-    let filled = getrandom::fill(&mut entropy);
-    filled.map_err(|error| anyhow!("the system gives no random numbers: {error}"))?;
+    getrandom::fill(&mut entropy).context("the system provides no random numbers")?;
     Ok(HEXLOWER.encode(&entropy))
 }
 
-/// Reads a topic, or `"*"`.
+/// Parses a topic, or `"*"`.
 pub(super) fn topic(text: &str) -> Result<String, hookrill_core::TopicError> {
     match text {
-        EVERYTHING => Ok(text.to_owned()),
+        ALL_TOPICS => Ok(text.to_owned()),
         _ => text.parse().map(|topic: Topic| topic.to_string()),
     }
 }
@@ -102,7 +111,7 @@ pub(super) fn topic(text: &str) -> Result<String, hookrill_core::TopicError> {
 fn ttl(text: &str) -> Result<Duration, &'static str> {
     match humantime::parse_duration(text) {
         Ok(ttl) if ttl >= Duration::from_secs(1) && ttl <= TTL_MAX => Ok(ttl),
-        Ok(_) => Err("a second to ten years"),
-        Err(_) => Err("a duration with a unit, such as 15m, 1h or 30d"),
+        Ok(_) => Err("must be between one second and ten years"),
+        Err(_) => Err("must be a duration with a unit, such as 15m, 1h or 30d"),
     }
 }

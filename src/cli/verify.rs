@@ -1,5 +1,5 @@
-//! `hookrill verify`: proves a captured delivery offline, and says at which
-//! step it fails.
+//! `hookrill verify`: verifies a captured delivery offline, and shows the step
+//! at which it fails.
 
 use std::{fmt::Write as _, io::Read as _, time::UNIX_EPOCH};
 
@@ -8,49 +8,49 @@ use hookrill_core::{Secret, Timestamp, Topic};
 use hookrill_verify::{Delivery, Explanation, Proven, Verifier};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::{Context, No, Usage, output, send};
+use super::{Context, NegativeResult, UsageError, output, send};
 use crate::config::MissingSecrets;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The body as it was captured, byte for byte; "-" reads it from stdin
+    /// File with the captured body, byte for byte; "-" reads stdin
     #[arg(value_name = "BODY-FILE")]
     body: std::path::PathBuf,
 
-    /// A header of the delivery, such as 'X-Hub-Signature-256: sha256=…'. May be repeated
+    /// A header of the delivery, such as 'X-Hub-Signature-256: sha256=…'; repeat it for more
     #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(HeaderName, HeaderValue)>,
 
-    /// How it should be signed
+    /// The preset to verify it with; `hookrill presets` lists them
     #[arg(long, requires = "secrets", required_unless_present = "topic")]
     preset: Option<String>,
 
-    /// The secret; env:NAME and file:PATH keep it out of the process list. May be repeated
+    /// The secret; env:NAME or file:PATH keep it out of the process list; repeat it for more
     #[arg(long = "secret", value_name = "SECRET", requires = "preset")]
     secrets: Vec<String>,
 
-    /// Prove it as this configured topic does
+    /// Verify it as this topic of the configuration does
     #[arg(long, conflicts_with = "preset")]
     topic: Option<Topic>,
 
-    /// Judge it as of then: a date such as 2026-11-23T15:41:00Z, or Unix seconds
+    /// Pretend that it arrives at this time: 2026-11-23T15:41:00Z, or Unix seconds
     #[arg(long, value_name = "TIME", value_parser = instant)]
     at: Option<Timestamp>,
 
-    /// The path and query that it came to, where they are signed or asked
+    /// The path and query that it was sent to, where the scheme uses them
     #[arg(long, value_name = "PATH")]
     target: Option<String>,
 
-    /// The method; GET and HEAD for handshakes, with an empty body
+    /// The HTTP method; some handshakes use GET or HEAD, with an empty body
     #[arg(long, default_value = "POST")]
     method: Method,
 
-    /// What stands before that, where it is signed
+    /// The URL in front of --target, where the scheme signs the whole URL
     #[arg(long, value_name = "URL", value_parser = super::url, conflicts_with = "topic")]
     public_url: Option<String>,
 
-    /// Print the bytes that should have been signed
+    /// Print the bytes that the sender has to sign
     #[arg(long)]
     show_signed: bool,
 }
@@ -60,21 +60,21 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let delivery = delivery(args, context)?;
     let now = args.at.unwrap_or_else(|| context.clock.now());
     if args.show_signed {
-        let signed = verifier.signed_bytes(&delivery);
-        output::print(signed_bytes(
-            signed.context("nothing can be signed")?.as_deref(),
-        ))?;
+        let signed = verifier
+            .signed_bytes(&delivery)
+            .context("the bytes to sign cannot be determined")?;
+        output::print(render_signed_bytes(signed.as_deref()))?;
     }
     let explanation = verifier.explain(&delivery, now);
     let matched = explanation.secret_index.map(|index| name(args, index));
-    output::print(told(
+    output::print(render(
         &explanation,
         matched.as_deref(),
-        output::in_colour(&context.environment),
+        output::use_color(&context.environment),
     ))?;
     match explanation.outcome {
         Ok(_) => Ok(()),
-        Err(_) => Err(No.into()),
+        Err(_) => Err(NegativeResult.into()),
     }
 }
 
@@ -82,30 +82,32 @@ fn verifier(args: &Args, context: &Context) -> anyhow::Result<Verifier> {
     if let Some(topic) = &args.topic {
         let config = context.config(MissingSecrets::Refuse)?;
         let settings = config.topics.lookup(topic);
-        let settings = settings.ok_or_else(|| anyhow!("nothing configures {topic}"))?;
+        let settings = settings
+            .ok_or_else(|| anyhow!("no section of the configuration covers the topic {topic}"))?;
         if let Some(name) = settings.elsewhere(topic) {
-            bail!("{topic} takes no deliveries; they come to {name}");
+            bail!("{topic} accepts no deliveries, because {name} is partitioned; use {name}");
         }
         return Ok(settings.verifier.clone());
     }
     let (Some(preset), [_, ..]) = (&args.preset, &args.secrets[..]) else {
-        return Err(Usage::new("--preset and --secret, or --topic").into());
+        return Err(UsageError::new("give --preset and --secret, or --topic").into());
     };
     let secrets = args.secrets.iter().map(|secret| {
-        let secret = context.sources().value(secret).map_err(Usage::new)?;
+        let secret = context.sources().value(secret).map_err(UsageError::new)?;
         Ok(Secret::new(secret.into_bytes()))
     });
     let secrets = secrets.collect::<anyhow::Result<Vec<_>>>()?;
     send::with_preset(preset, secrets, args.public_url.clone())
 }
 
-/// What a secret is called: where it was read from, never its text.
+/// How to call a secret without showing it: by where it was read from.
 fn name(args: &Args, index: usize) -> String {
-    let pointer = |text: &&String| text.starts_with("env:") || text.starts_with("file:");
-    match (args.secrets.get(index).filter(pointer), &args.topic) {
-        (Some(pointer), _) => pointer.clone(),
-        (None, Some(_)) => format!("secrets[{index}] of the topic"),
-        (None, None) => format!("--secret number {}", index + 1),
+    if args.topic.is_some() {
+        return format!("secrets[{index}] of the topic");
+    }
+    match args.secrets.get(index) {
+        Some(text) if text.starts_with("env:") || text.starts_with("file:") => text.clone(),
+        _ => format!("--secret number {}", index + 1),
     }
 }
 
@@ -114,10 +116,11 @@ fn delivery(args: &Args, context: &Context) -> anyhow::Result<Delivery> {
         Some("-") => {
             let mut body = Vec::new();
             let read = std::io::stdin().lock().read_to_end(&mut body);
-            read.context("stdin cannot be read")?;
+            read.context("cannot read stdin")?;
             body
         }
-        _ => std::fs::read(&args.body).with_context(|| args.body.display().to_string())?,
+        _ => std::fs::read(&args.body)
+            .with_context(|| format!("cannot read {}", args.body.display()))?,
     };
     let mut headers = HeaderMap::new();
     for (name, value) in &args.headers {
@@ -134,22 +137,11 @@ fn delivery(args: &Args, context: &Context) -> anyhow::Result<Delivery> {
     })
 }
 
-fn told(explanation: &Explanation, matched: Option<&str>, in_colour: bool) -> String {
-    let paint = |passed| match (passed, in_colour) {
-        (true, true) => "\x1b[32mok\x1b[0m  ",
-        (true, false) => "ok  ",
-        (false, true) => "\x1b[31mFAIL\x1b[0m",
-        (false, false) => "FAIL",
-    };
+fn render(explanation: &Explanation, matched: Option<&str>, use_color: bool) -> String {
     let mut text = String::new();
     for step in &explanation.steps {
-        let _ = writeln!(
-            text,
-            "{}  {:<10} {}",
-            paint(step.passed),
-            step.name,
-            step.detail
-        );
+        let mark = mark(step.passed, use_color);
+        let _ = writeln!(text, "{mark}  {:<10} {}", step.name, step.detail);
     }
     if let Some(matched) = matched {
         let _ = writeln!(text, "the secret that matches: {matched}");
@@ -157,29 +149,41 @@ fn told(explanation: &Explanation, matched: Option<&str>, in_colour: bool) -> St
     if let Some(hint) = &explanation.hint {
         let _ = writeln!(text, "hint: {hint}");
     }
-    text.push_str(&match &explanation.outcome {
-        Ok(Proven::Event(_)) => "The delivery proves.\n".to_owned(),
-        Ok(Proven::Answer(reply)) => format!(
-            "A handshake, answered with {}: {}\n",
-            reply.status,
-            reply.body.escape_ascii()
+    let _ = match &explanation.outcome {
+        Ok(Proven::Event(_)) => writeln!(text, "Signature verified."),
+        Ok(Proven::Answer(reply)) => {
+            let (status, body) = (reply.status, reply.body.escape_ascii());
+            writeln!(text, "This is a handshake. The answer is {status}: {body}")
+        }
+        Ok(Proven::HandOver { .. }) => writeln!(
+            text,
+            "This delivery brings the provider's secret, which the gateway would store."
         ),
-        Ok(Proven::HandOver { .. }) => "A secret is handed over, and would be kept.\n".to_owned(),
-        Err(_) => "The delivery does not prove.\n".to_owned(),
-    });
+        Err(error) => writeln!(text, "Signature verification failed: {error}"),
+    };
     text
 }
 
-/// The bytes to sign as text that a terminal shows and does not act upon.
-fn signed_bytes(bytes: Option<&[u8]>) -> String {
+/// How a step begins, in four columns.
+fn mark(passed: bool, use_color: bool) -> &'static str {
+    match (passed, use_color) {
+        (true, true) => "\x1b[32mok\x1b[0m  ",
+        (true, false) => "ok  ",
+        (false, true) => "\x1b[31mFAIL\x1b[0m",
+        (false, false) => "FAIL",
+    }
+}
+
+/// The bytes to sign, escaped so that no terminal acts on them.
+fn render_signed_bytes(bytes: Option<&[u8]>) -> String {
     match bytes {
         Some(bytes) => format!("signed: {} bytes\n{}\n", bytes.len(), bytes.escape_ascii()),
-        None => "signed: nothing, in this scheme\n".to_owned(),
+        None => "signed: nothing, because this scheme has no signature\n".to_owned(),
     }
 }
 
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
-    const FORM: &str = "a header such as 'X-Hub-Signature-256: sha256=…'";
+    const FORM: &str = "must be a header such as 'X-Hub-Signature-256: sha256=…'";
     let (name, value) = text.split_once(':').ok_or(FORM)?;
     let name = name.trim().parse().map_err(|_| FORM)?;
     Ok((name, value.trim().parse().map_err(|_| FORM)?))
@@ -189,7 +193,7 @@ fn instant(text: &str) -> Result<Timestamp, &'static str> {
     if let Ok(secs) = text.parse() {
         return Ok(Timestamp::from_unix_secs(secs));
     }
-    let form = "a date such as 2026-11-23T15:41:00Z, or Unix seconds";
+    let form = "must be a date such as 2026-11-23T15:41:00Z, or Unix seconds";
     let at = humantime::parse_rfc3339_weak(text).map_err(|_| form)?;
     let since = at.duration_since(UNIX_EPOCH).map_err(|_| form)?;
     Ok(Timestamp::from_unix_secs(since.as_secs()))

@@ -1,10 +1,11 @@
-//! Whether files that a configuration was read from have changed.
+//! Notices when a file that the configuration was read from has changed.
 //!
-//! Looks at them now and then, which has no traps: links are followed each
-//! time, as orchestrators change files by changing what a link points to, and
-//! a file may go and come back. Refuses to call for a file that is still being
-//! written: it has to look the same twice. Invariant: what has changed since it
-//! was read calls once, and again only when it changes again.
+//! Polls instead of using inotify. Orchestrators replace files by changing the
+//! target of a symbolic link, and a file may disappear and come back: polling
+//! handles both, because it follows links each time.
+//! Refuses to report a file that is still being written: two polls in a row
+//! have to see the same. Invariant: a change is reported once, and the file
+//! again only after its next change.
 
 use std::{
     cell::RefCell,
@@ -16,98 +17,111 @@ use std::{
 
 use crate::config::read_file;
 
-/// How files look without being read; `None`: there is none that can be seen.
-pub(super) type Looks = BTreeMap<PathBuf, Option<Look>>;
+/// The stamp of each file; `None` where there is no file, or it can't be seen.
+pub(super) type FileStamps = BTreeMap<PathBuf, Option<FileStamp>>;
 
-/// How a file looks. Its owner may set when it was modified, and not when that
-/// or anything else about it was changed.
+/// What tells two versions of a file apart without reading them. The owner can
+/// set the time of modification, but not the time of the last status change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Look {
-    place: (u64, u64),
+pub(super) struct FileStamp {
+    device_and_inode: (u64, u64),
     bytes: u64,
     modified: (i64, i64),
-    changed: (i64, i64),
+    status_changed: (i64, i64),
 }
 
-/// Reads files and remembers how each looked before it was read.
+/// Reads files and remembers the stamp that each had before it was read.
 #[derive(Default)]
-pub(super) struct Reading(RefCell<Looks>);
+pub(super) struct RecordingReader(RefCell<FileStamps>);
 
-/// The files of a configuration.
+/// Watches the files of a configuration.
 #[derive(Debug)]
-pub struct Watch {
-    /// What the configuration in use was read from.
+pub struct ConfigWatch {
+    /// The files of the configuration in use.
     in_use: BTreeSet<PathBuf>,
-    /// How all that is watched looked when it was last read, or read past.
-    read: Looks,
-    /// How it looked last.
-    last: Looks,
+    /// The stamp of every watched file at the last attempt to read the
+    /// configuration, whether or not that attempt read the file.
+    at_last_attempt: FileStamps,
+    /// The stamps that the last poll saw.
+    at_last_poll: FileStamps,
 }
 
-impl Reading {
+impl RecordingReader {
     pub(super) fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let mut looks = self.0.borrow_mut();
-        // Before it is read: what changes meanwhile looks different later.
-        looks.entry(path.to_owned()).or_insert_with(|| look(path));
+        let mut stamps = self.0.borrow_mut();
+        // Taken before the read, so that a change during it shows later.
+        stamps
+            .entry(path.to_owned())
+            .or_insert_with(|| file_stamp(path));
         read_file(path)
     }
 
-    pub(super) fn looks(self) -> Looks {
+    pub(super) fn into_stamps(self) -> FileStamps {
         self.0.into_inner()
     }
 }
 
-impl Watch {
-    /// Watches what a configuration was read from that is now in use.
-    pub(super) fn new(read: Looks) -> Self {
+impl ConfigWatch {
+    /// Watches the files that the configuration in use was read from.
+    pub(super) fn new(read: FileStamps) -> Self {
         Self {
             in_use: read.keys().cloned().collect(),
-            last: read.clone(),
-            read,
+            at_last_poll: read.clone(),
+            at_last_attempt: read,
         }
     }
 
-    /// Looks; names a file that has changed since it was read, once nothing
-    /// has changed from one look to the next.
-    pub(super) fn changed(&mut self) -> Option<PathBuf> {
-        let now = self.looks();
-        let settled = now == self.last;
-        self.last = now;
-        if !settled {
+    /// Polls the files. Names one that has changed since the last attempt, as
+    /// soon as two polls in a row have seen the same.
+    pub(super) fn poll(&mut self) -> Option<PathBuf> {
+        let now = self.stamps();
+        let is_stable = now == self.at_last_poll;
+        self.at_last_poll = now;
+        if !is_stable {
             return None;
         }
-        let mut looks = self.read.iter().zip(self.last.values());
-        let changed = looks.find(|((_, before), now)| before != now);
+        debug_assert!(
+            self.at_last_attempt.keys().eq(self.at_last_poll.keys()),
+            "a poll looks at the watched files and no others"
+        );
+        let mut pairs = self.at_last_attempt.iter().zip(self.at_last_poll.values());
+        let changed = pairs.find(|((_, before), now)| before != now);
         changed.map(|((path, _), _)| path.clone())
     }
 
-    /// How all that is watched looks.
-    pub(super) fn looks(&self) -> Looks {
-        let paths = self.read.keys();
-        paths.map(|path| (path.clone(), look(path))).collect()
+    /// The stamps of all watched files as they are now.
+    pub(super) fn stamps(&self) -> FileStamps {
+        let paths = self.at_last_attempt.keys();
+        paths.map(|path| (path.clone(), file_stamp(path))).collect()
     }
 
-    /// Takes note of an attempt that read these files; `before` it, all that
-    /// is watched looked so. If what came of it is not in use, what is stays
-    /// watched as well: the next attempt reads it too.
-    pub(super) fn note(&mut self, mut before: Looks, read: Looks, in_use: bool) {
+    /// Records an attempt that read the files in `read`; `before` are the
+    /// stamps of all watched files right before it. Where the attempt failed
+    /// (`in_use` is false), the files of the configuration in use stay watched
+    /// as well, since the next attempt may read them again.
+    pub(super) fn record_attempt(
+        &mut self,
+        mut before: FileStamps,
+        read: FileStamps,
+        in_use: bool,
+    ) {
         if in_use {
             self.in_use = read.keys().cloned().collect();
         }
         before.retain(|path, _| self.in_use.contains(path));
         before.extend(read);
-        self.last = before.clone();
-        self.read = before;
+        self.at_last_poll = before.clone();
+        self.at_last_attempt = before;
     }
 }
 
-fn look(path: &Path) -> Option<Look> {
+fn file_stamp(path: &Path) -> Option<FileStamp> {
     let file = fs::metadata(path).ok()?;
-    Some(Look {
-        place: (file.dev(), file.ino()),
+    Some(FileStamp {
+        device_and_inode: (file.dev(), file.ino()),
         bytes: file.size(),
         modified: (file.mtime(), file.mtime_nsec()),
-        changed: (file.ctime(), file.ctime_nsec()),
+        status_changed: (file.ctime(), file.ctime_nsec()),
     })
 }
 
@@ -117,38 +131,38 @@ mod tests {
 
     use super::*;
 
-    fn read(paths: &[&Path]) -> Looks {
-        let reading = Reading::default();
+    fn read(paths: &[&Path]) -> FileStamps {
+        let reader = RecordingReader::default();
         for path in paths {
-            _ = reading.read(path);
+            _ = reader.read(path);
         }
-        reading.looks()
+        reader.into_stamps()
     }
 
     /// Reads these as a reload does.
-    fn reload(watch: &mut Watch, paths: &[&Path], in_use: bool) {
-        let before = watch.looks();
-        watch.note(before, read(paths), in_use);
+    fn reload(watch: &mut ConfigWatch, paths: &[&Path], in_use: bool) {
+        let before = watch.stamps();
+        watch.record_attempt(before, read(paths), in_use);
     }
 
     #[test]
-    fn a_changed_file_calls_once_it_has_stayed_the_same_for_two_looks() {
+    fn a_changed_file_is_reported_once_two_polls_have_seen_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         fs::write(&path, "one").unwrap();
-        let mut watch = Watch::new(read(&[&path]));
-        assert_eq!(watch.changed(), None);
+        let mut watch = ConfigWatch::new(read(&[&path]));
+        assert_eq!(watch.poll(), None);
         for half in ["o", "on", "one!"] {
             fs::write(&path, half).unwrap();
-            assert_eq!(watch.changed(), None, "it is being written");
+            assert_eq!(watch.poll(), None, "it is being written");
         }
-        assert_eq!(watch.changed(), Some(path.clone()));
+        assert_eq!(watch.poll(), Some(path.clone()));
         reload(&mut watch, &[&path], true);
-        assert_eq!((watch.changed(), watch.changed()), (None, None));
+        assert_eq!((watch.poll(), watch.poll()), (None, None));
     }
 
     #[test]
-    fn a_link_that_points_elsewhere_is_a_change_and_so_is_a_file_that_goes_or_comes() {
+    fn a_retargeted_link_is_a_change_and_so_is_a_file_that_disappears_or_appears() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         for name in ["1", "2"] {
@@ -157,48 +171,49 @@ mod tests {
         }
         symlink(at("1"), at("data")).unwrap();
         let path = at("data").join("secret");
-        let mut watch = Watch::new(read(&[&path]));
+        let mut watch = ConfigWatch::new(read(&[&path]));
         symlink(at("2"), at("new")).unwrap();
         fs::rename(at("new"), at("data")).unwrap();
-        assert_eq!(watch.changed(), None);
-        assert_eq!(watch.changed(), Some(path.clone()));
+        assert_eq!(watch.poll(), None);
+        assert_eq!(watch.poll(), Some(path.clone()));
         reload(&mut watch, &[&path], true);
         for _ in 0..2 {
-            match path.exists() {
-                true => fs::remove_file(&path).unwrap(),
-                false => fs::write(&path, "back").unwrap(),
+            if path.exists() {
+                fs::remove_file(&path).unwrap();
+            } else {
+                fs::write(&path, "back").unwrap();
             }
-            assert_eq!(watch.changed(), None);
-            assert_eq!(watch.changed(), Some(path.clone()));
+            assert_eq!(watch.poll(), None);
+            assert_eq!(watch.poll(), Some(path.clone()));
             reload(&mut watch, &[&path], true);
         }
     }
 
     #[test]
-    fn what_was_refused_is_tried_again_when_any_file_of_either_changes_and_not_before() {
+    fn a_rejected_configuration_is_retried_when_a_file_of_it_or_of_the_one_in_use_changes() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let (config, old, new) = (at("config"), at("old"), at("new"));
         for path in [&config, &old] {
             fs::write(path, "x").unwrap();
         }
-        let mut watch = Watch::new(read(&[&config, &old]));
-        // It names a file that is not there, and the old one has changed, which
-        // this attempt does not read.
+        let mut watch = ConfigWatch::new(read(&[&config, &old]));
+        // The new configuration names a file that does not exist yet. It does
+        // not read the old file, which has changed too.
         fs::write(&config, "names new").unwrap();
         fs::write(&old, "changed").unwrap();
-        assert_eq!(watch.changed(), None);
-        assert!(watch.changed().is_some());
+        assert_eq!(watch.poll(), None);
+        assert!(watch.poll().is_some());
         reload(&mut watch, &[&config, &new], false);
-        assert_eq!((watch.changed(), watch.changed()), (None, None));
+        assert_eq!((watch.poll(), watch.poll()), (None, None));
         for path in [&new, &old] {
             fs::write(path, "is here").unwrap();
-            assert_eq!(watch.changed(), None);
-            assert_eq!(watch.changed(), Some(path.clone()));
+            assert_eq!(watch.poll(), None);
+            assert_eq!(watch.poll(), Some(path.clone()));
             reload(&mut watch, &[&config, &new], false);
         }
         reload(&mut watch, &[&config, &new], true);
         fs::write(&old, "no longer in use").unwrap();
-        assert_eq!((watch.changed(), watch.changed()), (None, None));
+        assert_eq!((watch.poll(), watch.poll()), (None, None));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! `HOOKRILL__SERVER__LISTEN` is `server.listen`: levels are parted by `__`
 //! and lower-cased, list items are `__0`, `__1`. Reads nothing itself but in
-//! [`Environment::of_process`].
+//! [`Environment::from_process`].
 
 use std::{collections::BTreeMap, ffi::OsString, sync::Arc};
 
@@ -36,7 +36,7 @@ pub(super) enum NoText {
 impl Environment {
     /// The environment that this process was started with.
     #[must_use]
-    pub fn of_process() -> Self {
+    pub fn from_process() -> Self {
         std::env::vars_os().collect()
     }
 
@@ -52,7 +52,7 @@ impl Environment {
 
     /// What a variable holds; `None` if that is nothing or no text.
     #[must_use]
-    pub fn optional(&self, name: &str) -> Option<&str> {
+    pub fn get(&self, name: &str) -> Option<&str> {
         self.text(name).ok()
     }
 

@@ -23,7 +23,7 @@ pub(super) fn read<T: DeserializeOwned>(
     diagnostics: &Diagnostics,
 ) -> Option<T> {
     let section = (path.clone(), node.location.clone());
-    match T::deserialize(Reader(node, path.clone())) {
+    match T::deserialize(NodeDeserializer(node, path.clone())) {
         Ok(value) => Some(value),
         Err(DeError { at, what }) => {
             let (path, location) = at.unwrap_or(section);
@@ -34,7 +34,7 @@ pub(super) fn read<T: DeserializeOwned>(
 }
 
 /// A node at its path.
-struct Reader(Node, KeyPath);
+struct NodeDeserializer(Node, KeyPath);
 
 /// What does not fit, and where.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl fmt::Display for DeError {
 
 impl std::error::Error for DeError {}
 
-impl Reader {
+impl NodeDeserializer {
     /// Gives a value to serde, and its path to the error if that fails.
     fn visit<T>(
         self,
@@ -82,7 +82,7 @@ impl Reader {
     }
 }
 
-impl<'de> Deserializer<'de> for Reader {
+impl<'de> Deserializer<'de> for NodeDeserializer {
     type Error = DeError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
@@ -200,7 +200,7 @@ impl<'de> SeqAccess<'de> for Items {
         let Some((index, item)) = self.items.next() else {
             return Ok(None);
         };
-        seed.deserialize(Reader(item, self.path.item(index)))
+        seed.deserialize(NodeDeserializer(item, self.path.item(index)))
             .map(Some)
     }
 }
@@ -245,7 +245,7 @@ impl<'de> MapAccess<'de> for Fields {
         seed: V,
     ) -> Result<V::Value, DeError> {
         match self.pending.take() {
-            Some((key, node)) => seed.deserialize(Reader(node, self.path.key(&key))),
+            Some((key, node)) => seed.deserialize(NodeDeserializer(node, self.path.key(&key))),
             None => Err(de::Error::custom("a value without its key")),
         }
     }

@@ -71,7 +71,7 @@ struct Server {
 
 fn server(mut section: Section<'_>, environment: &Environment) -> Server {
     let mut listen = section.value("listen", values::address).unwrap_or(LISTEN);
-    if let Some(port) = environment.optional("PORT") {
+    if let Some(port) = environment.get("PORT") {
         match values::port(port) {
             Ok(port) => listen.set_port(port),
             Err(what) => {

@@ -100,7 +100,7 @@ pub(super) fn collect(
 /// The file: `--config`, else `HOOKRILL_CONFIG`, else `./hookrill.toml`.
 fn find(sources: Sources<'_>, unread: &Diagnostics) -> Option<(PathBuf, String)> {
     const VARIABLE: &str = "HOOKRILL_CONFIG";
-    let named = sources.environment.optional(VARIABLE);
+    let named = sources.environment.get(VARIABLE);
     let (path, asked_by) = match (sources.file, named) {
         (Some(path), _) => (path, Some("--config")),
         (None, Some(path)) => (Path::new(path), Some(VARIABLE)),

@@ -184,7 +184,7 @@ fn a_gateway_without_topics_says_so() {
         process.kill().unwrap();
         process.wait().unwrap();
         assert_eq!(
-            said.contains("no topics: every delivery"),
+            said.contains("no topics are configured: every delivery"),
             says_so,
             "{said}"
         );
@@ -436,7 +436,7 @@ fn verify_says_at_which_step_a_delivery_fails() {
     };
     let (status, printed, said) = verify("body", &["--header", GITHUB_SIGNATURE]);
     assert_eq!((status, said.as_str()), (Some(0), ""), "{printed}");
-    assert!(printed.ends_with("The delivery proves.\n"), "{printed}");
+    assert!(printed.ends_with("Signature verified.\n"), "{printed}");
     assert!(printed.contains("the secret that matches: --secret number 1"));
 
     let (status, printed, _) = verify(
@@ -509,7 +509,7 @@ fn verify_shows_how_a_handshake_is_answered() {
     let (status, printed, _) = ask("/ingest/files?challenge=a-b");
     assert_eq!(status, Some(0), "{printed}");
     assert!(
-        printed.ends_with("A handshake, answered with 200 OK: a-b\n"),
+        printed.ends_with("This is a handshake. The answer is 200 OK: a-b\n"),
         "{printed}"
     );
 }
@@ -571,7 +571,7 @@ fn a_partition_is_shown_and_takes_deliveries_at_its_topic_alone() {
     ] {
         let (status, _, said) = run(folder, &command);
         assert_eq!(status, Some(1), "{said}");
-        assert!(said.contains("pay.by.x takes no deliveries"), "{said}");
+        assert!(said.contains("pay.by.x accepts no deliveries"), "{said}");
     }
 }
 
@@ -633,7 +633,10 @@ fn a_token_is_minted_from_the_configuration_alone() {
         .output();
     let (status, printed, said) = ended(output.unwrap());
     assert_eq!(status, Some(0));
-    assert_eq!(said, "hookrill: note: nothing configures b\n");
+    assert_eq!(
+        said,
+        "hookrill: note: no section of the configuration covers the topic b\n"
+    );
     assert_eq!(printed.trim().split('.').count(), 3, "{printed}");
 }
 

@@ -146,7 +146,7 @@ fn the_runtimes_address_is_the_gateways() {
     let secrets = self::secrets(elsewhere.path(), "10s");
     let (status, said) = refused(elsewhere.path(), secrets, gateway.address());
     assert_eq!(status, FAILED, "{said}");
-    assert!(said.contains("end what listens there"), "{said}");
+    assert!(said.contains("stop the program that uses it"), "{said}");
 }
 
 #[test]
