@@ -130,7 +130,7 @@ fn a_bad_value_is_refused_at_its_place() {
         (
             "server",
             "cors_origins = [\"https://a/\"]",
-            "server.cors_origins[0]: \"https://a/\" is not an location",
+            "server.cors_origins[0]: \"https://a/\" is not an origin",
         ),
         (
             "server",
