@@ -318,7 +318,9 @@ fn warn_of_routes(routes: &TopicMap<Arc<IngestRoute>>) {
     }
     // A file without topics ends the start without a file, which takes all.
     if routes.any().is_none() && routes.named().next().is_none() {
-        tracing::warn!("no topics are configured: every delivery and every subscription is refused");
+        tracing::warn!(
+            "no topics are configured: every delivery and every subscription is refused"
+        );
     }
 }
 
