@@ -12,15 +12,16 @@ use sha2::{Digest as _, Sha256};
 use super::{
     delivery::{Delivery, Reply},
     error::VerifyError,
+    limits::CHALLENGE_BYTES_MAX,
     mac,
     plan::Plan,
     proof::{Lock, Proof},
-    scheme::{Asked, Challenge, Condition, Digested, HandOver, Hmaced, Source, Value},
+    scheme::{
+        AnswerValue, Condition, DigestInput, Handshake, HandshakeMethod, HmacOf,
+        SecretProvisioning, Source,
+    },
     token::same,
 };
-
-/// The longest text that a handshake is answered with.
-pub const CHALLENGE_BYTES_MAX: usize = 1024;
 
 /// Whether a handshake that is answered with a MAC takes this as its text.
 ///
@@ -63,18 +64,18 @@ impl Plan {
     }
 
     /// Refuses a handshake without the word that was agreed on.
-    fn agreed(&self, challenge: &Challenge, delivery: &Delivery) -> Result<(), VerifyError> {
+    fn agreed(&self, challenge: &Handshake, delivery: &Delivery) -> Result<(), VerifyError> {
         let Some(source) = &challenge.verify_token else {
             return Ok(());
         };
         let said = source.find(delivery)?.unwrap_or_default();
         match &self.verify_token {
             Some(agreed) if same(agreed, said.as_bytes()) => Ok(()),
-            _ => Err(VerifyError::VerifyToken),
+            _ => Err(VerifyError::VerifyTokenMismatch),
         }
     }
 
-    fn reply(&self, challenge: &Challenge, delivery: &Delivery) -> Result<Reply, VerifyError> {
+    fn reply(&self, challenge: &Handshake, delivery: &Delivery) -> Result<Reply, VerifyError> {
         let (content_type, body) = match (&challenge.text, &challenge.json) {
             (Some(value), _) => {
                 let text = self.value(value, delivery)?;
@@ -107,13 +108,17 @@ impl Plan {
         })
     }
 
-    fn value(&self, value: &Value, delivery: &Delivery) -> Result<serde_json::Value, VerifyError> {
+    fn value(
+        &self,
+        value: &AnswerValue,
+        delivery: &Delivery,
+    ) -> Result<serde_json::Value, VerifyError> {
         Ok(match value {
-            Value::Literal(text) => text.as_str().into(),
-            Value::Number(number) => (*number).into(),
-            Value::Echo(source) => echoed(source, delivery)?.into(),
-            Value::Hmac(mac) => self.mac(mac, delivery)?.into(),
-            Value::Sha256(hash) => {
+            AnswerValue::Literal(text) => text.as_str().into(),
+            AnswerValue::Number(number) => (*number).into(),
+            AnswerValue::Echo(source) => echoed(source, delivery)?.into(),
+            AnswerValue::Hmac(mac) => self.mac(mac, delivery)?.into(),
+            AnswerValue::Sha256(hash) => {
                 let parts = hash.of.iter().map(|part| self.digested(part, delivery));
                 let text = parts.collect::<Result<Vec<_>, _>>()?.concat();
                 hash.encoding.encode(&Sha256::digest(text)).into()
@@ -121,29 +126,29 @@ impl Plan {
         })
     }
 
-    fn mac(&self, wanted: &Hmaced, delivery: &Delivery) -> Result<String, VerifyError> {
+    fn mac(&self, wanted: &HmacOf, delivery: &Delivery) -> Result<String, VerifyError> {
         let text = echoed(&wanted.of, delivery)?;
         let Proof::Signed(proof) = &self.proof else {
-            return Err(VerifyError::Challenge);
+            return Err(VerifyError::ChallengeInvalid);
         };
         let (Lock::Mac(hash, keyed), Some(key)) = (proof.lock, proof.keys.first()) else {
-            return Err(VerifyError::Challenge);
+            return Err(VerifyError::ChallengeInvalid);
         };
         if !is_mintable(text.bytes()) {
-            return Err(VerifyError::Challenge);
+            return Err(VerifyError::ChallengeInvalid);
         }
         let mac = mac::compute((hash, keyed), key, &vec![text.as_bytes().into()]);
         Ok(format!("{}{}", wanted.prefix, wanted.encoding.encode(&mac)))
     }
 
-    fn digested(&self, part: &Digested, delivery: &Delivery) -> Result<Vec<u8>, VerifyError> {
+    fn digested(&self, part: &DigestInput, delivery: &Delivery) -> Result<Vec<u8>, VerifyError> {
         match part {
-            Digested::Text(source) => echoed(source, delivery).map(String::into_bytes),
-            Digested::VerifyToken => {
+            DigestInput::Text(source) => echoed(source, delivery).map(String::into_bytes),
+            DigestInput::VerifyToken => {
                 let token = self.verify_token.as_ref().map(Secret::expose);
-                Ok(token.ok_or(VerifyError::VerifyToken)?.to_vec())
+                Ok(token.ok_or(VerifyError::VerifyTokenMismatch)?.to_vec())
             }
-            Digested::Url => {
+            DigestInput::Url => {
                 let path = delivery.path_and_query.split('?').next();
                 let base = self.public_url.trim_end_matches('/');
                 Ok(format!("{base}{}", path.unwrap_or_default()).into_bytes())
@@ -152,12 +157,12 @@ impl Plan {
     }
 }
 
-impl Challenge {
+impl Handshake {
     fn fits(&self, delivery: &Delivery) -> Result<bool, VerifyError> {
         let method = match self.method {
-            Asked::Post => Method::POST,
-            Asked::Get => Method::GET,
-            Asked::Head => Method::HEAD,
+            HandshakeMethod::Post => Method::POST,
+            HandshakeMethod::Get => Method::GET,
+            HandshakeMethod::Head => Method::HEAD,
         };
         if delivery.method != method {
             return Ok(false);
@@ -182,7 +187,7 @@ impl Condition {
     }
 }
 
-impl HandOver {
+impl SecretProvisioning {
     /// The secret that is handed over, if this is such a delivery.
     pub(super) fn secret(&self, delivery: &Delivery) -> Result<Option<Secret>, VerifyError> {
         if delivery.method != Method::POST || self.at.find(delivery)?.is_none() {
@@ -212,10 +217,12 @@ impl HandOver {
 
 /// A text that may be repeated to whoever sent it.
 fn echoed(source: &Source, delivery: &Delivery) -> Result<String, VerifyError> {
-    let text = source.find(delivery)?.ok_or(VerifyError::Challenge)?;
+    let text = source
+        .find(delivery)?
+        .ok_or(VerifyError::ChallengeInvalid)?;
     let printable = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     match text.is_empty() || text.len() > CHALLENGE_BYTES_MAX || !printable {
-        true => Err(VerifyError::Challenge),
+        true => Err(VerifyError::ChallengeInvalid),
         false => Ok(text.into_owned()),
     }
 }

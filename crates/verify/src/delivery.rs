@@ -6,10 +6,8 @@
 use std::fmt;
 
 use bytes::Bytes;
-use hookrill_core::Timestamp;
+use hookrill_core::{Secret, Timestamp};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-
-use hookrill_core::Secret;
 
 /// One raw POST, as it arrived: nothing of it is proven.
 ///
@@ -49,14 +47,14 @@ impl fmt::Debug for Delivery {
     clippy::large_enum_variant,
     reason = "nearly all are events: boxing them would cost each an allocation"
 )]
-pub enum Proven {
+pub enum Accepted {
     /// An event, to be stored.
     Event(Verified),
     /// A provider's handshake: answer it and store nothing.
     Answer(Reply),
     /// The provider hands over the secret that it will sign by, and none is
     /// known yet: keep it, then answer, and store nothing.
-    HandOver {
+    ProvisionedSecret {
         /// The secret. Nothing proves who sent it.
         secret: Secret,
         /// The answer, once it is kept.
@@ -89,7 +87,7 @@ pub struct Verified {
 
 /// What a scheme took out of a proven delivery.
 ///
-/// Type and id are 1 to [`FACT_BYTES_MAX`] bytes; a longer one counts as absent,
+/// Type and id are 1 to [`FACT_BYTES_MAX`](crate::FACT_BYTES_MAX) bytes; a longer one counts as absent,
 /// because two long ids cut to one length could become one. They may hold any
 /// characters.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -115,9 +113,6 @@ pub struct Facts {
     /// The answer that the provider demands on success, if not the usual one.
     pub respond: Option<Reply>,
 }
-
-/// The longest event type or dedup id that is taken, in bytes.
-pub const FACT_BYTES_MAX: usize = 256;
 
 impl Verified {
     /// Called once, behind the proof.

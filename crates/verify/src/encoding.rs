@@ -3,17 +3,20 @@
 //! Strict: one text for one value, save for the case of hex digits and the
 //! padding where both forms are in use.
 
-use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
+use data_encoding::{
+    BASE64, BASE64_NOPAD, BASE64URL_NOPAD, DecodeError, DecodeKind, HEXLOWER, HEXLOWER_PERMISSIVE,
+};
 
 use super::scheme::{Encoding, SecretEncoding};
 
 impl Encoding {
     /// The bytes that `text` stands for.
-    pub(super) fn decode(self, text: &str) -> Option<Vec<u8>> {
+    pub(super) fn decode(self, text: &str) -> Result<Vec<u8>, DecodeError> {
+        let text = text.as_bytes();
         match self {
-            Self::Hex => HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok(),
-            Self::Base64 => BASE64.decode(text.as_bytes()).ok(),
-            Self::Base64url => BASE64URL_NOPAD.decode(unpadded(text)?.as_bytes()).ok(),
+            Self::Hex => HEXLOWER_PERMISSIVE.decode(text),
+            Self::Base64 => BASE64.decode(text),
+            Self::Base64url => BASE64URL_NOPAD.decode(unpadded(text)?),
         }
     }
 
@@ -29,23 +32,26 @@ impl Encoding {
 
 impl SecretEncoding {
     /// The key bytes that a configured text stands for.
-    pub(super) fn decode(self, text: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn decode(self, text: &[u8]) -> Result<Vec<u8>, DecodeError> {
         match self {
-            Self::Utf8 => Some(text.to_vec()),
-            Self::Hex => HEXLOWER_PERMISSIVE.decode(text).ok(),
-            Self::Base64 => {
-                let text = unpadded(std::str::from_utf8(text).ok()?)?;
-                BASE64_NOPAD.decode(text.as_bytes()).ok()
-            }
+            Self::Utf8 => Ok(text.to_vec()),
+            Self::Hex => HEXLOWER_PERMISSIVE.decode(text),
+            Self::Base64 => BASE64_NOPAD.decode(unpadded(text)?),
         }
     }
 }
 
 /// Takes off padding that is whole, and refuses any other.
-fn unpadded(text: &str) -> Option<&str> {
-    let bare = text.trim_end_matches('=');
-    let padding = text.len() - bare.len();
-    (padding == 0 || (padding <= 2 && text.len().is_multiple_of(4))).then_some(bare)
+fn unpadded(text: &[u8]) -> Result<&[u8], DecodeError> {
+    let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
+    let (bare, _) = text.split_at(text.len() - padding);
+    if padding == 0 || (padding <= 2 && text.len().is_multiple_of(4)) {
+        return Ok(bare);
+    }
+    Err(DecodeError {
+        position: bare.len(),
+        kind: DecodeKind::Padding,
+    })
 }
 
 #[cfg(test)]
@@ -54,17 +60,17 @@ mod tests {
 
     #[test]
     fn texts_decode_strictly() {
-        let hex = |text| Encoding::Hex.decode(text);
+        let hex = |text| Encoding::Hex.decode(text).ok();
         assert_eq!(hex("00fFAb"), Some(vec![0, 255, 0xab]));
         assert_eq!(hex("0"), None);
         assert_eq!(hex("0x00"), None);
         assert_eq!(hex("00 "), None);
-        let base64 = |text| Encoding::Base64.decode(text);
+        let base64 = |text| Encoding::Base64.decode(text).ok();
         assert_eq!(base64("+/8="), Some(vec![0xfb, 0xff]));
         for bad in ["+/8", "-_8=", "+/9=", "+/8= ", "+/8=\n", "é"] {
             assert_eq!(base64(bad), None, "{bad:?}");
         }
-        let url = |text| Encoding::Base64url.decode(text);
+        let url = |text| Encoding::Base64url.decode(text).ok();
         assert_eq!(url("-_8="), Some(vec![0xfb, 0xff]));
         assert_eq!(url("-_8"), Some(vec![0xfb, 0xff]));
         for bad in ["+/8=", "-_8==", "-_8===", "-_9"] {
@@ -74,11 +80,11 @@ mod tests {
 
     #[test]
     fn a_secret_may_lack_its_padding() {
-        let base64 = |text: &str| SecretEncoding::Base64.decode(text.as_bytes());
+        let base64 = |text: &str| SecretEncoding::Base64.decode(text.as_bytes()).ok();
         assert_eq!(base64("+/8="), base64("+/8"));
         assert_eq!(base64("+/8"), Some(vec![0xfb, 0xff]));
         assert_eq!(base64("not base64!"), None);
-        assert_eq!(SecretEncoding::Utf8.decode(b" a\n"), Some(b" a\n".to_vec()));
-        assert_eq!(SecretEncoding::Hex.decode(b"0aFF"), Some(vec![10, 255]));
+        assert_eq!(SecretEncoding::Utf8.decode(b" a\n"), Ok(b" a\n".to_vec()));
+        assert_eq!(SecretEncoding::Hex.decode(b"0aFF"), Ok(vec![10, 255]));
     }
 }

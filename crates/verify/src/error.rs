@@ -1,207 +1,230 @@
 //! What can go wrong: with a scheme, with a delivery, with signing.
 //!
-//! Facts only, never a secret and never a value that the sender chose, save
-//! for header names. Which status a stranger sees is not decided here: to
-//! them all refusals look the same.
+//! Facts only, never a secret and never a value that the sender chose, except
+//! for header names. Which HTTP status a sender sees is not decided here: to
+//! the sender, all refusals should look the same.
 
+use data_encoding::DecodeError;
+use hookrill_core::Pointer;
 use http::HeaderName;
 
-use super::scheme::{Encoding, Kind, SecretEncoding, TimeFormat};
+use crate::{
+    limits::{CHALLENGE_BYTES_MAX, SECRETS_MAX, SIGNATURES_MAX},
+    scheme::{Encoding, MessagePart, SchemeKind, SecretEncoding, Source, TimeFormat},
+};
 
-/// Why a scheme, its secrets and its topic's settings make no verifier. Each
-/// says what to do about it.
+/// Why a scheme and its [`Settings`](crate::Settings) make no verifier. Each
+/// message says what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SchemeError {
-    /// A key that this kind needs.
+    /// A key that this kind of scheme needs is not there.
     #[error("a scheme of kind \"{kind}\" needs `{key}`, such as {example}")]
-    Missing {
+    KeyMissing {
         /// The scheme's kind.
-        kind: Kind,
-        /// What is not there.
+        kind: SchemeKind,
+        /// The missing key.
         key: &'static str,
-        /// How it could look.
+        /// What it could be, as TOML.
         example: &'static str,
     },
-    /// A key that means nothing for this kind.
-    #[error("`{key}` means nothing in a scheme of kind \"{kind}\": remove it, or change the kind")]
-    Foreign {
+    /// A key that this kind of scheme does not use.
+    #[error("`{key}` does not apply to a scheme of kind \"{kind}\": remove it, or change the kind")]
+    KeyInapplicable {
         /// The scheme's kind.
-        kind: Kind,
-        /// What is there.
+        kind: SchemeKind,
+        /// The key without effect.
         key: &'static str,
     },
-    /// Nothing to prove with.
+    /// No secret to verify with.
     #[error("no secret is configured: add `secrets = [\"env:NAME\"]` (or write kind = \"none\")")]
     SecretMissing,
-    /// A secret for a scheme that proves nothing.
+    /// Secrets for a scheme that verifies nothing.
     #[error(
-        "a scheme of kind \"none\" proves nothing, yet secrets are configured: remove them, or \
+        "a scheme of kind \"none\" verifies nothing, yet secrets are configured: remove them, or \
          name a preset"
     )]
     SecretUseless,
-    /// More than [`SECRETS_MAX`](super::SECRETS_MAX).
-    #[error(
-        "{count} secrets are configured; at most {} are tried: remove the oldest",
-        super::SECRETS_MAX
-    )]
+    /// More than [`SECRETS_MAX`].
+    #[error("{count} secrets are configured; at most {SECRETS_MAX} are tried: remove the oldest")]
     SecretsTooMany {
-        /// How many there are.
+        /// How many are configured.
         count: usize,
     },
-    /// A secret of no bytes would be known to everybody.
-    #[error("secret {} is empty: is the variable or file it is read from empty?", index + 1)]
+    /// A secret of no bytes, which everybody would know.
+    #[error("secret {} is empty: check the variable or file that it is read from", index + 1)]
     SecretEmpty {
         /// Which, from 0.
         index: usize,
     },
-    /// A secret that is not written as the scheme says.
+    /// A secret that is not encoded as the scheme says.
     #[error(
-        "secret {} is not {}, which this scheme needs: copy it anew from the provider, without \
+        "secret {} is not {}, which this scheme needs: copy it again from the provider, without \
          spaces",
         index + 1,
-        match encoding { SecretEncoding::Hex => "hex", _ => "base64" }
+        encoding.as_str()
     )]
     SecretEncoding {
         /// Which, from 0.
         index: usize,
-        /// How it should be written.
+        /// How it should be encoded.
         encoding: SecretEncoding,
+        /// What is wrong with it, and at which byte.
+        source: DecodeError,
     },
-    /// A public key that is none.
+    /// A secret that is not an Ed25519 public key, or a weak one.
     #[error(
-        "secret {} is no Ed25519 public key, which has 32 bytes: copy it anew from the provider",
+        "secret {} is not an Ed25519 public key of 32 bytes: copy it again from the provider",
         index + 1
     )]
-    PublicKey {
+    PublicKeyInvalid {
         /// Which, from 0.
         index: usize,
     },
-    /// A message without the body.
+    /// The signed message does not contain the body.
     #[error(
-        "`message` does not contain \"body\": anybody could change it; add it (or write \
-         body_unsigned = true, where the provider does not sign it)"
+        "`message` does not contain \"body\", so anybody could change the body: add it (or write \
+         body_unsigned = true, if the provider does not sign it)"
     )]
     BodyUnsigned,
-    /// The body is signed, and said not to be.
-    #[error("`body_unsigned` is written, yet `message` contains the body: remove it")]
+    /// The body is signed, and `body_unsigned` claims that it is not.
+    #[error("`body_unsigned` is set, but `message` contains the body: remove `body_unsigned`")]
     BodySigned,
-    /// A body that is to be two things at once.
-    #[error("`message` reads the body as a form and as {other}: it is one of them")]
-    FormMixed {
-        /// The other part.
-        other: String,
+    /// The body is read as a form and as JSON.
+    #[error("`message` reads the body as a form and as {other}: it can only be one of them")]
+    FormAndJson {
+        /// The part that is not a form.
+        other: MessagePart,
     },
-    /// Two parts run into one, so that a replayer could move bytes from one
-    /// to the other.
+    /// Two parts of variable length side by side, so that whoever replays a
+    /// delivery could move bytes from one to the other.
     #[error(
         "`message` runs {first} into {second}, so that bytes could be moved from one to the \
          other: put a {{ literal = … }} or the timestamp between them, as the provider does"
     )]
-    Unfenced {
-        /// The part before.
-        first: String,
-        /// The part behind.
-        second: String,
+    Undelimited {
+        /// The part in front.
+        first: MessagePart,
+        /// The part behind it.
+        second: MessagePart,
     },
-    /// A timestamp that nobody signed.
+    /// A timestamp that is not signed.
     #[error(
-        "`message` does not contain \"timestamp\", so that anybody could refresh an old \
-         delivery: add it, or remove `timestamp`"
+        "`message` does not contain \"timestamp\", so anybody could refresh an old delivery: add \
+         it, or remove `timestamp`"
     )]
     TimestampUnsigned,
-    /// A timestamp is signed, and nobody said where it is.
+    /// A timestamp is signed, but the scheme does not say where it is.
     #[error(
         "`message` contains \"timestamp\", but `timestamp` does not say where it is: add {{ \
          header = … }} or {{ field = … }}"
     )]
-    TimestampUnplaced,
-    /// Not one place but none or several.
-    #[error("`{key}` needs exactly one of {places}")]
-    PlaceAmbiguous {
-        /// Of what.
+    TimestampLocationMissing,
+    /// No location or several, where exactly one is needed.
+    #[error("`{key}` needs exactly one of {choices}")]
+    LocationAmbiguous {
+        /// The key that has them.
         key: &'static str,
-        /// The choices.
-        places: &'static str,
+        /// The possible locations.
+        choices: &'static str,
     },
     /// A key without a key separator, or the other way round.
     #[error(
         "`signature` needs both `key` and `key_separator`, or neither; a timestamp `field` needs \
          them and `separator`"
     )]
-    KeysIncomplete,
-    /// A separator of no characters.
+    ItemKeyIncomplete,
+    /// A separator or key of no characters.
     #[error(
-        "`signature` has an empty `separator`, `key` or `key_separator`: write it, or remove it"
+        "`signature` has an empty `separator`, `key` or `key_separator`: fill it in, or remove it"
     )]
     SeparatorEmpty,
-    /// A family of headers that is none.
-    #[error("`numbered` is 1 to 100, and goes with one `header` such as \"X-Signature-\"")]
-    Numbered,
-    /// A prefix that may be left out, and is not there.
-    #[error("`prefix_optional` is written without a `prefix`: remove it, or add the prefix")]
+    /// A numbered family of headers that is not one.
+    #[error("`numbered` is 1 to 100, and needs exactly one `header`, such as \"X-Signature-\"")]
+    NumberedInvalid,
+    /// An optional prefix that is not there.
+    #[error("`prefix_optional` is set without a `prefix`: remove it, or add the prefix")]
     PrefixMissing,
-    /// Everything would be stale.
-    #[error("`tolerance` is zero, so that every delivery would be stale: write one such as \"5m\"")]
+    /// With this tolerance every delivery would be stale.
+    #[error("`tolerance` is zero, so every delivery would be stale: write one such as \"5m\"")]
     ToleranceZero,
-    /// The URL is signed, and nobody said what it is.
+    /// The URL is signed or hashed, and
+    /// [`Settings::public_url`](crate::Settings::public_url) is not there.
     #[error(
         "this scheme signs the URL that the provider was given: set `public_url`, such as \
          \"https://hooks.example.com\""
     )]
     PublicUrlMissing,
-    /// A part of the topic that a replayer could choose.
+    /// A partition is taken from what the signature does not cover.
     #[error(
-        "`partition` reads {source_place}, which the signature does not cover ({why}): whoever \
-         captures a delivery could send it to another subtopic. Read it from what is signed: \
-         {signed}"
+        "`partition` reads {location}, which the signature does not cover ({why}): whoever \
+         captures a delivery could send it to another subtopic. Read it from what is signed: {}",
+        listed(signed)
     )]
     PartitionUnsigned {
-        /// From where.
-        source_place: String,
-        /// Why that is not covered.
+        /// Where the value is read.
+        location: Source,
+        /// Why the signature does not cover it.
         why: &'static str,
-        /// What is.
-        signed: String,
+        /// What the signature covers.
+        signed: Vec<MessagePart>,
     },
-    /// The word for handshakes is not there.
+    /// A handshake compares a token, and
+    /// [`Settings::verify_token`](crate::Settings::verify_token) is not there.
     #[error(
         "this scheme's handshake needs the word that you gave the provider: add verify_token = \
          \"env:NAME\""
     )]
     VerifyTokenMissing,
-    /// The word for handshakes is there for nothing.
+    /// A `verify_token` for a scheme whose handshakes compare none.
     #[error("this scheme has no handshake with a `verify_token`: remove it")]
     VerifyTokenUseless,
     /// A handshake that contradicts itself.
     #[error("`challenge` {}: {what}", index + 1)]
-    Challenge {
-        /// Which, from 0.
+    Handshake {
+        /// Which `challenge` of the scheme, from 0.
         index: usize,
-        /// What is wrong with it and what to do.
+        /// What is wrong with it, and what to do.
         what: &'static str,
     },
-    /// No such answer.
-    #[error(
-        "`respond` has the status or content type wrong: the status is 200 to 299, the type such \
-         as \"text/plain\""
-    )]
-    Respond,
+    /// The status in `respond` is not a success.
+    #[error("`respond` has the status {status}: it is 200 to 299")]
+    RespondStatus {
+        /// The status as written.
+        status: u16,
+    },
+    /// The content type in `respond` is not a header value.
+    #[error("`respond` has the content type {content_type:?}: write one such as \"text/plain\"")]
+    RespondContentType {
+        /// The content type as written.
+        content_type: String,
+    },
+}
+
+fn listed(parts: &[MessagePart]) -> String {
+    let parts = parts.iter().map(ToString::to_string);
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 /// Why a delivery is refused.
+///
+/// For the operator's eyes: an answer that tells a sender the reason helps
+/// whoever forges deliveries.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum VerifyError {
-    /// Only a POST carries an event.
+    /// Only a POST carries an event, and the scheme has no handshake by this
+    /// method.
     #[error("the method is not POST")]
-    Method,
-    /// A header with bytes that are not ASCII, which two readers may read
+    MethodNotPost,
+    /// A header with bytes outside ASCII, which two readers may read
     /// differently.
     #[error("header {header} has bytes that are not ASCII")]
-    NotAscii {
+    HeaderNotAscii {
         /// Which.
         header: HeaderName,
     },
-    /// Nothing to prove with.
+    /// A header that the scheme needs is not there.
     #[error("header {header} is missing")]
     HeaderMissing {
         /// Which; of several that would do, the first.
@@ -210,64 +233,67 @@ pub enum VerifyError {
     /// The query has no token.
     #[error("the query parameter with the token is missing")]
     QueryMissing,
-    /// A header or a field of it that is there twice and says two things.
-    #[error("header {header} is there more than once, with different values")]
-    Duplicate {
+    /// A header or one of its fields is given more than once, and the values
+    /// differ.
+    #[error("header {header} is given more than once, with different values")]
+    HeaderDuplicate {
         /// Which.
         header: HeaderName,
     },
-    /// No signature where one should be.
-    #[error("{place} holds no signature of the form {form:?}")]
-    SignatureForm {
-        /// Where.
-        place: String,
-        /// How one begins.
+    /// There is no signature where one should be.
+    #[error("{location} holds no signature of the form {form:?}")]
+    SignatureMalformed {
+        /// Where it should be.
+        location: Source,
+        /// How a signature begins.
         form: String,
     },
-    /// A signature without what should stand before it.
-    #[error("{place} does not begin with {prefix:?}, which stands before the signature")]
-    SignaturePrefix {
-        /// Where.
-        place: String,
-        /// What should stand there.
+    /// The signature lacks its prefix, such as `sha256=`.
+    #[error("{location} does not begin with {prefix:?}, the prefix of the signature")]
+    SignaturePrefixMissing {
+        /// Where the signature is.
+        location: Source,
+        /// The prefix.
         prefix: String,
     },
-    /// The body has no such text.
-    #[error("the body is no JSON with a text or whole number at {place}")]
+    /// The body is not JSON, or has no string or whole number at this place.
+    #[error("the body is not JSON with a string or a whole number at {pointer}")]
     JsonMissing {
-        /// The JSON pointer.
-        place: String,
+        /// The place (RFC 6901).
+        pointer: Pointer,
     },
-    /// The body is no form.
+    /// The body is not a form, or one with too many fields.
     #[error("the body is not a form, which this scheme signs field by field")]
-    FormForm,
-    /// The signed URL says another hash of the body.
-    #[error("the body does not have the hash that the signed URL says")]
-    BodyHash,
-    /// Signatures, but not written as the scheme says.
+    NotAForm,
+    /// The signed URL announces another hash of the body.
+    #[error("the body does not have the hash that the signed URL announces")]
+    BodyHashMismatch,
+    /// The signature is not encoded as the scheme says.
     #[error("the signature is not {}", encoding.as_str())]
     SignatureEncoding {
-        /// How it should be written.
+        /// How it should be encoded.
         encoding: Encoding,
+        /// What is wrong with the first one, and at which byte.
+        source: DecodeError,
     },
-    /// A signature by another hash, or cut.
+    /// A signature by another hash, or one that was cut.
     #[error("the signature has {bytes} bytes, not {bytes_expected}")]
     SignatureLength {
-        /// How long it is.
+        /// The length of the first one, in bytes.
         bytes: usize,
-        /// How long the scheme's are.
+        /// The length that the scheme's signatures have, in bytes.
         bytes_expected: usize,
     },
-    /// More than [`SIGNATURES_MAX`](super::SIGNATURES_MAX).
-    #[error("there are more than {} signatures", super::SIGNATURES_MAX)]
+    /// More than [`SIGNATURES_MAX`].
+    #[error("there are more than {SIGNATURES_MAX} signatures")]
     SignaturesTooMany,
-    /// The token is not written as its `Authorization` scheme demands.
-    #[error("the token does not have the form that the scheme names")]
-    TokenForm,
-    /// No timestamp where one should be.
+    /// The token is not written as the scheme says.
+    #[error("the token is not in the form that the scheme names")]
+    TokenMalformed,
+    /// There is no timestamp where one should be.
     #[error("the timestamp is missing")]
     TimestampMissing,
-    /// Not written as the scheme says.
+    /// The timestamp is not written as the scheme says.
     #[error(
         "the timestamp is not {}{}",
         format.as_str(),
@@ -276,111 +302,114 @@ pub enum VerifyError {
             TimeFormat::Rfc3339 | TimeFormat::Iso8601Utc | TimeFormat::HttpDate => "",
         }
     )]
-    TimestampForm {
+    TimestampMalformed {
         /// How it should be written.
         format: TimeFormat,
     },
-    /// A signed part that contains the literal beside it, so that the same
-    /// bytes could mean two messages.
-    #[error("{part} contains {separator:?}, which separates it in the signed message")]
-    Separator {
-        /// `timestamp`, or the header's name.
+    /// A signed part contains the literal that separates it from the next, so
+    /// that the same bytes could mean two messages.
+    #[error("{part} contains {delimiter:?}, which separates it in the signed message")]
+    DelimiterInPart {
+        /// `timestamp`, the header's name or the JSON pointer.
         part: String,
         /// The literal beside it.
-        separator: String,
+        delimiter: String,
     },
     /// Signed too long ago, or in the future.
     #[error("timestamp is {skew_secs} s off; the limit is {skew_secs_max} s")]
     Stale {
-        /// By how much, rounded up.
+        /// How far it is off, in seconds, rounded up.
         skew_secs: u64,
-        /// The tolerance.
+        /// The tolerance, in seconds.
         skew_secs_max: u64,
     },
-    /// Another secret, or another message.
+    /// Signed with another secret, or another message was signed; or the token
+    /// is another one.
     #[error("no configured secret matches")]
     Mismatch,
-    /// The secret is not there yet: the provider has to hand it over.
-    #[error("the provider has not handed over its secret yet")]
+    /// The provider sends its secret first, and has not done so.
+    #[error("the provider has not sent its secret yet")]
     SecretPending,
-    /// Another secret is handed over than the one that is kept.
-    #[error("a secret is handed over, and another one is kept already")]
-    HandedOver,
-    /// What is signed is a word that a handshake would sign for anybody.
-    #[error("what is signed is one bare word, which a handshake would sign for anybody")]
-    Minted,
-    /// A handshake without the word that was agreed on.
-    #[error("the handshake does not say the word in `verify_token`")]
-    VerifyToken,
-    /// A handshake without a text to answer with.
+    /// The provider sends a secret, and another one is in use.
+    #[error("the provider sent a secret, but another one is already in use")]
+    SecretAlreadyProvisioned,
+    /// The signed text is a bare word, and the scheme has a handshake that
+    /// gives anyone the signature of a bare word.
+    #[error("the signed text is one bare word, which a handshake would sign for anyone")]
+    SignableByAnyone,
+    /// The handshake's token is not [`Settings::verify_token`](crate::Settings::verify_token).
+    #[error("the handshake does not carry the configured `verify_token`")]
+    VerifyTokenMismatch,
+    /// The handshake has no text that can be sent back.
     #[error(
-        "the handshake has no printable text of at most {} bytes to answer with",
-        super::CHALLENGE_BYTES_MAX
+        "the handshake has no printable text of at most {CHALLENGE_BYTES_MAX} bytes to answer with"
     )]
-    Challenge,
+    ChallengeInvalid,
 }
 
 impl VerifyError {
-    /// One word for metrics: there are as many as there are variants.
+    /// One word for a metric's label. There is one word per variant, so the
+    /// number of labels is bounded.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
-            Self::Method => "method",
-            Self::NotAscii { .. } => "not_ascii",
+            Self::MethodNotPost => "method",
+            Self::HeaderNotAscii { .. } => "not_ascii",
             Self::HeaderMissing { .. } => "header_missing",
             Self::QueryMissing => "query_missing",
-            Self::Duplicate { .. } => "duplicate_header",
-            Self::SignatureForm { .. } => "signature_form",
-            Self::SignaturePrefix { .. } => "signature_prefix",
+            Self::HeaderDuplicate { .. } => "duplicate_header",
+            Self::SignatureMalformed { .. } => "signature_form",
+            Self::SignaturePrefixMissing { .. } => "signature_prefix",
             Self::JsonMissing { .. } => "json_missing",
-            Self::FormForm => "form_form",
-            Self::BodyHash => "body_hash",
+            Self::NotAForm => "form_form",
+            Self::BodyHashMismatch => "body_hash",
             Self::SignatureEncoding { .. } => "signature_encoding",
             Self::SignatureLength { .. } => "signature_length",
             Self::SignaturesTooMany => "signatures_too_many",
-            Self::TokenForm => "token_form",
+            Self::TokenMalformed => "token_form",
             Self::TimestampMissing => "timestamp_missing",
-            Self::TimestampForm { .. } => "timestamp_form",
-            Self::Separator { .. } => "separator",
+            Self::TimestampMalformed { .. } => "timestamp_form",
+            Self::DelimiterInPart { .. } => "separator",
             Self::Stale { .. } => "stale",
             Self::Mismatch => "mismatch",
             Self::SecretPending => "secret_pending",
-            Self::HandedOver => "handed_over",
-            Self::Minted => "minted",
-            Self::VerifyToken => "verify_token",
-            Self::Challenge => "challenge",
+            Self::SecretAlreadyProvisioned => "handed_over",
+            Self::SignableByAnyone => "minted",
+            Self::VerifyTokenMismatch => "verify_token",
+            Self::ChallengeInvalid => "challenge",
         }
     }
 }
 
 /// Why a request could not be signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SignError {
-    /// A value that no header can carry.
+    /// A value with characters that no header can carry.
     #[error("the value for header {header} has characters that a header cannot carry")]
-    HeaderValue {
-        /// Which.
+    HeaderValueInvalid {
+        /// Which header it was for.
         header: HeaderName,
     },
-    /// The scheme reads the type from the body.
-    #[error("this scheme reads the event type from the body, at {place}: write it there")]
+    /// The scheme reads the type from the body, and it is not there.
+    #[error("this scheme reads the event type from {location}: write it there")]
     EventTypeInBody {
-        /// The JSON pointer.
-        place: String,
+        /// Where.
+        location: Source,
     },
-    /// The provider alone has the private key.
-    #[error("only the provider can sign by this scheme: a public key proves and does not sign")]
+    /// Only the provider has the private key.
+    #[error("only the provider can sign with this scheme: a public key cannot sign")]
     PublicKeyOnly,
     /// The scheme's signature is a part of the body.
-    #[error("this scheme's signature stands in the body: `send` cannot put it there")]
+    #[error("this scheme puts the signature into the body, which signing here does not do")]
     SignatureInBody,
-    /// The secret comes from the provider.
-    #[error("the provider has not handed over its secret yet")]
+    /// The provider sends its secret first, and has not done so.
+    #[error("the provider has not sent its secret yet")]
     SecretPending,
-    /// The scheme has no place for a type.
-    #[error("this scheme carries no event type")]
-    EventTypeUnplaced,
-    /// What was signed would be refused.
-    #[error("the signed request would be refused: {0}")]
+    /// The scheme has no place for an event type.
+    #[error("this scheme has no place for an event type")]
+    EventTypeUnsupported,
+    /// The verifier refuses what was signed.
+    #[error("the signed request would be refused")]
     Refused(#[from] VerifyError),
 }

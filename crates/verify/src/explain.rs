@@ -2,17 +2,17 @@
 //!
 //! Follows the proof itself, so that it cannot tell another story.
 
-use super::{delivery::Proven, error::VerifyError};
+use super::{delivery::Accepted, error::VerifyError};
 
 /// How a delivery was proven, or where and why it was not. Holds no secret.
 #[derive(Debug, Clone)]
 pub struct Explanation {
     /// The steps taken, in order; of a refusal, the last one failed.
-    pub steps: Vec<Step>,
+    pub steps: Vec<ExplanationStep>,
     /// Which secret matched, from 0.
     pub secret_index: Option<usize>,
     /// What came of it.
-    pub outcome: Result<Proven, VerifyError>,
+    pub outcome: Result<Accepted, VerifyError>,
     /// What to try, where something is known to help. May hold header names
     /// that the sender chose: printable ASCII only.
     pub hint: Option<String>,
@@ -20,7 +20,7 @@ pub struct Explanation {
 
 /// One step of a proof.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct ExplanationStep {
     /// What was looked at: `signature`.
     pub name: &'static str,
     /// Whether it went well.
@@ -35,7 +35,7 @@ pub struct Step {
 pub(super) struct Trace {
     listening: bool,
     current: &'static str,
-    steps: Vec<Step>,
+    steps: Vec<ExplanationStep>,
     secret_index: Option<usize>,
 }
 
@@ -74,7 +74,7 @@ impl Trace {
     /// Ends with what came of it.
     pub(super) fn conclude(
         mut self,
-        outcome: Result<Proven, VerifyError>,
+        outcome: Result<Accepted, VerifyError>,
         hint: Option<String>,
     ) -> Explanation {
         if let Err(why) = &outcome {
@@ -89,7 +89,7 @@ impl Trace {
     }
 
     fn push(&mut self, passed: bool, detail: String) {
-        self.steps.push(Step {
+        self.steps.push(ExplanationStep {
             name: self.current,
             passed,
             detail,

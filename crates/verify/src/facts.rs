@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use super::{
-    delivery::{Delivery, FACT_BYTES_MAX, Facts},
+    delivery::{Delivery, Facts},
     error::VerifyError,
     form, headers,
+    limits::FACT_BYTES_MAX,
     plan::{Pick, Plan},
     scheme::Source,
 };

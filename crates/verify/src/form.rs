@@ -42,16 +42,16 @@ pub(super) fn query(path_and_query: &str) -> &str {
 ///
 /// # Errors
 ///
-/// [`VerifyError::FormForm`] where the body is not ASCII or has too many
+/// [`VerifyError::NotAForm`] where the body is not ASCII or has too many
 /// fields: no form is.
 pub(super) fn sorted(body: &[u8]) -> Result<Vec<u8>, VerifyError> {
-    let text = std::str::from_utf8(body).map_err(|_| VerifyError::FormForm)?;
+    let text = std::str::from_utf8(body).map_err(|_| VerifyError::NotAForm)?;
     let mut pairs: Vec<_> = fields(text)
         .take(FIELDS_MAX + 1)
         .map(|(name, value)| (unescape(name), unescape(value)))
         .collect();
     if pairs.len() > FIELDS_MAX || !text.is_ascii() {
-        return Err(VerifyError::FormForm);
+        return Err(VerifyError::NotAForm);
     }
     pairs.sort();
     pairs.dedup();
@@ -72,7 +72,7 @@ mod tests {
         );
         assert_eq!(sorted("").as_deref(), Ok(&b""[..]));
         assert_eq!(sorted("a&&=b").as_deref(), Ok(&b"ba"[..]));
-        assert_eq!(sorted("a=\u{e9}"), Err(VerifyError::FormForm));
+        assert_eq!(sorted("a=\u{e9}"), Err(VerifyError::NotAForm));
         assert!(sorted(&vec!["a=1"; FIELDS_MAX].join("&")).is_ok());
         assert!(sorted(&vec!["a=1"; FIELDS_MAX + 1].join("&")).is_err());
     }

@@ -14,7 +14,7 @@ use super::{delivery::Delivery, error::VerifyError, form};
 ///
 /// # Errors
 ///
-/// [`VerifyError::BodyHash`] where the body is not what the URL says.
+/// [`VerifyError::BodyHashMismatch`] where the body is not what the URL says.
 pub(super) fn twilio(url: &str, delivery: &Delivery) -> Result<Vec<u8>, VerifyError> {
     let query = form::query(&delivery.path_and_query);
     let announced = form::fields(query).find(|(name, _)| *name == "bodySHA256");
@@ -24,14 +24,14 @@ pub(super) fn twilio(url: &str, delivery: &Delivery) -> Result<Vec<u8>, VerifyEr
         return Ok(message);
     };
     let announced = HEXLOWER_PERMISSIVE.decode(hex.as_bytes());
-    let announced = announced.map_err(|_| VerifyError::BodyHash)?;
+    let announced = announced.map_err(|_| VerifyError::BodyHashMismatch)?;
     let same: bool = Sha256::digest(&delivery.body)
         .as_slice()
         .ct_eq(&announced)
         .into();
     match same {
         true => Ok(url.as_bytes().to_vec()),
-        false => Err(VerifyError::BodyHash),
+        false => Err(VerifyError::BodyHashMismatch),
     }
 }
 

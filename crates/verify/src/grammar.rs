@@ -6,11 +6,14 @@
 use hookrill_core::Pointer;
 use std::borrow::Cow;
 
-use super::{delivery::Delivery, error::VerifyError, headers, message, scheme::Names};
-
-/// The most signatures that one delivery may offer. DocuSign, which has the
-/// most, sends one per configured key; each costs one comparison per secret.
-pub const SIGNATURES_MAX: usize = 16;
+use super::{
+    delivery::Delivery,
+    error::VerifyError,
+    headers,
+    limits::SIGNATURES_MAX,
+    message,
+    scheme::{HeaderNames, Source},
+};
 
 /// Where signatures are and how they are written; checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,7 +29,7 @@ pub(super) struct Grammar {
 /// Where signatures are.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Place {
-    Header(Names),
+    Header(HeaderNames),
     Json(Pointer),
 }
 
@@ -73,7 +76,7 @@ impl Grammar {
     ///
     /// # Errors
     ///
-    /// [`VerifyError::Duplicate`] where it is there twice and differs.
+    /// [`VerifyError::HeaderDuplicate`] where it is there twice and differs.
     pub(super) fn field<'d>(
         &self,
         delivery: &'d Delivery,
@@ -87,7 +90,7 @@ impl Grammar {
             let value = headers::only(&delivery.headers, name)?.unwrap_or_default();
             for value in self.items(value).filter_map(|item| self.value(item, key)) {
                 if *found.get_or_insert(value) != value {
-                    return Err(VerifyError::Duplicate {
+                    return Err(VerifyError::HeaderDuplicate {
                         header: name.clone(),
                     });
                 }
@@ -122,17 +125,17 @@ impl Grammar {
     /// There is a value, and no signature in it: is it for want of a prefix?
     fn misshapen(&self, values: &[Cow<'_, str>]) -> VerifyError {
         let mut items = values.iter().flat_map(|value| self.items(value));
-        let place = match &self.place {
-            Place::Header(names) => format!("header {}", names.first()),
-            Place::Json(pointer) => format!("body {pointer}"),
+        let location = match &self.place {
+            Place::Header(names) => Source::Header(names.first().clone().into()),
+            Place::Json(pointer) => Source::Json(pointer.clone()),
         };
         match items.any(|item| self.prefixed(item).is_some()) {
-            true => VerifyError::SignaturePrefix {
-                place,
+            true => VerifyError::SignaturePrefixMissing {
+                location,
                 prefix: self.prefix.clone(),
             },
-            false => VerifyError::SignatureForm {
-                place,
+            false => VerifyError::SignatureMalformed {
+                location,
                 form: self.form(),
             },
         }
@@ -243,7 +246,7 @@ mod tests {
     fn a_header_or_a_field_that_says_two_things_is_refused() {
         let stripe = grammar(",", Some(("=", "v1")));
         let header = HeaderName::from_static("x-sig");
-        let twice = VerifyError::Duplicate { header };
+        let twice = VerifyError::HeaderDuplicate { header };
         let found = lines(&["v1=a", "v1=b"]);
         assert_eq!(stripe.signatures(&found), Err(twice.clone()));
         assert_eq!(texts(stripe.signatures(&lines(&["v1=a", "v1=a"]))), ["a"]);

@@ -2,16 +2,16 @@
 
 use http::{HeaderMap, HeaderName};
 
-use super::{error::VerifyError, scheme::Names};
+use super::{error::VerifyError, scheme::HeaderNames};
 
 /// Refuses a delivery that has a header with bytes that are not ASCII.
 ///
 /// # Errors
 ///
-/// [`VerifyError::NotAscii`].
+/// [`VerifyError::HeaderNotAscii`].
 pub(super) fn require_ascii(headers: &HeaderMap) -> Result<(), VerifyError> {
     match headers.iter().find(|(_, value)| value.to_str().is_err()) {
-        Some((header, _)) => Err(VerifyError::NotAscii {
+        Some((header, _)) => Err(VerifyError::HeaderNotAscii {
             header: header.clone(),
         }),
         None => Ok(()),
@@ -22,10 +22,10 @@ pub(super) fn require_ascii(headers: &HeaderMap) -> Result<(), VerifyError> {
 ///
 /// # Errors
 ///
-/// [`VerifyError::Duplicate`] where it is there twice with different values.
+/// [`VerifyError::HeaderDuplicate`] where it is there twice with different values.
 pub(super) fn first<'h>(
     headers: &'h HeaderMap,
-    names: &Names,
+    names: &HeaderNames,
 ) -> Result<Option<&'h str>, VerifyError> {
     for name in names.iter() {
         if let Some(value) = only(headers, name)? {
@@ -40,7 +40,10 @@ pub(super) fn first<'h>(
 /// # Errors
 ///
 /// [`VerifyError::HeaderMissing`], and those of [`first`].
-pub(super) fn required<'h>(headers: &'h HeaderMap, names: &Names) -> Result<&'h str, VerifyError> {
+pub(super) fn required<'h>(
+    headers: &'h HeaderMap,
+    names: &HeaderNames,
+) -> Result<&'h str, VerifyError> {
     first(headers, names)?.ok_or_else(|| VerifyError::HeaderMissing {
         header: names.first().clone(),
     })
@@ -50,7 +53,7 @@ pub(super) fn required<'h>(headers: &'h HeaderMap, names: &Names) -> Result<&'h 
 ///
 /// # Errors
 ///
-/// [`VerifyError::Duplicate`], [`VerifyError::NotAscii`].
+/// [`VerifyError::HeaderDuplicate`], [`VerifyError::HeaderNotAscii`].
 pub(super) fn only<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,
@@ -60,11 +63,11 @@ pub(super) fn only<'h>(
         return Ok(None);
     };
     if lines.any(|other| other != value) {
-        return Err(VerifyError::Duplicate {
+        return Err(VerifyError::HeaderDuplicate {
             header: name.clone(),
         });
     }
-    let text = value.to_str().map_err(|_| VerifyError::NotAscii {
+    let text = value.to_str().map_err(|_| VerifyError::HeaderNotAscii {
         header: name.clone(),
     })?;
     Ok(Some(text))

@@ -32,11 +32,11 @@ pub(super) fn hint(
         VerifyError::SecretPending => {
             "create the webhook at the provider now: its secret comes with the first request"
         }
-        VerifyError::HandedOver => {
+        VerifyError::SecretAlreadyProvisioned => {
             "each webhook has a secret of its own: give it a topic of its own, or delete the kept \
              secret and restart"
         }
-        VerifyError::VerifyToken => "the same word goes into the topic's verify_token",
+        VerifyError::VerifyTokenMismatch => "the same word goes into the topic's verify_token",
         _ => return None,
     };
     Some(said.to_owned())

@@ -1,4 +1,4 @@
-//! Keyed hashes over a message in pieces: HMAC (RFC 2104), and the older form
+//! MacConstruction hashes over a message in pieces: HMAC (RFC 2104), and the older form
 //! of the secret before the message.
 //!
 //! Invariant: MACs are compared as bytes and in constant time, and one of
@@ -12,14 +12,14 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use subtle::ConstantTimeEq as _;
 
-use super::scheme::{Hash, Keyed};
+use super::scheme::{Hash, MacConstruction};
 
 /// What is signed, piece by piece, so that a body of megabytes is not copied.
 pub(super) type Message<'m> = Vec<Cow<'m, [u8]>>;
 
 /// Whether one of `candidates` is this message's MAC under `key`.
 pub(super) fn any(
-    (hash, keyed): (Hash, Keyed),
+    (hash, keyed): (Hash, MacConstruction),
     key: &Secret,
     message: &Message<'_>,
     candidates: &[Vec<u8>],
@@ -32,16 +32,16 @@ pub(super) fn any(
 
 /// This message's MAC under `key`.
 pub(super) fn compute(
-    (hash, keyed): (Hash, Keyed),
+    (hash, keyed): (Hash, MacConstruction),
     key: &Secret,
     message: &Message<'_>,
 ) -> Vec<u8> {
     match (hash, keyed) {
-        (Hash::Sha1, Keyed::Hmac) => hmac::<Hmac<Sha1>>(key, message),
-        (Hash::Sha256, Keyed::Hmac) => hmac::<Hmac<Sha256>>(key, message),
-        (Hash::Sha384, Keyed::Hmac) => hmac::<Hmac<Sha384>>(key, message),
-        (Hash::Sha512, Keyed::Hmac) => hmac::<Hmac<Sha512>>(key, message),
-        (hash, Keyed::Prefix) => {
+        (Hash::Sha1, MacConstruction::Hmac) => hmac::<Hmac<Sha1>>(key, message),
+        (Hash::Sha256, MacConstruction::Hmac) => hmac::<Hmac<Sha256>>(key, message),
+        (Hash::Sha384, MacConstruction::Hmac) => hmac::<Hmac<Sha384>>(key, message),
+        (Hash::Sha512, MacConstruction::Hmac) => hmac::<Hmac<Sha512>>(key, message),
+        (hash, MacConstruction::Prefix) => {
             let secret = Cow::Borrowed(key.expose());
             digest(hash, std::iter::once(&secret).chain(message))
         }
@@ -102,7 +102,7 @@ mod tests {
                  9758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737",
             ),
         ] {
-            let mac = compute((hash, Keyed::Hmac), &key, &message);
+            let mac = compute((hash, MacConstruction::Hmac), &key, &message);
             assert_eq!(data_encoding::HEXLOWER.encode(&mac), hex);
             assert_eq!(mac.len(), hash.bytes());
             // Each byte missing at an end would make a forgery 256 times as
@@ -110,9 +110,19 @@ mod tests {
             let cut = [&mac[..0], &mac[..1], &mac[1..], &mac[..mac.len() - 1]];
             let mut candidates: Vec<Vec<u8>> = cut.map(<[u8]>::to_vec).into();
             candidates.push([&mac[..], &[0]].concat());
-            assert!(!any((hash, Keyed::Hmac), &key, &message, &candidates));
+            assert!(!any(
+                (hash, MacConstruction::Hmac),
+                &key,
+                &message,
+                &candidates
+            ));
             candidates.push(mac);
-            assert!(any((hash, Keyed::Hmac), &key, &message, &candidates));
+            assert!(any(
+                (hash, MacConstruction::Hmac),
+                &key,
+                &message,
+                &candidates
+            ));
         }
     }
 }

@@ -15,12 +15,12 @@ use super::{
     error::VerifyError,
     form, functions, headers,
     mac::Message,
-    scheme::{Function, Part},
+    scheme::{Function, MessagePart},
 };
 
 /// What a message is made from.
 pub(super) struct Making<'m> {
-    pub(super) parts: &'m [Part],
+    pub(super) parts: &'m [MessagePart],
     /// What stands before the request target in the URL that the sender was
     /// given.
     pub(super) public_url: &'m str,
@@ -42,40 +42,42 @@ impl<'m> Making<'m> {
             .collect()
     }
 
-    fn piece(&self, index: usize, part: &'m Part) -> Result<Cow<'m, [u8]>, VerifyError> {
+    fn piece(&self, index: usize, part: &'m MessagePart) -> Result<Cow<'m, [u8]>, VerifyError> {
         let body = &self.delivery.body;
         Ok(match part {
-            Part::Body => body[..].into(),
-            Part::BodySha256 => HEXLOWER.encode(&Sha256::digest(body)).into_bytes().into(),
-            Part::Literal(text) => text.as_bytes().into(),
-            Part::Method => self.delivery.method.as_str().as_bytes().into(),
-            Part::Url => self.url(index)?.into_bytes().into(),
-            Part::FormSorted => form::sorted(body)?.into(),
-            Part::Timestamp => {
+            MessagePart::Body => body[..].into(),
+            MessagePart::BodySha256 => HEXLOWER.encode(&Sha256::digest(body)).into_bytes().into(),
+            MessagePart::Literal(text) => text.as_bytes().into(),
+            MessagePart::Method => self.delivery.method.as_str().as_bytes().into(),
+            MessagePart::Url => self.url(index)?.into_bytes().into(),
+            MessagePart::FormSorted => form::sorted(body)?.into(),
+            MessagePart::Timestamp => {
                 let text = self.timestamp.ok_or(VerifyError::TimestampMissing)?;
                 self.delimited(index, "timestamp", text)?;
                 text.as_bytes().into()
             }
-            Part::Header(names) => {
+            MessagePart::Header(names) => {
                 let text = headers::required(&self.delivery.headers, names)?;
                 self.delimited(index, names.first().as_str(), text)?;
                 text.as_bytes().into()
             }
-            Part::Json(pointer) => {
+            MessagePart::Json(pointer) => {
                 let text = pointer.find(body);
                 let text = text.ok_or_else(|| missing(pointer))?;
                 self.json(index, pointer, text)?
             }
-            Part::JsonOrEmpty(pointer) => {
+            MessagePart::JsonOrEmpty(pointer) => {
                 let text = pointer.find(body).unwrap_or_default();
                 self.json(index, pointer, text)?
             }
-            Part::Function(Function::Twilio) => {
+            MessagePart::Function(Function::Twilio) => {
                 functions::twilio(&self.whole_url(), self.delivery)?.into()
             }
-            Part::Function(Function::HubspotUrl) => functions::hubspot_url(&self.whole_url())
-                .into_bytes()
-                .into(),
+            MessagePart::Function(Function::HubspotUrl) => {
+                functions::hubspot_url(&self.whole_url())
+                    .into_bytes()
+                    .into()
+            }
         })
     }
 
@@ -102,10 +104,12 @@ impl<'m> Making<'m> {
             .and_then(|before| self.parts.get(before));
         let base = self.public_url.trim_end_matches('/');
         match behind {
-            Some(Part::Body) if !base.is_empty() && self.delivery.path_and_query.contains(base) => {
-                Err(VerifyError::Separator {
+            Some(MessagePart::Body)
+                if !base.is_empty() && self.delivery.path_and_query.contains(base) =>
+            {
+                Err(VerifyError::DelimiterInPart {
                     part: "the request target".to_owned(),
-                    separator: base.to_owned(),
+                    delimiter: base.to_owned(),
                 })
             }
             _ => Ok(self.whole_url()),
@@ -116,7 +120,7 @@ impl<'m> Making<'m> {
     /// not sign for `a` and `b.c`. Dates may: they have one form each.
     fn delimited(&self, index: usize, name: &str, text: &str) -> Result<(), VerifyError> {
         let is_letter = |byte: u8| byte.is_ascii_alphabetic();
-        let timed = matches!(self.parts.get(index), Some(Part::Timestamp));
+        let timed = matches!(self.parts.get(index), Some(MessagePart::Timestamp));
         if timed && text.bytes().any(is_letter) {
             return Ok(());
         }
@@ -125,13 +129,13 @@ impl<'m> Making<'m> {
             .and_then(|before| self.parts.get(before));
         let beside = [before, self.parts.get(index + 1)];
         let within = beside.into_iter().flatten().find_map(|part| match part {
-            Part::Literal(literal) if text.contains(&**literal) => Some(literal),
+            MessagePart::Literal(literal) if text.contains(&**literal) => Some(literal),
             _ => None,
         });
         match within {
-            Some(literal) => Err(VerifyError::Separator {
+            Some(literal) => Err(VerifyError::DelimiterInPart {
                 part: name.to_owned(),
-                separator: literal.clone(),
+                delimiter: literal.clone(),
             }),
             None => Ok(()),
         }
@@ -141,6 +145,6 @@ impl<'m> Making<'m> {
 /// The error where a body has no text.
 pub(super) fn missing(pointer: &Pointer) -> VerifyError {
     VerifyError::JsonMissing {
-        place: pointer.to_string(),
+        pointer: pointer.clone(),
     }
 }

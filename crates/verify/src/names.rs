@@ -11,12 +11,12 @@ use serde::{
 /// One header name or several that mean the same; written as a text or a list
 /// of texts. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Names {
+pub struct HeaderNames {
     first: HeaderName,
     others: Vec<HeaderName>,
 }
 
-impl Names {
+impl HeaderNames {
     /// The one that Hookrill itself sends.
     #[must_use]
     pub fn first(&self) -> &HeaderName {
@@ -29,7 +29,7 @@ impl Names {
     }
 }
 
-impl Names {
+impl HeaderNames {
     /// The family of the first name: with each number from 1 to `last` behind
     /// it. `None` where that makes no header names.
     pub(super) fn numbered(&self, last: u16) -> Option<Self> {
@@ -46,7 +46,7 @@ impl Names {
     }
 }
 
-impl From<HeaderName> for Names {
+impl From<HeaderName> for HeaderNames {
     fn from(first: HeaderName) -> Self {
         Self {
             first,
@@ -55,7 +55,7 @@ impl From<HeaderName> for Names {
     }
 }
 
-impl fmt::Display for Names {
+impl fmt::Display for HeaderNames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.first)?;
         self.others
@@ -64,33 +64,35 @@ impl fmt::Display for Names {
     }
 }
 
-impl<'de> Deserialize<'de> for Names {
+impl<'de> Deserialize<'de> for HeaderNames {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NamesVisitor)
+        deserializer.deserialize_any(HeaderNamesVisitor)
     }
 }
 
-struct NamesVisitor;
+struct HeaderNamesVisitor;
 
-impl<'de> Visitor<'de> for NamesVisitor {
-    type Value = Names;
+impl<'de> Visitor<'de> for HeaderNamesVisitor {
+    type Value = HeaderNames;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a header name, or a list of header names")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Names, E> {
+    fn visit_str<E: Error>(self, text: &str) -> Result<HeaderNames, E> {
         let name = HeaderName::from_bytes(text.as_bytes())
             .map_err(|_| E::custom(format_args!("{text:?} is not a header name")))?;
         Ok(name.into())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Names, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<HeaderNames, A::Error> {
         let empty = || A::Error::custom("a list of header names needs at least one");
         let text: String = list.next_element()?.ok_or_else(empty)?;
-        let mut names: Names = self.visit_str(&text)?;
+        let mut names: HeaderNames = self.visit_str(&text)?;
         while let Some(text) = list.next_element::<String>()? {
-            names.others.push(NamesVisitor.visit_str(&text)?.first);
+            names
+                .others
+                .push(HeaderNamesVisitor.visit_str(&text)?.first);
         }
         Ok(names)
     }

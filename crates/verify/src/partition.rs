@@ -119,7 +119,7 @@ impl Partition {
     /// # Errors
     ///
     /// [`TopicError`] where some delivery would have no topic.
-    pub fn longest(&self, topic: &Topic) -> Result<Topic, TopicError> {
+    pub fn longest_topic(&self, topic: &Topic) -> Result<Topic, TopicError> {
         let longest = "x".repeat(SEGMENT_BYTES_MAX);
         let segments = self.segments.iter().map(|segment| match segment {
             Segment::Literal(text) => text,
@@ -132,7 +132,7 @@ impl Partition {
     ///
     /// # Errors
     ///
-    /// [`VerifyError::Duplicate`] where a header says two things.
+    /// [`VerifyError::HeaderDuplicate`] where a header says two things.
     pub(super) fn of(&self, delivery: &Delivery) -> Result<Box<str>, VerifyError> {
         let text = |one: &Segment| match one {
             Segment::Literal(text) => Ok(text.to_string()),
@@ -222,7 +222,7 @@ mod tests {
     fn the_longest_topic_is_that_of_the_longest_values() {
         let longest = |base: &str, text: &str| {
             let partition: Partition = text.parse().unwrap();
-            let topic = partition.longest(&base.parse().unwrap());
+            let topic = partition.longest_topic(&base.parse().unwrap());
             topic.map(|topic| topic.as_str().len())
         };
         assert_eq!(longest("a", "{/a}"), Ok(82));

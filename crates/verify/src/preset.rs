@@ -2,7 +2,7 @@
 //! a topic's own scheme uses.
 //!
 //! To add one: write it there with its source, and give the tests a vector or
-//! an independent signer that proves it.
+//! an independent signer as evidence that it is right.
 
 use std::collections::BTreeMap;
 
@@ -25,10 +25,11 @@ pub struct Preset {
     pub handshake: Box<str>,
     /// What else to know, where there is something.
     pub notes: Option<Box<str>>,
-    /// Whose code or page shows that the scheme is right; several by `; `.
-    pub proof: Box<str>,
+    /// Whose code or page shows that the scheme is right; several are separated
+    /// by `; `.
+    pub evidence: Box<str>,
     /// Which of the facts its signature covers.
-    pub signed: Covered,
+    pub signed: Coverage,
     /// The scheme.
     pub scheme: Scheme,
 }
@@ -37,18 +38,18 @@ pub struct Preset {
 /// by whoever replays a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Covered {
+pub struct Coverage {
     /// The kind of event.
     pub event_type: bool,
     /// The delivery's id.
     pub dedup_id: bool,
 }
 
-impl Covered {
+impl Coverage {
     /// What a scheme covers: a fact counts only if each place it may be taken
     /// from is covered.
     #[must_use]
-    pub fn by(scheme: &Scheme) -> Self {
+    pub fn from_scheme(scheme: &Scheme) -> Self {
         let all = |sources: &[Source]| {
             !sources.is_empty() && sources.iter().all(|source| scheme.covers(source))
         };
@@ -69,8 +70,8 @@ struct Written {
     #[serde(default = "none")]
     handshake: Box<str>,
     notes: Option<Box<str>>,
-    proof: Box<str>,
-    signed: Covered,
+    evidence: Box<str>,
+    signed: Coverage,
     /// Another preset's name, whose scheme it has.
     like: Option<Box<str>>,
     scheme: Option<Scheme>,
@@ -100,7 +101,7 @@ pub fn presets() -> Vec<Preset> {
         setup: written.setup,
         handshake: written.handshake,
         notes: written.notes,
-        proof: written.proof,
+        evidence: written.evidence,
         signed: written.signed,
     };
     written.into_iter().map(preset).collect()
@@ -134,7 +135,7 @@ mod tests {
         for preset in presets() {
             assert_eq!(
                 preset.signed,
-                Covered::by(&preset.scheme),
+                Coverage::from_scheme(&preset.scheme),
                 "{}",
                 preset.name
             );
@@ -143,7 +144,7 @@ mod tests {
                 &preset.title,
                 &preset.setup,
                 &preset.handshake,
-                &preset.proof,
+                &preset.evidence,
             ];
             assert!(texts.iter().all(|text| !text.is_empty()), "{}", preset.name);
             let greets = !preset.scheme.challenge.is_empty() || preset.scheme.hand_over.is_some();

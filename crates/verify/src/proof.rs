@@ -17,7 +17,7 @@ use super::{
     headers,
     mac::{self, Message},
     message::{self, Making},
-    scheme::{Encoding, Hash, Keyed, Names, Part, TimeFormat},
+    scheme::{Encoding, Hash, HeaderNames, MacConstruction, MessagePart, TimeFormat},
     timestamp::require_fresh,
     token::TokenProof,
 };
@@ -36,12 +36,12 @@ pub(super) struct SignedProof {
     pub(super) lock: Lock,
     pub(super) grammar: Grammar,
     pub(super) encoding: Encoding,
-    pub(super) message: Vec<Part>,
+    pub(super) message: Vec<MessagePart>,
     pub(super) clock: Option<Clocked>,
     /// Any may match. Empty only until the provider hands one over.
     pub(super) keys: Vec<Secret>,
     /// What stands before the request target in the URL that the sender was
-    /// given; needed where the message has [`Part::Url`].
+    /// given; needed where the message has [`MessagePart::Url`].
     pub(super) public_url: String,
     /// Whether a handshake gives anybody the MAC of a text.
     pub(super) mints: bool,
@@ -50,7 +50,7 @@ pub(super) struct SignedProof {
 /// What a signature is made by.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Lock {
-    Mac(Hash, Keyed),
+    Mac(Hash, MacConstruction),
     Ed25519,
 }
 
@@ -65,7 +65,7 @@ pub(super) struct Clocked {
 /// Where the timestamp is.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Moment {
-    Header(Names),
+    Header(HeaderNames),
     Field(String),
     /// In the body, and signed apart from it.
     Json(Pointer),
@@ -169,7 +169,7 @@ impl SignedProof {
     fn refuse_minted(&self, message: &Message<'_>) -> Result<(), VerifyError> {
         let bytes = message.iter().flat_map(|piece| piece.iter().copied());
         match self.mints && challenge::is_mintable(bytes) {
-            true => Err(VerifyError::Minted),
+            true => Err(VerifyError::SignableByAnyone),
             false => Ok(()),
         }
     }
@@ -178,14 +178,23 @@ impl SignedProof {
     /// as one does: another may be of a version yet unknown.
     fn candidates(&self, delivery: &Delivery) -> Result<Vec<Vec<u8>>, VerifyError> {
         let texts = self.grammar.signatures(delivery)?;
-        let decoded = texts.iter().filter_map(|text| self.encoding.decode(text));
-        let decoded: Vec<_> = decoded.collect();
-        if decoded.is_empty() {
-            return Err(VerifyError::SignatureEncoding {
-                encoding: self.encoding,
-            });
+        let mut decoded = Vec::with_capacity(texts.len());
+        let mut invalid = None;
+        for text in &texts {
+            match self.encoding.decode(text) {
+                Ok(bytes) => decoded.push(bytes),
+                Err(source) => {
+                    invalid.get_or_insert(source);
+                }
+            }
         }
-        Ok(decoded)
+        match invalid {
+            Some(source) if decoded.is_empty() => Err(VerifyError::SignatureEncoding {
+                encoding: self.encoding,
+                source,
+            }),
+            _ => Ok(decoded),
+        }
     }
 
     fn timestamp_text<'d>(

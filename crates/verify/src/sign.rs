@@ -90,7 +90,7 @@ struct Signing {
 
 impl Signing {
     fn put(&mut self, header: &HeaderName, value: &str) -> Result<(), SignError> {
-        let invalid = |_| SignError::HeaderValue {
+        let invalid = |_| SignError::HeaderValueInvalid {
             header: header.clone(),
         };
         let value = HeaderValue::from_str(value).map_err(invalid)?;
@@ -120,16 +120,15 @@ impl Signing {
             return Ok(());
         }
         let source = picks.first().map(|pick| &pick.source);
-        let place = match source {
-            Some(Source::Json(pointer)) => pointer.to_string(),
-            Some(Source::Form(name)) => name.clone(),
-            _ => return Err(SignError::EventTypeUnplaced),
+        let Some(location @ (Source::Json(_) | Source::Form(_))) = source else {
+            return Err(SignError::EventTypeUnsupported);
         };
-        let there = source.map(|source| source.find(&self.draft)).transpose()?;
-        match there.flatten().as_deref() == Some(event_type) {
-            true => Ok(()),
-            false => Err(SignError::EventTypeInBody { place }),
+        if location.find(&self.draft)?.as_deref() == Some(event_type) {
+            return Ok(());
         }
+        Err(SignError::EventTypeInBody {
+            location: location.clone(),
+        })
     }
 
     fn put_mac(&mut self, proof: &SignedProof, now: Timestamp) -> Result<(), SignError> {

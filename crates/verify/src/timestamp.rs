@@ -21,7 +21,7 @@ impl TimeFormat {
     ///
     /// # Errors
     ///
-    /// [`VerifyError::TimestampForm`].
+    /// [`VerifyError::TimestampMalformed`].
     pub(super) fn read(self, text: &str) -> Result<Timestamp, VerifyError> {
         let read = match self {
             Self::UnixSecs => digits(text).map(Timestamp::from_unix_secs),
@@ -32,7 +32,7 @@ impl TimeFormat {
             Self::Iso8601Utc => None,
             Self::HttpDate => http_date(text),
         };
-        read.ok_or(VerifyError::TimestampForm { format: self })
+        read.ok_or(VerifyError::TimestampMalformed { format: self })
     }
 
     /// Writes an instant as the sender would.
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     fn refused(format: TimeFormat, text: &str) {
-        let form = Err(VerifyError::TimestampForm { format });
+        let form = Err(VerifyError::TimestampMalformed { format });
         assert_eq!(format.read(text), form, "{text:?}");
     }
 

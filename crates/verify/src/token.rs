@@ -11,7 +11,9 @@ use http::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{delivery::Delivery, error::VerifyError, explain::Trace, form, headers, scheme::Names};
+use super::{
+    delivery::Delivery, error::VerifyError, explain::Trace, form, headers, scheme::HeaderNames,
+};
 
 /// Where a token is, and the words that are believed.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,7 +26,7 @@ pub(super) struct TokenProof {
 /// Where a token is.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Place {
-    Header { names: Names, prefix: String },
+    Header { names: HeaderNames, prefix: String },
     Query(String),
     Bearer,
     Basic,
@@ -74,12 +76,12 @@ impl Place {
             Self::Header { names, prefix } => {
                 let value = headers::required(&delivery.headers, names)?;
                 let token = value.strip_prefix(&**prefix);
-                Ok(token.ok_or(VerifyError::TokenForm)?.as_bytes().into())
+                Ok(token.ok_or(VerifyError::TokenMalformed)?.as_bytes().into())
             }
             Self::Bearer => Ok(credentials(delivery, "bearer")?.as_bytes().into()),
             Self::Basic => {
                 let pair = BASE64.decode(credentials(delivery, "basic")?.as_bytes());
-                Ok(pair.map_err(|_| VerifyError::TokenForm)?.into())
+                Ok(pair.map_err(|_| VerifyError::TokenMalformed)?.into())
             }
             Self::Query(name) => query(delivery, name).map(Cow::Owned),
         }
@@ -91,7 +93,7 @@ fn credentials<'d>(delivery: &'d Delivery, scheme: &str) -> Result<&'d str, Veri
     let value = headers::required(&delivery.headers, &AUTHORIZATION.into())?;
     match value.split_once(' ') {
         Some((name, rest)) if name.eq_ignore_ascii_case(scheme) => Ok(rest.trim_start()),
-        _ => Err(VerifyError::TokenForm),
+        _ => Err(VerifyError::TokenMalformed),
     }
 }
 
@@ -102,7 +104,7 @@ fn query(delivery: &Delivery, name: &str) -> Result<Vec<u8>, VerifyError> {
     let value = values.next().ok_or(VerifyError::QueryMissing)?;
     match values.all(|other| other == value) {
         true => Ok(value),
-        false => Err(VerifyError::TokenForm),
+        false => Err(VerifyError::TokenMalformed),
     }
 }
 

@@ -10,14 +10,14 @@ use http::Method;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    delivery::{Delivery, Proven, Verified},
+    delivery::{Accepted, Delivery, Verified},
     error::{SchemeError, VerifyError},
     explain::{Explanation, Trace},
     headers, hint,
     partition::Partition,
     plan::{Plan, plan},
     proof::Proof,
-    scheme::{Challenge, Scheme, Source},
+    scheme::{Handshake, Scheme, Source},
     token::same,
 };
 
@@ -66,7 +66,7 @@ impl Verifier {
 
     /// The same verifier with a secret that was handed over.
     #[must_use]
-    pub fn with_handed_over(mut self, secret: Secret) -> Self {
+    pub fn with_provisioned_secret(mut self, secret: Secret) -> Self {
         if let Proof::Signed(proof) = &mut self.plan.proof {
             proof.keys = vec![secret];
         }
@@ -86,17 +86,17 @@ impl Verifier {
 
     /// Whether deliveries say which subtopic they belong to.
     #[must_use]
-    pub fn partitions(&self) -> bool {
+    pub fn has_partition(&self) -> bool {
         self.plan.partition.is_some()
     }
 
     /// Whether a handshake comes by this method.
     #[must_use]
-    pub fn greets(&self, method: &Method) -> bool {
+    pub fn has_handshake(&self, method: &Method) -> bool {
         self.has(method, |_| true)
     }
 
-    fn has(&self, method: &Method, wanted: fn(&Challenge) -> bool) -> bool {
+    fn has(&self, method: &Method, wanted: fn(&Handshake) -> bool) -> bool {
         let mut challenges = self.plan.challenges.iter();
         challenges
             .any(|challenge| challenge.method.as_str() == method.as_str() && wanted(challenge))
@@ -108,7 +108,7 @@ impl Verifier {
     ///
     /// [`VerifyError`]: the reason is for logs and metrics, never for the
     /// sender.
-    pub fn verify(&self, delivery: Delivery, now: Timestamp) -> Result<Proven, VerifyError> {
+    pub fn verify(&self, delivery: Delivery, now: Timestamp) -> Result<Accepted, VerifyError> {
         self.prove(delivery, now, &mut Trace::deaf())
     }
 
@@ -142,10 +142,10 @@ impl Verifier {
         mut delivery: Delivery,
         now: Timestamp,
         trace: &mut Trace,
-    ) -> Result<Proven, VerifyError> {
+    ) -> Result<Accepted, VerifyError> {
         trace.at("request");
-        if delivery.method != Method::POST && !self.greets(&delivery.method) {
-            return Err(VerifyError::Method);
+        if delivery.method != Method::POST && !self.has_handshake(&delivery.method) {
+            return Err(VerifyError::MethodNotPost);
         }
         headers::require_ascii(&delivery.headers)?;
         trace.found(|| format!("a {}, headers in ASCII", delivery.method));
@@ -155,9 +155,9 @@ impl Verifier {
             trace.found(|| "one that is answered without a proof".to_owned());
             return Ok(answer);
         }
-        let behind = |challenge: &Challenge| !challenge.is_before_proof();
+        let behind = |challenge: &Handshake| !challenge.is_before_proof();
         if delivery.method != Method::POST && !self.has(&delivery.method, behind) {
-            return Err(VerifyError::Method);
+            return Err(VerifyError::MethodNotPost);
         }
         match &self.plan.proof {
             Proof::Signed(proof) => proof.prove(&delivery, now, trace)?,
@@ -171,9 +171,9 @@ impl Verifier {
     }
 
     /// What is answered before anything is proven.
-    fn before_proof(&self, delivery: &Delivery) -> Result<Option<Proven>, VerifyError> {
+    fn before_proof(&self, delivery: &Delivery) -> Result<Option<Accepted>, VerifyError> {
         if let Some(reply) = self.plan.answer(delivery, true)? {
-            return Ok(Some(Proven::Answer(reply)));
+            return Ok(Some(Accepted::Answer(reply)));
         }
         let (Some(hand_over), Proof::Signed(proof)) = (&self.plan.hand_over, &self.plan.proof)
         else {
@@ -184,23 +184,23 @@ impl Verifier {
         };
         let reply = hand_over.reply(&secret);
         match proof.keys.as_slice() {
-            [] => Ok(Some(Proven::HandOver { secret, reply })),
+            [] => Ok(Some(Accepted::ProvisionedSecret { secret, reply })),
             // The provider asks again for what it did not hear.
             keys if keys.iter().any(|key| same(key, secret.expose())) => {
-                Ok(Some(Proven::Answer(reply)))
+                Ok(Some(Accepted::Answer(reply)))
             }
-            _ => Err(VerifyError::HandedOver),
+            _ => Err(VerifyError::SecretAlreadyProvisioned),
         }
     }
 
-    fn behind_proof(&self, delivery: Delivery, trace: &mut Trace) -> Result<Proven, VerifyError> {
+    fn behind_proof(&self, delivery: Delivery, trace: &mut Trace) -> Result<Accepted, VerifyError> {
         trace.at("facts");
         if let Some(reply) = self.plan.answer(&delivery, false)? {
             trace.found(|| "a handshake, answered".to_owned());
-            return Ok(Proven::Answer(reply));
+            return Ok(Accepted::Answer(reply));
         }
         if delivery.method != Method::POST {
-            return Err(VerifyError::Method);
+            return Err(VerifyError::MethodNotPost);
         }
         let facts = self.plan.facts(&delivery, self.content(&delivery)?)?;
         trace.found(|| {
@@ -211,7 +211,7 @@ impl Verifier {
             }
             text
         });
-        Ok(Proven::Event(Verified::new(delivery, facts)))
+        Ok(Accepted::Event(Verified::new(delivery, facts)))
     }
 
     /// What stands for the body, where that is not what was signed.

@@ -17,16 +17,15 @@ use super::{
     delivery::Reply,
     ed25519,
     error::SchemeError,
+    limits::SECRETS_MAX,
     mac,
     partition::Partition,
     proof::{Lock, Proof, SignedProof},
-    scheme::{Challenge, HandOver, Kind, Part, Respond, Scheme, SecretForm, Source},
+    scheme::{
+        Handshake, MessagePart, Respond, Scheme, SchemeKind, SecretForm, SecretProvisioning, Source,
+    },
     verifier::Settings,
 };
-
-/// The most secrets that a topic may have: each costs one more pass over the
-/// body of a delivery that none of them signed.
-pub const SECRETS_MAX: usize = 16;
 
 /// A scheme with its secrets, ready for deliveries.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,8 +33,8 @@ pub(super) struct Plan {
     pub(super) proof: Proof,
     pub(super) dedup_id: Vec<Pick>,
     pub(super) event_type: Vec<Pick>,
-    pub(super) challenges: Vec<Challenge>,
-    pub(super) hand_over: Option<HandOver>,
+    pub(super) challenges: Vec<Handshake>,
+    pub(super) hand_over: Option<SecretProvisioning>,
     pub(super) respond: Option<Reply>,
     pub(super) verify_token: Option<Secret>,
     pub(super) public_url: String,
@@ -78,10 +77,12 @@ pub(super) fn plan(scheme: Scheme, settings: Settings) -> Result<Plan, SchemeErr
         partition: settings.partition.clone(),
         signs_body: !scheme.kind.signs() || scheme.covers_body(),
         proof: match scheme.kind {
-            Kind::Hmac | Kind::Ed25519 => Proof::Signed(Box::new(signed(scheme, settings)?)),
-            Kind::Token => Proof::Token(token::proof(scheme, settings.secrets)?),
-            Kind::None if settings.secrets.is_empty() => Proof::None,
-            Kind::None => return Err(SchemeError::SecretUseless),
+            SchemeKind::Hmac | SchemeKind::Ed25519 => {
+                Proof::Signed(Box::new(signed(scheme, settings)?))
+            }
+            SchemeKind::Token => Proof::Token(token::proof(scheme, settings.secrets)?),
+            SchemeKind::None if settings.secrets.is_empty() => Proof::None,
+            SchemeKind::None => return Err(SchemeError::SecretUseless),
         },
     })
 }
@@ -103,13 +104,13 @@ fn refuse_foreign(scheme: &Scheme) -> Result<(), SchemeError> {
     ];
     let token = [("token", scheme.token.is_some())];
     let foreign: &[&[_]] = match scheme.kind {
-        Kind::Hmac => &[&token],
-        Kind::Ed25519 => &[&hmac, &token],
-        Kind::Token => &[&hmac, &signed],
-        Kind::None => &[&hmac, &signed, &token],
+        SchemeKind::Hmac => &[&token],
+        SchemeKind::Ed25519 => &[&hmac, &token],
+        SchemeKind::Token => &[&hmac, &signed],
+        SchemeKind::None => &[&hmac, &signed, &token],
     };
     match foreign.iter().copied().flatten().find(|(_, there)| *there) {
-        Some(&(key, _)) => Err(SchemeError::Foreign {
+        Some(&(key, _)) => Err(SchemeError::KeyInapplicable {
             kind: scheme.kind,
             key,
         }),
@@ -119,26 +120,26 @@ fn refuse_foreign(scheme: &Scheme) -> Result<(), SchemeError> {
 
 fn signed(scheme: Scheme, settings: Settings) -> Result<SignedProof, SchemeError> {
     let kind = scheme.kind;
-    let missing = |key, example| SchemeError::Missing { kind, key, example };
+    let missing = |key, example| SchemeError::KeyMissing { kind, key, example };
     let lock = match kind {
-        Kind::Ed25519 => Lock::Ed25519,
+        SchemeKind::Ed25519 => Lock::Ed25519,
         _ => {
             let hash = scheme.hash.ok_or(missing("hash", r#""sha256""#))?;
             Lock::Mac(hash, scheme.keyed.unwrap_or_default())
         }
     };
-    let mints = |challenge: &Challenge| challenge.is_before_proof() && challenge.needs_secret();
+    let mints = |challenge: &Handshake| challenge.is_before_proof() && challenge.needs_secret();
     let mints = scheme.challenge.iter().any(mints);
     let signature = scheme
         .signature
         .ok_or(missing("signature", r#"{ header = "X-Signature" }"#))?;
     let encoding = scheme.encoding.ok_or(missing("encoding", r#""hex""#))?;
     let mut parts = scheme.message.ok_or(missing("message", r#"["body"]"#))?;
-    parts.retain(|part| !matches!(part, Part::Literal(text) if text.is_empty()));
+    parts.retain(|part| !matches!(part, MessagePart::Literal(text) if text.is_empty()));
     let grammar = signature::grammar(signature)?;
     let clock = match scheme.timestamp {
         Some(rule) => {
-            let apart = parts.contains(&Part::Timestamp);
+            let apart = parts.contains(&MessagePart::Timestamp);
             Some(signature::clock(rule, &grammar, settings.tolerance, apart)?)
         }
         None => None,
@@ -168,16 +169,18 @@ fn keys(lock: Lock, secrets: &[Secret], form: &SecretForm) -> Result<Vec<Secret>
     let key = |(index, secret): (usize, &Secret)| {
         let text = secret.expose();
         let text = text.strip_prefix(form.prefix.as_bytes()).unwrap_or(text);
-        let bytes = form.encoding.decode(text).map(Secret::new);
-        let key = bytes.ok_or(SchemeError::SecretEncoding {
+        let invalid = |source| SchemeError::SecretEncoding {
             index,
             encoding: form.encoding,
-        })?;
+            source,
+        };
+        let key = form.encoding.decode(text).map_err(invalid)?;
+        let key = Secret::new(key);
         if key.expose().is_empty() {
             return Err(SchemeError::SecretEmpty { index });
         }
         if matches!(lock, Lock::Ed25519) && !ed25519::is_key(key.expose()) {
-            return Err(SchemeError::PublicKey { index });
+            return Err(SchemeError::PublicKeyInvalid { index });
         }
         Ok(match form.hash {
             Some(hash) => Secret::new(mac::digest(hash, [&key.expose().into()])),
@@ -205,11 +208,15 @@ fn reply(respond: &Respond) -> Result<Reply, SchemeError> {
     const PLAIN: &str = "text/plain; charset=utf-8";
     let content_type = respond.content_type.as_deref().unwrap_or(PLAIN);
     let status = StatusCode::from_u16(respond.status).ok();
+    let status = status.filter(StatusCode::is_success);
+    let invalid = |_| SchemeError::RespondContentType {
+        content_type: content_type.to_owned(),
+    };
     Ok(Reply {
-        status: status
-            .filter(StatusCode::is_success)
-            .ok_or(SchemeError::Respond)?,
-        content_type: HeaderValue::from_str(content_type).map_err(|_| SchemeError::Respond)?,
+        status: status.ok_or(SchemeError::RespondStatus {
+            status: respond.status,
+        })?,
+        content_type: HeaderValue::from_str(content_type).map_err(invalid)?,
         headers: HeaderMap::new(),
         body: respond.body.clone().into(),
     })

@@ -22,9 +22,9 @@ pub(super) fn check(scheme: &Scheme, partition: Option<&Partition>) -> Result<()
     match partition.sources().find(|source| !scheme.covers(source)) {
         None => Ok(()),
         Some(source) => Err(SchemeError::PartitionUnsigned {
-            source_place: source.to_string(),
+            location: source.clone(),
             why: why(source),
-            signed: signed(scheme),
+            signed: scheme.parts().to_vec(),
         }),
     }
 }
@@ -36,10 +36,4 @@ fn why(source: &Source) -> &'static str {
         Source::Json(_) => "the JSON is not signed as it stands",
         Source::Header(_) | Source::Form(_) => "it is not a part of what is signed",
     }
-}
-
-/// What is signed, for people.
-fn signed(scheme: &Scheme) -> String {
-    let parts = scheme.parts().iter().map(ToString::to_string);
-    parts.collect::<Vec<_>>().join(", ")
 }

@@ -6,7 +6,7 @@ use crate::{
     error::SchemeError,
     grammar::{Grammar, Keys, Place},
     proof::{Clocked, Moment},
-    scheme::{Names, Signature, TimestampRule},
+    scheme::{HeaderNames, Signature, TimestampRule},
 };
 
 /// The longest family of headers: DocuSign's.
@@ -30,17 +30,17 @@ pub(super) fn grammar(signature: Signature) -> Result<Grammar, SchemeError> {
             signature,
         }),
         (None, None) => None,
-        _ => return Err(SchemeError::KeysIncomplete),
+        _ => return Err(SchemeError::ItemKeyIncomplete),
     };
     let place = match (signature.header, signature.numbered, signature.json) {
         (Some(names), None, None) => Place::Header(names),
         (Some(names), Some(last), None) => Place::Header(family(&names, last)?),
         (None, None, Some(pointer)) => Place::Json(pointer),
-        (None, Some(_), _) => return Err(SchemeError::Numbered),
+        (None, Some(_), _) => return Err(SchemeError::NumberedInvalid),
         _ => {
-            return Err(SchemeError::PlaceAmbiguous {
+            return Err(SchemeError::LocationAmbiguous {
                 key: "signature",
-                places: "`header` and `json`",
+                choices: "`header` and `json`",
             });
         }
     };
@@ -53,10 +53,10 @@ pub(super) fn grammar(signature: Signature) -> Result<Grammar, SchemeError> {
     })
 }
 
-fn family(names: &Names, last: u16) -> Result<Names, SchemeError> {
+fn family(names: &HeaderNames, last: u16) -> Result<HeaderNames, SchemeError> {
     let fits = names.is_single() && (1..=NUMBERED_MAX).contains(&last);
     let family = fits.then(|| names.numbered(last)).flatten();
-    family.ok_or(SchemeError::Numbered)
+    family.ok_or(SchemeError::NumberedInvalid)
 }
 
 /// `apart`: whether the message has the timestamp as a part of its own.
@@ -72,16 +72,16 @@ pub(super) fn clock(
         (None, None, Some(pointer)) if apart => Moment::Json(pointer),
         (None, None, Some(pointer)) => Moment::SignedJson(pointer),
         _ => {
-            return Err(SchemeError::PlaceAmbiguous {
+            return Err(SchemeError::LocationAmbiguous {
                 key: "timestamp",
-                places: "`header`, `field` and `json`",
+                choices: "`header`, `field` and `json`",
             });
         }
     };
     let in_header = matches!(grammar.place, Place::Header(_));
     let keyed = grammar.keys.is_some() && !grammar.separators.is_empty() && in_header;
     if matches!(moment, Moment::Field(_)) && !keyed {
-        return Err(SchemeError::KeysIncomplete);
+        return Err(SchemeError::ItemKeyIncomplete);
     }
     let tolerance = tolerance.unwrap_or(rule.tolerance);
     if tolerance.is_zero() {

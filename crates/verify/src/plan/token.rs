@@ -5,13 +5,13 @@ use hookrill_core::Secret;
 use super::check_secrets;
 use crate::{
     error::SchemeError,
-    scheme::{Authorization, Kind, Scheme, Token},
+    scheme::{Authorization, Scheme, SchemeKind, Token},
     token::{Place, TokenProof},
 };
 
 pub(super) fn proof(scheme: Scheme, secrets: Vec<Secret>) -> Result<TokenProof, SchemeError> {
-    let token = scheme.token.ok_or(SchemeError::Missing {
-        kind: Kind::Token,
+    let token = scheme.token.ok_or(SchemeError::KeyMissing {
+        kind: SchemeKind::Token,
         key: "token",
         example: r#"{ header = "X-Token" }"#,
     })?;
@@ -32,9 +32,9 @@ fn place(token: Token) -> Result<Place, SchemeError> {
         (None, Some(name), None) if prefix.is_empty() => Ok(Place::Query(name)),
         (None, None, Some(Authorization::Bearer)) if prefix.is_empty() => Ok(Place::Bearer),
         (None, None, Some(Authorization::Basic)) if prefix.is_empty() => Ok(Place::Basic),
-        _ => Err(SchemeError::PlaceAmbiguous {
+        _ => Err(SchemeError::LocationAmbiguous {
             key: "token",
-            places: "`header` (with `prefix`, if you like), `query` and `authorization`",
+            choices: "`header` (with `prefix`, if you like), `query` and `authorization`",
         }),
     }
 }

@@ -9,10 +9,10 @@ use super::{Encoding, Source};
 /// A handshake and its answer: a text, a JSON object, or nothing.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Challenge {
+pub struct Handshake {
     /// By which method it comes.
     #[serde(default)]
-    pub method: Asked,
+    pub method: HandshakeMethod,
     /// Whether it is answered before anything is proven; default: for GET and
     /// HEAD, which carry no signature.
     pub before_proof: Option<bool>,
@@ -25,15 +25,15 @@ pub struct Challenge {
     /// The status; default: 200.
     pub status: Option<u16>,
     /// The answer as `text/plain`.
-    pub text: Option<Value>,
+    pub text: Option<AnswerValue>,
     /// The answer as a JSON object of texts and numbers.
-    pub json: Option<BTreeMap<String, Value>>,
+    pub json: Option<BTreeMap<String, AnswerValue>>,
 }
 
 /// The method of a handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
-pub enum Asked {
+pub enum HandshakeMethod {
     /// The method of events.
     #[default]
     Post,
@@ -59,7 +59,7 @@ pub struct Condition {
 /// A value of an answer.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Value {
+pub enum AnswerValue {
     /// This text.
     Literal(String),
     /// This number.
@@ -67,15 +67,15 @@ pub enum Value {
     /// A text of the delivery as it stands.
     Echo(Source),
     /// The MAC of a text of the delivery, by the topic's first secret.
-    Hmac(Hmaced),
+    Hmac(HmacOf),
     /// The SHA-256 of texts, one behind the other.
-    Sha256(Sha256ed),
+    Sha256(Sha256Of),
 }
 
 /// A MAC as an answer.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Hmaced {
+pub struct HmacOf {
     /// Of what.
     pub of: Source,
     /// How it is written.
@@ -88,9 +88,9 @@ pub struct Hmaced {
 /// A hash as an answer.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Sha256ed {
+pub struct Sha256Of {
     /// Of what, in order.
-    pub of: Vec<Digested>,
+    pub of: Vec<DigestInput>,
     /// How it is written.
     pub encoding: Encoding,
 }
@@ -98,7 +98,7 @@ pub struct Sha256ed {
 /// A part of what is hashed for an answer.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Digested {
+pub enum DigestInput {
     /// A text of the delivery.
     Text(Source),
     /// The topic's `verify_token`.
@@ -113,7 +113,7 @@ pub enum Digested {
 /// presets that have it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct HandOver {
+pub struct SecretProvisioning {
     /// Where the secret is.
     pub at: Source,
     /// Whether the answer repeats it, in a header of the same name.
@@ -121,15 +121,16 @@ pub struct HandOver {
     pub echo: bool,
 }
 
-impl Challenge {
+impl Handshake {
     /// Whether it is answered before anything is proven.
     #[must_use]
     pub fn is_before_proof(&self) -> bool {
-        self.before_proof.unwrap_or(self.method != Asked::Post)
+        self.before_proof
+            .unwrap_or(self.method != HandshakeMethod::Post)
     }
 
     /// The values of the answer.
-    pub fn values(&self) -> impl Iterator<Item = &Value> {
+    pub fn values(&self) -> impl Iterator<Item = &AnswerValue> {
         let json = self.json.iter().flat_map(BTreeMap::values);
         self.text.iter().chain(json)
     }
@@ -137,18 +138,18 @@ impl Challenge {
     /// Whether a part of it needs the topic's `verify_token`.
     #[must_use]
     pub fn needs_verify_token(&self) -> bool {
-        self.verify_token.is_some() || self.digests(|one| matches!(one, Digested::VerifyToken))
+        self.verify_token.is_some() || self.digests(|one| matches!(one, DigestInput::VerifyToken))
     }
 
     /// Whether a part of it needs the URL that the sender was given.
     #[must_use]
     pub fn needs_url(&self) -> bool {
-        self.digests(|one| matches!(one, Digested::Url))
+        self.digests(|one| matches!(one, DigestInput::Url))
     }
 
-    fn digests(&self, wanted: fn(&Digested) -> bool) -> bool {
+    fn digests(&self, wanted: fn(&DigestInput) -> bool) -> bool {
         self.values().any(|value| match value {
-            Value::Sha256(hash) => hash.of.iter().any(wanted),
+            AnswerValue::Sha256(hash) => hash.of.iter().any(wanted),
             _ => false,
         })
     }
@@ -156,11 +157,12 @@ impl Challenge {
     /// Whether a part of it is made with the topic's first secret.
     #[must_use]
     pub fn needs_secret(&self) -> bool {
-        self.values().any(|value| matches!(value, Value::Hmac(_)))
+        self.values()
+            .any(|value| matches!(value, AnswerValue::Hmac(_)))
     }
 }
 
-impl Asked {
+impl HandshakeMethod {
     /// The method's name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -3,19 +3,21 @@
 //! Errs on the side of "no": a fact that counts as covered by mistake would
 //! let a replayer pass for news.
 
-use super::{Kind, Part, Scheme, Source};
+use super::{MessagePart, Scheme, SchemeKind, Source};
 
 impl Scheme {
     /// Whether the signature covers what is at `source`, so that nobody but
     /// the sender can have chosen it.
     #[must_use]
     pub fn covers(&self, source: &Source) -> bool {
-        let signs = |part: &Part| match (part, source) {
-            (Part::Body | Part::BodySha256, Source::Json(_)) => true,
-            (Part::Json(signed) | Part::JsonOrEmpty(signed), Source::Json(read)) => signed == read,
+        let signs = |part: &MessagePart| match (part, source) {
+            (MessagePart::Body | MessagePart::BodySha256, Source::Json(_)) => true,
+            (MessagePart::Json(signed) | MessagePart::JsonOrEmpty(signed), Source::Json(read)) => {
+                signed == read
+            }
             // The same names in the same order, or the one read here may not
             // be the one that was signed.
-            (Part::Header(signed), Source::Header(read)) => signed == read,
+            (MessagePart::Header(signed), Source::Header(read)) => signed == read,
             // Not a form: its names and values run into each other. And not
             // the query, whose end may run into what follows.
             _ => false,
@@ -26,15 +28,16 @@ impl Scheme {
     /// Whether the signature covers the body byte for byte.
     #[must_use]
     pub fn covers_body(&self) -> bool {
-        let whole = |part: &Part| matches!(part, Part::Body | Part::BodySha256);
+        let whole =
+            |part: &MessagePart| matches!(part, MessagePart::Body | MessagePart::BodySha256);
         self.parts().iter().any(whole)
     }
 
     /// What is signed; nothing, for kinds that sign nothing.
     #[must_use]
-    pub fn parts(&self) -> &[Part] {
+    pub fn parts(&self) -> &[MessagePart] {
         match (self.kind, &self.message) {
-            (Kind::Hmac | Kind::Ed25519, Some(message)) => message,
+            (SchemeKind::Hmac | SchemeKind::Ed25519, Some(message)) => message,
             _ => &[],
         }
     }

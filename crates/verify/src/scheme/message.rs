@@ -4,12 +4,12 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::{Names, Pointer};
+use super::{HeaderNames, Pointer};
 
 /// One part of what is signed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Part {
+pub enum MessagePart {
     /// The body's bytes.
     Body,
     /// The body's SHA-256 in lower-case hex.
@@ -33,7 +33,7 @@ pub enum Part {
     /// This text.
     Literal(String),
     /// A header's value; of several names, the first that is there.
-    Header(Names),
+    Header(HeaderNames),
     /// A string or whole number in the JSON body.
     Json(Pointer),
     /// The same, and nothing where it is not there.
@@ -53,11 +53,11 @@ pub enum Function {
     HubspotUrl,
 }
 
-impl Part {
+impl MessagePart {
     /// Whether the text of this part may be of any form, so that nothing says
     /// where it ends.
     #[must_use]
-    pub fn is_free(&self) -> bool {
+    pub fn is_variable_length(&self) -> bool {
         match self {
             Self::Body
             | Self::Url
@@ -73,7 +73,7 @@ impl Part {
     }
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for MessagePart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Body => f.write_str("the body"),

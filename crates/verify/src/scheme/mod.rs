@@ -14,10 +14,13 @@ use std::fmt;
 
 use serde::Deserialize;
 
-pub use super::names::Names;
-pub use challenge::{Asked, Challenge, Condition, Digested, HandOver, Hmaced, Sha256ed, Value};
+pub use super::names::HeaderNames;
+pub use challenge::{
+    AnswerValue, Condition, DigestInput, Handshake, HandshakeMethod, HmacOf, SecretProvisioning,
+    Sha256Of,
+};
 use hookrill_core::Pointer;
-pub use message::{Function, Part};
+pub use message::{Function, MessagePart};
 pub use place::{Authorization, Source, TimeFormat, TimestampRule, Token};
 
 /// How deliveries are proven, and what is taken out of them.
@@ -25,11 +28,11 @@ pub use place::{Authorization, Source, TimeFormat, TimestampRule, Token};
 #[serde(deny_unknown_fields)]
 pub struct Scheme {
     /// By what they are proven.
-    pub kind: Kind,
+    pub kind: SchemeKind,
     /// `hmac`: the hash under the MAC.
     pub hash: Option<Hash>,
     /// `hmac`: how secret and message meet in the hash; default: by HMAC.
-    pub keyed: Option<Keyed>,
+    pub keyed: Option<MacConstruction>,
     /// `hmac`, `ed25519`: where signatures are, and their grammar.
     pub signature: Option<Signature>,
     /// `hmac`, `ed25519`: how a signature's bytes are written.
@@ -39,7 +42,7 @@ pub struct Scheme {
     pub secret: Option<SecretForm>,
     /// `hmac`, `ed25519`: what is signed, in order. A list and no template
     /// string, so that nothing in a body can be read as a place-holder.
-    pub message: Option<Vec<Part>>,
+    pub message: Option<Vec<MessagePart>>,
     /// `hmac`, `ed25519`: says that the provider does not sign the body, so
     /// that whoever captures a delivery can change it. Without this word such
     /// a message is refused.
@@ -57,9 +60,9 @@ pub struct Scheme {
     pub event_type: Vec<Source>,
     /// Handshakes that are answered and not stored; the first that fits.
     #[serde(default)]
-    pub challenge: Vec<Challenge>,
+    pub challenge: Vec<Handshake>,
     /// `hmac`: where the provider hands over the secret that it will sign by.
-    pub hand_over: Option<HandOver>,
+    pub hand_over: Option<SecretProvisioning>,
     /// The answer on success, where the provider demands one.
     pub respond: Option<Respond>,
 }
@@ -67,7 +70,7 @@ pub struct Scheme {
 /// By what deliveries are proven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum SchemeKind {
     /// A keyed hash over what was sent.
     Hmac,
     /// A public-key signature over what was sent: RFC 8032.
@@ -95,7 +98,7 @@ pub enum Hash {
 /// How secret and message meet in the hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Keyed {
+pub enum MacConstruction {
     /// RFC 2104.
     #[default]
     Hmac,
@@ -126,7 +129,7 @@ pub enum Encoding {
 #[serde(deny_unknown_fields)]
 pub struct Signature {
     /// The header; of several, all that are there are read.
-    pub header: Option<Names>,
+    pub header: Option<HeaderNames>,
     /// The header is a family: `X-Signature-` and a number from 1 to this.
     pub numbered: Option<u16>,
     /// A text in the JSON body instead of a header.
@@ -216,15 +219,19 @@ impl Scheme {
     pub fn algorithm(&self) -> String {
         let encoding = self.encoding.map_or("", Encoding::as_str);
         match (self.kind, self.hash, self.keyed.unwrap_or_default()) {
-            (Kind::Hmac, Some(hash), Keyed::Hmac) => format!("hmac-{}, {encoding}", hash.as_str()),
-            (Kind::Hmac, Some(hash), Keyed::Prefix) => format!("{}, {encoding}", hash.as_str()),
-            (Kind::Ed25519, ..) => format!("ed25519, {encoding}"),
+            (SchemeKind::Hmac, Some(hash), MacConstruction::Hmac) => {
+                format!("hmac-{}, {encoding}", hash.as_str())
+            }
+            (SchemeKind::Hmac, Some(hash), MacConstruction::Prefix) => {
+                format!("{}, {encoding}", hash.as_str())
+            }
+            (SchemeKind::Ed25519, ..) => format!("ed25519, {encoding}"),
             (kind, ..) => kind.as_str().to_owned(),
         }
     }
 }
 
-impl Kind {
+impl SchemeKind {
     /// The word for it in a scheme.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -243,7 +250,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for SchemeKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -269,6 +276,18 @@ impl Hash {
             Self::Sha256 => 32,
             Self::Sha384 => 48,
             Self::Sha512 => 64,
+        }
+    }
+}
+
+impl SecretEncoding {
+    /// The word for it in a scheme.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Utf8 => "utf8",
+            Self::Base64 => "base64",
+            Self::Hex => "hex",
         }
     }
 }

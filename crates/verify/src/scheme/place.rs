@@ -4,14 +4,14 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-use super::{Names, Pointer};
+use super::{HeaderNames, Pointer};
 
 /// Where a text is in a delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// A header; of several names, the first that is there.
-    Header(Names),
+    Header(HeaderNames),
     /// A string or whole number in the JSON body.
     Json(Pointer),
     /// A parameter of the query.
@@ -36,7 +36,7 @@ impl fmt::Display for Source {
 #[serde(deny_unknown_fields)]
 pub struct TimestampRule {
     /// A header of its own.
-    pub header: Option<Names>,
+    pub header: Option<HeaderNames>,
     /// An item of the signature header, by its key: `t`.
     pub field: Option<String>,
     /// A place in the JSON body; read after the proof, unless the message has
@@ -99,7 +99,7 @@ impl TimeFormat {
 #[serde(deny_unknown_fields)]
 pub struct Token {
     /// A header, with `prefix` before the token.
-    pub header: Option<Names>,
+    pub header: Option<HeaderNames>,
     /// What stands before the token in that header.
     #[serde(default)]
     pub prefix: String,

@@ -19,9 +19,9 @@ fn greeting(preset: &str, verify_token: Option<&str>) -> Verifier {
 }
 
 /// Status, type and body of an answer that must be one.
-fn answer(outcome: Result<Proven, VerifyError>) -> (u16, String, String) {
+fn answer(outcome: Result<Accepted, VerifyError>) -> (u16, String, String) {
     match outcome {
-        Ok(Proven::Answer(reply)) => (
+        Ok(Accepted::Answer(reply)) => (
             reply.status.as_u16(),
             reply.content_type.to_str().unwrap().to_owned(),
             String::from_utf8(reply.body.to_vec()).unwrap(),
@@ -60,14 +60,14 @@ fn metas_challenge_is_echoed_only_to_who_knows_the_word() {
         "a+word&hub.verify_token=x",
     ] {
         let why = refusal(ask(&format!("{asked}{wrong}")));
-        assert_eq!(why, VerifyError::VerifyToken, "{wrong}");
+        assert_eq!(why, VerifyError::VerifyTokenMismatch, "{wrong}");
     }
     for other in [
         "?hub.mode=unsubscribe&hub.challenge=1",
         "",
         "?hub.challenge=1",
     ] {
-        assert_eq!(refusal(ask(other)), VerifyError::Method, "{other}");
+        assert_eq!(refusal(ask(other)), VerifyError::MethodNotPost, "{other}");
     }
     let script = "?hub.mode=subscribe&hub.verify_token=a+word&hub.challenge=";
     assert_eq!(
@@ -83,7 +83,7 @@ fn metas_challenge_is_echoed_only_to_who_knows_the_word() {
     ] {
         assert_eq!(
             refusal(ask(&format!("{script}{bad}"))),
-            VerifyError::Challenge,
+            VerifyError::ChallengeInvalid,
             "{bad}"
         );
     }
@@ -122,13 +122,16 @@ fn no_delivery_can_be_forged_by_what_xs_handshake_signs_for_anybody() {
     );
     // Nothing that a body of JSON begins with is signed…
     for body in ["%7B%7D", "[1]", "%22a%22", "a%20b", "a%0a"] {
-        assert_eq!(refusal(ask(body)), VerifyError::Challenge, "{body}");
+        assert_eq!(refusal(ask(body)), VerifyError::ChallengeInvalid, "{body}");
     }
     // …and what is signed is no delivery, though its signature is right.
     for body in ["12345", "true", "MTQ4NjYwNzA3Nw=="] {
         let signature = format!("sha256={}", base64(body));
         let forged = post(body, &[("x-twitter-webhooks-signature", &signature)]);
-        assert_eq!(refusal(x.verify(forged, at(0))), VerifyError::Minted);
+        assert_eq!(
+            refusal(x.verify(forged, at(0))),
+            VerifyError::SignableByAnyone
+        );
     }
     let body = r#"{"for_user_id":"1"}"#;
     let signature = format!("sha256={}", base64(body));
@@ -167,7 +170,10 @@ fn linkedins_challenge_signs_no_delivery_either() {
     let asked = answer(verifier.verify(get("?challengeCode=hmacsha256=abc", &[]), at(0)));
     assert!(asked.2.contains(&minted), "the handshake gives it away");
     let forged = post("abc", &[("x-li-signature", &minted)]);
-    assert_eq!(refusal(verifier.verify(forged, at(0))), VerifyError::Minted);
+    assert_eq!(
+        refusal(verifier.verify(forged, at(0))),
+        VerifyError::SignableByAnyone
+    );
     let body = r#"{"type":"x"}"#;
     let signature = hex(&format!("hmacsha256={body}"));
     facts(verifier.verify(post(body, &[("x-li-signature", &signature)]), at(0)));
@@ -253,7 +259,7 @@ fn a_get_is_answered_behind_the_token_where_the_scheme_says_so() {
     // A GET is never an event, whatever it proves.
     assert_eq!(
         refusal(okta.verify(get("", &[token]), at(0))),
-        VerifyError::Method
+        VerifyError::MethodNotPost
     );
 }
 
@@ -269,7 +275,7 @@ fn a_head_is_answered_for_trello_and_for_nobody_else() {
     );
     for preset in ["github", "dropbox", "slack"] {
         let why = refusal(greeting(preset, None).verify(head(), at(0)));
-        assert_eq!(why, VerifyError::Method);
+        assert_eq!(why, VerifyError::MethodNotPost);
     }
 }
 
@@ -319,7 +325,8 @@ fn a_secret_is_taken_once_and_from_then_on_proves() {
         refusal(asana.verify(event(), at(0))),
         VerifyError::SecretPending
     );
-    let Ok(Proven::HandOver { secret, reply }) = asana.verify(hand("hush"), at(0)) else {
+    let Ok(Accepted::ProvisionedSecret { secret, reply }) = asana.verify(hand("hush"), at(0))
+    else {
         panic!("not taken");
     };
     assert_eq!(secret.expose(), b"hush");
@@ -329,7 +336,7 @@ fn a_secret_is_taken_once_and_from_then_on_proves() {
         "{reply:?}"
     );
 
-    let known = asana.with_handed_over(secret);
+    let known = asana.with_provisioned_secret(secret);
     assert!(!known.awaits_secret());
     facts(known.verify(event(), at(0)));
     // Asana asks again for what it did not hear; nobody else is believed.
@@ -337,14 +344,14 @@ fn a_secret_is_taken_once_and_from_then_on_proves() {
     for other in ["hush2", "hus", "HUSH"] {
         assert_eq!(
             refusal(known.verify(hand(other), at(0))),
-            VerifyError::HandedOver
+            VerifyError::SecretAlreadyProvisioned
         );
     }
     let configured = Verifier::new(scheme, with(&["hush"])).unwrap();
     assert!(!configured.awaits_secret());
     assert_eq!(
         refusal(configured.verify(hand("x"), at(0))),
-        VerifyError::HandedOver
+        VerifyError::SecretAlreadyProvisioned
     );
     for bad in ["", "caf\u{e9}", &"a".repeat(CHALLENGE_BYTES_MAX + 1)] {
         let asana = Verifier::new(preset("asana").unwrap().scheme, with(&[])).unwrap();

@@ -199,7 +199,7 @@ fn a_header_that_says_two_things_is_refused() {
             facts(vector.verify(delivery.clone()));
             delivery.headers.append(&name, "other".parse().unwrap());
             let why = refusal(vector.verify(delivery));
-            assert_eq!(why, VerifyError::Duplicate { header: name });
+            assert_eq!(why, VerifyError::HeaderDuplicate { header: name });
         }
     }
 }
@@ -225,7 +225,10 @@ fn only_a_post_is_a_delivery() {
     for method in [Method::GET, Method::HEAD, Method::PUT] {
         let mut delivery = post("", &[]);
         delivery.method = method;
-        assert_eq!(refusal(none.verify(delivery, at(0))), VerifyError::Method);
+        assert_eq!(
+            refusal(none.verify(delivery, at(0))),
+            VerifyError::MethodNotPost
+        );
     }
 }
 
@@ -278,7 +281,7 @@ fn a_timestamp_is_read_strictly_even_if_it_is_signed() {
 fn slacks_challenge_is_echoed_only_behind_the_proof() {
     let verifier = by_preset("slack", &["hush"]);
     let body = r#"{"type":"url_verification","token":"x","challenge":"3eZbrw1a"}"#;
-    let Ok(Proven::Answer(reply)) = verifier.verify(slack(body), at(SIGNED_AT)) else {
+    let Ok(Accepted::Answer(reply)) = verifier.verify(slack(body), at(SIGNED_AT)) else {
         panic!("not answered");
     };
     assert_eq!(reply.status, 200);
@@ -304,7 +307,7 @@ fn slacks_challenge_is_echoed_only_behind_the_proof() {
         &long,
     ] {
         let why = refusal(verifier.verify(slack(body), at(SIGNED_AT)));
-        assert_eq!(why, VerifyError::Challenge);
+        assert_eq!(why, VerifyError::ChallengeInvalid);
     }
     let event = r#"{"type":"event_callback","event_id":"Ev1","event":{"type":"app_mention"}}"#;
     let facts = facts(verifier.verify(slack(event), at(SIGNED_AT)));

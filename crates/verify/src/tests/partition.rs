@@ -30,7 +30,7 @@ fn no_preset_lets_an_unsigned_header_or_query_choose() {
         let settings = |partition: &str| Settings {
             partition: Some(partition.parse().unwrap()),
             verify_token: (preset.scheme.challenge.iter())
-                .any(scheme::Challenge::needs_verify_token)
+                .any(scheme::Handshake::needs_verify_token)
                 .then(|| secret("word")),
             ..with(&["whsec_AAAA"])
         };
@@ -63,7 +63,7 @@ fn a_header_that_is_signed_chooses_and_no_other_spelling_of_it_proves() {
     }
     draft.headers.append("X-Customer", "b".parse().unwrap());
     let why = refusal(verifier.verify(draft, at(SIGNED_AT)));
-    assert!(matches!(why, VerifyError::Duplicate { .. }));
+    assert!(matches!(why, VerifyError::HeaderDuplicate { .. }));
 }
 
 #[test]

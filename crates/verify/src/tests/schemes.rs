@@ -24,7 +24,7 @@ fn a_fact_is_signed_only_if_it_is_read_where_it_was_signed() {
     let read = |source: &str| {
         let toml = HMAC.replace("[\"body\"]", "[{ header = [\"a\", \"b\"] }, \"body\"]");
         let toml = format!("{toml}dedup_id = [{source}]");
-        Covered::by(&scheme(&toml)).dedup_id
+        Coverage::from_scheme(&scheme(&toml)).dedup_id
     };
     assert!(read("{ header = [\"A\", \"b\"] }"));
     assert!(read("{ json = \"/id\" }"));
@@ -34,7 +34,7 @@ fn a_fact_is_signed_only_if_it_is_read_where_it_was_signed() {
     assert!(!read("{ json = \"/id\" }, { header = \"c\" }"));
     let token = "kind = \"token\"\ntoken = { query = \"t\" }\ndedup_id = [{ json = \"/id\" }]";
     assert!(
-        !Covered::by(&scheme(token)).dedup_id,
+        !Coverage::from_scheme(&scheme(token)).dedup_id,
         "a token signs nothing"
     );
 }
@@ -125,7 +125,7 @@ fn what_makes_no_sense_together_is_refused_with_what_to_do() {
         ),
         (
             format!("{HMAC}token = {{ query = \"t\" }}"),
-            "`token` means nothing in a scheme of kind \"hmac\"",
+            "`token` does not apply to a scheme of kind \"hmac\"",
         ),
         (format!("{HMAC}respond = {{ status = 500 }}"), "200 to 299"),
         (
@@ -147,15 +147,15 @@ fn what_makes_no_sense_together_is_refused_with_what_to_do() {
         ),
         (
             "kind = \"token\"\nhash = \"sha1\"\ntoken = { query = \"b\" }".into(),
-            "`hash` means nothing",
+            "`hash` does not apply",
         ),
         (
             "kind = \"none\"\nmessage = [\"body\"]".into(),
-            "`message` means nothing",
+            "`message` does not apply",
         ),
         (
             "kind = \"none\"".into(),
-            "proves nothing, yet secrets are configured",
+            "verifies nothing, yet secrets are configured",
         ),
     ] {
         let error = custom(&toml, &["s"]).unwrap_err().to_string();
@@ -197,7 +197,7 @@ fn parts_of_any_text_do_not_run_into_each_other() {
     assert!(sign("b").is_ok());
     let why = sign("b.c").unwrap_err();
     assert!(
-        matches!(why, SignError::Refused(VerifyError::Separator { .. })),
+        matches!(why, SignError::Refused(VerifyError::DelimiterInPart { .. })),
         "{why}"
     );
 }
@@ -255,7 +255,7 @@ fn a_token_proves_wherever_the_scheme_puts_it_and_goes_no_further() {
         let verifier = custom(&toml, &["other", "user:p+ss w"]).unwrap();
         let mut delivery = post(r#"{"id":7}"#, &[header]);
         delivery.path_and_query.push_str(query);
-        let Ok(Proven::Event(verified)) = verifier.verify(delivery.clone(), at(0)) else {
+        let Ok(Accepted::Event(verified)) = verifier.verify(delivery.clone(), at(0)) else {
             panic!("{token}");
         };
         let (left, facts) = verified.into_parts();
@@ -333,7 +333,7 @@ fn a_timestamp_in_the_body_is_judged_behind_the_proof() {
     assert_eq!(
         without,
         Err(SignError::Refused(VerifyError::JsonMissing {
-            place: "/webhookTimestamp".to_owned()
+            pointer: "/webhookTimestamp".parse().unwrap()
         }))
     );
 }
@@ -373,7 +373,7 @@ fn a_demanded_answer_comes_with_the_facts() {
 }
 
 /// Signs with a scheme and gives what the verifier says of it.
-fn round(toml: &str, body: &str, headers: &[(&str, &str)]) -> Result<Proven, VerifyError> {
+fn round(toml: &str, body: &str, headers: &[(&str, &str)]) -> Result<Accepted, VerifyError> {
     let verifier = custom(toml, &["s"]).unwrap();
     let mut draft = post(body, headers);
     let signed = verifier.sign(&draft, None, "id", at(SIGNED_AT)).unwrap();
@@ -408,7 +408,7 @@ fn a_family_of_headers_is_read_to_its_last_number() {
     }
     for bad in ["numbered = 0", "numbered = 101"] {
         let error = custom(&toml.replace("numbered = 3", bad), &["s"]).unwrap_err();
-        assert_eq!(error, SchemeError::Numbered);
+        assert_eq!(error, SchemeError::NumberedInvalid);
     }
 }
 
@@ -428,7 +428,7 @@ fn a_prefix_may_be_left_out_only_where_the_scheme_says_so() {
     let why = refusal(verify(&strict, bare)).to_string();
     assert_eq!(
         why,
-        "header x-signature does not begin with \"sha256=\", which stands before the signature"
+        "header x-signature does not begin with \"sha256=\", the prefix of the signature"
     );
     let nothing = optional.replace("prefix = \"sha256=\", ", "");
     assert_eq!(
@@ -582,13 +582,13 @@ fn a_public_key_proves_and_signs_nothing() {
     for bad in [&key[2..], &*zero] {
         assert_eq!(
             custom(toml, &[bad]).unwrap_err(),
-            SchemeError::PublicKey { index: 0 }
+            SchemeError::PublicKeyInvalid { index: 0 }
         );
     }
     let foreign = format!("{toml}\nhash = \"sha256\"");
     let error = custom(&foreign, &[key]).unwrap_err().to_string();
     assert!(
-        error.contains("`hash` means nothing in a scheme of kind \"ed25519\""),
+        error.contains("`hash` does not apply to a scheme of kind \"ed25519\""),
         "{error}"
     );
 }

@@ -44,7 +44,7 @@ const CUSTOM: &[&str] = &[
 /// Those that sign any body, by secrets of any text.
 fn verifiers() -> Vec<Verifier> {
     let any_body = |scheme: &Scheme| {
-        scheme.kind == scheme::Kind::Hmac
+        scheme.kind == scheme::SchemeKind::Hmac
             && scheme.covers_body()
             && scheme
                 .timestamp
@@ -98,7 +98,7 @@ fn a_type_without_a_header_to_travel_in_is_an_error_that_says_where() {
     };
     let place = |text: &str| {
         Err(SignError::EventTypeInBody {
-            place: text.to_owned(),
+            location: scheme::Source::Json(text.parse().unwrap()),
         })
     };
     assert_eq!(sign("stripe", "{}"), place("/type"));
@@ -106,7 +106,7 @@ fn a_type_without_a_header_to_travel_in_is_an_error_that_says_where() {
     assert!(sign("stripe", r#"{"type":"a.b"}"#).is_ok());
     let bare = custom(CUSTOM[1], &["s"]).unwrap();
     let why = bare.sign(&post("", &[]), Some("a"), "id", at(0));
-    assert_eq!(why, Err(SignError::EventTypeUnplaced));
+    assert_eq!(why, Err(SignError::EventTypeUnsupported));
 }
 
 #[test]
@@ -116,18 +116,18 @@ fn what_would_be_refused_is_not_signed() {
         .sign(&post("", &[]), None, "a.b", at(0))
         .unwrap_err();
     assert!(
-        matches!(why, SignError::Refused(VerifyError::Separator { .. })),
+        matches!(why, SignError::Refused(VerifyError::DelimiterInPart { .. })),
         "{why}"
     );
     let github = by_preset("github", &[KEY]);
     let why = github
         .sign(&post("", &[]), Some("a\nb"), "id", at(0))
         .unwrap_err();
-    assert!(matches!(why, SignError::HeaderValue { .. }), "{why}");
+    assert!(matches!(why, SignError::HeaderValueInvalid { .. }), "{why}");
     let mut get = post("", &[]);
     get.method = Method::GET;
     let why = github.sign(&get, None, "id", at(0)).unwrap_err();
-    assert_eq!(why, SignError::Refused(VerifyError::Method));
+    assert_eq!(why, SignError::Refused(VerifyError::MethodNotPost));
 }
 
 #[test]
@@ -159,7 +159,7 @@ proptest! {
             draft.body = body.clone().into();
             let mut delivery = signed(verifier, &draft, None);
             let explained = verifier.explain(&delivery, at(SIGNED_AT));
-            prop_assert!(matches!(explained.outcome, Ok(Proven::Event(_))));
+            prop_assert!(matches!(explained.outcome, Ok(Accepted::Event(_))));
             prop_assert_eq!(explained.secret_index, Some(0));
             let signs = verifier.signed_bytes(&delivery).unwrap().is_some();
             let mut changed = body.clone();
