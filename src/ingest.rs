@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use hookrill_core::{Clock, Cursor, Draft, HEADERS_MAX, Secret, Swap, Topic, TopicError, TopicMap};
-use hookrill_verify::{Delivery, Proven, Reply, Verified, VerifyError};
+use hookrill_verify::{Delivery, Outcome, Reply, Verified, VerifyError};
 pub use provisioned::{ProvisionedSecretError, ProvisionedSecrets, StoreSecretError};
 pub use route::{DedupBy, DedupRule, IngestRoute};
 
@@ -187,7 +187,7 @@ impl Ingest {
     ) -> Option<Result<Accepted, IngestError>> {
         let known: Topic = topic.parse().ok()?;
         let route = self.route(&known).ok()?;
-        match route.verifier().greets(&delivery.method) {
+        match route.verifier().has_handshake(&delivery.method) {
             true => Some(self.accept(topic, delivery).await),
             false => None,
         }
@@ -205,12 +205,12 @@ impl Ingest {
             Err(source) => return Err(IngestError::Unverified { topic, source }),
         };
         match proven {
-            Proven::Answer(reply) => Ok(Accepted::Answered {
+            Outcome::Answer(reply) => Ok(Accepted::Answered {
                 topic,
                 reply,
                 secret_stored: false,
             }),
-            Proven::HandOver { secret, reply } => {
+            Outcome::ProvisionedSecret { secret, reply } => {
                 self.provision(&topic, &route, secret).await?;
                 Ok(Accepted::Answered {
                     topic,
@@ -218,7 +218,7 @@ impl Ingest {
                     secret_stored: true,
                 })
             }
-            Proven::Event(verified) => {
+            Outcome::Event(verified) => {
                 // Only what is proven counts: a flood that is not would keep
                 // out what is. Handshakes store nothing, and do not count.
                 if let Err(over) = route.admit(self.clock.now()) {
@@ -245,7 +245,7 @@ impl Ingest {
         &self,
         route: &Arc<IngestRoute>,
         delivery: Delivery,
-    ) -> Result<Result<Proven, VerifyError>, IngestError> {
+    ) -> Result<Result<Outcome, VerifyError>, IngestError> {
         let now = self.clock.now();
         let verifier = route.verifier();
         if delivery.body.len() <= INLINE_BODY_BYTES_MAX {
@@ -273,7 +273,7 @@ impl Ingest {
         let kept = tokio::task::spawn_blocking(move || handed.store(&name, &kept)).await;
         let taken = || IngestError::Unverified {
             topic: topic.clone(),
-            source: VerifyError::HandedOver,
+            source: VerifyError::SecretAlreadyProvisioned,
         };
         match kept.map_err(|_| IngestError::Interrupted)? {
             Ok(()) if route.install_secret(secret.clone()) => {

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use arbitrary::Arbitrary;
 use hookrill_core::{Secret, Timestamp};
-use hookrill_verify::{CHALLENGE_BYTES_MAX, Delivery, Preset, Proven, Settings, Verifier, presets, scheme};
+use hookrill_verify::{CHALLENGE_BYTES_MAX, Delivery, Preset, Outcome, Settings, Verifier, presets, scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use libfuzzer_sys::fuzz_target;
 
@@ -55,7 +55,7 @@ fn known(preset: Preset) -> Option<Known> {
             .scheme
             .challenge
             .iter()
-            .any(scheme::Challenge::needs_verify_token)
+            .any(scheme::Handshake::needs_verify_token)
             .then(|| Secret::new(*b"a word")),
         ..Settings::default()
     };
@@ -135,13 +135,13 @@ fuzz_target!(|input: Input| {
     let explained = known.verifier.explain(&delivery, now);
     assert_eq!(outcome.is_ok(), explained.outcome.is_ok());
     match outcome {
-        Ok(Proven::Event(_)) if known.preset.scheme.kind.signs() => {
+        Ok(Outcome::Event(_)) if known.preset.scheme.kind.signs() => {
             assert!(signed, "{}: proves unsigned", known.preset.name);
             if known.preset.scheme.covers_body() {
                 assert_eq!(delivery.body, before, "{}: proves changed", known.preset.name);
             }
         }
-        Ok(Proven::Answer(reply)) => {
+        Ok(Outcome::Answer(reply)) => {
             assert!(reply.body.len() <= 4 * CHALLENGE_BYTES_MAX);
             assert!(reply.body.iter().all(|byte| matches!(byte, b' '..=b'~')));
         }

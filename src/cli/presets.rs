@@ -48,7 +48,7 @@ fn object(preset: &Preset) -> serde_json::Value {
         "handshake": preset.handshake,
         "setup": preset.setup,
         "notes": preset.notes,
-        "proof": preset.proof,
+        "evidence": preset.evidence,
         "event_type_signed": preset.signed.event_type,
         "dedup_id_signed": preset.signed.dedup_id,
         "docs": preset.docs,

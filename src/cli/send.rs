@@ -111,7 +111,7 @@ pub(super) fn with_preset(
         return Err(UsageError::new(what).into());
     };
     let mut challenges = preset.scheme.challenge.iter();
-    let needs_word = challenges.any(hookrill_verify::scheme::Challenge::needs_verify_token);
+    let needs_word = challenges.any(hookrill_verify::scheme::Handshake::needs_verify_token);
     let settings = hookrill_verify::Settings {
         secrets,
         public_url: url,

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, io::Read as _, time::UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow, bail};
 use hookrill_core::{Secret, Timestamp, Topic};
-use hookrill_verify::{Delivery, Explanation, Proven, Verifier};
+use hookrill_verify::{Delivery, Explanation, Outcome, Verifier};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{Context, NegativeResult, UsageError, output, send};
@@ -150,12 +150,12 @@ fn render(explanation: &Explanation, matched: Option<&str>, use_color: bool) -> 
         let _ = writeln!(text, "hint: {hint}");
     }
     let _ = match &explanation.outcome {
-        Ok(Proven::Event(_)) => writeln!(text, "Signature verified."),
-        Ok(Proven::Answer(reply)) => {
+        Ok(Outcome::Event(_)) => writeln!(text, "Signature verified."),
+        Ok(Outcome::Answer(reply)) => {
             let (status, body) = (reply.status, reply.body.escape_ascii());
             writeln!(text, "This is a handshake. The answer is {status}: {body}")
         }
-        Ok(Proven::HandOver { .. }) => writeln!(
+        Ok(Outcome::ProvisionedSecret { .. }) => writeln!(
             text,
             "This delivery brings the provider's secret, which the gateway would store."
         ),

@@ -247,7 +247,7 @@ fn one(
 /// delivery.
 fn partition(section: &mut Section<'_>, name: Option<&Topic>) -> Option<Located<Partition>> {
     let located = section.located("partition", values::partition)?;
-    let what = match name.map(|name| located.value.longest(name)) {
+    let what = match name.map(|name| located.value.longest_topic(name)) {
         Some(Ok(_)) => return Some(located),
         None => "below \"*\" nothing says which topic is partitioned; name the topic".to_owned(),
         Some(Err(why)) => format!(

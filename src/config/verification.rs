@@ -135,7 +135,7 @@ fn refuse(
         (
             SchemeError::SecretEmpty { index }
             | SchemeError::SecretEncoding { index, .. }
-            | SchemeError::PublicKey { index },
+            | SchemeError::PublicKeyInvalid { index },
             Some(list),
         ) if *index < list.value.len() => {
             let Located { path, location, .. } = &list.value[*index];

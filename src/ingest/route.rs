@@ -80,7 +80,7 @@ impl IngestRoute {
             topic,
             dedup,
             view,
-            partitions: verifier.partitions(),
+            partitions: verifier.has_partition(),
             rate: None,
             verifier: RwLock::new(Arc::new(verifier)),
         }
@@ -137,7 +137,7 @@ impl IngestRoute {
             .unwrap_or_else(PoisonError::into_inner);
         let awaits = verifier.awaits_secret();
         if awaits {
-            let with = Verifier::clone(&verifier).with_handed_over(secret);
+            let with = Verifier::clone(&verifier).with_provisioned_secret(secret);
             *verifier = Arc::new(with);
         }
         awaits

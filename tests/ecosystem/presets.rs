@@ -12,7 +12,7 @@ mod line;
 use std::collections::{BTreeMap, BTreeSet};
 
 use hookrill_core::Timestamp;
-use hookrill_verify::{Delivery, Facts, Proven, Verifier, VerifyError, presets, scheme};
+use hookrill_verify::{Delivery, Facts, Outcome, Verifier, VerifyError, presets, scheme};
 use line::{Line, known, signed_now, vectors};
 use proptest::prelude::*;
 
@@ -35,15 +35,15 @@ fn events() -> impl Iterator<Item = Line> {
     all().filter(|line| line.handshake.is_none() && known(&line.preset).is_some())
 }
 
-fn facts(outcome: Result<Proven, VerifyError>, line: &Line) -> Facts {
+fn facts(outcome: Result<Outcome, VerifyError>, line: &Line) -> Facts {
     match outcome {
-        Ok(Proven::Event(verified)) => verified.into_parts().1,
+        Ok(Outcome::Event(verified)) => verified.into_parts().1,
         other => panic!("{line}: not an event: {other:?}"),
     }
 }
 
 #[test]
-fn every_line_proves_with_the_facts_that_it_says() {
+fn every_line_verifies_with_the_facts_that_it_says() {
     let mut count = BTreeMap::<String, usize>::new();
     for line in events() {
         let outcome = line.verifier().verify(line.delivery(), line.at());
@@ -73,7 +73,7 @@ fn every_line_proves_with_the_facts_that_it_says() {
 /// The one rule of the preset table: what nobody else's code or page shows to
 /// be right is not there.
 #[test]
-fn no_preset_is_without_proof_and_each_names_it() {
+fn no_preset_is_without_evidence_and_each_names_it() {
     let lines: Vec<Line> = all().collect();
     for preset in presets() {
         let own: Vec<_> = lines
@@ -83,21 +83,21 @@ fn no_preset_is_without_proof_and_each_names_it() {
         let event = |line: &&&Line| line.handshake.is_none();
         assert!(
             own.iter().any(|line| event(&line)),
-            "{} has no proof",
+            "{} has no evidence",
             preset.name
         );
-        for proof in preset.proof.split("; ") {
-            let named = match proof.strip_prefix("vector: ") {
+        for evidence in preset.evidence.split("; ") {
+            let named = match evidence.strip_prefix("vector: ") {
                 Some(_) => own.iter().any(|line| line.role == "vector"),
-                None => own.iter().any(|line| line.by.starts_with(proof)),
+                None => own.iter().any(|line| line.by.starts_with(evidence)),
             };
-            assert!(named, "{}: no line is by {proof}", preset.name);
+            assert!(named, "{}: no line is by {evidence}", preset.name);
         }
-        let tokens = preset.scheme.kind == scheme::Kind::Token;
-        let page = preset.proof.starts_with("https://");
+        let tokens = preset.scheme.kind == scheme::SchemeKind::Token;
+        let page = preset.evidence.starts_with("https://");
         assert!(
             tokens || !page,
-            "{}: a page proves tokens only",
+            "{}: a page is evidence for tokens only",
             preset.name
         );
     }
@@ -134,7 +134,9 @@ fn signed_texts(scheme: &scheme::Scheme, body: &[u8]) -> Vec<Vec<u8>> {
         .parts()
         .iter()
         .filter_map(|part| match part {
-            scheme::Part::Json(at) | scheme::Part::JsonOrEmpty(at) => Some(at.to_string()),
+            scheme::MessagePart::Json(at) | scheme::MessagePart::JsonOrEmpty(at) => {
+                Some(at.to_string())
+            }
             _ => None,
         })
         .collect();
@@ -248,7 +250,7 @@ fn every_signed_timestamp_is_held_to_its_signature_and_to_the_clock() {
     assert!(seen.len() >= 25, "{seen:?}");
 }
 
-fn names_match(names: &scheme::Names, header: &str) -> bool {
+fn names_match(names: &scheme::HeaderNames, header: &str) -> bool {
     names
         .iter()
         .any(|name| header.eq_ignore_ascii_case(name.as_str()))
@@ -297,8 +299,13 @@ fn every_signed_url_and_method_is_held_to_the_signature() {
     for line in events() {
         let scheme = line.preset().scheme;
         let parts = scheme.parts();
-        let has = |wanted: fn(&scheme::Part) -> bool| parts.iter().any(wanted);
-        if !has(|part| matches!(part, scheme::Part::Url | scheme::Part::Function(_))) {
+        let has = |wanted: fn(&scheme::MessagePart) -> bool| parts.iter().any(wanted);
+        if !has(|part| {
+            matches!(
+                part,
+                scheme::MessagePart::Url | scheme::MessagePart::Function(_)
+            )
+        }) {
             continue;
         }
         seen.insert(line.preset.clone());
@@ -352,7 +359,7 @@ fn handshakes_are_answered_as_the_sdks_do() {
         seen.insert(line.preset.clone());
         let outcome = line.verifier().verify(line.delivery(), line.at());
         let reply = match outcome {
-            Ok(Proven::Answer(reply) | Proven::HandOver { reply, .. }) => reply,
+            Ok(Outcome::Answer(reply) | Outcome::ProvisionedSecret { reply, .. }) => reply,
             other => panic!("{line}: not answered: {other:?}"),
         };
         wanted.is_like(reply.status.as_u16(), &reply.body, &line);
@@ -439,7 +446,7 @@ proptest! {
             delivery.body = body.into();
         }
         let explained = line.verifier().explain(&delivery, line.at());
-        if let Ok(Proven::Event(_)) = explained.outcome {
+        if let Ok(Outcome::Event(_)) = explained.outcome {
             prop_assert_eq!(&delivery.body[..], &line.body()[..]);
         }
     }

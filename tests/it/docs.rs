@@ -278,11 +278,12 @@ fn the_ranges_that_the_reference_shows_are_the_ranges() {
 /// The keys and words of the scheme language, by its types.
 fn scheme_words() -> BTreeSet<String> {
     let mut words = BTreeSet::new();
-    for file in ["challenge", "message", "mod", "place"] {
+    for file in ["handshake", "message", "mod", "place"] {
         let path = root().join(format!("crates/verify/src/scheme/{file}.rs"));
         let source = fs::read_to_string(path).unwrap();
         for written in source.split("Deserialize)]").skip(1) {
-            let upper = written.contains("UPPERCASE") && written.contains("pub enum Asked");
+            let upper =
+                written.contains("UPPERCASE") && written.contains("pub enum HandshakeMethod");
             let body = written.split("\n}").next().unwrap();
             for line in body.lines().filter_map(|line| line.strip_prefix("    ")) {
                 let name: String = line

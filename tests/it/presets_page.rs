@@ -4,8 +4,8 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use hookrill_verify::{Covered, Preset, presets, scheme};
-use scheme::{Kind, Part, Scheme, Source};
+use hookrill_verify::{Coverage, Preset, presets, scheme};
+use scheme::{MessagePart, Scheme, SchemeKind, Source};
 
 /// What was looked at and is not here, and why.
 const LEFT_OUT: &[(&str, &str)] = &[
@@ -56,7 +56,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "Terraform Cloud, Autodesk, ConnectWise, Clio, Attentive, Alchemy, Uber, Chargify, Bunny, \
          Shopline, Smile, FastSpring, Tally, Picqer, ShipHero, AfterShip, Commerce Layer, Ashby, \
          Cursor, Fireflies, Flexport, Enode, Expo",
-        "simple schemes that the language can say, for which no proof was found",
+        "simple schemes that the language can say, for which no evidence was found",
     ),
 ];
 
@@ -86,7 +86,9 @@ fn every_block_of_the_page_is_a_configuration() {
     for preset in presets() {
         let block = block(&preset);
         let key = match preset.scheme.kind {
-            Kind::Ed25519 => "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+            SchemeKind::Ed25519 => {
+                "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
+            }
             _ => "c0ffee00",
         };
         let key = match (preset.scheme.kind, &*preset.name) {
@@ -118,10 +120,10 @@ fn page() -> String {
         "# Presets\n\n\
          <!-- Made from crates/verify/src/presets.toml by tests/it/presets_page.rs. Do not edit:\n     \
          HOOKRILL_WRITE_DOCS=1 cargo test --test it presets_page -->\n\n\
-         Hookrill knows how {} providers sign. Each preset is proven by code that nobody of this \
+         Hookrill knows how {} providers sign. Each preset is checked against code that nobody of this \
          project wrote (the provider's own SDK where there is one), or by values that were \
          published: the tests verify what those sign, and refuse it with one byte changed. \
-         What could not be proven is [left out](#left-out).\n\n\
+         What could not be checked is [left out](#left-out).\n\n\
          Write `preset = \"…\"` into a topic's section, put the secret where it says, and give \
          the provider `https://<your public URL>/ingest/<topic>`. A secret may be a list of \
          several while you rotate it. Any other scheme can be described in the same language \
@@ -141,7 +143,7 @@ fn page() -> String {
         page += &section(preset);
     }
     page += "## Left out\n\n\
-             A preset without a proof is not shipped. These were looked at:\n\n\
+             A preset without evidence is not shipped. These were looked at:\n\n\
              | provider | why not |\n|---|---|\n";
     for (who, why) in LEFT_OUT {
         writeln!(page, "| {who} | {why} |").unwrap();
@@ -177,7 +179,7 @@ fn night() -> String {
      nothing; the log says `handshake answered` with the topic, and `hookrill_handshakes_total` \
      counts. What is echoed is printable, at most 1 KiB, and sent as `text/plain` with `nosniff` \
      or as JSON. Where the answer is made with a secret, the topic's first one serves. A GET or \
-     HEAD that does not prove itself gets the 405 of every other.\n\n\
+     HEAD that is not a valid handshake gets the same 405 as any other.\n\n\
      ### Secrets that are handed over\n\n\
      Asana and Notion send the secret themselves, with the first request. Hookrill takes the \
      first one that comes to a topic with a section of its own and no `secrets`, keeps it in \
@@ -242,7 +244,7 @@ fn section(preset: &Preset) -> String {
     if !failures.is_empty() {
         item("If it is refused", &failures);
     }
-    item("Proven by", &preset.proof.replace("; ", ", "));
+    item("Accepted by", &preset.evidence.replace("; ", ", "));
     writeln!(
         text,
         "\n[{}'s documentation]({})\n",
@@ -266,7 +268,7 @@ fn block(preset: &Preset) -> String {
     let mut toml = String::new();
     if parts
         .iter()
-        .any(|part| matches!(part, Part::Url | Part::Function(_)))
+        .any(|part| matches!(part, MessagePart::Url | MessagePart::Function(_)))
     {
         toml += "[server]\npublic_url = \"https://hooks.example.com\"\n\n";
     }
@@ -279,7 +281,7 @@ fn block(preset: &Preset) -> String {
         .scheme
         .challenge
         .iter()
-        .any(scheme::Challenge::needs_verify_token)
+        .any(scheme::Handshake::needs_verify_token)
     {
         let word = secret(preset).replace("_SECRET", "_VERIFY_TOKEN");
         writeln!(toml, "verify_token = \"env:{word}\"").unwrap();
@@ -289,9 +291,9 @@ fn block(preset: &Preset) -> String {
 
 fn signed(scheme: &Scheme) -> String {
     match scheme.kind {
-        Kind::Token => return format!("nothing; the token is in {}", token_place(scheme)),
-        Kind::None => return "nothing".to_owned(),
-        Kind::Hmac | Kind::Ed25519 => {}
+        SchemeKind::Token => return format!("nothing; the token is in {}", token_place(scheme)),
+        SchemeKind::None => return "nothing".to_owned(),
+        SchemeKind::Hmac | SchemeKind::Ed25519 => {}
     }
     let parts: Vec<_> = scheme.parts().iter().map(part).collect();
     let (parts, form) = (parts.join(", then "), signature_form(scheme));
@@ -346,12 +348,12 @@ fn signature_form(scheme: &Scheme) -> String {
     format!("`{}: {key}{}…`{many}", scheme.place(), signature.prefix)
 }
 
-fn part(part: &Part) -> String {
+fn part(part: &MessagePart) -> String {
     match part {
-        Part::Literal(text) => format!("`{text}`"),
-        Part::Header(names) => format!("`{names}`"),
-        Part::Json(pointer) => format!("`{}`", last(pointer)),
-        Part::JsonOrEmpty(pointer) => format!("`{}` (or nothing)", last(pointer)),
+        MessagePart::Literal(text) => format!("`{text}`"),
+        MessagePart::Header(names) => format!("`{names}`"),
+        MessagePart::Json(pointer) => format!("`{}`", last(pointer)),
+        MessagePart::JsonOrEmpty(pointer) => format!("`{}` (or nothing)", last(pointer)),
         other => other.to_string(),
     }
 }
@@ -371,7 +373,7 @@ fn source(source: &Source) -> String {
     }
 }
 
-fn facts(scheme: &Scheme, signed: Covered) -> String {
+fn facts(scheme: &Scheme, signed: Coverage) -> String {
     let of = |what: &str, sources: &[Source], signed: bool| match sources {
         [] => format!("no {what}"),
         _ => {
@@ -386,10 +388,10 @@ fn facts(scheme: &Scheme, signed: Covered) -> String {
 }
 
 /// What a person who captured a delivery can still do, and the remedy.
-fn remains(scheme: &Scheme, signed: Covered) -> String {
+fn remains(scheme: &Scheme, signed: Coverage) -> String {
     const KNOWN: &str = "`dedup_by = \"body\"` knows it by what is signed, and takes two events of \
                          the same content within the window for one";
-    if scheme.kind == Kind::Token {
+    if scheme.kind == SchemeKind::Token {
         return "who learns the token can send anything: TLS all the way, and a new token when in \
                 doubt"
             .to_owned();
@@ -422,9 +424,14 @@ fn remains(scheme: &Scheme, signed: Covered) -> String {
 /// Whether the body follows the URL without a separator.
 fn runs_on(scheme: &Scheme) -> bool {
     use scheme::Function;
-    let twilio = |part: &Part| *part == Part::Function(Function::Twilio);
-    let url = |part: &Part| matches!(part, Part::Url | Part::Function(Function::HubspotUrl));
-    let body = |part: &Part| matches!(part, Part::Body | Part::FormSorted);
+    let twilio = |part: &MessagePart| *part == MessagePart::Function(Function::Twilio);
+    let url = |part: &MessagePart| {
+        matches!(
+            part,
+            MessagePart::Url | MessagePart::Function(Function::HubspotUrl)
+        )
+    };
+    let body = |part: &MessagePart| matches!(part, MessagePart::Body | MessagePart::FormSorted);
     let parts = scheme.parts();
     let beside = parts.windows(2).any(|pair| url(&pair[0]) && body(&pair[1]));
     beside || parts.iter().any(twilio)
@@ -449,7 +456,7 @@ fn failures(preset: &Preset) -> String {
         }
         _ => {}
     }
-    let has_url = |part: &Part| matches!(part, Part::Url | Part::Function(_));
+    let has_url = |part: &MessagePart| matches!(part, MessagePart::Url | MessagePart::Function(_));
     if scheme.parts().iter().any(has_url) {
         known.push(
             "`server.public_url` and the path and query are, letter by letter, what the provider was given"

@@ -47,7 +47,7 @@ impl fmt::Debug for Delivery {
     clippy::large_enum_variant,
     reason = "nearly all are events: boxing them would cost each an allocation"
 )]
-pub enum Accepted {
+pub enum Outcome {
     /// An event, to be stored.
     Event(Verified),
     /// A provider's handshake: answer it and store nothing.

@@ -2,7 +2,7 @@
 //!
 //! Follows the proof itself, so that it cannot tell another story.
 
-use super::{delivery::Accepted, error::VerifyError};
+use super::{delivery::Outcome, error::VerifyError};
 
 /// How a delivery was proven, or where and why it was not. Holds no secret.
 #[derive(Debug, Clone)]
@@ -12,7 +12,7 @@ pub struct Explanation {
     /// Which secret matched, from 0.
     pub secret_index: Option<usize>,
     /// What came of it.
-    pub outcome: Result<Accepted, VerifyError>,
+    pub outcome: Result<Outcome, VerifyError>,
     /// What to try, where something is known to help. May hold header names
     /// that the sender chose: printable ASCII only.
     pub hint: Option<String>,
@@ -74,7 +74,7 @@ impl Trace {
     /// Ends with what came of it.
     pub(super) fn conclude(
         mut self,
-        outcome: Result<Accepted, VerifyError>,
+        outcome: Result<Outcome, VerifyError>,
         hint: Option<String>,
     ) -> Explanation {
         if let Err(why) = &outcome {

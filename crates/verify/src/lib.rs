@@ -36,7 +36,7 @@ mod timestamp;
 mod token;
 mod verifier;
 
-pub use delivery::{Accepted, Delivery, Facts, Reply, Verified};
+pub use delivery::{Delivery, Facts, Outcome, Reply, Verified};
 pub use error::{SchemeError, SignError, VerifyError};
 pub use explain::{Explanation, ExplanationStep};
 pub use limits::{CHALLENGE_BYTES_MAX, FACT_BYTES_MAX, SECRETS_MAX, SIGNATURES_MAX};

@@ -10,7 +10,7 @@ use http::Method;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    delivery::{Accepted, Delivery, Verified},
+    delivery::{Delivery, Outcome, Verified},
     error::{SchemeError, VerifyError},
     explain::{Explanation, Trace},
     headers, hint,
@@ -108,7 +108,7 @@ impl Verifier {
     ///
     /// [`VerifyError`]: the reason is for logs and metrics, never for the
     /// sender.
-    pub fn verify(&self, delivery: Delivery, now: Timestamp) -> Result<Accepted, VerifyError> {
+    pub fn verify(&self, delivery: Delivery, now: Timestamp) -> Result<Outcome, VerifyError> {
         self.prove(delivery, now, &mut Trace::deaf())
     }
 
@@ -142,7 +142,7 @@ impl Verifier {
         mut delivery: Delivery,
         now: Timestamp,
         trace: &mut Trace,
-    ) -> Result<Accepted, VerifyError> {
+    ) -> Result<Outcome, VerifyError> {
         trace.at("request");
         if delivery.method != Method::POST && !self.has_handshake(&delivery.method) {
             return Err(VerifyError::MethodNotPost);
@@ -171,9 +171,9 @@ impl Verifier {
     }
 
     /// What is answered before anything is proven.
-    fn before_proof(&self, delivery: &Delivery) -> Result<Option<Accepted>, VerifyError> {
+    fn before_proof(&self, delivery: &Delivery) -> Result<Option<Outcome>, VerifyError> {
         if let Some(reply) = self.plan.answer(delivery, true)? {
-            return Ok(Some(Accepted::Answer(reply)));
+            return Ok(Some(Outcome::Answer(reply)));
         }
         let (Some(hand_over), Proof::Signed(proof)) = (&self.plan.hand_over, &self.plan.proof)
         else {
@@ -184,20 +184,20 @@ impl Verifier {
         };
         let reply = hand_over.reply(&secret);
         match proof.keys.as_slice() {
-            [] => Ok(Some(Accepted::ProvisionedSecret { secret, reply })),
+            [] => Ok(Some(Outcome::ProvisionedSecret { secret, reply })),
             // The provider asks again for what it did not hear.
             keys if keys.iter().any(|key| same(key, secret.expose())) => {
-                Ok(Some(Accepted::Answer(reply)))
+                Ok(Some(Outcome::Answer(reply)))
             }
             _ => Err(VerifyError::SecretAlreadyProvisioned),
         }
     }
 
-    fn behind_proof(&self, delivery: Delivery, trace: &mut Trace) -> Result<Accepted, VerifyError> {
+    fn behind_proof(&self, delivery: Delivery, trace: &mut Trace) -> Result<Outcome, VerifyError> {
         trace.at("facts");
         if let Some(reply) = self.plan.answer(&delivery, false)? {
             trace.found(|| "a handshake, answered".to_owned());
-            return Ok(Accepted::Answer(reply));
+            return Ok(Outcome::Answer(reply));
         }
         if delivery.method != Method::POST {
             return Err(VerifyError::MethodNotPost);
@@ -211,7 +211,7 @@ impl Verifier {
             }
             text
         });
-        Ok(Accepted::Event(Verified::new(delivery, facts)))
+        Ok(Outcome::Event(Verified::new(delivery, facts)))
     }
 
     /// What stands for the body, where that is not what was signed.

@@ -285,7 +285,7 @@ fn a_topic_says_who_may_send_to_it_and_who_may_read() {
         ),
         (
             "[topics.a]\naccess = \"public\"\nsecrets = [\"s\"]\nscheme = { kind = \"none\" }",
-            "topics.a.secrets: a scheme of kind \"none\" proves nothing",
+            "topics.a.secrets: a scheme of kind \"none\" verifies nothing",
         ),
         (
             "[topics.a]\naccess = \"public\"\nscheme = { kind = \"hmca\" }",
@@ -385,7 +385,7 @@ fn a_topic_says_who_may_send_to_it_and_who_may_read() {
         ),
         (
             "[topics.a]\naccess = \"public\"\nsecrets = [\"00\"]\nscheme = { kind = \"ed25519\", encoding = \"hex\", secret = { encoding = \"hex\" }, signature = { header = \"x\" }, message = [\"body\"] }",
-            "topics.a.secrets[0]: secret 1 is no Ed25519 public key",
+            "topics.a.secrets[0]: secret 1 is not an Ed25519 public key",
         ),
         (
             "[topics.\"*\"]\naccess = \"public\"\nscheme = { kind = \"hmac\", hash = \"sha256\", encoding = \"hex\", signature = { header = \"x\" }, message = [\"body\"], hand_over = { at = { header = \"y\" } } }",

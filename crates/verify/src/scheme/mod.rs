@@ -5,8 +5,8 @@
 //! Unknown keys are errors, since a misspelt one would weaken a proof in
 //! silence.
 
-mod challenge;
 mod covers;
+mod handshake;
 mod message;
 mod place;
 
@@ -15,7 +15,7 @@ use std::fmt;
 use serde::Deserialize;
 
 pub use super::names::HeaderNames;
-pub use challenge::{
+pub use handshake::{
     AnswerValue, Condition, DigestInput, Handshake, HandshakeMethod, HmacOf, SecretProvisioning,
     Sha256Of,
 };

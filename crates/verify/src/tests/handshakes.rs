@@ -19,9 +19,9 @@ fn greeting(preset: &str, verify_token: Option<&str>) -> Verifier {
 }
 
 /// Status, type and body of an answer that must be one.
-fn answer(outcome: Result<Accepted, VerifyError>) -> (u16, String, String) {
+fn answer(outcome: Result<Outcome, VerifyError>) -> (u16, String, String) {
     match outcome {
-        Ok(Accepted::Answer(reply)) => (
+        Ok(Outcome::Answer(reply)) => (
             reply.status.as_u16(),
             reply.content_type.to_str().unwrap().to_owned(),
             String::from_utf8(reply.body.to_vec()).unwrap(),
@@ -325,8 +325,7 @@ fn a_secret_is_taken_once_and_from_then_on_proves() {
         refusal(asana.verify(event(), at(0))),
         VerifyError::SecretPending
     );
-    let Ok(Accepted::ProvisionedSecret { secret, reply }) = asana.verify(hand("hush"), at(0))
-    else {
+    let Ok(Outcome::ProvisionedSecret { secret, reply }) = asana.verify(hand("hush"), at(0)) else {
         panic!("not taken");
     };
     assert_eq!(secret.expose(), b"hush");

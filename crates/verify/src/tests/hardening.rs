@@ -281,7 +281,7 @@ fn a_timestamp_is_read_strictly_even_if_it_is_signed() {
 fn slacks_challenge_is_echoed_only_behind_the_proof() {
     let verifier = by_preset("slack", &["hush"]);
     let body = r#"{"type":"url_verification","token":"x","challenge":"3eZbrw1a"}"#;
-    let Ok(Accepted::Answer(reply)) = verifier.verify(slack(body), at(SIGNED_AT)) else {
+    let Ok(Outcome::Answer(reply)) = verifier.verify(slack(body), at(SIGNED_AT)) else {
         panic!("not answered");
     };
     assert_eq!(reply.status, 200);

@@ -60,15 +60,15 @@ pub(super) fn by_preset(name: &str, secrets: &[&str]) -> Verifier {
 }
 
 /// The facts of a delivery that must be an event.
-pub(super) fn facts(outcome: Result<Accepted, VerifyError>) -> Facts {
+pub(super) fn facts(outcome: Result<Outcome, VerifyError>) -> Facts {
     match outcome {
-        Ok(Accepted::Event(verified)) => verified.into_parts().1,
+        Ok(Outcome::Event(verified)) => verified.into_parts().1,
         other => panic!("not an event: {other:?}"),
     }
 }
 
 /// Why a delivery that must be refused was.
-pub(super) fn refusal(outcome: Result<Accepted, VerifyError>) -> VerifyError {
+pub(super) fn refusal(outcome: Result<Outcome, VerifyError>) -> VerifyError {
     match outcome {
         Err(why) => why,
         Ok(proven) => panic!("proved: {proven:?}"),

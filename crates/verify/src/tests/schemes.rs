@@ -255,7 +255,7 @@ fn a_token_proves_wherever_the_scheme_puts_it_and_goes_no_further() {
         let verifier = custom(&toml, &["other", "user:p+ss w"]).unwrap();
         let mut delivery = post(r#"{"id":7}"#, &[header]);
         delivery.path_and_query.push_str(query);
-        let Ok(Accepted::Event(verified)) = verifier.verify(delivery.clone(), at(0)) else {
+        let Ok(Outcome::Event(verified)) = verifier.verify(delivery.clone(), at(0)) else {
             panic!("{token}");
         };
         let (left, facts) = verified.into_parts();
@@ -373,7 +373,7 @@ fn a_demanded_answer_comes_with_the_facts() {
 }
 
 /// Signs with a scheme and gives what the verifier says of it.
-fn round(toml: &str, body: &str, headers: &[(&str, &str)]) -> Result<Accepted, VerifyError> {
+fn round(toml: &str, body: &str, headers: &[(&str, &str)]) -> Result<Outcome, VerifyError> {
     let verifier = custom(toml, &["s"]).unwrap();
     let mut draft = post(body, headers);
     let signed = verifier.sign(&draft, None, "id", at(SIGNED_AT)).unwrap();

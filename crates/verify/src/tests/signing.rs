@@ -159,7 +159,7 @@ proptest! {
             draft.body = body.clone().into();
             let mut delivery = signed(verifier, &draft, None);
             let explained = verifier.explain(&delivery, at(SIGNED_AT));
-            prop_assert!(matches!(explained.outcome, Ok(Accepted::Event(_))));
+            prop_assert!(matches!(explained.outcome, Ok(Outcome::Event(_))));
             prop_assert_eq!(explained.secret_index, Some(0));
             let signs = verifier.signed_bytes(&delivery).unwrap().is_some();
             let mut changed = body.clone();

@@ -125,7 +125,7 @@ impl Vector {
         post(self.body, self.headers)
     }
 
-    pub(super) fn verify(&self, delivery: Delivery) -> Result<Accepted, VerifyError> {
+    pub(super) fn verify(&self, delivery: Delivery) -> Result<Outcome, VerifyError> {
         self.verifier().verify(delivery, at(self.signed_at))
     }
 }
