@@ -136,7 +136,7 @@ impl KeySets {
     /// The sets that `access` wants; nothing is fetched yet.
     #[must_use]
     pub fn new(access: Arc<Access>, settings: Settings, telemetry: Arc<Telemetry>) -> Arc<Self> {
-        let sets = access.key_sets();
+        let sets = access.jwks_urls();
         let sets = sets.iter().map(|(issuer, url)| KeySet::new(*issuer, url));
         Arc::new(Self {
             sets: Swap::new(sets.collect()),
@@ -156,7 +156,7 @@ impl KeySets {
             let known = before.iter().find(|set| set.issuer == issuer);
             known.map_or_else(|| KeySet::new(issuer, &url), Arc::clone)
         };
-        let sets: Box<[_]> = self.access.key_sets().into_iter().map(set).collect();
+        let sets: Box<[_]> = self.access.jwks_urls().into_iter().map(set).collect();
         let wanted = |set: &Arc<KeySet>| sets.iter().any(|other| Arc::ptr_eq(set, other));
         for set in before.iter().filter(|set| !wanted(set)) {
             set.over.cancel();

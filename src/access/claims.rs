@@ -1,8 +1,8 @@
-//! What a token says, read strictly.
+//! A token's claims, read strictly.
 //!
-//! Refuses a name that stands twice (RFC 7519, section 4 lets a reader do
-//! so): two readers of one token could see two values. A time may have a
-//! fraction, which is dropped (section 2, "NumericDate").
+//! Refuses a claim name that occurs twice, as RFC 7519, section 4 allows: two
+//! readers of one token could see two values. A time may have a fraction, which
+//! is dropped (section 2, "NumericDate").
 
 use std::fmt;
 
@@ -12,43 +12,52 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-use super::TokenError;
+use super::error::TokenError;
+
+/// Seconds beyond which a fractional time is refused; far beyond any calendar,
+/// and still exact as a float.
+const FRACTIONAL_SECS_MAX: f64 = 9e15;
 
 /// A subscriber token's claims, for [`mint`](super::mint).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Claims {
     /// The topics it may read with their subtopics; `"*"` for all.
     pub topics: Vec<String>,
-    /// Until when, in seconds since the Unix epoch.
+    /// When it expires, in seconds since the Unix epoch.
     pub exp: u64,
-    /// From when on, in seconds since the Unix epoch.
+    /// When it becomes valid, in seconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nbf: Option<u64>,
-    /// Since when, in seconds since the Unix epoch.
+    /// When it was issued, in seconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iat: Option<u64>,
-    /// Its name, by which it can be revoked.
+    /// Its id, by which it can be revoked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
-    /// For whom.
+    /// Its subject: who it is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sub: Option<String>,
-    /// Whether bodies are whole, whatever is hidden from others.
+    /// Whether it shows whole bodies, whatever is hidden from others.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub full: bool,
 }
 
-/// Claims as they stand in a token.
-pub(super) struct RawClaims(pub(super) Map<String, Value>);
+/// Claims as a token has them, not yet checked.
+pub(super) struct RawClaims(Map<String, Value>);
 
 impl RawClaims {
-    /// Reads the text of a token's second part.
-    pub(super) fn read(json: &[u8]) -> Result<Self, TokenError> {
+    /// Reads the JSON of a token's second part.
+    pub(super) fn from_json(json: &[u8]) -> Result<Self, TokenError> {
         serde_json::from_slice(json).map_err(|_| TokenError::Claims)
     }
 
-    /// A text, if the claim is there.
-    pub(super) fn text(&self, claim: &str) -> Result<Option<&str>, TokenError> {
+    /// All of them by name.
+    pub(super) fn as_map(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
+    /// A string, if the claim is present.
+    pub(super) fn string(&self, claim: &str) -> Result<Option<&str>, TokenError> {
         match self.0.get(claim) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -56,30 +65,47 @@ impl RawClaims {
         }
     }
 
-    /// A time in seconds since the Unix epoch, if the claim is there.
+    /// A time in seconds since the Unix epoch, if the claim is present.
     pub(super) fn time(&self, claim: &str) -> Result<Option<u64>, TokenError> {
         let Some(value) = self.0.get(claim) else {
             return Ok(None);
         };
-        let fraction = || value.as_f64().filter(|secs| (0.0..9e15).contains(secs));
-        let secs = value.as_u64().or_else(|| Some(fraction()? as u64));
-        secs.map(Some).ok_or(TokenError::Claims)
+        if let Some(secs) = value.as_u64() {
+            return Ok(Some(secs));
+        }
+        match value.as_f64() {
+            Some(secs) if (0.0..FRACTIONAL_SECS_MAX).contains(&secs) => Ok(Some(secs as u64)),
+            _ => Err(TokenError::Claims),
+        }
     }
 
-    /// Whether the claim is there and `true`: anything else gives no more.
+    /// Whether the claim is present and `true`; any other value is false.
     pub(super) fn is_true(&self, claim: &str) -> bool {
         self.0.get(claim) == Some(&Value::Bool(true))
     }
 
-    /// The texts of a list, or one that stands alone; `None` where the claim
-    /// is not there, or is neither.
+    /// A list of strings; a single string is not a list.
+    pub(super) fn list(&self, claim: &str) -> Result<Vec<&str>, TokenError> {
+        match self.0.get(claim) {
+            Some(Value::Array(items)) => strings(items).ok_or(TokenError::Claims),
+            _ => Err(TokenError::Claims),
+        }
+    }
+
+    /// The strings of a list, or the one string that is there instead of a
+    /// list (RFC 7519, section 4.1.3, of `aud`); `None` for anything else.
     pub(super) fn one_or_many(&self, claim: &str) -> Option<Vec<&str>> {
         match self.0.get(claim)? {
             Value::String(one) => Some(vec![one]),
-            Value::Array(many) => many.iter().map(Value::as_str).collect(),
+            Value::Array(items) => strings(items),
             _ => None,
         }
     }
+}
+
+/// These values, if all of them are strings.
+fn strings(values: &[Value]) -> Option<Vec<&str>> {
+    values.iter().map(Value::as_str).collect()
 }
 
 impl<'de> Deserialize<'de> for RawClaims {
@@ -88,7 +114,7 @@ impl<'de> Deserialize<'de> for RawClaims {
     }
 }
 
-/// Reads an object in which each name stands once.
+/// Reads an object in which no name occurs twice.
 struct UniqueClaims;
 
 impl<'de> Visitor<'de> for UniqueClaims {
@@ -102,7 +128,7 @@ impl<'de> Visitor<'de> for UniqueClaims {
         let mut claims = Map::new();
         while let Some((name, value)) = from.next_entry::<String, Value>()? {
             if claims.insert(name, value).is_some() {
-                return Err(A::Error::custom("a claim stands twice"));
+                return Err(A::Error::custom("a claim occurs twice"));
             }
         }
         Ok(RawClaims(claims))

@@ -1,31 +1,34 @@
-//! Why somebody may not subscribe. Says nothing of a token's content.
+//! Why a subscription or a token is refused. Repeats nothing of a token.
 
 use hookrill_core::Topic;
 
-use super::{IssuerId, TOKEN_BYTES_MAX};
+use super::issuer::IssuerId;
+
+/// The longest token that is looked at, in bytes.
+pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 
 /// Why a subscription was not granted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AccessError {
-    /// Nothing configures the topic.
+    /// No section of the configuration covers the topic.
     #[error("no topic {0} is configured")]
     UnknownTopic(Topic),
-    /// A token is needed and none came.
+    /// The request has no token, and needs one.
     #[error("a token is needed")]
     TokenMissing,
-    /// A token came that does not hold.
+    /// The request has a token that is not valid.
     #[error("the token is not valid: {0}")]
-    TokenBad(TokenError),
-    /// The token is good for other topics.
+    TokenBad(#[source] TokenError),
+    /// The token is valid, for other topics.
     #[error("the token does not cover {0}")]
     NotCovered(Box<str>),
 }
 
-/// Why a token does not hold. Says nothing of its content.
+/// Why a token is not valid. Repeats nothing of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Nothing is configured that could have signed it.
-    #[error("no secret and no issuer is configured to check it with")]
+    #[error("neither a secret nor an issuer is configured that could verify it")]
     NoSecret,
     /// Longer than [`TOKEN_BYTES_MAX`].
     #[error("it is longer than {TOKEN_BYTES_MAX} bytes")]
@@ -33,40 +36,40 @@ pub enum TokenError {
     /// Not a JWT, another algorithm than the key's, or another key.
     #[error("its form, algorithm or signature is wrong")]
     Signature,
-    /// It has a `crit` header, and names what must be understood.
-    #[error("its header demands extensions (`crit`) and none is known here")]
+    /// It has a `crit` header, which names what a verifier must understand.
+    #[error("its header requires extensions (`crit`); none is supported")]
     Critical,
-    /// Nobody of that name may sign.
-    #[error("its issuer (`iss`) is not one of those that may sign")]
+    /// No configured issuer has its `iss`.
+    #[error("its issuer (`iss`) is not configured")]
     Issuer,
     /// It is for somebody else.
-    #[error("it is not meant for this gateway (`aud`)")]
+    #[error("it is for another audience (`aud`)")]
     Audience,
-    /// The issuer has no key of that id; its set may have a newer one.
-    #[error("its issuer has no such key")]
+    /// The issuer has no key with that id; a newer key set may have it.
+    #[error("its issuer has no key with its key id")]
     KeyUnknown(IssuerId),
-    /// The issuer's keys could not be had yet.
-    #[error("its issuer's keys are not known yet")]
+    /// The issuer's keys could not be fetched yet.
+    #[error("its issuer's keys could not be fetched yet")]
     KeysMissing(IssuerId),
-    /// Claims that do not have the documented form.
+    /// A claim is missing or has another type than documented.
     #[error("it needs the claims `exp`, a time, and `topics`, a list of topics or \"*\"")]
     Claims,
     /// A claim that a topic is built from is missing, empty, or too long.
     #[error("its claims do not make a topic")]
     Template,
-    /// It is good for longer than tokens may be, or does not say since when.
-    #[error("it is good for too long, or does not say since when (`iat`)")]
+    /// Its lifetime exceeds `access.token_ttl_max`, or has no known start.
+    #[error("its lifetime is too long, or it does not say when it was issued (`iat`)")]
     LongLived,
-    /// It has neither `jti` nor `sub`, so that nothing could revoke it.
+    /// It has neither `jti` nor `sub`, so no revocation could name it.
     #[error("it has neither `jti` nor `sub`")]
     Nameless,
     /// It was revoked.
     #[error("it was revoked")]
     Revoked,
-    /// `exp` is past.
+    /// `exp` has passed.
     #[error("it has expired")]
     Expired,
-    /// `nbf` is to come.
+    /// `nbf` has not come yet, or `iat` is in the future.
     #[error("it is not valid yet")]
     NotYet,
 }

@@ -1,48 +1,64 @@
-//! Who may sign subscriber tokens, and how topics come out of theirs.
+//! Who may sign subscriber tokens, and how a token names its topics.
 //!
 //! A [`Template`] builds a topic from claims: each value becomes one segment,
-//! as `event::segment` makes it of a delivery's values too, so that the two
-//! meet and no value can reach beyond its place. Refuses values that are
-//! missing, empty, or not a text or a whole number, and topics that are too
-//! long.
+//! written by `hookrill_core::segment` like the values of deliveries, so that
+//! the two match and no value can reach beyond its segment. Refuses values that
+//! are missing, empty, or neither a string nor a whole number, and topics that
+//! are too long.
 
-use std::{fmt::Write as _, str::FromStr};
+use std::str::FromStr;
 
 use hookrill_core::{Secret, Topic, TopicError, segment};
 use serde_json::{Map, Value};
 
-use super::{EVERYTHING, Key};
+use super::key::Key;
 
-/// Somebody whose tokens are taken.
+/// The claim with a token's topics, unless another is configured.
+pub const TOPICS_CLAIM: &str = "topics";
+/// Stands for every topic, in a token and in a template.
+pub(super) const ALL_TOPICS: &str = "*";
+
+/// Identifies an issuer's keys while the process lives: those of one name from
+/// one place. No id is used twice.
+pub type IssuerId = usize;
+
+/// Somebody whose tokens are accepted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Issuer {
-    /// What `iss` has to be; `None` takes any.
+    /// What `iss` must be; `None` accepts any.
     pub name: Option<Box<str>>,
-    /// One of these has to be in `aud`; none: it is not looked at.
+    /// One of these must be in `aud`; where there are none, `aud` is ignored.
     pub audience: Box<[Box<str>]>,
-    /// What signs.
+    /// What verifies its tokens.
     pub keys: KeySource,
-    /// What its tokens may read.
+    /// How its tokens name their topics.
     pub topics: TopicSource,
+}
+
+impl Issuer {
+    /// Whether both have the same name, and their keys from the same place.
+    pub(super) fn has_keys_of(&self, other: &Self) -> bool {
+        self.name == other.name && self.keys == other.keys
+    }
 }
 
 /// Where an issuer's keys come from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum KeySource {
-    /// HS256.
+    /// A secret, for HS256.
     Secret(Secret),
-    /// A public key, which says its algorithm.
+    /// A public key, whose kind decides the algorithm.
     Public(Box<Key>),
-    /// A JSON Web Key Set at this address, handed in by whoever fetches it.
+    /// A JSON Web Key Set at this URL, which `identity` fetches.
     Url(Box<str>),
 }
 
-/// Where the topics of a token come from.
+/// How a token names its topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TopicSource {
-    /// The list in this claim.
+    /// In the list that this claim has.
     Claim(Box<str>),
-    /// Built from claims.
+    /// By claims that fill these templates.
     Templates(Box<[Template]>),
 }
 
@@ -56,19 +72,19 @@ enum TemplatePart {
     Claim(Box<str>),
 }
 
-/// Why a text is no [`Template`].
+/// Why a text is not a [`Template`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// A brace without its other half, or nothing in it.
-    #[error("a claim stands in braces, such as orders.{{sub}}")]
+    /// A brace without its other half, or nothing between them.
+    #[error("a claim is written in braces, such as orders.{{sub}}")]
     Braces,
-    /// Two claims in one segment: `a` and `bc` would be `ab` and `c`.
-    #[error("a segment has one claim at most; put a dot between two")]
+    /// Two claims in one segment: `a` and `bc` would be the same as `ab` and `c`.
+    #[error("a segment can have only one claim; put a dot between two")]
     Shared,
-    /// What is around a claim would be read as a part of its escape.
-    #[error("`~` begins an escape; leave it out of a segment with a claim")]
+    /// Text next to a claim could be read as part of its escape.
+    #[error("`~` starts an escape, so it cannot be in a segment with a claim")]
     Escape,
-    /// What is around the claims is no topic.
+    /// The text around the claims is not a topic.
     #[error(transparent)]
     Topic(#[from] TopicError),
 }
@@ -77,65 +93,67 @@ impl FromStr for Template {
     type Err = TemplateError;
 
     fn from_str(text: &str) -> Result<Self, TemplateError> {
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while let Some(open) = rest.find(['{', '}']) {
-            let (before, braced) = rest.split_at(open);
-            let braced = braced.strip_prefix('{').ok_or(TemplateError::Braces)?;
-            let (claim, after) = braced.split_once('}').ok_or(TemplateError::Braces)?;
-            if claim.is_empty() || claim.contains('{') {
-                return Err(TemplateError::Braces);
-            }
-            let beside = |text: &str| text.contains('~');
-            if before.rsplit('.').next().is_some_and(beside)
-                || after.split(['.', '{']).next().is_some_and(beside)
-            {
-                return Err(TemplateError::Escape);
-            }
-            parts.push(TemplatePart::Text(before.into()));
-            parts.push(TemplatePart::Claim(claim.into()));
-            rest = after;
-        }
-        parts.push(TemplatePart::Text(rest.into()));
-        if text
-            .split('.')
-            .any(|segment| segment.matches('{').count() > 1)
-        {
+        let parts = parse_parts(text)?;
+        let mut segments = text.split('.');
+        if segments.any(|segment| segment.matches('{').count() > 1) {
             return Err(TemplateError::Shared);
         }
         let template = Self(parts.into());
-        if text != EVERYTHING {
-            // Whatever the values, the text around them stays.
-            template
-                .filled(|_| Some("x".to_owned()))?
-                .parse::<Topic>()?;
+        if text != ALL_TOPICS {
+            // Whatever the values are, the text around them stays.
+            let example = template.fill_with(|_| Some("x".to_owned()))?;
+            example.parse::<Topic>()?;
         }
         Ok(template)
     }
 }
 
+fn parse_parts(text: &str) -> Result<Vec<TemplatePart>, TemplateError> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some(open) = rest.find(['{', '}']) {
+        let (before, braced) = rest.split_at(open);
+        let braced = braced.strip_prefix('{').ok_or(TemplateError::Braces)?;
+        let (claim, after) = braced.split_once('}').ok_or(TemplateError::Braces)?;
+        if claim.is_empty() || claim.contains('{') {
+            return Err(TemplateError::Braces);
+        }
+        let start_of_segment = before.rsplit('.').next().unwrap_or_default();
+        let end_of_segment = after.split(['.', '{']).next().unwrap_or_default();
+        if start_of_segment.contains('~') || end_of_segment.contains('~') {
+            return Err(TemplateError::Escape);
+        }
+        parts.push(TemplatePart::Text(before.into()));
+        parts.push(TemplatePart::Claim(claim.into()));
+        rest = after;
+    }
+    parts.push(TemplatePart::Text(rest.into()));
+    Ok(parts)
+}
+
 impl Template {
-    /// The topic for these claims; `None` where they do not make one.
-    pub(super) fn topic(&self, claims: &Map<String, Value>) -> Option<String> {
-        let value = |claim: &str| {
+    /// The topic that these claims make; `None` where a claim is missing or
+    /// cannot be a segment.
+    pub(super) fn fill(&self, claims: &Map<String, Value>) -> Option<String> {
+        let topic = self.fill_with(|claim| {
             let text = match claims.get(claim)? {
                 Value::String(text) if !text.is_empty() => text.clone(),
                 Value::Number(number) if number.is_i64() || number.is_u64() => number.to_string(),
                 _ => return None,
             };
             Some(segment(Some(&text)))
-        };
-        self.filled(value).ok()
+        });
+        topic.ok()
     }
 
-    fn filled(&self, value: impl Fn(&str) -> Option<String>) -> Result<String, TopicError> {
+    fn fill_with(&self, value: impl Fn(&str) -> Option<String>) -> Result<String, TopicError> {
         let mut topic = String::new();
         for part in &self.0 {
             match part {
                 TemplatePart::Text(text) => topic.push_str(text),
                 TemplatePart::Claim(claim) => {
-                    let value = value(claim).ok_or(TopicError::EmptySegment)?;
-                    _ = topic.write_str(&value);
+                    let segment = value(claim).ok_or(TopicError::EmptySegment)?;
+                    topic.push_str(&segment);
                 }
             }
         }
@@ -175,12 +193,12 @@ mod tests {
             ("orders.{missing}", None),
         ] {
             let template: Template = template.parse().unwrap();
-            assert_eq!(template.topic(claims).as_deref(), topic, "{template:?}");
+            assert_eq!(template.fill(claims).as_deref(), topic, "{template:?}");
         }
     }
 
     #[test]
-    fn a_template_that_can_make_no_topic_is_refused() {
+    fn a_template_that_cannot_make_a_topic_is_refused() {
         for (text, why) in [
             ("orders.{}", TemplateError::Braces),
             ("orders.{sub", TemplateError::Braces),

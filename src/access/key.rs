@@ -1,61 +1,68 @@
-//! One key that tokens are checked with, and the one algorithm that is its.
+//! One key that verifies tokens, and the one algorithm that it is for.
 //!
 //! Reads PEM public keys (RFC 7468, `SubjectPublicKeyInfo` of RFC 5280) of
-//! RSA, P-256 and Ed25519; refuses private ones, which have no business here,
+//! RSA, P-256 and Ed25519. Refuses private keys, which have no business here,
 //! and RSA keys outside 2048 to 8192 bits. Invariant: the algorithm comes from
-//! the key and never from a token, so that no public key can serve as an HMAC
-//! secret, and `none` is no algorithm.
+//! the key and never from a token, so no public key can serve as an HMAC
+//! secret, and `none` is never an algorithm.
 
 use std::fmt;
 
 use data_encoding::BASE64;
+use hookrill_core::Secret;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use sha2::{Digest as _, Sha256};
+use spki::{
+    AlgorithmIdentifierRef, ObjectIdentifier, SubjectPublicKeyInfoRef,
+    der::{
+        self, Decode as _, Reader as _, SliceReader,
+        asn1::{AnyRef, UintRef},
+    },
+};
 
-use hookrill_core::Secret;
-
-/// Says which key it was without saying the key.
+/// A SHA-256 that identifies a key without revealing it.
 pub(super) type KeyFingerprint = [u8; 32];
 
 /// A key with its algorithm.
 #[derive(Clone)]
 pub struct Key {
-    id: KeyFingerprint,
-    pub(super) material: DecodingKey,
+    fingerprint: KeyFingerprint,
+    material: DecodingKey,
+    algorithm: Algorithm,
     validation: Validation,
 }
 
-/// Why something is no key that tokens can be checked with.
+/// Why a text is not a key that can verify tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Not PEM with a public key in it.
-    #[error("this is no PEM public key: it begins with -----BEGIN PUBLIC KEY-----")]
+    /// Not PEM, or not a public key in DER.
+    #[error("this is not a PEM public key; one starts with -----BEGIN PUBLIC KEY-----")]
     Form,
     /// PEM with a private key in it.
-    #[error("this is a private key; write its public half: openssl pkey -in KEY -pubout")]
+    #[error("this is a private key; use its public half: openssl pkey -in KEY -pubout")]
     Private,
     /// Another algorithm or curve.
-    #[error("this key is for none of RS256 (RSA), ES256 (P-256) and EdDSA (Ed25519)")]
+    #[error("the key must be for RS256 (RSA), ES256 (P-256) or EdDSA (Ed25519)")]
     Kind,
     /// An RSA key outside the bounds.
-    #[error("an RSA key has 2048 to 8192 bits")]
+    #[error("an RSA key must have 2048 to 8192 bits")]
     Size,
 }
 
 impl Key {
     /// The key of HS256.
     #[must_use]
-    pub fn secret(secret: &Secret) -> Self {
+    pub fn from_secret(secret: &Secret) -> Self {
         let material = DecodingKey::from_secret(secret.expose());
         Self::new(Algorithm::HS256, material, &[secret.expose()])
     }
 
-    /// The public key of a PEM text, for the algorithm of its kind.
+    /// The public key in a PEM text; its kind decides the algorithm.
     ///
     /// # Errors
     ///
     /// [`KeyError`], which repeats nothing of the text.
-    pub fn pem(text: &str) -> Result<Self, KeyError> {
+    pub fn from_pem(text: &str) -> Result<Self, KeyError> {
         if text.contains("PRIVATE KEY-----") {
             return Err(KeyError::Private);
         }
@@ -66,46 +73,43 @@ impl Key {
             .ok_or(KeyError::Form)?;
         let base64: String = body.split_ascii_whitespace().collect();
         let der = BASE64.decode(base64.as_bytes());
-        Self::spki(&der.map_err(|_| KeyError::Form)?)
+        Self::from_spki(&der.map_err(|_| KeyError::Form)?)
     }
 
-    /// `SEQUENCE { AlgorithmIdentifier, BIT STRING }`. DER has one spelling
-    /// for each, so the identifiers are compared as bytes.
-    fn spki(der: &[u8]) -> Result<Self, KeyError> {
-        /// `{ rsaEncryption, NULL }` (RFC 3279, section 2.3.1).
-        const RSA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
-        /// `{ id-ecPublicKey, prime256v1 }` (RFC 5480, section 2.1.1).
-        const P256: &[u8] =
-            b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
-        /// `{ id-Ed25519 }` (RFC 8410, section 3).
-        const ED25519: &[u8] = b"\x06\x03\x2b\x65\x70";
-        let whole = Der(der).only(SEQUENCE).ok_or(KeyError::Form)?;
-        let (algorithm, rest) = Der(whole).take(SEQUENCE).ok_or(KeyError::Form)?;
-        let bits = rest.only(BIT_STRING).ok_or(KeyError::Form)?;
-        let Some((0, key)) = bits.split_first() else {
-            return Err(KeyError::Form);
+    fn from_spki(der: &[u8]) -> Result<Self, KeyError> {
+        /// `rsaEncryption` with `NULL` (RFC 3279, section 2.3.1).
+        const RSA: AlgorithmIdentifierRef<'_> = AlgorithmIdentifierRef {
+            oid: ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1"),
+            parameters: Some(AnyRef::NULL),
         };
-        match algorithm {
-            RSA => {
-                let numbers = Der(key).only(SEQUENCE).ok_or(KeyError::Form)?;
-                let (modulus, rest) = Der(numbers).take(INTEGER).ok_or(KeyError::Form)?;
-                let exponent = rest.only(INTEGER).ok_or(KeyError::Form)?;
-                Self::rsa(modulus, exponent)
-            }
-            P256 => match key.split_first() {
-                Some((0x04, point)) if point.len() == 64 => {
-                    let (x, y) = point.split_at(32);
-                    Self::p256(x, y)
-                }
-                _ => Err(KeyError::Form),
-            },
-            ED25519 => Self::ed25519(key),
-            _ => Err(KeyError::Kind),
+        /// `id-ecPublicKey`; the curve is its parameter (RFC 5480, section 2.1.1).
+        const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+        const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+        /// `id-Ed25519` without parameters (RFC 8410, section 3).
+        const ED25519: AlgorithmIdentifierRef<'_> = AlgorithmIdentifierRef {
+            oid: ObjectIdentifier::new_unwrap("1.3.101.112"),
+            parameters: None,
+        };
+        let spki = SubjectPublicKeyInfoRef::from_der(der).map_err(|_| KeyError::Form)?;
+        let key = spki.subject_public_key.as_bytes().ok_or(KeyError::Form)?;
+        let algorithm = spki.algorithm;
+        if algorithm == RSA {
+            let (modulus, exponent) = rsa_numbers(key).map_err(|_| KeyError::Form)?;
+            Self::from_rsa(modulus.as_bytes(), exponent.as_bytes())
+        } else if algorithm.assert_oids(EC, P256).is_ok() {
+            // Uncompressed, as every provider writes it (SEC 1, section 2.3.3).
+            let point = key.strip_prefix(&[0x04]).ok_or(KeyError::Form)?;
+            let (x, y) = point.split_at_checked(32).ok_or(KeyError::Form)?;
+            Self::from_p256(x, y)
+        } else if algorithm == ED25519 {
+            Self::from_ed25519(key)
+        } else {
+            Err(KeyError::Kind)
         }
     }
 
     /// RS256, by big-endian modulus and exponent.
-    pub(super) fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, KeyError> {
+    pub(super) fn from_rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, KeyError> {
         let (modulus, exponent) = (without_zeros(modulus), without_zeros(exponent));
         // The leading byte is not zero, so this is right to seven bits.
         let bits = 8 * modulus.len();
@@ -117,7 +121,7 @@ impl Key {
     }
 
     /// ES256, by the coordinates of its point.
-    pub(super) fn p256(x: &[u8], y: &[u8]) -> Result<Self, KeyError> {
+    pub(super) fn from_p256(x: &[u8], y: &[u8]) -> Result<Self, KeyError> {
         if x.len() != 32 || y.len() != 32 {
             return Err(KeyError::Form);
         }
@@ -127,7 +131,7 @@ impl Key {
     }
 
     /// EdDSA with Ed25519.
-    pub(super) fn ed25519(key: &[u8]) -> Result<Self, KeyError> {
+    pub(super) fn from_ed25519(key: &[u8]) -> Result<Self, KeyError> {
         if key.len() != 32 {
             return Err(KeyError::Form);
         }
@@ -135,88 +139,84 @@ impl Key {
         Ok(Self::new(Algorithm::EdDSA, material, &[key]))
     }
 
-    fn new(algorithm: Algorithm, material: DecodingKey, bytes: &[&[u8]]) -> Self {
+    fn new(algorithm: Algorithm, material: DecodingKey, parts: &[&[u8]]) -> Self {
         let mut validation = Validation::new(algorithm);
         // The library would read the system's time; `check` is given one.
         validation.validate_exp = false;
         validation.validate_aud = false;
         validation.required_spec_claims.clear();
-        let mut id = Sha256::new();
-        id.update(format!("{algorithm:?}"));
-        for bytes in bytes {
-            id.update((bytes.len() as u64).to_be_bytes());
-            id.update(bytes);
+        let mut hash = Sha256::new();
+        hash.update(format!("{algorithm:?}"));
+        for part in parts {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
         }
-        Self {
-            id: id.finalize().into(),
+        let key = Self {
+            fingerprint: hash.finalize().into(),
             material,
+            algorithm,
             validation,
-        }
+        };
+        key.assert_one_algorithm();
+        key
     }
 
     /// Which key it is.
-    pub(super) fn id(&self) -> &KeyFingerprint {
-        &self.id
+    pub(super) fn fingerprint(&self) -> &KeyFingerprint {
+        &self.fingerprint
     }
 
     /// What a token's `alg` has to be.
-    pub(super) fn algorithm(&self) -> Option<Algorithm> {
-        self.validation.algorithms.first().copied()
+    pub(super) fn algorithm(&self) -> Algorithm {
+        self.algorithm
     }
 
-    /// For the library: this algorithm and no other, and no claim.
-    pub(super) fn validation(&self) -> &Validation {
-        &self.validation
+    /// What the library verifies a token with: this key, this algorithm and no
+    /// other, and no claim.
+    pub(super) fn verification(&self) -> (&DecodingKey, &Validation) {
+        self.assert_one_algorithm();
+        (&self.material, &self.validation)
+    }
+
+    /// The file's invariant: no token can choose another algorithm.
+    fn assert_one_algorithm(&self) {
+        assert_eq!(self.validation.algorithms, [self.algorithm]);
+    }
+
+    /// The same key by name, with other bytes: verifies nothing that the
+    /// original did.
+    #[cfg(test)]
+    pub(super) fn with_material(mut self, material: DecodingKey) -> Self {
+        self.material = material;
+        self
     }
 }
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        self.id == other.id
+        self.fingerprint == other.fingerprint
     }
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Key({:?})", self.algorithm())
+        write!(f, "Key({:?})", self.algorithm)
     }
+}
+
+/// `SEQUENCE { modulus INTEGER, publicExponent INTEGER }` (RFC 8017, section
+/// A.1.1).
+fn rsa_numbers(der: &[u8]) -> der::Result<(UintRef<'_>, UintRef<'_>)> {
+    let mut reader = SliceReader::new(der)?;
+    let numbers = reader.sequence(|inner| Ok((UintRef::decode(inner)?, inner.decode()?)));
+    reader.finish()?;
+    numbers
 }
 
 fn without_zeros(number: &[u8]) -> &[u8] {
     let zeros = number.iter().take_while(|&&byte| byte == 0).count();
-    number.get(zeros..).unwrap_or_default()
+    &number[zeros..]
 }
 
-const INTEGER: u8 = 0x02;
-const BIT_STRING: u8 = 0x03;
-const SEQUENCE: u8 = 0x30;
-
-/// Elements of DER (X.690, section 8.1), one after the other.
-#[derive(Clone, Copy)]
-struct Der<'d>(&'d [u8]);
-
-impl<'d> Der<'d> {
-    /// The content of the next element, which has this tag, and what follows.
-    fn take(self, tag: u8) -> Option<(&'d [u8], Self)> {
-        let (&found, rest) = self.0.split_first()?;
-        let (&first, rest) = rest.split_first()?;
-        let (length, rest) = match first {
-            0..=0x7f => (usize::from(first), rest),
-            0x81 | 0x82 => {
-                let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-                let length = digits.iter().fold(0, |n, &d| n << 8 | usize::from(d));
-                (length, rest)
-            }
-            // Longer than any key that is taken.
-            _ => return None,
-        };
-        let (content, rest) = rest.split_at_checked(length)?;
-        (found == tag).then_some((content, Self(rest)))
-    }
-
-    /// The content of the only element.
-    fn only(self, tag: u8) -> Option<&'d [u8]> {
-        let (content, rest) = self.take(tag)?;
-        rest.0.is_empty().then_some(content)
-    }
-}
+#[cfg(test)]
+mod tests;

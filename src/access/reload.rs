@@ -1,114 +1,133 @@
-//! Other rules for who may subscribe, put in place of those in use.
+//! New rules in place of those in use.
 //!
-//! Whatever is the same before and after stays the same one: an issuer with its
-//! fetched keys, and revocations always. Invariant: what the old rules granted
-//! is not taken for granted by the new ones; an [`PolicyVersion`] tells them apart.
+//! Whatever is the same before and after stays: an issuer keeps its fetched
+//! keys, and revocations always stay. Invariant: a stream that the old rules
+//! granted is checked again under the new ones; the [`PolicyVersion`] tells it
+//! when.
 
 use std::sync::{Arc, atomic::Ordering};
 
 use hookrill_core::Topics;
 
 use super::{
-    Access, Issuer, IssuerId, KeySource, Rules, Settings, TOPICS_CLAIM, TopicSource, VerifiedToken,
-    revocations::RevocationList, token_cache::TokenCache, token_verifier::TokenVerifier,
+    Access, Settings,
+    issuer::{Issuer, IssuerId, KeySource, TOPICS_CLAIM, TopicSource},
+    revocation_list::RevocationList,
+    rules::Rules,
+    token_cache::TokenCache,
+    token_verifier::TokenVerifier,
+    verified_token::VerifiedToken,
 };
 
-/// Changes whenever what was granted before may be granted no more. Nobody
-/// reloads so often between two looks that it comes round.
+/// Changes whenever a grant may no longer hold. Wraps around, after more
+/// changes than can happen between two checks of one stream.
 pub type PolicyVersion = u32;
 
 impl Access {
-    /// Takes these settings into use instead of those before; whether anything
-    /// differs, and streams have to be called to look. One at a time: of two
-    /// that overlap, either may win.
+    /// Replaces the settings; returns whether anything differs, so that open
+    /// streams have to be checked again. Not for concurrent calls: of two that
+    /// overlap, either may win.
     pub fn reload(&self, settings: &Settings) -> bool {
         let before = self.rules.load();
         let rules = Rules::after(&before, settings);
-        if rules.are(&before) {
+        if rules.is_same(&before) {
             return false;
         }
-        // First, so that none is forgotten under the old rules and asked for
-        // under the new ones.
-        self.revoked.extend_expiry(rules.remembered());
+        // Before the new rules are in force, so that no revocation is dropped
+        // by the old ones that the new ones still need.
+        self.revocations.extend_expiry(rules.keep_revocations_for());
         self.rules.store(rules);
         self.bump_version();
         true
     }
 
-    /// Changes when grants have to be looked at again: [`Access::still_grants`].
+    /// Changes when open streams have to be checked with
+    /// [`Access::still_grants`].
     #[must_use]
     pub fn policy_version(&self) -> PolicyVersion {
-        self.policy_version.load(Ordering::Acquire)
+        self.version.load(Ordering::Acquire)
     }
 
-    /// To be called once something was replaced.
+    /// To be called after something was replaced.
     pub(super) fn bump_version(&self) {
-        self.policy_version.fetch_add(1, Ordering::Release);
+        self.version.fetch_add(1, Ordering::Release);
     }
 
     /// Whether a stream of `topics` that was granted to this token, or without
-    /// one, may go on as far as rules and keys say. Revocations and the
-    /// token's end are heeded apart from this.
+    /// one, may go on as far as rules and keys say. Does not look at
+    /// revocations and the token's expiry, which end streams by themselves.
     ///
-    /// A token that would be good again under another issuer's rules, or for
-    /// topics that need none by now, ends as well: its client comes back and
-    /// is let in as what it is.
+    /// A token that would be valid again under another issuer's rules, or for
+    /// topics that are public by now, ends as well: its client reconnects, and
+    /// is granted what the new rules say.
     #[must_use]
-    pub fn still_grants(&self, topics: &Topics, proven: Option<&VerifiedToken>) -> bool {
+    pub fn still_grants(&self, topics: &Topics, token: Option<&VerifiedToken>) -> bool {
         let rules = self.rules.load();
-        match (proven, rules.needs_token(topics)) {
-            (_, Err(_)) | (None, Ok(true)) => false,
-            (None, Ok(false)) => true,
-            (Some(proven), Ok(_)) => {
-                rules.issuers.contains(&proven.signer)
-                    && proven.signer.has(&proven.key)
-                    && rules
-                        .require_revocable(&proven.identity, proven.ends)
-                        .is_ok()
-                    && rules.require(topics, &proven.covered).is_ok()
-            }
+        let Ok(needs_token) = rules.needs_token(topics) else {
+            return false;
+        };
+        match token {
+            None => !needs_token,
+            Some(token) => rules.still_accepts(token) && rules.covers(topics, token),
         }
     }
 }
 
 impl Rules {
-    /// Rules where there were none.
-    pub(super) fn first(settings: &Settings, revoked: &Arc<RevocationList>) -> Self {
-        Self::of(settings, &[], 0, revoked)
+    /// The rules of a start.
+    pub(super) fn new(settings: &Settings, revocations: &Arc<RevocationList>) -> Self {
+        Self::build(settings, &[], 0, revocations)
     }
 
     fn after(before: &Self, settings: &Settings) -> Self {
-        Self::of(settings, &before.issuers, before.next, &before.revoked)
+        let (verifiers, next) = (&before.verifiers, before.next_issuer);
+        Self::build(settings, verifiers, next, &before.revocations)
     }
 
-    fn of(
+    fn build(
         settings: &Settings,
         before: &[Arc<TokenVerifier>],
-        mut next: IssuerId,
-        revoked: &Arc<RevocationList>,
+        mut next_issuer: IssuerId,
+        revocations: &Arc<RevocationList>,
     ) -> Self {
-        let issuers = issuers(settings).map(|issuer| signer(issuer, before, &mut next));
+        let verifiers: Box<[_]> = issuers(settings)
+            .map(|issuer| verifier(issuer, before, &mut next_issuer))
+            .collect();
+        let are_given_out = verifiers.iter().all(|it| it.id() < next_issuer);
+        assert!(are_given_out, "an id that is in use is never the next one");
         Self {
-            issuers: issuers.collect(),
-            next,
+            verifiers,
+            next_issuer,
             leeway: settings.leeway,
-            ttl_max: settings.token_ttl_max,
+            token_ttl_max: settings.token_ttl_max,
             policies: settings.policies.clone(),
-            revoked: Arc::clone(revoked),
-            kept: TokenCache::new(),
+            revocations: Arc::clone(revocations),
+            cache: TokenCache::new(),
         }
     }
 
-    /// Whether these are the same rules.
-    fn are(&self, other: &Self) -> bool {
-        self.issuers == other.issuers
+    /// Whether these decide as the others do.
+    fn is_same(&self, other: &Self) -> bool {
+        self.verifiers == other.verifiers
             && self.leeway == other.leeway
-            && self.ttl_max == other.ttl_max
+            && self.token_ttl_max == other.token_ttl_max
             && self.policies == other.policies
+    }
+
+    fn still_accepts(&self, token: &VerifiedToken) -> bool {
+        self.verifiers.contains(&token.verifier)
+            && token.verifier.has_key(&token.key)
+            && self
+                .check_revocable(&token.identity, token.expires_at)
+                .is_ok()
+    }
+
+    fn covers(&self, topics: &Topics, token: &VerifiedToken) -> bool {
+        self.check_covered(topics, &token.covered).is_ok()
     }
 }
 
-/// All that sign, `access.secret` among them.
+/// All issuers, the simple form `access.secret` among them.
 fn issuers(settings: &Settings) -> impl Iterator<Item = Issuer> {
     let by_secret = settings.secret.iter().map(|secret| Issuer {
         name: None,
@@ -120,23 +139,20 @@ fn issuers(settings: &Settings) -> impl Iterator<Item = Issuer> {
     settings.issuers.iter().cloned().chain(by_secret)
 }
 
-/// The one there was, if it is the same in all; with the keys there were, if
-/// they are the same name's from the same place.
-fn signer(
+/// The verifier from before, if its issuer is the same in all; one with the
+/// keys from before, if those are of the same name and place; else a new one.
+fn verifier(
     issuer: Issuer,
     before: &[Arc<TokenVerifier>],
-    next: &mut IssuerId,
+    next_issuer: &mut IssuerId,
 ) -> Arc<TokenVerifier> {
-    let known = before.iter().find(|signer| {
-        let there = &signer.issuer;
-        there.name == issuer.name && there.keys == issuer.keys
-    });
+    let known = before.iter().find(|it| it.issuer().has_keys_of(&issuer));
     match known {
-        Some(known) if known.issuer == issuer => Arc::clone(known),
-        Some(known) => Arc::new(known.with_rules_of(issuer)),
+        Some(known) if *known.issuer() == issuer => Arc::clone(known),
+        Some(known) => Arc::new(known.reconfigured(issuer)),
         None => {
-            let id = *next;
-            *next += 1;
+            let id = *next_issuer;
+            *next_issuer += 1;
             Arc::new(TokenVerifier::new(issuer, id))
         }
     }

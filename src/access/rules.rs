@@ -1,8 +1,8 @@
-//! What was configured, asked of one token: whose it is, what it says, whether
-//! that holds now, and for which topics.
+//! The configured rules, applied to one token: whose it is, what it says,
+//! whether it is valid now, and for which topics.
 //!
-//! Invariant: what a token says is believed only after its issuer's key has
-//! confirmed it; `iss` is read before that to find the key, and for nothing else.
+//! Invariant: nothing in a token is trusted before its issuer's key has
+//! verified it; `iss` is read before that to pick the key, and for nothing else.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,38 +11,43 @@ use hookrill_core::{Timestamp, Topic, TopicMap, Topics};
 use serde::Deserialize;
 
 use super::{
-    AccessError, EVERYTHING, IssuerId, Policy, TOKEN_BYTES_MAX, TOKEN_TOPICS_MAX, TokenError,
-    TokenIdentity, VerifiedToken,
-    revocations::RevocationList,
-    token_cache::{self, TokenCache},
+    Policy,
+    error::{AccessError, TOKEN_BYTES_MAX, TokenError},
+    issuer::{ALL_TOPICS, IssuerId},
+    revocation_list::{RevocationList, TokenIdentity},
+    token_cache::{TokenCache, token_hash},
     token_verifier::TokenVerifier,
+    verified_token::VerifiedToken,
 };
 
-/// The claim of a token that shows bodies whole, where it is `true`.
+/// The most topics that a token may name.
+pub const TOKEN_TOPICS_MAX: usize = 1_000;
+/// The claim that shows whole bodies where it is `true`.
 const FULL_CLAIM: &str = "full";
 
-/// What was configured, replaced as one.
+/// What was configured, replaced as a whole.
 pub(super) struct Rules {
-    pub(super) issuers: Box<[Arc<TokenVerifier>]>,
-    /// The id of the next issuer: none is given twice.
-    pub(super) next: IssuerId,
+    pub(super) verifiers: Box<[Arc<TokenVerifier>]>,
+    /// The id of the next new issuer: none is given twice.
+    pub(super) next_issuer: IssuerId,
     pub(super) leeway: Duration,
-    pub(super) ttl_max: Option<Duration>,
+    pub(super) token_ttl_max: Option<Duration>,
     pub(super) policies: TopicMap<Policy>,
-    /// The same ones whatever the rules.
-    pub(super) revoked: Arc<RevocationList>,
-    /// Good for these rules alone, so it lives and ends with them.
-    pub(super) kept: TokenCache,
+    /// Shared by all rules, before and after a reload.
+    pub(super) revocations: Arc<RevocationList>,
+    /// Valid under these rules alone, so dropped with them.
+    pub(super) cache: TokenCache,
 }
 
 impl Rules {
-    /// For how long a revocation is remembered: what was issued by then, or is
-    /// within the leeway of it, has ended, and has its leeway at that end as
-    /// well.
-    pub(super) fn remembered(&self) -> Option<Duration> {
-        self.ttl_max.map(|ttl| ttl + 2 * self.leeway)
+    /// How long a revocation has to be kept, until every token that was issued
+    /// by then has expired: the longest lifetime, and the leeway at both of its
+    /// ends.
+    pub(super) fn keep_revocations_for(&self) -> Option<Duration> {
+        self.token_ttl_max.map(|ttl| ttl + 2 * self.leeway)
     }
 
+    /// Whether a stream of these topics needs a token.
     pub(super) fn needs_token(&self, topics: &Topics) -> Result<bool, AccessError> {
         let Topics::These(topics) = topics else {
             return Ok(true);
@@ -58,8 +63,8 @@ impl Rules {
         Ok(needed)
     }
 
-    /// What the token says, if it holds now.
-    pub(super) fn proven(
+    /// What the token says, if it is valid now.
+    pub(super) fn verify(
         &self,
         token: &str,
         now: Timestamp,
@@ -67,129 +72,145 @@ impl Rules {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::Long);
         }
-        let name = token_cache::name(token);
-        let kept = self.kept.find(&name);
-        // Who rotates a key out means what it signed, kept or not.
-        if let Some(proven) = kept.filter(|proven| proven.signer.has(&proven.key)) {
-            self.require_now(&proven, now)?;
-            return Ok(proven);
+        let hash = token_hash(token);
+        // An issuer that removes a key takes back all that it signed, cached or
+        // not.
+        if let Some(cached) = self.cache.get(&hash)
+            && cached.verifier.has_key(&cached.key)
+        {
+            self.check_validity(&cached, now)?;
+            return Ok(cached);
         }
-        let proven = Arc::new(self.verify(token)?);
-        self.require_now(&proven, now)?;
-        // Only what held: whoever makes tokens up must not push others out.
-        self.kept.put(name, &proven);
-        Ok(proven)
+        let verified = Arc::new(self.verify_uncached(token)?);
+        self.check_validity(&verified, now)?;
+        // Only valid ones: made-up tokens must not push others out.
+        self.cache.insert(hash, &verified);
+        Ok(verified)
     }
 
-    fn verify(&self, token: &str) -> Result<VerifiedToken, TokenError> {
-        let signer = self.signer_of(token)?;
-        let (key, said) = signer.verified(token)?;
-        signer.require(&said)?;
-        let exp = said.time("exp")?.ok_or(TokenError::Claims)?;
-        let ends = Timestamp::from_unix_secs(exp);
-        let issued_at = said.time("iat")?.map(Timestamp::from_unix_secs);
-        let identity = TokenIdentity::new(said.text("jti")?, said.text("sub")?, issued_at);
-        self.require_revocable(&identity, ends)?;
+    fn verify_uncached(&self, token: &str) -> Result<VerifiedToken, TokenError> {
+        let verifier = self.verifier_for(token)?;
+        let (key, claims) = verifier.verify(token)?;
+        verifier.check_claims(&claims)?;
+        let exp = claims.time("exp")?.ok_or(TokenError::Claims)?;
+        let expires_at = Timestamp::from_unix_secs(exp);
+        let issued_at = claims.time("iat")?.map(Timestamp::from_unix_secs);
+        let identity = TokenIdentity::new(claims.string("jti")?, claims.string("sub")?, issued_at);
+        self.check_revocable(&identity, expires_at)?;
         Ok(VerifiedToken {
-            signer: Arc::clone(signer),
+            verifier: Arc::clone(verifier),
             key,
             identity,
-            covered: parse_topics(&signer.topics(&said)?)?,
-            full: said.is_true(FULL_CLAIM),
-            ends,
-            from: said.time("nbf")?.map(Timestamp::from_unix_secs),
+            covered: parse_topics(&verifier.topics(&claims)?)?,
+            full: claims.is_true(FULL_CLAIM),
+            expires_at,
+            valid_from: claims.time("nbf")?.map(Timestamp::from_unix_secs),
         })
     }
 
-    /// Where lives are bounded, whether a revocation is sure to outlive it.
-    pub(super) fn require_revocable(
+    /// Where lifetimes are bounded: whether a revocation is sure to outlive the
+    /// token.
+    pub(super) fn check_revocable(
         &self,
         identity: &TokenIdentity,
-        ends: Timestamp,
+        expires_at: Timestamp,
     ) -> Result<(), TokenError> {
-        let Some(ttl_max) = self.ttl_max else {
+        let Some(ttl_max) = self.token_ttl_max else {
             return Ok(());
         };
-        let issued_at = identity.issued_at.ok_or(TokenError::LongLived)?;
-        if ends.since(issued_at) > ttl_max {
+        let issued_at = identity.issued_at().ok_or(TokenError::LongLived)?;
+        if expires_at.since(issued_at) > ttl_max {
             return Err(TokenError::LongLived);
         }
-        match identity.is_revocable() {
-            true => Ok(()),
-            false => Err(TokenError::Nameless),
+        if !identity.is_revocable() {
+            return Err(TokenError::Nameless);
         }
+        Ok(())
     }
 
-    /// Whose token it says it is, which that issuer's key then has to confirm.
-    fn signer_of(&self, token: &str) -> Result<&Arc<TokenVerifier>, TokenError> {
-        let find = |name: Option<&str>| {
-            let mut issuers = self.issuers.iter();
-            issuers.find(|signer| signer.issuer.name.as_deref() == name)
+    /// Picks the issuer by the unverified `iss`; its key then verifies the
+    /// token.
+    fn verifier_for(&self, token: &str) -> Result<&Arc<TokenVerifier>, TokenError> {
+        let named = |name: Option<&str>| {
+            let mut verifiers = self.verifiers.iter();
+            verifiers.find(|verifier| verifier.issuer().name.as_deref() == name)
         };
-        let unnamed = find(None);
-        match (&*self.issuers, unnamed) {
+        let unnamed = named(None);
+        match (&*self.verifiers, unnamed) {
             ([], _) => return Err(TokenError::NoSecret),
             ([only], Some(_)) => return Ok(only),
             _ => {}
         }
-        let said = issuer_said(token)?;
-        let named = said.as_deref().and_then(|name| find(Some(name)));
-        named.or(unnamed).ok_or(TokenError::Issuer)
+        let issuer = unverified_issuer(token)?;
+        let by_name = issuer.as_deref().and_then(|name| named(Some(name)));
+        by_name.or(unnamed).ok_or(TokenError::Issuer)
     }
 
-    /// Asked at each use: time passes, also for what is kept.
-    fn require_now(&self, proven: &VerifiedToken, now: Timestamp) -> Result<(), TokenError> {
-        // One instant for admission and for the end of the stream.
-        if now >= proven.ends.plus(self.leeway) {
+    /// Checked at each use, since time passes for cached tokens too.
+    fn check_validity(&self, token: &VerifiedToken, now: Timestamp) -> Result<(), TokenError> {
+        // The same instant at which the stream of this token ends.
+        if now >= token.expires_at.plus(self.leeway) {
             return Err(TokenError::Expired);
         }
-        let early = |from| now.plus(self.leeway) < from;
-        let issued_at = proven.identity.issued_at.filter(|_| self.ttl_max.is_some());
-        if proven.from.is_some_and(early) || issued_at.is_some_and(early) {
+        let is_ahead = |from: Timestamp| now.plus(self.leeway) < from;
+        if token.valid_from.is_some_and(is_ahead) {
             return Err(TokenError::NotYet);
         }
-        match self.revoked.has(&proven.identity) {
-            true => Err(TokenError::Revoked),
-            false => Ok(()),
+        // Where lifetimes are bounded, they count from `iat`.
+        let issued_at = token.identity.issued_at();
+        if self.token_ttl_max.is_some() && issued_at.is_some_and(is_ahead) {
+            return Err(TokenError::NotYet);
         }
+        if self.revocations.contains(&token.identity) {
+            return Err(TokenError::Revoked);
+        }
+        Ok(())
     }
 
-    pub(super) fn require(&self, topics: &Topics, covered: &Topics) -> Result<(), AccessError> {
+    /// Whether topics that `covered` has, and public ones, are all of `topics`.
+    pub(super) fn check_covered(
+        &self,
+        topics: &Topics,
+        covered: &Topics,
+    ) -> Result<(), AccessError> {
         let Topics::These(wanted) = topics else {
             return match covered {
                 Topics::All => Ok(()),
-                Topics::These(_) => Err(AccessError::NotCovered(EVERYTHING.into())),
+                Topics::These(_) => Err(AccessError::NotCovered(ALL_TOPICS.into())),
             };
         };
-        let open = |topic: &Topic| self.policies.lookup(topic) == Some(&Policy::Public);
-        match wanted.iter().find(|t| !open(t) && !covered.contains(t)) {
-            Some(topic) => Err(AccessError::NotCovered(topic.as_str().into())),
-            None => Ok(()),
+        for topic in wanted {
+            let is_public = self.policies.lookup(topic) == Some(&Policy::Public);
+            if !is_public && !covered.contains(topic) {
+                return Err(AccessError::NotCovered(topic.as_str().into()));
+            }
         }
+        Ok(())
     }
 }
 
-/// The `iss` of a token, before anything of it is believed.
-fn issuer_said(token: &str) -> Result<Option<String>, TokenError> {
+/// The `iss` of a token, before anything in it is trusted.
+fn unverified_issuer(token: &str) -> Result<Option<String>, TokenError> {
     #[derive(Deserialize)]
-    struct Named {
+    struct Payload {
         iss: Option<String>,
     }
-    let claims = token.split('.').nth(1).ok_or(TokenError::Signature)?;
-    let claims = BASE64URL_NOPAD.decode(claims.as_bytes());
-    let claims = claims.map_err(|_| TokenError::Signature)?;
-    let named: Named = serde_json::from_slice(&claims).map_err(|_| TokenError::Claims)?;
-    Ok(named.iss)
+    let base64url = token.split('.').nth(1).ok_or(TokenError::Signature)?;
+    let json = BASE64URL_NOPAD
+        .decode(base64url.as_bytes())
+        .map_err(|_| TokenError::Signature)?;
+    let payload: Payload = serde_json::from_slice(&json).map_err(|_| TokenError::Claims)?;
+    Ok(payload.iss)
 }
 
-/// What these names cover.
-pub(super) fn parse_topics(topics: &[String]) -> Result<Topics, TokenError> {
-    if topics.len() > TOKEN_TOPICS_MAX {
+/// The topics that a token lists.
+pub(super) fn parse_topics(names: &[String]) -> Result<Topics, TokenError> {
+    if names.len() > TOKEN_TOPICS_MAX {
         return Err(TokenError::Claims);
     }
-    if topics.iter().any(|topic| topic == EVERYTHING) {
+    if names.iter().any(|name| name == ALL_TOPICS) {
         return Ok(Topics::All);
     }
-    let topics: Result<Vec<Topic>, _> = topics.iter().map(|topic| topic.parse()).collect();
+    let topics: Result<Vec<Topic>, _> = names.iter().map(|name| name.parse()).collect();
     topics.map(Topics::these).map_err(|_| TokenError::Claims)
 }

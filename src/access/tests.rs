@@ -1,11 +1,11 @@
-//! Tokens that hold and tokens that do not.
+//! Tokens that are valid and tokens that are not.
 
 use data_encoding::BASE64URL_NOPAD;
 use hookrill_core::Topic;
 use jsonwebtoken::DecodingKey;
 use serde_json::{Value, json};
 
-use super::{rules::parse_topics, *};
+use super::{rules::parse_topics, token_cache::token_hash, *};
 
 mod issuers;
 mod reload;
@@ -49,7 +49,7 @@ fn token(claims: &Value) -> String {
 }
 
 #[test]
-fn public_topics_need_no_token_and_look_at_none() {
+fn public_topics_need_no_token_and_ignore_a_bad_one() {
     let grant = access().check(topics(&["open.a"]), Some("rubbish"), NOW);
     assert_eq!(grant.unwrap().expires_at(), None);
 }
@@ -99,7 +99,7 @@ fn admission_and_the_end_of_the_stream_are_one_instant() {
 }
 
 #[test]
-fn a_token_that_does_not_hold_is_refused() {
+fn a_token_that_is_not_valid_is_refused() {
     let good = json!({"topics": ["shut"], "exp": 1_000_010});
     let unsigned = {
         let part = |json: Value| BASE64URL_NOPAD.encode(json.to_string().as_bytes());
@@ -204,12 +204,12 @@ fn a_token_that_demands_an_extension_is_refused() {
     }
 }
 
-/// An access that has lost the bytes of its key: it can say yes only by what
-/// it kept.
-fn by_memory_alone(access: Access) -> Access {
-    let mut key = Key::secret(&secret());
-    key.material = DecodingKey::from_secret(b"another secret");
-    access.set_keys(0, Some(IssuerKeys::of(key)));
+/// An access that has lost the bytes of its key: it can accept a token only by
+/// its cache.
+fn by_cache_alone(access: Access) -> Access {
+    let key = Key::from_secret(&secret());
+    let key = key.with_material(DecodingKey::from_secret(b"another secret"));
+    access.set_keys(0, Some(IssuerKeys::from_key(key)));
     access
 }
 
@@ -220,21 +220,21 @@ fn a_token_is_verified_once() {
         token(&json!({"topics": ["shut"], "exp": 1_000_010})),
     );
     let first = access.check(topics(&["shut"]), Some(&token), NOW);
-    let again = by_memory_alone(access).check(topics(&["shut"]), Some(&token), NOW);
+    let again = by_cache_alone(access).check(topics(&["shut"]), Some(&token), NOW);
     assert_eq!(again.unwrap(), first.unwrap());
 }
 
 #[test]
-fn a_token_that_is_kept_still_has_its_times_and_topics() {
-    let kept = access();
+fn a_cached_token_still_has_its_times_and_topics() {
+    let first = access();
     let token = token(&json!({"topics": ["shut.a"], "exp": 1_000_010, "nbf": 999_990}));
     let ask = |access: &Access, name: &str, secs: u64| {
         let now = Timestamp::from_unix_secs(secs);
         let granted = access.check(topics(&[name]), Some(&token), now);
         granted.map(|_| ())
     };
-    assert_eq!(ask(&kept, "shut.a", 1_000_000), Ok(()));
-    let kept = by_memory_alone(kept);
+    assert_eq!(ask(&first, "shut.a", 1_000_000), Ok(()));
+    let cached = by_cache_alone(first);
     let bad = |why| Err(AccessError::TokenBad(why));
     for (name, secs, expected) in [
         ("shut.a", 1_000_014, Ok(())),
@@ -253,12 +253,12 @@ fn a_token_that_is_kept_still_has_its_times_and_topics() {
             Err(AccessError::NotCovered("shut.ab".into())),
         ),
     ] {
-        assert_eq!(ask(&kept, name, secs), expected, "{name} at {secs}");
+        assert_eq!(ask(&cached, name, secs), expected, "{name} at {secs}");
     }
 }
 
 #[test]
-fn what_did_not_hold_is_not_kept() {
+fn what_is_not_valid_is_not_cached() {
     let access = access();
     let later = token(&json!({"topics": ["shut"], "exp": 1_000_100, "nbf": 1_000_050}));
     let past = token(&json!({"topics": ["shut"], "exp": 999_000}));
@@ -269,35 +269,27 @@ fn what_did_not_hold_is_not_kept() {
     );
     for token in [&later, &past, &forged] {
         assert!(access.check(topics(&["shut"]), Some(token), NOW).is_err());
-        assert!(
-            access
-                .rules
-                .load()
-                .kept
-                .find(&token_cache::name(token))
-                .is_none()
-        );
+        let cached = access.rules.load().cache.get(&token_hash(token));
+        assert!(cached.is_none());
     }
 }
 
 #[test]
-fn the_twin_of_a_kept_token_is_refused() {
+fn the_twin_of_a_cached_token_is_refused() {
     let access = access();
     let good = token(&json!({"topics": ["shut"], "exp": 1_000_010}));
     access.check(topics(&["shut"]), Some(&good), NOW).unwrap();
     let (message, signature) = good.rsplit_once('.').unwrap();
     let other = json!({"topics": ["*"], "exp": 1_000_010});
-    let (other, _) = signed(Algorithm::HS256, &other, b"x")
-        .rsplit_once('.')
-        .map(|(message, rest)| (message.to_owned(), rest.to_owned()))
-        .unwrap();
+    let other = signed(Algorithm::HS256, &other, b"x");
+    let (other_message, _) = other.rsplit_once('.').unwrap();
     let mut flipped = BASE64URL_NOPAD.decode(signature.as_bytes()).unwrap();
     flipped[31] ^= 1;
     for twin in [
         format!("{message}.{}", BASE64URL_NOPAD.encode(&flipped)),
         format!("{message}."),
         format!("{message}.{}", &signature[..signature.len() - 1]),
-        format!("{other}.{signature}"),
+        format!("{other_message}.{signature}"),
         format!("{good} "),
     ] {
         let granted = access.check(topics(&["shut"]), Some(&twin), NOW);
@@ -307,7 +299,7 @@ fn the_twin_of_a_kept_token_is_refused() {
 }
 
 #[test]
-fn another_secret_knows_nothing_of_what_was_kept() {
+fn another_secret_knows_nothing_of_what_was_cached() {
     let settings = |secret: &[u8]| Settings {
         secret: Some(Secret::new(secret)),
         issuers: Vec::new(),
@@ -322,7 +314,7 @@ fn another_secret_knows_nothing_of_what_was_kept() {
     assert!(after.check(topics(&["shut"]), Some(&good), NOW).is_err());
 }
 
-/// Says what keeping saves; asserts nothing about time.
+/// Prints what the cache saves; asserts nothing about time.
 #[test]
 fn fifteen_thousand_tokens_come_back() {
     let mint_one = |n: usize| {
@@ -345,7 +337,7 @@ fn fifteen_thousand_tokens_come_back() {
     };
     let access = access();
     let first = all(&access);
-    let access = by_memory_alone(access);
+    let access = by_cache_alone(access);
     let again = all(&access);
     println!("15,000 tokens: verified in {first:?}, found again in {again:?}");
 }
@@ -358,7 +350,7 @@ fn bodies_are_whole_where_the_token_covers_all_topics_and_nowhere_else() {
         (&["shut.a"][..], true),
         (&["shut.a.b", "open.a"], true),
         (&["open.a"], true),
-        // Everybody may read it, and the token gives no more of it.
+        // Public, and the token does not cover all of it.
         (&["open"], false),
         (&["open.b"], false),
         (&["shut.a", "open"], false),
@@ -366,7 +358,7 @@ fn bodies_are_whole_where_the_token_covers_all_topics_and_nowhere_else() {
     ] {
         let grant = access.check(topics(wanted), Some(&full), NOW).unwrap();
         assert_eq!(grant.is_full(), is_full, "{wanted:?}");
-        // Of a public topic the token ends only what it adds to.
+        // A public stream ends with the token only if the token adds to it.
         let is_timed = is_full || wanted.contains(&"shut.a");
         assert_eq!(grant.expires_at().is_some(), is_timed, "{wanted:?}");
     }
@@ -386,7 +378,7 @@ fn a_token_names_no_more_topics_than_it_may() {
 }
 
 #[test]
-fn a_revocation_is_remembered_until_all_that_it_speaks_of_has_ended() {
+fn a_revocation_is_kept_until_all_that_it_applies_to_has_expired() {
     let (leeway, ttl) = (Duration::from_secs(5), Duration::from_secs(600));
     let access = Access::new(&Settings {
         secret: Some(secret()),
@@ -395,7 +387,7 @@ fn a_revocation_is_remembered_until_all_that_it_speaks_of_has_ended() {
         token_ttl_max: Some(ttl),
         policies: TopicMap::new([].into(), Some(Policy::Token)),
     });
-    // By a clock that is ahead by the leeway.
+    // Issued by a clock that is ahead by the leeway.
     let claims = json!({"topics": ["a"], "iat": 1_000_005, "exp": 1_000_605, "jti": "j"});
     let token = token(&claims);
     let check = |now| access.check(topics(&["a"]), Some(&token), now);
@@ -403,7 +395,7 @@ fn a_revocation_is_remembered_until_all_that_it_speaks_of_has_ended() {
     let revoke = |jti, now| access.revoke(Revocation::new(RevokedClaim::Jti, jti, now), now);
     revoke("j", NOW).unwrap();
     let last = Timestamp::from_unix_secs(1_000_609);
-    // Makes room, if there is any to be made.
+    // Drops expired entries, if there are any.
     assert_eq!(revoke("other", last).unwrap().len(), 2);
     assert_eq!(check(last), Err(AccessError::TokenBad(TokenError::Revoked)));
 }

@@ -1,8 +1,8 @@
-//! An issuer and the keys that its tokens are checked with now.
+//! Verifies the tokens of one issuer with the keys it has now.
 //!
-//! Decides whether a token is its issuer's and what that says; what it may do
-//! here is for the rules. Invariant: an [`IssuerId`] is one issuer's keys from
-//! their first to their last, and no others' after them.
+//! Decides whether a token is its issuer's, and what it says; what it may do
+//! here is for the rules. Invariant: an [`IssuerId`] stands for one issuer's
+//! keys from the first to the last, and never for another's.
 
 use std::{fmt, sync::Arc};
 
@@ -10,32 +10,33 @@ use hookrill_core::{Swap, Topic};
 use serde_json::value::RawValue;
 
 use super::{
-    EVERYTHING, Issuer, IssuerKeys, Key, KeySource, TokenError, TopicSource, claims::RawClaims,
-    key::KeyFingerprint,
+    claims::RawClaims,
+    error::TokenError,
+    issuer::{ALL_TOPICS, Issuer, IssuerId, KeySource, Template, TopicSource},
+    jwks::IssuerKeys,
+    key::{Key, KeyFingerprint},
 };
 
-/// Which issuer's keys: those of one name from one place.
-pub type IssuerId = usize;
-
-/// An issuer in use.
+/// An issuer that is in use, and what verifies its tokens.
 pub(super) struct TokenVerifier {
-    pub(super) issuer: Issuer,
+    issuer: Issuer,
     ring: Arc<KeyRing>,
 }
 
-/// An issuer's keys. Other rules for the same issuer have the same ring.
+/// An issuer's keys. Verifiers of the same issuer under other rules share it.
 struct KeyRing {
     id: IssuerId,
-    /// `None` where they are to be fetched and never were.
+    /// `None` while they could not be fetched.
     keys: Swap<Option<Arc<IssuerKeys>>>,
 }
 
 impl TokenVerifier {
-    /// A new one; those that are fetched it does not have yet.
+    /// A verifier with the issuer's configured keys; keys at a URL are missing
+    /// until [`set_keys`](Self::set_keys).
     pub(super) fn new(issuer: Issuer, id: IssuerId) -> Self {
         let keys = match &issuer.keys {
-            KeySource::Secret(secret) => Some(IssuerKeys::of(Key::secret(secret))),
-            KeySource::Public(key) => Some(IssuerKeys::of(Key::clone(key))),
+            KeySource::Secret(secret) => Some(IssuerKeys::from_key(Key::from_secret(secret))),
+            KeySource::Public(key) => Some(IssuerKeys::from_key(Key::clone(key))),
             KeySource::Url(_) => None,
         };
         let keys = Swap::new(keys.map(Arc::new));
@@ -43,103 +44,117 @@ impl TokenVerifier {
         Self { issuer, ring }
     }
 
-    /// The same name and keys under other rules.
-    pub(super) fn with_rules_of(&self, issuer: Issuer) -> Self {
+    /// A verifier for the same name and keys, configured otherwise.
+    pub(super) fn reconfigured(&self, issuer: Issuer) -> Self {
+        assert!(
+            self.issuer.has_keys_of(&issuer),
+            "keys stay with their issuer"
+        );
         let ring = Arc::clone(&self.ring);
         Self { issuer, ring }
     }
 
-    /// Which keys these are.
+    /// What it was made from.
+    pub(super) fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
+    /// Which issuer's keys these are.
     pub(super) fn id(&self) -> IssuerId {
         self.ring.id
     }
 
-    /// Takes these keys instead of those it had; whether one was dropped.
-    pub(super) fn take(&self, keys: Option<IssuerKeys>) -> bool {
+    /// Replaces the keys; returns whether one of those before is gone.
+    pub(super) fn set_keys(&self, keys: Option<IssuerKeys>) -> bool {
         let keys = keys.map(Arc::new);
         let before = self.keys();
         self.ring.keys.store(keys.clone());
-        let kept = |id: &KeyFingerprint| keys.as_ref().is_some_and(|keys| keys.has(id));
-        before.is_some_and(|before| !before.ids().all(kept))
+        match (before, keys) {
+            (None, _) => false,
+            (Some(before), None) => before.count() > 0,
+            (Some(before), Some(now)) => !before.are_all_in(&now),
+        }
     }
 
     /// Whether this is one of its keys now.
-    pub(super) fn has(&self, id: &KeyFingerprint) -> bool {
-        self.keys().is_some_and(|keys| keys.has(id))
+    pub(super) fn has_key(&self, key: &KeyFingerprint) -> bool {
+        self.keys().is_some_and(|keys| keys.contains(key))
     }
 
     fn keys(&self) -> Option<Arc<IssuerKeys>> {
         self.ring.keys.load().as_ref().clone()
     }
 
-    /// What the token says, and which key has signed it.
-    pub(super) fn verified(&self, token: &str) -> Result<(KeyFingerprint, RawClaims), TokenError> {
+    /// Verifies the signature; returns which key did so, and the claims.
+    pub(super) fn verify(&self, token: &str) -> Result<(KeyFingerprint, RawClaims), TokenError> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Signature)?;
         let keys = self.keys().ok_or(TokenError::KeysMissing(self.id()))?;
         let candidates = keys.candidates(header.kid.as_deref(), header.alg);
         if candidates.is_empty() {
             return Err(TokenError::KeyUnknown(self.id()));
         }
-        // Decoded in two steps, so that a sound token with odd claims is told
-        // from one that somebody made up.
-        let sound = |key: &&Key| {
-            let read =
-                jsonwebtoken::decode::<Box<RawValue>>(token, &key.material, key.validation());
-            Some((*key.id(), read.ok()?))
-        };
-        let (key, sound) = candidates
-            .iter()
-            .find_map(sound)
-            .ok_or(TokenError::Signature)?;
-        // RFC 7515, section 4.1.11: whoever does not understand all that is
-        // named there must refuse. Nothing is understood here, and to name
-        // nothing is not allowed either.
-        if sound.header.crit.is_some() {
-            return Err(TokenError::Critical);
+        for key in candidates {
+            let (material, validation) = key.verification();
+            // The claims are read in a second step, so that a signed token with
+            // odd claims is told from one that somebody made up.
+            let decoded = jsonwebtoken::decode::<Box<RawValue>>(token, material, validation);
+            let Ok(signed) = decoded else {
+                continue;
+            };
+            // RFC 7515, section 4.1.11: a verifier must refuse a token unless
+            // it understands every extension that `crit` names. This one
+            // understands none, and an empty `crit` is not allowed.
+            if signed.header.crit.is_some() {
+                return Err(TokenError::Critical);
+            }
+            let claims = RawClaims::from_json(signed.claims.get().as_bytes())?;
+            return Ok((*key.fingerprint(), claims));
         }
-        Ok((key, RawClaims::read(sound.claims.get().as_bytes())?))
+        Err(TokenError::Signature)
     }
 
-    /// Whether it is by this issuer and for this gateway.
-    pub(super) fn require(&self, said: &RawClaims) -> Result<(), TokenError> {
+    /// Whether the token is by this issuer and for this gateway.
+    pub(super) fn check_claims(&self, claims: &RawClaims) -> Result<(), TokenError> {
         let name = self.issuer.name.as_deref();
-        if name.is_some() && said.text("iss")? != name {
+        if name.is_some() && claims.string("iss")? != name {
             return Err(TokenError::Issuer);
         }
-        let audience = &self.issuer.audience;
-        let meant = said.one_or_many("aud").unwrap_or_default();
-        match audience.is_empty() || audience.iter().any(|one| meant.contains(&&**one)) {
-            true => Ok(()),
-            false => Err(TokenError::Audience),
+        let accepted = &self.issuer.audience;
+        let audience = claims.one_or_many("aud").unwrap_or_default();
+        let is_meant = accepted.iter().any(|one| audience.contains(&&**one));
+        if accepted.is_empty() || is_meant {
+            Ok(())
+        } else {
+            Err(TokenError::Audience)
         }
     }
 
-    /// The topics it may read, as text.
-    pub(super) fn topics(&self, said: &RawClaims) -> Result<Vec<String>, TokenError> {
+    /// The topics that the token may read, as text.
+    pub(super) fn topics(&self, claims: &RawClaims) -> Result<Vec<String>, TokenError> {
         match &self.issuer.topics {
-            TopicSource::Claim(claim) => match said.0.get(&**claim) {
-                Some(serde_json::Value::Array(_)) => {
-                    let topics = said.one_or_many(claim).ok_or(TokenError::Claims)?;
-                    Ok(topics.into_iter().map(str::to_owned).collect())
-                }
-                _ => Err(TokenError::Claims),
-            },
+            TopicSource::Claim(claim) => {
+                let topics = claims.list(claim)?;
+                Ok(topics.into_iter().map(str::to_owned).collect())
+            }
             TopicSource::Templates(templates) => {
-                let topics = templates.iter().map(|template| template.topic(&said.0));
-                let topics: Option<Vec<String>> = topics.collect();
-                let topics = topics.ok_or(TokenError::Template)?;
-                let good = |topic: &String| topic == EVERYTHING || topic.parse::<Topic>().is_ok();
-                match topics.iter().all(good) {
-                    true => Ok(topics),
-                    false => Err(TokenError::Template),
-                }
+                let topics = templates.iter().map(|template| filled(template, claims));
+                topics.collect()
             }
         }
     }
 }
 
-/// The same one, not one that is like it: an issuer that was removed and came
-/// back has to confirm its tokens anew.
+fn filled(template: &Template, claims: &RawClaims) -> Result<String, TokenError> {
+    let topic = template.fill(claims.as_map()).ok_or(TokenError::Template)?;
+    if topic == ALL_TOPICS || topic.parse::<Topic>().is_ok() {
+        Ok(topic)
+    } else {
+        Err(TokenError::Template)
+    }
+}
+
+/// Equal only to itself, not to one that looks the same: an issuer that was
+/// removed and came back has to verify its tokens again.
 impl PartialEq for TokenVerifier {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)

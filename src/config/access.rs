@@ -155,7 +155,7 @@ fn keys(section: &mut Section<'_>) -> Option<KeySource> {
 
 /// Nothing of a key is repeated: it may be the private half.
 fn public_key(kind: &TreeValue) -> Result<Key, String> {
-    Key::pem(values::as_str(kind)?).map_err(|error| error.to_string())
+    Key::from_pem(values::as_str(kind)?).map_err(|error| error.to_string())
 }
 
 fn topics_from(section: &mut Section<'_>) -> TopicSource {

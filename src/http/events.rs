@@ -260,7 +260,7 @@ mod tests {
         let (mut request, ()) = http::Request::new(()).into_parts();
         let streaming = Streaming::default();
         request.extensions.insert(streaming.clone());
-        let _held = hold(&request, &Grant::new(Topics::All, end), now);
+        let _held = hold(&request, &Grant::without_token(Topics::All, end), now);
         let stalled_at = Instant::now();
         streaming
             .patience_ends(stalled_at)

@@ -49,7 +49,7 @@ pub(super) fn fetch(url: &str, settings: &Settings) -> Result<Fetched, FetchErro
     let said: Vec<_> = said.filter_map(|value| value.to_str().ok()).collect();
     let age = age(&said.join(","), settings);
     let body = answer.body_mut().with_config().limit(SET_BYTES_MAX);
-    let keys = IssuerKeys::of_set(&body.read_to_vec()?)?;
+    let keys = IssuerKeys::from_jwks(&body.read_to_vec()?)?;
     Ok(Fetched { keys, age })
 }
 

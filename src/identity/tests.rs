@@ -397,8 +397,8 @@ async fn a_key_that_its_issuer_withdraws_ends_what_it_signed() {
     let grant = house.access.check(topics(), Some(&old.token("1")), NOW);
     let grant = grant.unwrap();
     let holds = || {
-        let proven = grant.token().map(|proven| &**proven);
-        house.access.still_grants(grant.topics(), proven)
+        let token = grant.token().map(|token| &**token);
+        house.access.still_grants(grant.topics(), token)
     };
     provider.answer(set(&[old.jwk("1"), new.jwk("2")]));
     assert!(house.takes_after_asking(&new.token("2")).await);

@@ -12,8 +12,8 @@ use data_encoding::BASE64;
 
 use super::*;
 
-/// What signs, and its public half in both spellings.
-pub(super) struct Pair {
+/// A private key, and its public half as PEM and as JWK.
+pub(super) struct SigningKey {
     algorithm: Algorithm,
     private: EncodingKey,
     pem: String,
@@ -29,7 +29,7 @@ fn url(bytes: &[u8]) -> String {
     BASE64URL_NOPAD.encode(bytes)
 }
 
-impl Pair {
+impl SigningKey {
     fn rsa() -> Self {
         let pair = RsaKeys::generate(KeySize::Rsa2048).unwrap();
         let public = pair.public_key();
@@ -94,11 +94,11 @@ impl Pair {
 }
 
 /// Two of each kind, made once.
-pub(super) static PAIRS: LazyLock<[[Pair; 2]; 3]> = LazyLock::new(|| {
+pub(super) static PAIRS: LazyLock<[[SigningKey; 2]; 3]> = LazyLock::new(|| {
     [
-        [Pair::rsa(), Pair::rsa()],
-        [Pair::p256(), Pair::p256()],
-        [Pair::ed25519(), Pair::ed25519()],
+        [SigningKey::rsa(), SigningKey::rsa()],
+        [SigningKey::p256(), SigningKey::p256()],
+        [SigningKey::ed25519(), SigningKey::ed25519()],
     ]
 });
 
@@ -121,17 +121,17 @@ fn access_of(issuers: Vec<Issuer>, secret: Option<Secret>) -> Access {
     })
 }
 
-fn by_pem(pair: &Pair) -> Access {
+fn by_pem(pair: &SigningKey) -> Access {
     access_of(
         vec![issuer(KeySource::Public(Box::new(
-            Key::pem(&pair.pem).unwrap(),
+            Key::from_pem(&pair.pem).unwrap(),
         )))],
         None,
     )
 }
 
 pub(super) fn set(keys: &[Value]) -> IssuerKeys {
-    IssuerKeys::of_set(json!({"keys": keys}).to_string().as_bytes()).unwrap()
+    IssuerKeys::from_jwks(json!({"keys": keys}).to_string().as_bytes()).unwrap()
 }
 
 fn by_set(keys: &[Value]) -> Access {
@@ -165,8 +165,8 @@ fn ask(access: &Access, token: &str) -> Result<(), TokenError> {
 }
 
 #[test]
-fn a_key_takes_what_it_signed_and_nothing_of_any_other_key() {
-    let all: Vec<&Pair> = PAIRS.iter().flatten().collect();
+fn a_key_verifies_what_it_signed_and_nothing_that_another_did() {
+    let all: Vec<&SigningKey> = PAIRS.iter().flatten().collect();
     for (n, key) in all.iter().enumerate() {
         for access in [by_pem(key), by_set(&[key.jwk("k")])] {
             for (m, signer) in all.iter().enumerate() {
@@ -186,7 +186,7 @@ fn a_key_takes_what_it_signed_and_nothing_of_any_other_key() {
 }
 
 #[test]
-fn a_public_key_is_no_secret() {
+fn a_public_key_does_not_serve_as_a_secret() {
     for key in PAIRS.iter().map(|[key, _]| key) {
         let der = BASE64
             .decode(key.pem.lines().nth(1).unwrap().as_bytes())
@@ -216,7 +216,7 @@ fn a_public_key_is_no_secret() {
 }
 
 #[test]
-fn a_symmetric_key_in_a_public_set_is_none() {
+fn a_symmetric_key_in_a_public_set_is_ignored() {
     let oct = json!({"kty": "oct", "kid": "k", "alg": "HS256", "k": url(secret().expose())});
     let mut header = Header::new(Algorithm::HS256);
     header.kid = Some("k".into());
@@ -226,8 +226,8 @@ fn a_symmetric_key_in_a_public_set_is_none() {
 }
 
 #[test]
-fn every_claim_is_asked_of_every_kind_of_key() {
-    let twice = |name: &str, key: &Pair| {
+fn every_claim_is_checked_for_every_kind_of_key() {
+    let twice = |name: &str, key: &SigningKey| {
         let mut claims = claims().to_string();
         claims.insert_str(1, &format!("\"{name}\":\"other\","));
         let head = json!({"alg": key.algorithm, "kid": "k"});
@@ -293,15 +293,15 @@ fn a_key_id_names_one_key_and_none_names_the_only_one() {
     ] {
         assert_eq!(ask(&access, &token), expected);
     }
-    let access = by_set(&[p256.jwk("p"), other.jwk("o")]);
+    let two_that_fit = by_set(&[p256.jwk("p"), other.jwk("o")]);
     assert_eq!(
-        ask(&access, &p256.sign(None, &claims())),
+        ask(&two_that_fit, &p256.sign(None, &claims())),
         Err(TokenError::KeyUnknown(0))
     );
 }
 
 #[test]
-fn what_a_removed_key_signed_is_refused_though_it_was_kept() {
+fn what_a_removed_key_signed_is_refused_though_it_was_cached() {
     let [_, [old, new], _] = &*PAIRS;
     let access = by_set(&[old.jwk("1")]);
     let token = old.sign(Some("1"), &claims());
@@ -311,7 +311,7 @@ fn what_a_removed_key_signed_is_refused_though_it_was_kept() {
     access.set_keys(0, Some(set(&[new.jwk("2")])));
     assert_eq!(ask(&access, &token), Err(TokenError::KeyUnknown(0)));
     assert_eq!(ask(&access, &new.sign(Some("2"), &claims())), Ok(()));
-    // Another key under the old name.
+    // Another key under the old key id.
     access.set_keys(0, Some(set(&[new.jwk("1")])));
     assert_eq!(ask(&access, &token), Err(TokenError::Signature));
     access.set_keys(0, None);
@@ -321,17 +321,19 @@ fn what_a_removed_key_signed_is_refused_though_it_was_kept() {
 #[test]
 fn several_issuers_have_each_their_own_key_and_topics() {
     let [_, [one, two], _] = &*PAIRS;
-    let by = |name: &str, pair: &Pair, topics: &str| Issuer {
+    let by = |name: &str, pair: &SigningKey, topics: &str| Issuer {
         name: Some(name.into()),
         topics: TopicSource::Templates([topics.parse().unwrap()].into()),
-        ..issuer(KeySource::Public(Box::new(Key::pem(&pair.pem).unwrap())))
+        ..issuer(KeySource::Public(Box::new(
+            Key::from_pem(&pair.pem).unwrap(),
+        )))
     };
     let issuers = vec![by("one", one, "shut.{sub}"), by("two", two, "shut.a")];
     let access = access_of(issuers, Some(secret()));
     let claims = |iss: &str, sub: &str| {
         let mut claims = with("iss", json!(iss));
         claims["sub"] = sub.into();
-        // Where templates are written, this claim is not looked at.
+        // Ignored where there are templates.
         claims["topics"] = json!(["*"]);
         claims
     };
@@ -375,8 +377,11 @@ fn several_issuers_have_each_their_own_key_and_topics() {
 fn a_set_is_bounded_and_what_cannot_be_used_is_left_out() {
     let [[rsa, _], [p256, _], _] = &*PAIRS;
     let many = vec![p256.jwk("p"); KEYS_MAX + 1];
-    let read =
-        |json: Value| IssuerKeys::of_set(json.to_string().as_bytes()).map(|keys| keys.count());
+    let read = |json: &Value| match IssuerKeys::from_jwks(json.to_string().as_bytes()) {
+        Ok(keys) => Ok(keys.count()),
+        Err(JwksError::Many(count)) => Err(Some(count)),
+        Err(JwksError::Form(_)) => Err(None),
+    };
     let changed = |name: &str, value: Value| {
         let mut jwk = p256.jwk("p");
         jwk[name] = value;
@@ -384,9 +389,9 @@ fn a_set_is_bounded_and_what_cannot_be_used_is_left_out() {
     };
     for (set, expected) in [
         (json!({"keys": []}), Ok(0)),
-        (json!({"keys": many}), Err(JwksError::Many)),
-        (json!({}), Err(JwksError::Form)),
-        (json!([]), Err(JwksError::Form)),
+        (json!({"keys": many}), Err(Some(KEYS_MAX + 1))),
+        (json!({}), Err(None)),
+        (json!([]), Err(None)),
         (json!({"keys": [1, null, {}]}), Ok(0)),
         (changed("use", json!("sig")), Ok(2)),
         (changed("use", json!("enc")), Ok(1)),
@@ -399,9 +404,9 @@ fn a_set_is_bounded_and_what_cannot_be_used_is_left_out() {
         (changed("x", json!("AAAA")), Ok(1)),
         (changed("kid", json!("k".repeat(300))), Ok(1)),
     ] {
-        assert_eq!(read(set.clone()), expected, "{set}");
+        assert_eq!(read(&set), expected, "{set}");
     }
-    assert_eq!(Key::pem(&pem(&[0x30, 0])).err(), Some(KeyError::Form));
-    let short = Key::rsa(&[0xff; 128], &[1, 0, 1]);
+    assert_eq!(Key::from_pem(&pem(&[0x30, 0])).err(), Some(KeyError::Form));
+    let short = Key::from_rsa(&[0xff; 128], &[1, 0, 1]);
     assert_eq!(short.err(), Some(KeyError::Size));
 }

@@ -1,11 +1,13 @@
-//! Other rules under grants, keys and tokens that the old ones knew.
+//! New rules for grants, keys and tokens that were made under others.
+
+use std::collections::HashMap;
 
 use super::{
     issuers::{PAIRS, set},
     *,
 };
 
-/// By secret, as `iss` says.
+/// An issuer with a secret and this `iss`.
 fn issuer(name: &str, secret: &[u8]) -> Issuer {
     Issuer {
         name: Some(name.into()),
@@ -50,15 +52,17 @@ fn grant(access: &Access, wanted: &[&str], token: Option<&str>) -> Grant {
 }
 
 fn holds(access: &Access, grant: &Grant) -> bool {
-    access.still_grants(grant.topics(), grant.token().map(|proven| &**proven))
+    access.still_grants(grant.topics(), grant.token().map(|token| &**token))
 }
 
-/// One thing that is written anew, and who may go on: without a token on
-/// `open`, by `a` on `shut`, by `b` on `shut`, by `a` on `open` and `shut`.
+/// Changes one setting.
+type SettingsChange = fn(&mut Settings);
+
+/// One changed setting, and which streams go on: without a token on `open`, by
+/// `a` on `shut`, by `b` on `shut`, by `a` on `open` and `shut`.
 #[test]
-fn a_stream_goes_on_where_it_would_be_granted_by_the_same_rules() {
-    type Change = fn(&mut Settings);
-    let changes: [(&str, Change, [bool; 4]); 13] = [
+fn a_stream_goes_on_where_the_new_rules_would_grant_it_the_same_way() {
+    let changes: [(&str, SettingsChange, [bool; 4]); 13] = [
         ("nothing", |_| {}, [true; 4]),
         ("the order", |s| s.issuers.reverse(), [true; 4]),
         (
@@ -67,29 +71,29 @@ fn a_stream_goes_on_where_it_would_be_granted_by_the_same_rules() {
             [true, false, true, false],
         ),
         (
-            "a is another's name",
+            "a has another name",
             |s| s.issuers[0].name = Some("c".into()),
             [true, false, true, false],
         ),
         (
-            "a signs otherwise",
+            "a has another key",
             |s| s.issuers[0].keys = KeySource::Secret(Secret::new(*b"rotated")),
             [true, false, true, false],
         ),
         (
-            "a is for somebody else",
+            "a has another audience",
             |s| s.issuers[0].audience = ["elsewhere".into()].into(),
             [true, false, true, false],
         ),
         (
-            "a says topics otherwise",
+            "a names its topics in another claim",
             |s| s.issuers[0].topics = TopicSource::Claim("may".into()),
             [true, false, true, false],
         ),
         ("a third", |s| s.issuers.push(issuer("c", b"c")), [true; 4]),
         ("leeway", |s| s.leeway = Duration::from_secs(9), [true; 4]),
         (
-            "tokens live shorter than theirs",
+            "lifetimes are bounded below theirs",
             |s| s.token_ttl_max = Some(Duration::from_secs(19)),
             [true, false, false, false],
         ),
@@ -130,20 +134,23 @@ fn a_stream_goes_on_where_it_would_be_granted_by_the_same_rules() {
 }
 
 fn policy(settings: &mut Settings, name: &str, policy: Option<Policy>) {
-    let named = settings.policies.named();
-    let others = named.filter(|(topic, _)| topic.as_str() != name);
-    let mut named: std::collections::HashMap<Topic, Policy> = others
-        .map(|(topic, policy)| (topic.clone(), *policy))
-        .collect();
-    named.extend(policy.map(|policy| (name.parse().unwrap(), policy)));
-    settings.policies = TopicMap::new(named, None);
+    let mut policies = HashMap::new();
+    for (topic, before) in settings.policies.named() {
+        policies.insert(topic.clone(), *before);
+    }
+    let topic: Topic = name.parse().unwrap();
+    match policy {
+        Some(policy) => policies.insert(topic, policy),
+        None => policies.remove(&topic),
+    };
+    settings.policies = TopicMap::new(policies, None);
 }
 
 #[test]
-fn a_grant_says_that_it_is_older_than_the_rules() {
+fn a_grant_has_the_version_of_the_rules_that_it_was_made_under() {
     let access = Access::new(&both());
     let before = grant(&access, &["open"], None);
-    assert!(!access.reload(&both()), "written anew, and the same");
+    assert!(!access.reload(&both()), "the same settings again");
     assert_eq!(before.policy_version(), access.policy_version());
     assert!(access.reload(&settings(&[])));
     assert_ne!(before.policy_version(), access.policy_version());
@@ -152,7 +159,7 @@ fn a_grant_says_that_it_is_older_than_the_rules() {
 }
 
 #[test]
-fn what_was_proven_under_other_rules_is_proven_anew() {
+fn a_token_that_other_rules_verified_is_verified_again() {
     let access = Access::new(&both());
     let a = token_of("a");
     grant(&access, &["shut"], Some(&a));
@@ -183,9 +190,9 @@ fn what_was_proven_under_other_rules_is_proven_anew() {
     }
 }
 
-/// Of an issuer that is gone, or whose keys come from elsewhere by now.
+/// Keys of an issuer that is gone, or whose keys are at another URL by now.
 #[test]
-fn keys_that_come_late_are_nobody_elses() {
+fn keys_that_come_late_go_to_no_other_issuer() {
     let [old, new] = &PAIRS[2];
     let by_url = |name: &str, url: &str| Issuer {
         keys: KeySource::Url(url.into()),
@@ -195,26 +202,25 @@ fn keys_that_come_late_are_nobody_elses() {
         by_url("a", "https://1"),
         by_url("b", "https://2"),
     ]));
-    let ids = |access: &Access| -> Vec<IssuerId> {
-        access.key_sets().into_iter().map(|(id, _)| id).collect()
+    let ids = || -> Vec<IssuerId> {
+        let urls = access.jwks_urls();
+        urls.into_iter().map(|(id, _)| id).collect()
     };
-    let [a, b] = *ids(&access) else { panic!() };
+    let [a, b] = *ids() else { panic!() };
     access.set_keys(b, Some(set(&[old.jwk("1")])));
     let b_token = old.sign(Some("1"), &claims("b"));
     let of_b = grant(&access, &["shut"], Some(&b_token));
 
-    // `b` comes first, keeps its keys, and its grant is one no more for the
-    // other audience alone.
+    // `b` comes first and keeps its keys; only its audience changed, which ends
+    // its grant.
     let mut moved = by_url("b", "https://2");
     moved.audience = ["hookrill".into(), "more".into()].into();
     access.reload(&settings(&[moved, by_url("a", "https://other")]));
-    let [b_now, a_now] = *ids(&access) else {
-        panic!()
-    };
+    let [b_now, a_now] = *ids() else { panic!() };
     assert_eq!(b_now, b);
     assert!(a_now != a && a_now != b);
     assert!(!holds(&access, &of_b));
-    let of_b = grant(&access, &["shut"], Some(&b_token));
+    let of_b_now = grant(&access, &["shut"], Some(&b_token));
     // What was fetched for the old `a` arrives.
     assert!(!access.set_keys(a, Some(set(&[new.jwk("1")]))));
     let missing = AccessError::TokenBad(TokenError::KeysMissing(a_now));
@@ -222,17 +228,17 @@ fn keys_that_come_late_are_nobody_elses() {
     let asked = access.check(topics(&["shut"]), Some(&a_token), NOW);
     assert_eq!(asked, Err(missing));
 
-    // A key that is withdrawn ends what it signed; one that joins, nothing.
-    let policy_version = access.policy_version();
+    // A key that is withdrawn ends what it signed; a new one ends nothing.
+    let version = access.policy_version();
     assert!(!access.set_keys(b, Some(set(&[old.jwk("1"), new.jwk("2")]))));
-    assert!(holds(&access, &of_b) && access.policy_version() == policy_version);
+    assert!(holds(&access, &of_b_now) && access.policy_version() == version);
     assert!(access.set_keys(b, Some(set(&[new.jwk("2")]))));
-    assert!(!holds(&access, &of_b) && access.policy_version() != policy_version);
+    assert!(!holds(&access, &of_b_now) && access.policy_version() != version);
 }
 
 #[test]
 fn a_revocation_outlives_rules_and_lasts_as_long_as_the_longest_of_them() {
-    let hours = |hours: u64| Duration::from_secs(3_600 * hours);
+    let hours = |count: u64| Duration::from_secs(3_600 * count);
     let lived = |hours_max: u64| Settings {
         token_ttl_max: Some(hours(hours_max)),
         ..both()
@@ -245,11 +251,11 @@ fn a_revocation_outlives_rules_and_lasts_as_long_as_the_longest_of_them() {
         };
         revoke("mia", NOW);
         access.reload(&lived(after));
-        // Another one makes those go that have passed.
-        let all = revoke("leo", NOW.plus(hours(23)));
-        assert_eq!(all.len(), 2, "{before} h, then {after} h");
-        let all = revoke("leo", NOW.plus(hours(25)));
-        assert_eq!(all.len(), 1);
+        // Another one drops those that have expired.
+        let before_the_end = revoke("leo", NOW.plus(hours(23)));
+        assert_eq!(before_the_end.len(), 2, "{before} h, then {after} h");
+        let after_the_end = revoke("leo", NOW.plus(hours(25)));
+        assert_eq!(after_the_end.len(), 1);
         access.reload(&both());
         assert_eq!(revoke("zoe", NOW.plus(hours(9_999))).len(), 2, "for good");
     }

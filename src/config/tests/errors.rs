@@ -436,14 +436,14 @@ fn an_issuer_leaves_no_question_open() {
         (
             "",
             &["audience = \"a\"\npublic_key = \"nothing\""],
-            "access.issuers[0].public_key: this is no PEM public key",
+            "access.issuers[0].public_key: this is not a PEM public key",
         ),
         (
             "",
             &[&*format!(
                 "audience = \"a\"\npublic_key = \"\"\"{key}\"\"\""
             )],
-            "access.issuers[0].public_key: this is no PEM public key",
+            "access.issuers[0].public_key: this is not a PEM public key",
         ),
         (
             "",

@@ -265,7 +265,7 @@ async fn a_stream_ends_when_its_grant_does() {
     house.store_many("a", 3).await;
     let topic: Topic = "a".parse().unwrap();
     let ends = Timestamp::from_unix_secs(1_060);
-    let grant = Grant::new(Topics::these(vec![topic]), Some(ends));
+    let grant = Grant::without_token(Topics::these(vec![topic]), Some(ends));
     let request = Request {
         start: Start::Earliest,
         types: None,
@@ -332,7 +332,7 @@ async fn a_client_is_told_in_time_that_its_token_ends() {
         (9_999, Some(60)),
     ] {
         let ends = Timestamp::from_unix_secs(1_000 + life);
-        let grant = Grant::new(Topics::these(vec!["a".parse().unwrap()]), Some(ends));
+        let grant = Grant::without_token(Topics::these(vec!["a".parse().unwrap()]), Some(ends));
         let request = Request {
             start: Start::Now,
             types: None,

@@ -151,7 +151,7 @@ impl House {
             format,
             coding: self.way.coding(),
         };
-        let grant = Grant::new(topics, None);
+        let grant = Grant::without_token(topics, None);
         Reader::new(self.streams.open(&grant, request).await.unwrap(), self.way)
     }
 
