@@ -32,7 +32,7 @@ use crate::{
     hub::{self, Hub},
     identity::{self, KeySets, Revocations},
     ingest::{Ingest, IngestRoute, ProvisionedSecretError, ProvisionedSecrets},
-    journal::{self, CommitMetrics, Journal},
+    journal::{self, CommitMetrics, Journal, ReadError},
     subscribe::Streams,
     telemetry::{Telemetry, UPKEEP_EVERY},
     wire::Encoder,
@@ -137,6 +137,7 @@ impl App {
             clock.clone(),
             Arc::clone(&telemetry),
         );
+        let withheld = ingest.count_withheld();
         let key_sets = KeySets::new(
             Arc::clone(&access),
             identity::Settings::default(),
@@ -159,6 +160,7 @@ impl App {
             Arc::clone(&key_sets),
             Arc::clone(&streams),
         ));
+        background.run(count_withheld(withheld));
         let keeper = Arc::clone(&key_sets);
         background.run(async move { keeper.keep().await });
         let shutdown_delay = config.server.shutdown_delay;
@@ -417,6 +419,13 @@ async fn watch_over(
     };
     telemetry.readiness.end(reason.as_str());
     failed.send_replace(Some(reason));
+}
+
+/// Counts withheld events for as long as the journal can be followed.
+async fn count_withheld(counting: impl Future<Output = Result<(), ReadError>>) {
+    if let Err(error) = counting.await {
+        tracing::warn!(%error, "withheld events are not counted any more");
+    }
 }
 
 /// Keeps the figures up to date that no room counts as it goes.

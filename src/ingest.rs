@@ -5,10 +5,10 @@
 
 mod provisioned;
 mod route;
+mod withheld;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::HeaderMap;
 
 use hookrill_core::{Clock, Cursor, Draft, HEADERS_MAX, Secret, Swap, Topic, TopicError, TopicMap};
@@ -17,7 +17,7 @@ pub use provisioned::{ProvisionedSecretError, ProvisionedSecrets, StoreSecretErr
 pub use route::{DedupBy, DedupRule, IngestRoute};
 
 use crate::{
-    journal::{AppendError, Journal},
+    journal::{AppendError, Journal, ReadError},
     rate::RateLimited,
     telemetry::Telemetry,
 };
@@ -123,7 +123,7 @@ const KEPT_HEADER_BYTES_MAX: usize = 4 * 1024;
 
 /// Takes deliveries.
 pub struct Ingest {
-    routes: Swap<TopicMap<Arc<IngestRoute>>>,
+    routes: Arc<Swap<TopicMap<Arc<IngestRoute>>>>,
     handed: Arc<ProvisionedSecrets>,
     journal: Arc<dyn Journal>,
     clock: Clock,
@@ -141,7 +141,7 @@ impl Ingest {
         telemetry: Arc<Telemetry>,
     ) -> Self {
         Self {
-            routes: Swap::new(routes),
+            routes: Arc::new(Swap::new(routes)),
             handed,
             journal,
             clock,
@@ -153,6 +153,21 @@ impl Ingest {
     /// goes on by the route it began with.
     pub fn reload(&self, routes: TopicMap<Arc<IngestRoute>>) {
         self.routes.store(routes);
+    }
+
+    /// Counts the events of which nothing can be shown, among those that
+    /// become durable from this call on; until the journal is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] where the journal can't be followed any further.
+    pub fn count_withheld(&self) -> impl Future<Output = Result<(), ReadError>> + Send + use<> {
+        let commits = self.journal.follow(self.journal.head());
+        withheld::count(
+            commits,
+            Arc::clone(&self.routes),
+            Arc::clone(&self.telemetry),
+        )
     }
 
     /// Proves a delivery and stores it; returns once it is durable.
@@ -224,10 +239,7 @@ impl Ingest {
                 if let Err(over) = route.admit(self.clock.now()) {
                     return Err(IngestError::RateLimited { topic, over });
                 }
-                let body = verified.delivery().body.clone();
-                let stored = self.store(topic, &route, verified).await?;
-                self.count_withheld(&stored, body).await;
-                Ok(stored)
+                self.store(topic, &route, verified).await
             }
         }
     }
@@ -287,33 +299,6 @@ impl Ingest {
                 topic: topic.clone(),
                 source,
             }),
-        }
-    }
-
-    /// Counts an event of which nothing can be shown: its operator should know.
-    async fn count_withheld(&self, stored: &Accepted, body: Bytes) {
-        let Accepted::Stored {
-            topic,
-            duplicate: false,
-            ..
-        } = stored
-        else {
-            return;
-        };
-        // The event's own topic decides, which may have a section of its own.
-        let Some(route) = self.routes.load().lookup(topic).cloned() else {
-            return;
-        };
-        let withheld = match body.len() <= INLINE_BODY_BYTES_MAX {
-            true => route.withholds(&body),
-            false => {
-                let route = Arc::clone(&route);
-                let look = tokio::task::spawn_blocking(move || route.withholds(&body));
-                look.await.unwrap_or(true)
-            }
-        };
-        if withheld {
-            self.telemetry.withheld.increment(1);
         }
     }
 

@@ -123,6 +123,11 @@ impl IngestRoute {
         Arc::clone(&verifier.unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether only parts of its events are shown.
+    pub(super) fn cuts(&self) -> bool {
+        self.view.projection.is_some()
+    }
+
     /// Whether nothing of this body is shown, since it can't be cut.
     pub(super) fn withholds(&self, body: &[u8]) -> bool {
         let projection = self.view.projection.as_ref();

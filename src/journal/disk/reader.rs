@@ -14,9 +14,10 @@ use crate::journal::{EventPage, ReadError, StoredTopics, StoredTopicsQuery, live
 
 /// The most reads at a time; further ones wait.
 const READERS_MAX: u32 = 8;
-/// The most reads for followers: the pump must not queue behind those who
-/// catch up, or nobody would hear anything new.
-const FOLLOWERS_MAX: u32 = 1;
+/// The most reads for followers, which are two: the pump and the count of
+/// withheld events. The pump must not queue behind subscribers who catch up, or
+/// nobody would get anything new.
+const FOLLOWERS_MAX: u32 = 2;
 
 /// The way to the files.
 pub(super) struct Reader {
