@@ -161,7 +161,7 @@ impl Tail<'_> {
             let mut input = &chunk[..len];
             while let Some(event) = reader.next(&mut input)? {
                 show(event, self.args.json).map_err(End::Final)?;
-                event.id().clone_into(&mut self.last_id);
+                self.last_id = event.id().into_owned();
             }
             self.retry = reader.retry().unwrap_or(self.retry);
         }

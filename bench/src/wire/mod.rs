@@ -1,14 +1,17 @@
-//! What comes over a connection: HTTP/1.1 answers, and SSE inside them.
+//! What comes over a connection: HTTP/1.1 responses, and the events of a stream
+//! as `hookrill-client` reads them.
 //!
 //! Parsers only, fed with whatever pieces the socket gives. Invariant: how a
-//! stream is split changes nothing, and nothing is allocated per event.
+//! stream is split changes nothing.
+
+use hookrill_client::sse::EventTooLong;
 
 mod response;
 mod sse;
 mod subscription;
 
 pub use response::Response;
-pub use sse::{Arrival, Events};
+pub use sse::Arrival;
 pub use subscription::Subscription;
 
 /// Why an answer could not be understood.
@@ -26,6 +29,9 @@ pub enum WireError {
     /// Compressed bytes that do not decode.
     #[error("the gzip stream does not decode: {0}")]
     Gzip(String),
+    /// An event that no sender of the generator made.
+    #[error(transparent)]
+    Event(#[from] EventTooLong),
     /// Another status than a stream has.
     #[error("the subscription was answered with status {0}")]
     Status(u16),

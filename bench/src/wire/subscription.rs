@@ -7,8 +7,9 @@
 use std::io::Write as _;
 
 use flate2::write::MultiGzDecoder;
+use hookrill_client::sse::{EventTooLong, SseReader};
 
-use super::{Arrival, Events, Response, WireError};
+use super::{Arrival, Response, WireError};
 
 /// Decodes one subscriber's answer.
 #[derive(Default)]
@@ -16,7 +17,7 @@ pub struct Subscription {
     response: Response,
     /// Made when the head says gzip.
     gzip: Option<Box<MultiGzDecoder<Vec<u8>>>>,
-    events: Events,
+    reader: SseReader,
 }
 
 impl Subscription {
@@ -59,22 +60,44 @@ impl Subscription {
         let Self {
             response,
             gzip,
-            events,
+            reader,
         } = self;
+        let mut outcome = Ok(());
         if !response.is_gzip() {
-            response.feed(input, |piece| events.feed(piece, marker, &mut arrived))?;
-            return Ok(());
+            response.feed(input, |piece| {
+                if outcome.is_ok() {
+                    outcome = read(reader, piece, marker, &mut arrived);
+                }
+            })?;
+            return Ok(outcome?);
         }
         let gzip = gzip.get_or_insert_with(|| Box::new(MultiGzDecoder::new(Vec::new())));
-        let mut outcome = Ok(());
+        let mut inflated = Ok(());
         response.feed(input, |piece| {
-            outcome = std::mem::replace(&mut outcome, Ok(())).and_then(|()| gzip.write_all(piece));
+            if inflated.is_ok() {
+                inflated = gzip.write_all(piece);
+            }
         })?;
-        outcome
+        inflated
             .and_then(|()| gzip.flush())
             .map_err(|error| WireError::Gzip(error.to_string()))?;
-        events.feed(gzip.get_ref(), marker, arrived);
+        read(reader, gzip.get_ref(), marker, &mut arrived)?;
         gzip.get_mut().clear();
         Ok(())
     }
+}
+
+/// Reads the events of a piece of the body.
+fn read(
+    reader: &mut SseReader,
+    mut piece: &[u8],
+    marker: &[u8],
+    arrived: &mut impl FnMut(Arrival),
+) -> Result<(), EventTooLong> {
+    while let Some(event) = reader.next(&mut piece)? {
+        if let Some(arrival) = Arrival::from_event(&event, marker) {
+            arrived(arrival);
+        }
+    }
+    Ok(())
 }

@@ -12,7 +12,7 @@
 
 use std::{borrow::Cow, fmt, time::Duration};
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 /// How long an event may be unless the caller says otherwise, in bytes.
 pub const EVENT_BYTES_MAX: usize = 16 << 20;
@@ -51,9 +51,9 @@ pub struct SseReader {
     /// Whether `data` holds a line, which may be empty.
     has_data: bool,
     /// The value of the block's `id` field, if `has_id`.
-    id: String,
+    id: Vec<u8>,
     has_id: bool,
-    last_id: String,
+    last_id: Vec<u8>,
     retry: Option<Duration>,
     /// Whether nothing of the first line was interpreted yet.
     at_start: bool,
@@ -68,7 +68,7 @@ pub struct SseReader {
 /// An event, as long as the reader and the input are left alone.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SseEvent<'a> {
-    id: &'a str,
+    id: &'a [u8],
     name: &'a [u8],
     data: &'a [u8],
 }
@@ -85,8 +85,8 @@ impl<'a> SseEvent<'a> {
     /// The last id that the stream has set, with this event or before it;
     /// empty if none was.
     #[must_use]
-    pub fn id(&self) -> &'a str {
-        self.id
+    pub fn id(&self) -> Cow<'a, str> {
+        String::from_utf8_lossy(self.id)
     }
 
     /// The event's name; `message` if it has none.
@@ -115,7 +115,7 @@ impl<'a> SseEvent<'a> {
 impl fmt::Debug for SseEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SseEvent")
-            .field("id", &self.id)
+            .field("id", &self.id())
             .field("name", &self.name())
             .field("data", &self.data())
             .finish()
@@ -133,7 +133,7 @@ impl fmt::Debug for SseReader {
         // What it has buffered may be somebody's webhook.
         f.debug_struct("SseReader")
             .field("event_bytes_max", &self.event_bytes_max)
-            .field("last_id", &self.last_id)
+            .field("last_id", &self.last_id())
             .field("retry", &self.retry)
             .finish_non_exhaustive()
     }
@@ -151,9 +151,9 @@ impl SseReader {
             data: Vec::new(),
             data_start: 0,
             has_data: false,
-            id: String::new(),
+            id: Vec::new(),
             has_id: false,
-            last_id: String::new(),
+            last_id: Vec::new(),
             retry: None,
             at_start: true,
             after_return: false,
@@ -173,15 +173,15 @@ impl SseReader {
     /// the stream sets another one.
     #[must_use]
     pub fn with_last_id(mut self, last_id: impl Into<String>) -> Self {
-        self.last_id = last_id.into();
+        self.last_id = last_id.into().into_bytes();
         self
     }
 
     /// What to send as `Last-Event-ID` on the next connection; empty if the
     /// stream has set no id.
     #[must_use]
-    pub fn last_id(&self) -> &str {
-        &self.last_id
+    pub fn last_id(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.last_id)
     }
 
     /// How long the stream asked to wait before the next connection.
@@ -202,11 +202,13 @@ impl SseReader {
     ) -> Result<Option<SseEvent<'r>>, EventTooLong> {
         self.check_length(0)?;
         self.begin();
-        if !self.line.is_empty() || self.after_return {
+        if self.after_return || !self.line.is_empty() {
             self.finish_line(input)?;
         }
+        // Where all of the input is below the limit, so is each line of it.
+        let is_short = self.kept_bytes() + input.len() <= self.event_bytes_max;
         // The block's data as long as it is one line, and in `input`.
-        let mut borrowed = None;
+        let mut borrowed: Option<&[u8]> = None;
         while let Some(line) = next_line(input, &mut self.after_return) {
             if line.is_empty() {
                 if self.ends_event(borrowed.is_some()) {
@@ -214,7 +216,9 @@ impl SseReader {
                 }
                 continue;
             }
-            self.check_length(line.len() + borrowed.map_or(0, <[u8]>::len))?;
+            if !is_short {
+                self.check_length(line.len() + borrowed.map_or(0, <[u8]>::len))?;
+            }
             let line = self.without_mark(line);
             let Some(value) = value_of(line, b"data") else {
                 self.field(line);
@@ -316,16 +320,13 @@ impl SseReader {
         }
     }
 
+    /// The standard ignores an id with a NUL.
     fn set_id(&mut self, value: &[u8]) {
-        if value.contains(&0) {
-            return;
+        if memchr(0, value).is_none() {
+            self.id.clear();
+            self.id.extend_from_slice(value);
+            self.has_id = true;
         }
-        self.id.clear();
-        match std::str::from_utf8(value) {
-            Ok(id) => self.id.push_str(id),
-            Err(_) => self.id.push_str(&String::from_utf8_lossy(value)),
-        }
-        self.has_id = true;
     }
 
     /// Ends the block; returns whether it is an event, which needs data.
@@ -351,11 +352,14 @@ impl SseReader {
         }
     }
 
+    fn kept_bytes(&self) -> usize {
+        let data = self.data.len() - self.data_start;
+        self.line.len() + self.name.len() + self.id.len() + data
+    }
+
     /// Checks that so many bytes more may be kept.
     fn check_length(&mut self, more: usize) -> Result<(), EventTooLong> {
-        let data = self.data.len() - self.data_start;
-        let kept = self.line.len() + self.name.len() + self.id.len() + data;
-        self.failed |= kept.saturating_add(more) > self.event_bytes_max;
+        self.failed |= self.kept_bytes().saturating_add(more) > self.event_bytes_max;
         if self.failed {
             return Err(EventTooLong {
                 event_bytes_max: self.event_bytes_max,

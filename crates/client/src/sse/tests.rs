@@ -11,7 +11,7 @@ fn owned(event: SseEvent<'_>) -> Owned {
     [
         event.name().into_owned(),
         event.data().into_owned(),
-        event.id().to_owned(),
+        event.id().into_owned(),
     ]
 }
 
