@@ -201,7 +201,7 @@ impl App {
 
     /// Ends every stream and refuses new ones.
     pub fn end_streams(&self) {
-        self.telemetry.readiness.end(STOPPING);
+        self.telemetry.readiness.set_unready(STOPPING);
         self.streams.drain();
     }
 
@@ -249,7 +249,7 @@ impl App {
     /// had the delay to see that it is not ready, and to route elsewhere.
     async fn stopped_by(&self, shutdown: impl Future<Output = ()>) {
         shutdown.await;
-        self.telemetry.readiness.end(STOPPING);
+        self.telemetry.readiness.set_unready(STOPPING);
         if !self.shutdown_delay.is_zero() {
             tracing::info!(delay = ?self.shutdown_delay, "not ready any more, and serving on");
             sleep(self.shutdown_delay).await;
@@ -417,7 +417,7 @@ async fn watch_over(
             Err(error) => error.to_string(),
         },
     };
-    telemetry.readiness.end(reason.as_str());
+    telemetry.readiness.set_unready(reason.as_str());
     failed.send_replace(Some(reason));
 }
 

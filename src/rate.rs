@@ -1,9 +1,9 @@
-//! How often something may happen: rates as people write them, and buckets
-//! that hold to them.
+//! Rate limits as people write them, and buckets that enforce them.
 //!
-//! Refuses to wait and to know whom it is about: it says when the next one
-//! fits, and time is an argument. Invariant: a bucket is one number, and over
-//! any stretch of time it lets through no more than a burst and the rate.
+//! Never waits and never knows who is limited: a bucket says when the next one
+//! fits, and the clock is an argument. Invariant: a bucket is one number, which
+//! never exceeds what an empty bucket has; so over any stretch of time no more
+//! than a burst plus the rate passes.
 
 use std::{
     fmt,
@@ -15,14 +15,14 @@ use std::{
 
 use hookrill_core::Timestamp;
 
-/// How many a rate may name.
+/// The counts that a rate may have.
 const COUNT: RangeInclusive<u64> = 1..=1_000_000;
-/// As many may come at once, where a second's worth is not more.
+/// The most that may come at once, unless one second's worth is more.
 const BURST_MAX: u64 = 1_000;
 const NANOS_PER_SEC: u64 = 1_000_000_000;
 const NANOS_PER_MS: u64 = 1_000_000;
 
-/// At most so many in a period, spread evenly but for a burst: `100/s`,
+/// At most so many in a period, spread evenly except for a burst: `100/s`,
 /// `600/m`, `5/h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
@@ -47,13 +47,13 @@ impl Period {
     }
 }
 
-/// Why a text is no rate.
+/// Why a text is not a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RateError {
-    /// Not the form of one.
+    /// Not a number, a slash and a period.
     #[error("a rate is a whole number and a period, such as 100/s, 600/m or 5/h")]
     Form,
-    /// A number that no rate has.
+    /// A count outside the bounds.
     #[error("a rate is from {} to {}, per s, m or h", COUNT.start(), COUNT.end())]
     Count,
 }
@@ -62,44 +62,44 @@ impl FromStr for Rate {
     type Err = RateError;
 
     fn from_str(text: &str) -> Result<Self, RateError> {
-        let (count, period) = text.split_once('/').ok_or(RateError::Form)?;
-        let period = match period {
+        let (digits, unit) = text.split_once('/').ok_or(RateError::Form)?;
+        let period = match unit {
             "s" => Period::Second,
             "m" => Period::Minute,
             "h" => Period::Hour,
             _ => return Err(RateError::Form),
         };
-        if count.is_empty() || !count.bytes().all(|b| b.is_ascii_digit()) {
+        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
             return Err(RateError::Form);
         }
-        // Digits that are no number are too many of them.
-        let count = count.parse().map_err(|_| RateError::Count)?;
-        match COUNT.contains(&count) {
-            true => Ok(Self { count, period }),
-            false => Err(RateError::Count),
+        // Digits that do not fit a number are too many of them.
+        let count = digits.parse().map_err(|_| RateError::Count)?;
+        if !COUNT.contains(&count) {
+            return Err(RateError::Count);
         }
+        Ok(Self { count, period })
     }
 }
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let period = match self.period {
+        let unit = match self.period {
             Period::Second => "s",
             Period::Minute => "m",
             Period::Hour => "h",
         };
-        write!(f, "{}/{period}", self.count)
+        write!(f, "{}/{unit}", self.count)
     }
 }
 
 impl Rate {
-    /// How many may come at once: all of a period's, but no more than
-    /// [`BURST_MAX`] or a second's worth, whichever is more. Without that
-    /// bound, `100000/h` would let an hour's worth through in one second.
+    /// How many may come at once: a whole period's count, but at most
+    /// [`BURST_MAX`] or one second's worth, whichever is more. Without that
+    /// bound, `100000/h` would let an hour's worth pass in one second.
     #[must_use]
     pub fn burst(self) -> u64 {
-        let of_a_second = self.count.div_ceil(self.period.secs());
-        self.count.min(of_a_second.max(BURST_MAX))
+        let per_second = self.count.div_ceil(self.period.secs());
+        self.count.min(per_second.max(BURST_MAX))
     }
 
     /// From one to the next, in nanoseconds; rounded up, so that the rate is
@@ -108,78 +108,81 @@ impl Rate {
         (self.period.secs() * NANOS_PER_SEC).div_ceil(self.count)
     }
 
-    /// How long an empty bucket takes to be full, in nanoseconds.
+    /// How long an empty bucket takes to fill up, in nanoseconds.
     fn refill_ns(self) -> u64 {
         self.burst() * self.interval_ns()
     }
 }
 
-/// One more than a rate lets through.
+/// More than a rate allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("over the rate; the next one fits in {wait:?}")]
+#[error("rate limit exceeded; the next one fits in {wait:?}")]
 pub struct RateLimited {
-    /// How long until the next one fits, if no other takes its place.
+    /// How long until the next one fits, if no other comes first.
     pub wait: Duration,
 }
 
 impl RateLimited {
-    /// The wait in whole seconds, never too short: at least 1.
+    /// The wait in whole seconds, rounded up: at least 1.
     #[must_use]
     pub fn wait_secs(self) -> u64 {
-        let begun = u64::from(self.wait.subsec_nanos() > 0);
-        (self.wait.as_secs() + begun).max(1)
+        let rounded_up = u64::from(self.wait.subsec_nanos() > 0);
+        (self.wait.as_secs() + rounded_up).max(1)
     }
 }
 
-/// What is left of a rate; a fresh one is full.
+/// What is left of a rate; a new one is full.
 ///
-/// It is the generic cell rate algorithm (ITU-T I.371): instead of a level that
-/// somebody has to fill up, the instant at which the bucket will be full again,
-/// in nanoseconds since the Unix epoch, which each one that is let through
-/// moves on by an interval.
+/// This is the generic cell rate algorithm (ITU-T I.371). Instead of a level
+/// that somebody has to refill, it stores the instant at which the bucket will
+/// be full again, in nanoseconds since the Unix epoch; each one that passes
+/// moves that on by an interval.
 #[derive(Debug, Default)]
 pub struct Bucket {
     full_at_ns: AtomicU64,
 }
 
 impl Bucket {
-    /// Lets one through.
+    /// Takes one from the bucket.
     ///
     /// # Errors
     ///
-    /// [`RateLimited`] where there is none left; that costs the bucket nothing.
+    /// [`RateLimited`] where none is left; that costs the bucket nothing.
     pub fn take(&self, rate: Rate, now: Timestamp) -> Result<(), RateLimited> {
-        let now = nanos(now);
-        let empty = now.saturating_add(rate.refill_ns());
-        // Beyond what even an empty bucket needs, the clock was set back: the
-        // bucket is taken for empty, so that the rate holds and nobody waits
-        // until the clock has come so far again.
-        let since = |full_at: u64| full_at.clamp(now, empty);
-        let one_less = |since: u64| since.saturating_add(rate.interval_ns());
+        let now_ns = nanos(now);
+        let when_empty = now_ns.saturating_add(rate.refill_ns());
+        // A time beyond what even an empty bucket has means that the clock was
+        // set back: the bucket counts as empty, so that the rate is kept and
+        // nobody waits until the clock has come that far again.
+        let clamp = |full_at: u64| full_at.clamp(now_ns, when_empty);
+        let one_less = |full_at: u64| clamp(full_at).saturating_add(rate.interval_ns());
         let order = Ordering::Relaxed;
         let before = self.full_at_ns.fetch_update(order, order, |full_at| {
-            let next = one_less(since(full_at));
-            Some(if next <= empty { next } else { since(full_at) })
+            let next = one_less(full_at);
+            let stored = if next <= when_empty { next } else { clamp(full_at) };
+            debug_assert!(stored <= when_empty, "never emptier than empty");
+            Some(stored)
         });
         let (Ok(before) | Err(before)) = before;
-        match one_less(since(before)).saturating_sub(empty) {
-            0 => Ok(()),
-            wait_ns => Err(RateLimited {
-                wait: Duration::from_nanos(wait_ns),
-            }),
+        let wait_ns = one_less(before).saturating_sub(when_empty);
+        if wait_ns > 0 {
+            let wait = Duration::from_nanos(wait_ns);
+            return Err(RateLimited { wait });
         }
+        Ok(())
     }
 
-    /// Whether it is as good as a fresh one. Also where the clock was set back
-    /// so far that what it says means nothing.
+    /// Whether it is as good as a new one. Also where the clock was set back so
+    /// far that what it stores means nothing.
     #[must_use]
     pub fn is_full(&self, rate: Rate, now: Timestamp) -> bool {
-        let (full_at, now) = (self.full_at_ns.load(Ordering::Relaxed), nanos(now));
-        full_at <= now || full_at > now.saturating_add(rate.refill_ns())
+        let full_at = self.full_at_ns.load(Ordering::Relaxed);
+        let now_ns = nanos(now);
+        full_at <= now_ns || full_at > now_ns.saturating_add(rate.refill_ns())
     }
 }
 
-/// Nanoseconds since the Unix epoch, as long as they fit: to the year 2554.
+/// Nanoseconds since the Unix epoch, as long as they fit: until the year 2554.
 fn nanos(at: Timestamp) -> u64 {
     at.unix_ms().saturating_mul(NANOS_PER_MS)
 }
@@ -192,8 +195,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// How many of so many that come at once get through.
-    fn through(bucket: &Bucket, rate: Rate, now: Timestamp, count: u64) -> u64 {
+    /// How many of `count` that come at once pass.
+    fn passing(bucket: &Bucket, rate: Rate, now: Timestamp, count: u64) -> u64 {
         (0..count)
             .filter(|_| bucket.take(rate, now).is_ok())
             .count() as u64
@@ -228,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_gets_through_and_then_one_each_interval() {
+    fn a_burst_passes_and_then_one_each_interval() {
         for (text, burst, interval_ms) in [
             ("1/s", 1, 1_000),
             ("10/s", 10, 100),
@@ -240,12 +243,12 @@ mod tests {
             ("3600/h", 1_000, 1_000),
         ] {
             let (rate, bucket) = (rate(text), Bucket::default());
-            assert_eq!(through(&bucket, rate, NOW, burst + 10), burst, "{text}");
+            assert_eq!(passing(&bucket, rate, NOW, burst + 10), burst, "{text}");
             let at = |ms| NOW.plus(Duration::from_millis(ms));
-            assert_eq!(through(&bucket, rate, at(interval_ms - 1), 1), 0, "{text}");
-            assert_eq!(through(&bucket, rate, at(interval_ms), 2), 1, "{text}");
+            assert_eq!(passing(&bucket, rate, at(interval_ms - 1), 1), 0, "{text}");
+            assert_eq!(passing(&bucket, rate, at(interval_ms), 2), 1, "{text}");
             let refilled = at((burst + 1) * interval_ms);
-            assert_eq!(through(&bucket, rate, refilled, 2 * burst), burst, "{text}");
+            assert_eq!(passing(&bucket, rate, refilled, 2 * burst), burst, "{text}");
         }
     }
 
@@ -257,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn after_the_wait_that_it_says_the_next_one_fits_and_a_second_before_it_none() {
+    fn after_the_wait_the_next_one_fits_and_a_second_before_it_none() {
         for text in [
             "1/s",
             "3/s",
@@ -273,7 +276,7 @@ mod tests {
             "999999/h",
         ] {
             let (rate, bucket) = (rate(text), Bucket::default());
-            through(&bucket, rate, NOW, rate.burst());
+            passing(&bucket, rate, NOW, rate.burst());
             let mut now = NOW;
             for _ in 0..50 {
                 let Err(over) = bucket.take(rate, now) else {
@@ -292,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn over_a_long_time_it_is_the_rate_and_a_burst_whoever_hurries() {
+    fn over_a_long_time_it_is_the_rate_and_a_burst_however_fast_they_come() {
         for (text, in_a_minute) in [("7/s", 420), ("90/m", 90), ("7200/h", 120)] {
             let (rate, bucket) = (rate(text), Bucket::default());
             let steps = 0..60_000 / 5;
@@ -313,19 +316,19 @@ mod tests {
     #[test]
     fn refusals_cost_the_bucket_nothing() {
         let (rate, bucket) = (rate("1/s"), Bucket::default());
-        through(&bucket, rate, NOW, 1_000);
+        passing(&bucket, rate, NOW, 1_000);
         assert_eq!(bucket.take(rate, NOW.plus(Duration::from_secs(1))), Ok(()));
     }
 
     #[test]
     fn a_clock_that_is_set_back_keeps_the_rate_and_locks_nobody_out() {
         let (rate, bucket) = (rate("2/s"), Bucket::default());
-        through(&bucket, rate, NOW, 2);
+        passing(&bucket, rate, NOW, 2);
         let back = NOW.minus(Duration::from_secs(86_400));
-        assert_eq!(through(&bucket, rate, back, 10), 0);
+        assert_eq!(passing(&bucket, rate, back, 10), 0);
         let half = |n: u64| back.plus(Duration::from_millis(500 * n));
         for n in 1..=10 {
-            assert_eq!(through(&bucket, rate, half(n), 10), 1, "{n}");
+            assert_eq!(passing(&bucket, rate, half(n), 10), 1, "{n}");
         }
     }
 
@@ -338,21 +341,21 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_is_full_again_when_all_of_it_has_come_back() {
+    fn a_bucket_is_full_again_after_the_whole_refill() {
         let (rate, bucket) = (rate("2/s"), Bucket::default());
         let at = |ms| NOW.plus(Duration::from_millis(ms));
         assert!(bucket.is_full(rate, NOW));
-        through(&bucket, rate, NOW, 2);
+        passing(&bucket, rate, NOW, 2);
         assert!(!bucket.is_full(rate, at(999)) && bucket.is_full(rate, at(1_000)));
         assert!(bucket.is_full(rate, NOW.minus(Duration::from_secs(86_400))));
     }
 
     /// Two threads at one bucket get no more than one thread would.
     #[test]
-    fn those_who_take_at_once_share_the_burst() {
+    fn threads_that_take_at_once_share_the_burst() {
         let (rate, bucket) = (rate("1000/s"), Bucket::default());
         let passed: u64 = std::thread::scope(|scope| {
-            let taking = [0; 4].map(|_| scope.spawn(|| through(&bucket, rate, NOW, 1_000)));
+            let taking = [0; 4].map(|_| scope.spawn(|| passing(&bucket, rate, NOW, 1_000)));
             taking.into_iter().map(|one| one.join().unwrap()).sum()
         });
         assert_eq!(passed, 1_000);

@@ -1,77 +1,31 @@
-//! What the operator sees: metric handles, readiness, and the set-up of
-//! `tracing`.
+//! What the operator sees: metrics, readiness, and the log's set-up.
 //!
-//! Invariant: labels are `&'static str`, so their number is bounded, and no
+//! Invariant: labels are `&'static str`, so that their number is bounded and no
 //! secret, token or body can become one.
 
-use std::{
-    fmt,
-    io::IsTerminal as _,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+mod log;
+mod readiness;
 
-use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram, with_local_recorder};
+use std::{fmt, sync::Arc, time::Duration};
+
+use metrics::{
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram, with_local_recorder,
+};
 use metrics_exporter_prometheus::{
     BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
-use tracing_subscriber::{EnvFilter, util::SubscriberInitExt as _};
 
-/// How much is said, and in what form.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Settings {
-    /// `tracing` filter directives: `info`, or `info,hookrill::hub=debug`.
-    pub level: String,
-    /// One line per event for people, or JSON for machines.
-    pub format: LogFormat,
-}
+pub use log::{LogError, LogFormat, Settings, log_to_stderr};
+pub use readiness::Readiness;
 
-/// The form of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object per line.
-    Json,
-}
-
-/// Why logging could not be set up.
-#[derive(Debug, thiserror::Error)]
-#[error("log.level {level:?} is no filter such as info or info,hookrill=debug: {reason}")]
-pub struct LogError {
-    level: String,
-    reason: String,
-}
-
-/// Sends this process's log lines to stderr from now on.
-///
-/// # Errors
-///
-/// [`LogError`] where the level is no filter, or logging is set up already.
-pub fn log_to_stderr(settings: &Settings) -> Result<(), LogError> {
-    let error = |reason: String| LogError {
-        level: settings.level.clone(),
-        reason,
-    };
-    let filter = EnvFilter::try_new(&settings.level).map_err(|e| error(e.to_string()))?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        // Where stderr is gone or full, it would panic to say so.
-        .log_internal_errors(false)
-        .with_writer(std::io::stderr);
-    match settings.format {
-        LogFormat::Text => lines.finish().try_init(),
-        LogFormat::Json => lines.json().finish().try_init(),
-    }
-    .map_err(|e| error(e.to_string()))
-}
+/// How often [`Telemetry::upkeep`] has to be called.
+pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// The handles that the rooms count with, and the page that shows them.
 ///
-/// Built once per `App` and not global, so that two of them in one process
-/// keep their figures apart.
+/// One per `App` and not global, so that two gateways in one process keep their
+/// figures apart.
 pub struct Telemetry {
     recorder: PrometheusRecorder,
     page: PrometheusHandle,
@@ -79,14 +33,14 @@ pub struct Telemetry {
     pub ingested: Counter,
     /// Body bytes of the events stored.
     pub ingested_bytes: Counter,
-    /// Deliveries that were here already.
+    /// Deliveries that were stored already.
     pub duplicates: Counter,
-    /// Events stored of which nothing is shown: not JSON, on a topic that shows
-    /// parts of it.
+    /// Events stored of which subscribers see nothing: their bodies are not
+    /// JSON, and their topic shows only parts of a body.
     pub withheld: Counter,
-    /// Handshakes answered for a provider.
+    /// Provider handshakes answered.
     pub handshakes: Counter,
-    /// Events handed to subscribers.
+    /// Events sent to subscribers.
     pub delivered: Counter,
     /// Bytes of those.
     pub delivered_bytes: Counter,
@@ -98,9 +52,9 @@ pub struct Telemetry {
     pub lagged: Counter,
     /// Pages of older events read from the journal.
     pub history_pages_read: Counter,
-    /// Pages of older events given out that another had read.
+    /// Pages of older events that a stream got from another's read.
     pub history_pages_shared: Counter,
-    /// How often accepting paused for want of file descriptors.
+    /// How often accepting paused because file descriptors ran out.
     pub accept_pauses: Counter,
     /// Key sets of issuers that were fetched.
     pub key_fetches: Counter,
@@ -108,7 +62,7 @@ pub struct Telemetry {
     pub key_fetches_failed: Counter,
     /// Key sets whose newest fetch failed.
     pub key_sets_stale: Gauge,
-    /// Whether the last reload was applied; 1 where there was none.
+    /// Whether the last reload was applied; 1 before the first.
     pub reload_applied: Gauge,
     /// Seconds from the start of a commit until it was durable.
     pub commit_secs: Histogram,
@@ -120,12 +74,12 @@ pub struct Telemetry {
     pub journal_head: Gauge,
     /// The newest deleted sequence.
     pub journal_floor: Gauge,
-    /// Whether the process can do its work.
+    /// Whether the process can accept and deliver events.
     pub readiness: Readiness,
 }
 
 impl Telemetry {
-    /// Fresh handles, all at zero.
+    /// New handles, all at zero.
     ///
     /// # Errors
     ///
@@ -143,40 +97,38 @@ impl Telemetry {
                 &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0],
             )?
             .build_recorder();
+        with_local_recorder(&recorder, describe_labelled);
         let page = recorder.handle();
         Ok(Arc::new(Self::registered(recorder, page)))
     }
 
+    // A line for each metric, as in a table.
+    #[rustfmt::skip]
     fn registered(recorder: PrometheusRecorder, page: PrometheusHandle) -> Self {
-        with_local_recorder(&recorder, describe);
-        let count = |name: &'static str| with_local_recorder(&recorder, || counter!(name));
-        let level = |name: &'static str| with_local_recorder(&recorder, || gauge!(name));
-        let spread = |name: &'static str| with_local_recorder(&recorder, || histogram!(name));
-        let reload_applied = level("hookrill_reload_last_applied");
-        reload_applied.set(1.0);
+        let metrics = Registry(&recorder);
         Self {
-            ingested: count("hookrill_ingested_total"),
-            ingested_bytes: count("hookrill_ingested_bytes_total"),
-            duplicates: count("hookrill_duplicates_total"),
-            withheld: count("hookrill_withheld_total"),
-            handshakes: count("hookrill_handshakes_total"),
-            delivered: count("hookrill_delivered_total"),
-            delivered_bytes: count("hookrill_delivered_bytes_total"),
-            subscribers: level("hookrill_subscribers"),
-            connections: level("hookrill_connections"),
-            lagged: count("hookrill_lagged_total"),
-            history_pages_read: count("hookrill_history_pages_read_total"),
-            history_pages_shared: count("hookrill_history_pages_shared_total"),
-            accept_pauses: count("hookrill_accept_pauses_total"),
-            key_fetches: count("hookrill_key_fetches_total"),
-            key_fetches_failed: count("hookrill_key_fetches_failed_total"),
-            key_sets_stale: level("hookrill_key_sets_stale"),
-            reload_applied,
-            commit_secs: spread("hookrill_journal_commit_seconds"),
-            commit_events: spread("hookrill_journal_commit_events"),
-            pump_lag: level("hookrill_pump_lag_events"),
-            journal_head: level("hookrill_journal_head"),
-            journal_floor: level("hookrill_journal_floor"),
+            ingested: metrics.counter("hookrill_ingested_total", "Events stored."),
+            ingested_bytes: metrics.counter("hookrill_ingested_bytes_total", "Body bytes of events stored."),
+            duplicates: metrics.counter("hookrill_duplicates_total", "Deliveries that were stored already."),
+            withheld: metrics.counter("hookrill_withheld_total", "Events stored of which subscribers see nothing, because their bodies are not JSON."),
+            handshakes: metrics.counter("hookrill_handshakes_total", "Provider handshakes answered."),
+            delivered: metrics.counter("hookrill_delivered_total", "Events sent to subscribers."),
+            delivered_bytes: metrics.counter("hookrill_delivered_bytes_total", "Bytes of events sent to subscribers."),
+            subscribers: metrics.gauge("hookrill_subscribers", "Open streams."),
+            connections: metrics.gauge("hookrill_connections", "Open connections."),
+            lagged: metrics.counter("hookrill_lagged_total", "Times a stream fell behind and went back to the journal."),
+            history_pages_read: metrics.counter("hookrill_history_pages_read_total", "Pages of older events read from the journal."),
+            history_pages_shared: metrics.counter("hookrill_history_pages_shared_total", "Pages of older events that a stream got from another's read."),
+            accept_pauses: metrics.counter("hookrill_accept_pauses_total", "Times accepting paused because file descriptors ran out."),
+            key_fetches: metrics.counter("hookrill_key_fetches_total", "Key sets of token issuers fetched."),
+            key_fetches_failed: metrics.counter("hookrill_key_fetches_failed_total", "Fetches of key sets that failed."),
+            key_sets_stale: metrics.gauge("hookrill_key_sets_stale", "Key sets whose newest fetch failed."),
+            reload_applied: metrics.gauge_at(1.0, "hookrill_reload_last_applied", "Whether the last reload of the configuration was applied; 1 before the first."),
+            commit_secs: metrics.histogram("hookrill_journal_commit_seconds", "Seconds until a commit was durable."),
+            commit_events: metrics.histogram("hookrill_journal_commit_events", "Events per commit."),
+            pump_lag: metrics.gauge("hookrill_pump_lag_events", "Durable events not published yet."),
+            journal_head: metrics.gauge("hookrill_journal_head", "Newest durable sequence."),
+            journal_floor: metrics.gauge("hookrill_journal_floor", "Newest deleted sequence."),
             readiness: Readiness::default(),
             recorder,
             page,
@@ -200,8 +152,12 @@ impl Telemetry {
 
     /// Counts a reload.
     pub fn reloaded(&self, applied: bool) {
-        let result = if applied { "applied" } else { "refused" };
-        self.reload_applied.set(if applied { 1.0 } else { 0.0 });
+        let (result, level) = if applied {
+            ("applied", 1.0)
+        } else {
+            ("refused", 0.0)
+        };
+        self.reload_applied.set(level);
         with_local_recorder(&self.recorder, || {
             counter!("hookrill_reloads_total", "result" => result).increment(1);
         });
@@ -219,8 +175,8 @@ impl Telemetry {
         self.page.render()
     }
 
-    /// Folds what histograms have gathered; wants to be called every few
-    /// seconds, or they grow until the page is next rendered.
+    /// Folds the samples of histograms, which otherwise grow until the page is
+    /// next rendered; to be called every [`UPKEEP_EVERY`].
     pub fn upkeep(&self) {
         self.page.run_upkeep();
     }
@@ -232,111 +188,56 @@ impl fmt::Debug for Telemetry {
     }
 }
 
-fn describe() {
-    use metrics::{describe_counter as counter, describe_gauge as gauge, describe_histogram};
-    counter!("hookrill_ingested_total", "Events stored.");
-    counter!(
-        "hookrill_ingested_bytes_total",
-        "Body bytes of events stored."
-    );
-    counter!(
+/// Registers metrics, each with its help text.
+struct Registry<'r>(&'r PrometheusRecorder);
+
+impl Registry<'_> {
+    fn counter(&self, name: &'static str, help: &'static str) -> Counter {
+        with_local_recorder(self.0, || {
+            describe_counter!(name, help);
+            counter!(name)
+        })
+    }
+
+    fn gauge(&self, name: &'static str, help: &'static str) -> Gauge {
+        with_local_recorder(self.0, || {
+            describe_gauge!(name, help);
+            gauge!(name)
+        })
+    }
+
+    fn gauge_at(&self, level: f64, name: &'static str, help: &'static str) -> Gauge {
+        let gauge = self.gauge(name, help);
+        gauge.set(level);
+        gauge
+    }
+
+    fn histogram(&self, name: &'static str, help: &'static str) -> Histogram {
+        with_local_recorder(self.0, || {
+            describe_histogram!(name, help);
+            histogram!(name)
+        })
+    }
+}
+
+/// Describes those that have labels, and so appear with their first count.
+fn describe_labelled() {
+    describe_counter!(
         "hookrill_ingest_refused_total",
         "Deliveries refused, by reason."
     );
-    counter!(
-        "hookrill_duplicates_total",
-        "Deliveries that were here already."
-    );
-    counter!(
-        "hookrill_withheld_total",
-        "Events stored of which nothing is shown, since they are not JSON."
-    );
-    counter!(
-        "hookrill_handshakes_total",
-        "Handshakes answered for a provider."
-    );
-    counter!(
+    describe_counter!(
         "hookrill_subscribe_refused_total",
         "Subscriptions refused, by reason."
     );
-    counter!("hookrill_delivered_total", "Events handed to subscribers.");
-    counter!(
-        "hookrill_delivered_bytes_total",
-        "Bytes of events handed to subscribers."
-    );
-    counter!(
-        "hookrill_lagged_total",
-        "Times a stream fell back to the journal."
-    );
-    counter!(
+    describe_counter!(
         "hookrill_gaps_total",
         "Gaps that subscribers were told of, by reason."
     );
-    counter!(
-        "hookrill_history_pages_read_total",
-        "Pages of older events read from the journal."
-    );
-    counter!(
-        "hookrill_history_pages_shared_total",
-        "Pages of older events given out that another subscriber had read."
-    );
-    counter!(
-        "hookrill_accept_pauses_total",
-        "Times accepting paused for want of file descriptors."
-    );
-    counter!(
-        "hookrill_key_fetches_total",
-        "Key sets of token issuers fetched."
-    );
-    counter!(
-        "hookrill_key_fetches_failed_total",
-        "Fetches of key sets that failed."
-    );
-    counter!(
+    describe_counter!(
         "hookrill_reloads_total",
         "Reloads of the configuration, by result: applied or refused."
     );
-    gauge!(
-        "hookrill_reload_last_applied",
-        "Whether the last reload of the configuration was applied; 1 before the first."
-    );
-    gauge!(
-        "hookrill_key_sets_stale",
-        "Key sets that the last fetch did not renew."
-    );
-    gauge!("hookrill_subscribers", "Open streams.");
-    gauge!("hookrill_connections", "Open connections.");
-    gauge!(
-        "hookrill_pump_lag_events",
-        "Durable events not yet published."
-    );
-    gauge!("hookrill_journal_head", "Newest durable sequence.");
-    gauge!("hookrill_journal_floor", "Newest deleted sequence.");
-    describe_histogram!(
-        "hookrill_journal_commit_seconds",
-        "Seconds a commit took to be durable."
-    );
-    describe_histogram!("hookrill_journal_commit_events", "Events per commit.");
-}
-
-/// How long histograms may gather before [`Telemetry::upkeep`].
-pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
-
-/// Whether the process can take and deliver. What ends it is final.
-#[derive(Debug, Default)]
-pub struct Readiness(OnceLock<Box<str>>);
-
-impl Readiness {
-    /// Turns readiness off for good; the first reason stays.
-    pub fn end(&self, reason: impl Into<Box<str>>) {
-        _ = self.0.set(reason.into());
-    }
-
-    /// Why the process is not ready; `None` while it is.
-    #[must_use]
-    pub fn ended(&self) -> Option<&str> {
-        self.0.get().map(|reason| &**reason)
-    }
 }
 
 #[cfg(test)]
@@ -357,11 +258,23 @@ mod tests {
     }
 
     #[test]
-    fn the_first_reason_to_be_unready_stays() {
-        let readiness = Readiness::default();
-        assert_eq!(readiness.ended(), None);
-        readiness.end("the journal failed");
-        readiness.end("draining");
-        assert_eq!(readiness.ended(), Some("the journal failed"));
+    fn every_metric_on_the_page_has_a_help_text() {
+        let telemetry = Telemetry::new().unwrap();
+        telemetry.ingest_refused("mismatch");
+        telemetry.subscribe_refused("draining");
+        telemetry.gap_told("retention");
+        telemetry.reloaded(true);
+        telemetry.commit_secs.record(0.002);
+        telemetry.commit_events.record(1.0);
+        let page = telemetry.render();
+        let mut types = 0;
+        for line in page.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let name = rest.split(' ').next().unwrap();
+                assert!(page.contains(&format!("# HELP {name} ")), "{name}");
+                types += 1;
+            }
+        }
+        assert_eq!(types, 26, "{page}");
     }
 }

@@ -19,7 +19,7 @@ pub(super) async fn healthz() -> &'static str {
 }
 
 pub(super) async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
-    match gateway.telemetry.readiness.ended() {
+    match gateway.telemetry.readiness.unready_reason() {
         None => "ready\n".into_response(),
         Some(reason) => ProblemDetails::not_ready(reason).into_response(),
     }

@@ -38,7 +38,6 @@ const STILL_SAID: &[&str] = &[
     "CONTRIBUTING.md",
     "README.md",
     "SECURITY.md",
-    "access",
     "bench",
     "cli",
     "config",
