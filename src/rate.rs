@@ -159,7 +159,11 @@ impl Bucket {
         let order = Ordering::Relaxed;
         let before = self.full_at_ns.fetch_update(order, order, |full_at| {
             let next = one_less(full_at);
-            let stored = if next <= when_empty { next } else { clamp(full_at) };
+            let stored = if next <= when_empty {
+                next
+            } else {
+                clamp(full_at)
+            };
             debug_assert!(stored <= when_empty, "never emptier than empty");
             Some(stored)
         });
