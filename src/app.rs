@@ -9,11 +9,11 @@ use std::{
     fmt,
     path::Path,
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 use axum::Router;
-use hookrill_core::{Clock, Timestamp, TopicMap};
+use hookrill_core::{Clock, TopicMap};
 use tokio::{
     net::TcpListener,
     sync::watch,
@@ -93,8 +93,7 @@ pub fn system_clock() -> Clock {
             reason = "this is where the time comes from"
         )]
         let now = SystemTime::now();
-        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_unix_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        now.into()
     })
 }
 

@@ -8,8 +8,8 @@
 use std::sync::LazyLock;
 
 use arbitrary::Arbitrary;
-use hookrill_core::{Secret, Timestamp};
-use hookrill_verify::{CHALLENGE_BYTES_MAX, Delivery, Preset, Outcome, Settings, Verifier, presets, scheme};
+use hookrill_core::Timestamp;
+use hookrill_verify::{CHALLENGE_BYTES_MAX, Delivery, Preset, Outcome, Settings, Verifier, presets};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use libfuzzer_sys::fuzz_target;
 
@@ -48,16 +48,12 @@ const WORDS: [&str; 14] = [
 ];
 
 fn known(preset: Preset) -> Option<Known> {
-    let settings = |text: &str| Settings {
-        secrets: vec![Secret::new(text.as_bytes())],
-        public_url: Some("https://hooks.example.com".to_owned()),
-        verify_token: preset
-            .scheme
-            .challenge
-            .iter()
-            .any(scheme::Handshake::needs_verify_token)
-            .then(|| Secret::new(*b"a word")),
-        ..Settings::default()
+    let settings = |secret: &str| {
+        let settings = Settings::new([secret]).with_public_url("https://hooks.example.com");
+        if preset.scheme.needs_verify_token() {
+            return settings.with_verify_token("a word");
+        }
+        settings
     };
     let verifier = ["c0ffee00", "whsec_c2VjcmV0"]
         .into_iter()
@@ -102,13 +98,13 @@ fuzz_target!(|input: Input| {
     let known = &KNOWN[usize::from(input.preset) % KNOWN.len()];
     let now = Timestamp::from_unix_ms(1_700_000_000_000 + u64::from(input.now_ms));
     let methods = [Method::POST, Method::POST, Method::POST, Method::GET, Method::HEAD];
-    let mut delivery = Delivery {
-        method: methods[usize::from(input.method) % methods.len()].clone(),
-        path_and_query: format!("/ingest/a?{}", input.query),
-        headers: HeaderMap::new(),
-        body: body(&input.body).into(),
-        received_at: now,
-    };
+    let mut delivery = Delivery::new(
+        methods[usize::from(input.method) % methods.len()].clone(),
+        format!("/ingest/a?{}", input.query),
+        HeaderMap::new(),
+        body(&input.body),
+        now,
+    );
     let mut signed = false;
     if input.sign
         && let Ok(made) = known.verifier.sign(&delivery, None, "id", now)

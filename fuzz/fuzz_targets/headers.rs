@@ -6,7 +6,7 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use hookrill_core::{Secret, Timestamp};
+use hookrill_core::Timestamp;
 use hookrill_verify::{Delivery, Scheme, Settings, Verifier};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use libfuzzer_sys::fuzz_target;
@@ -74,22 +74,18 @@ fn scheme(input: &Input) -> Option<Scheme> {
 
 fuzz_target!(|input: Input| {
     let Some(scheme) = scheme(&input) else { return };
-    let settings = Settings {
-        secrets: vec![Secret::new(*b"first"), Secret::new(*b"second")],
-        public_url: Some("https://hooks.example.com".to_owned()),
-        ..Settings::default()
-    };
+    let settings = Settings::new(["first", "second"]).with_public_url("https://hooks.example.com");
     let Ok(verifier) = Verifier::new(scheme, settings) else {
         return;
     };
     let now = Timestamp::from_unix_ms(input.now);
-    let mut delivery = Delivery {
-        method: Method::POST,
-        path_and_query: "/ingest/a".to_owned(),
-        headers: HeaderMap::new(),
-        body: input.body.clone().into(),
-        received_at: now,
-    };
+    let mut delivery = Delivery::new(
+        Method::POST,
+        "/ingest/a",
+        HeaderMap::new(),
+        input.body.clone(),
+        now,
+    );
     if input.sign
         && let Ok(signed) = verifier.sign(&delivery, None, "id", now)
     {

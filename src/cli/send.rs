@@ -110,15 +110,12 @@ pub(super) fn with_preset(
         let what = format!("there is no preset {name:?}; {near}`hookrill presets` lists them");
         return Err(UsageError::new(what).into());
     };
-    let mut challenges = preset.scheme.challenge.iter();
-    let needs_word = challenges.any(hookrill_verify::scheme::Handshake::needs_verify_token);
-    let settings = hookrill_verify::Settings {
-        secrets,
-        public_url: url,
-        // Nobody is greeted here.
-        verify_token: needs_word.then(|| Secret::new(*b"none")),
-        ..hookrill_verify::Settings::default()
-    };
+    let mut settings = hookrill_verify::Settings::new(secrets);
+    settings.public_url = url;
+    if preset.scheme.needs_verify_token() {
+        // Required, and not used: no handshake is answered here.
+        settings.verify_token = Some("unused".into());
+    }
     let verifier = Verifier::new(preset.scheme, settings);
     verifier.with_context(|| format!("preset {name}"))
 }
@@ -143,13 +140,9 @@ fn draft(args: &Args, body: Vec<u8>, context: &Context) -> Delivery {
             false => "text/plain; charset=utf-8",
         })
     });
-    Delivery {
-        method: Method::POST,
-        path_and_query: format!("/ingest/{}", args.topic),
-        headers: HeaderMap::from_iter([(CONTENT_TYPE, content_type)]),
-        body: body.into(),
-        received_at: context.clock.now(),
-    }
+    let headers = HeaderMap::from_iter([(CONTENT_TYPE, content_type)]);
+    let target = format!("/ingest/{}", args.topic);
+    Delivery::new(Method::POST, target, headers, body, context.clock.now())
 }
 
 fn random_id() -> anyhow::Result<String> {

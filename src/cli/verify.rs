@@ -128,13 +128,13 @@ fn delivery(args: &Args, context: &Context) -> anyhow::Result<Delivery> {
     }
     let topic = args.topic.as_ref().map_or("topic", Topic::as_str);
     let target = args.target.clone();
-    Ok(Delivery {
-        method: args.method.clone(),
-        path_and_query: target.unwrap_or_else(|| format!("/ingest/{topic}")),
+    Ok(Delivery::new(
+        args.method.clone(),
+        target.unwrap_or_else(|| format!("/ingest/{topic}")),
         headers,
-        body: body.into(),
-        received_at: args.at.unwrap_or_else(|| context.clock.now()),
-    })
+        body,
+        args.at.unwrap_or_else(|| context.clock.now()),
+    ))
 }
 
 fn render(explanation: &Explanation, matched: Option<&str>, use_color: bool) -> String {

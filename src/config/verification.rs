@@ -46,17 +46,12 @@ pub(super) fn verification(
         section.refuse("preset", what);
         return None;
     }
-    let keys = secrets.iter().flat_map(|list| &list.value);
-    let keys = keys
-        .map(|item| Secret::new(item.value.as_bytes()))
-        .collect();
-    let settings = Settings {
-        secrets: keys,
-        tolerance,
-        public_url: public_url.map(str::to_owned),
-        verify_token: verify_token.map(|word| Secret::new(word.as_bytes())),
-        partition: partition.map(|located| located.value.clone()),
-    };
+    let texts = secrets.iter().flat_map(|list| &list.value);
+    let mut settings = Settings::new(texts.map(|text| &*text.value));
+    settings.tolerance = tolerance;
+    settings.public_url = public_url.map(str::to_owned);
+    settings.verify_token = verify_token.map(Secret::from);
+    settings.partition = partition.map(|located| located.value.clone());
     match Verifier::new(scheme, settings) {
         Ok(verifier) => Some(Verification {
             verifier,

@@ -113,13 +113,7 @@ async fn turn_away(request: Request, over: LimitExceeded) -> Response {
 }
 
 fn delivery(head: Parts, body: Bytes, received_at: Timestamp) -> Delivery {
-    Delivery {
-        method: head.method,
-        path_and_query: head.uri.path_and_query().map_or("/", |p| p.as_str()).into(),
-        headers: head.headers,
-        body,
-        received_at,
-    }
+    Delivery::from_request(http::Request::from_parts(head, body), received_at)
 }
 
 /// The topic as it was meant; what is no UTF-8 turns into what is no topic.

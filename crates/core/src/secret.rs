@@ -26,6 +26,18 @@ impl Secret {
     }
 }
 
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self::new(text.as_bytes())
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self::new(text.into_bytes())
+    }
+}
+
 /// In constant time, save for the length.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {

@@ -3,7 +3,11 @@
 //! Nothing here reads the system's time: `app` supplies a [`Clock`], tests
 //! supply another.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 /// Milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -53,13 +57,21 @@ impl Timestamp {
     }
 }
 
+/// An instant before the Unix epoch becomes the epoch.
+impl From<SystemTime> for Timestamp {
+    fn from(at: SystemTime) -> Self {
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(millis(since))
+    }
+}
+
 /// RFC 3339 in UTC with milliseconds: `2026-11-23T15:41:00.000Z`.
 ///
 /// Instants beyond the year 9999, which RFC 3339 cannot write, show its last.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const YEAR_9999_END_MS: u64 = 253_402_300_799_999;
-        let at = std::time::UNIX_EPOCH + Duration::from_millis(self.0.min(YEAR_9999_END_MS));
+        let at = UNIX_EPOCH + Duration::from_millis(self.0.min(YEAR_9999_END_MS));
         humantime::format_rfc3339_millis(at).fmt(f)
     }
 }

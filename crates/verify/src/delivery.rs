@@ -1,19 +1,22 @@
-//! What comes in, and what comes out once it is proven.
+//! What comes in, and what comes out once it is verified.
 //!
-//! Invariant: only this room can build a [`Verified`], so what another room
-//! stores or streams has been proven.
+//! Invariant: only this crate can build a [`Verified`], so whatever a caller
+//! stores or forwards as one has been verified.
 
 use std::fmt;
 
 use bytes::Bytes;
 use hookrill_core::{Secret, Timestamp};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 
-/// One raw POST, as it arrived: nothing of it is proven.
+use crate::limits::FACT_BYTES_MAX;
+
+/// One raw request of a sender, as it arrived: nothing of it is verified.
 ///
 /// Its `Debug` shows neither header values nor query nor body, since a token
 /// may be in any of them.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Delivery {
     /// The request's method.
     pub method: Method,
@@ -26,6 +29,36 @@ pub struct Delivery {
     pub body: Bytes,
     /// When it arrived here.
     pub received_at: Timestamp,
+}
+
+impl Delivery {
+    /// A delivery of these parts; see the fields for what each has to be.
+    pub fn new(
+        method: Method,
+        path_and_query: impl Into<String>,
+        headers: HeaderMap,
+        body: impl Into<Bytes>,
+        received_at: Timestamp,
+    ) -> Self {
+        Self {
+            method,
+            path_and_query: path_and_query.into(),
+            headers,
+            body: body.into(),
+            received_at,
+        }
+    }
+
+    /// A delivery from an HTTP request whose body was read whole.
+    ///
+    /// Keep the path that the sender called: some providers sign it, and a
+    /// router that cuts off a prefix would change it.
+    pub fn from_request<B: Into<Bytes>>(request: Request<B>, received_at: Timestamp) -> Self {
+        let (head, body) = request.into_parts();
+        let path_and_query = head.uri.path_and_query().map_or("/", |text| text.as_str());
+        let path_and_query = path_and_query.to_owned();
+        Self::new(head.method, path_and_query, head.headers, body, received_at)
+    }
 }
 
 impl fmt::Debug for Delivery {
@@ -41,7 +74,9 @@ impl fmt::Debug for Delivery {
     }
 }
 
-/// What a proven delivery turned out to be.
+/// What a delivery that was not refused turned out to be.
+///
+/// Each needs a decision of the caller, so a new one is a breaking change.
 #[derive(Debug, Clone)]
 #[expect(
     clippy::large_enum_variant,
@@ -50,14 +85,16 @@ impl fmt::Debug for Delivery {
 pub enum Outcome {
     /// An event, to be stored.
     Event(Verified),
-    /// A provider's handshake: answer it and store nothing.
+    /// A provider's handshake: send this answer, and store nothing.
     Answer(Reply),
-    /// The provider hands over the secret that it will sign by, and none is
-    /// known yet: keep it, then answer, and store nothing.
+    /// The provider sends the secret that it will sign with, and none is known
+    /// yet: store the secret, go on with
+    /// [`Verifier::with_provisioned_secret`](crate::Verifier::with_provisioned_secret),
+    /// and only then answer.
     ProvisionedSecret {
-        /// The secret. Nothing proves who sent it.
+        /// The secret. Nothing verifies who sent it.
         secret: Secret,
-        /// The answer, once it is kept.
+        /// The answer, once the secret is stored.
         reply: Reply,
     },
 }
@@ -67,6 +104,7 @@ pub enum Outcome {
 /// Send it with `X-Content-Type-Options: nosniff`: its body may echo what the
 /// sender chose.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Reply {
     /// The status.
     pub status: StatusCode,
@@ -78,49 +116,60 @@ pub struct Reply {
     pub body: Bytes,
 }
 
-/// A delivery that was proven, and what its scheme took out of it.
+/// A delivery that was verified, and what its scheme took out of it.
 #[derive(Debug, Clone)]
 pub struct Verified {
     delivery: Delivery,
     facts: Facts,
 }
 
-/// What a scheme took out of a proven delivery.
+/// What a scheme took out of a verified delivery.
 ///
-/// Type and id are 1 to [`FACT_BYTES_MAX`](crate::FACT_BYTES_MAX) bytes; a longer one counts as absent,
+/// Type and id are 1 to [`FACT_BYTES_MAX`] bytes; a longer one counts as absent,
 /// because two long ids cut to one length could become one. They may hold any
 /// characters.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Facts {
     /// What the provider calls this kind of event.
     pub event_type: Option<Box<str>>,
-    /// Whether the signature covers `event_type`; if not, it can be forged
-    /// by one who replays the delivery.
+    /// Whether the signature covers `event_type`. If not, whoever replays the
+    /// delivery can change it.
     pub event_type_signed: bool,
     /// The provider's id of the delivery.
     pub dedup_id: Option<Box<str>>,
     /// Whether the signature covers `dedup_id`. If not, key it together with
-    /// the body's hash, or a replayer picks a fresh one each time.
+    /// the body's hash, or whoever replays the delivery picks a new one each
+    /// time.
     pub dedup_id_signed: bool,
-    /// What stands below the topic for this delivery, where its topic has a
-    /// partition: segments of the topic grammar. What it was made of is signed,
-    /// where anything is.
+    /// The subtopic of this delivery, where [`Settings::partition`] is set:
+    /// segments of the topic grammar, joined by dots. If anything is signed,
+    /// what it was made of is signed.
+    ///
+    /// [`Settings::partition`]: crate::Settings::partition
     pub partition: Option<Box<str>>,
     /// The SHA-256 of what was signed, where that is not the body byte for
-    /// byte: what stands for the body when deliveries are recognised, since
-    /// a replayer can change the body itself.
+    /// byte. It stands for the body when duplicates are recognised, since
+    /// whoever replays the delivery can change the body itself.
     pub content: Option<[u8; 32]>,
     /// The answer that the provider demands on success, if not the usual one.
     pub respond: Option<Reply>,
 }
 
 impl Verified {
-    /// Called once, behind the proof.
-    pub(super) fn new(delivery: Delivery, facts: Facts) -> Self {
+    /// Called by the verifier alone, once the delivery is verified.
+    pub(crate) fn new(delivery: Delivery, facts: Facts) -> Self {
+        for fact in [&facts.event_type, &facts.dedup_id].into_iter().flatten() {
+            debug_assert!(
+                (1..=FACT_BYTES_MAX).contains(&fact.len()),
+                "a fact has 1 to {FACT_BYTES_MAX} bytes, and this one {}",
+                fact.len()
+            );
+        }
         Self { delivery, facts }
     }
 
-    /// The delivery, without a token that proved it.
+    /// The delivery, without the token that it may have been verified by.
     #[must_use]
     pub fn delivery(&self) -> &Delivery {
         &self.delivery

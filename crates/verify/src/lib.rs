@@ -29,6 +29,7 @@ mod plan;
 mod preset;
 mod proof;
 pub mod scheme;
+mod settings;
 mod sign;
 #[cfg(test)]
 mod tests;
@@ -43,5 +44,6 @@ pub use limits::{CHALLENGE_BYTES_MAX, FACT_BYTES_MAX, SECRETS_MAX, SIGNATURES_MA
 pub use partition::{Partition, PartitionError};
 pub use preset::{Coverage, Preset, nearest_preset, preset, presets};
 pub use scheme::Scheme;
+pub use settings::Settings;
 pub use sign::Signed;
-pub use verifier::{Settings, Verifier};
+pub use verifier::Verifier;

@@ -3,8 +3,6 @@
 //! Fails closed: what is not proven is refused, and there is no third way.
 //! Time is an argument; nothing here reads a clock.
 
-use std::time::Duration;
-
 use hookrill_core::{Pointer, Secret, Timestamp};
 use http::Method;
 use sha2::{Digest as _, Sha256};
@@ -14,29 +12,12 @@ use super::{
     error::{SchemeError, VerifyError},
     explain::{Explanation, Trace},
     headers, hint,
-    partition::Partition,
     plan::{Plan, plan},
     proof::Proof,
     scheme::{Handshake, Scheme, Source},
+    settings::Settings,
     token::same,
 };
-
-/// What a topic adds to its scheme.
-#[derive(Debug, Clone, Default)]
-pub struct Settings {
-    /// The secrets: any may match, and the first one signs.
-    pub secrets: Vec<Secret>,
-    /// Goes before the scheme's own, and means nothing to a scheme without a
-    /// timestamp.
-    pub tolerance: Option<Duration>,
-    /// What stands before `/ingest/…` in the URL that the provider was given;
-    /// only schemes that sign the URL need it.
-    pub public_url: Option<String>,
-    /// The word that operator and provider agreed on for handshakes.
-    pub verify_token: Option<Secret>,
-    /// What stands below the topic for each delivery.
-    pub partition: Option<Partition>,
-}
 
 /// Proves deliveries of one topic, and signs for it.
 #[derive(Debug, Clone, PartialEq)]

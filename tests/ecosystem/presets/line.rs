@@ -126,13 +126,13 @@ impl Line {
             let name: http::HeaderName = name.parse().unwrap();
             (name, value.parse::<http::HeaderValue>().unwrap())
         };
-        Delivery {
-            method: self.method.parse().unwrap(),
-            path_and_query: self.target.clone(),
-            headers: self.headers.iter().map(header).collect(),
-            body: self.body(),
-            received_at: self.at(),
-        }
+        Delivery::new(
+            self.method.parse().unwrap(),
+            &*self.target,
+            self.headers.iter().map(header).collect(),
+            self.body(),
+            self.at(),
+        )
     }
 
     /// The verifier of a topic with this line's secret, or without one where
@@ -153,21 +153,14 @@ impl Line {
     }
 
     fn settings(&self, secrets: Vec<Secret>) -> Settings {
-        let mut challenges = self.preset().scheme.challenge.into_iter();
-        let said = self.handshake.as_ref().and_then(|h| h.verify_token.clone());
-        let word = challenges
-            .any(|challenge| challenge.needs_verify_token())
-            .then(|| said.unwrap_or_else(|| VERIFY_TOKEN.to_owned()));
-        Settings {
-            secrets,
-            public_url: Some(
-                self.public_url
-                    .clone()
-                    .unwrap_or_else(|| PUBLIC_URL.to_owned()),
-            ),
-            verify_token: word.map(|word| Secret::new(word.into_bytes())),
-            ..Settings::default()
+        let public_url = self.public_url.as_deref().unwrap_or(PUBLIC_URL);
+        let mut settings = Settings::new(secrets).with_public_url(public_url);
+        if self.preset().scheme.needs_verify_token() {
+            let said = self.handshake.as_ref().and_then(|h| h.verify_token.clone());
+            let token = said.unwrap_or_else(|| VERIFY_TOKEN.to_owned());
+            settings.verify_token = Some(token.into());
         }
+        settings
     }
 
     /// Whether it gives the secret that is used from then on.

@@ -3,7 +3,7 @@
 use crate::{
     error::SchemeError,
     scheme::{Condition, Handshake, HandshakeMethod, MacConstruction, Scheme, SchemeKind},
-    verifier::Settings,
+    settings::Settings,
 };
 
 pub(super) fn check(scheme: &Scheme, settings: &Settings) -> Result<(), SchemeError> {

@@ -24,7 +24,7 @@ use super::{
     scheme::{
         Handshake, MessagePart, Respond, Scheme, SchemeKind, SecretForm, SecretProvisioning, Source,
     },
-    verifier::Settings,
+    settings::Settings,
 };
 
 /// A scheme with its secrets, ready for deliveries.

@@ -214,6 +214,13 @@ impl Scheme {
         }
     }
 
+    /// Whether one of its handshakes needs
+    /// [`Settings::verify_token`](crate::Settings::verify_token).
+    #[must_use]
+    pub fn needs_verify_token(&self) -> bool {
+        self.challenge.iter().any(Handshake::needs_verify_token)
+    }
+
     /// How it is proven, for a list: `hmac-sha256, hex`.
     #[must_use]
     pub fn algorithm(&self) -> String {
