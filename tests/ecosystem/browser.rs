@@ -14,9 +14,10 @@ use std::{
     sync::{Condvar, Mutex, PoisonError},
 };
 
+use hookrill_testing::free_address;
+
 use crate::{
     installed::installed,
-    process::free_address,
     proxies::house::{House, Kind},
 };
 

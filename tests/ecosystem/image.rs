@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::process::Connection;
+use hookrill_testing::Connection;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -310,7 +310,7 @@ impl Drop for Container {
 
 /// A stream that outlives the container's handle.
 fn subscribe(address: SocketAddr, path: &str) -> impl Iterator<Item = io::Result<String>> {
-    Connection::open(address).unwrap().stream(path).unwrap()
+    Connection::open(address).unwrap().lines(path).unwrap()
 }
 
 fn wait_for(stream: &mut impl Iterator<Item = io::Result<String>>, line: &str) {

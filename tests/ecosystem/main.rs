@@ -12,8 +12,6 @@
 )]
 
 mod installed;
-#[path = "../shared/process.rs"]
-mod process;
 mod program;
 
 mod browser;

@@ -456,7 +456,7 @@ mod gateway {
     use std::{collections::BTreeMap, fmt::Write as _};
 
     use super::line::{Line, known, signed_now};
-    use crate::process::Gateway;
+    use hookrill_testing::Process;
 
     #[test]
     fn takes_them_all_and_answers_every_handshake() {
@@ -465,7 +465,7 @@ mod gateway {
             .iter()
             .filter(|line| known(&line.preset).is_some())
             .collect();
-        let gateway = Gateway::start(folder.path(), &config(&lines));
+        let gateway = Process::start(folder.path(), &config(&lines));
         let url = gateway.url();
         for line in lines {
             let answer = line.send(&url, &line.headers);

@@ -13,8 +13,8 @@ pub mod house;
 
 use std::collections::BTreeSet;
 
-use crate::process::free_address;
 use crowd::{Crowd, Poster};
+use hookrill_testing::free_address;
 use house::{BRISK, BROWSER, House, Kind, ORIGIN, eventually};
 
 const EVENT_SOURCE: &str = "Accept: text/event-stream";
@@ -97,11 +97,8 @@ fn the_gateway_sees_the_browsers_address_and_not_what_it_claims(kind: Kind) {
         let from = ["--interface", BROWSER, claimed[0], claimed[1]];
         assert_eq!(house.front.ask(path, &from).status / 100, 4);
     }
-    let mut said = String::new();
-    eventually("a line about who was refused", || {
-        said += &house.gateway.said();
-        said.contains("subscription refused").then_some(())
-    });
+    house.gateway.wait_for_log("subscription refused");
+    let said = house.gateway.log();
     assert!(said.contains(&format!("client={BROWSER} ")), "{said}");
     assert!(!said.contains("203.0.113.6"), "{said}");
 }
@@ -124,7 +121,7 @@ fn limits_count_by_the_browsers_address(kind: Kind) {
 
 fn answers_of_the_gateway_pass_as_they_are(kind: Kind) {
     let house = House::behind(kind).build();
-    let elsewhere = format!("/events/shut?token={}", house.token("open"));
+    let elsewhere = format!("/events/shut?token={}", house.gateway.token("open"));
     for (path, status) in [
         ("/events/open?since=yesterday", 400),
         ("/events/shut", 401),
@@ -201,7 +198,7 @@ fn no_token_is_in_a_log(kind: Kind) {
         Kind::Nginx | Kind::Traefik => House::behind(kind),
     }
     .build();
-    let token = house.token("shut");
+    let token = house.gateway.token("shut");
     let cookie = format!("Cookie: hookrill_token={token}");
     let path = format!("/events/shut?token={token}");
     drop(house.front.subscribe(&path, &["--header", &cookie]));

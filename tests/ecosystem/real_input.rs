@@ -16,8 +16,8 @@ use std::{
 };
 
 use crate::installed::installed;
-use crate::process::{Gateway, Lines, hookrill};
 use data_encoding::BASE64;
+use hookrill_testing::{Process, Subprocess, hookrill};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
@@ -156,7 +156,7 @@ enum Format {
 /// A client that runs.
 struct Subscriber {
     name: &'static str,
-    lines: Lines,
+    lines: Subprocess,
     format: Format,
     /// Of which topics it hears, subtopics included.
     topics: Vec<&'static str>,
@@ -170,7 +170,7 @@ fn every_real_delivery_reaches_every_client_once_in_order_and_to_the_byte() {
     let patience = Instant::now() + PATIENCE;
     let tools = Tools::find();
     let folder = tempfile::tempdir().expect("there is room for a folder");
-    let mut gateway = Gateway::start(folder.path(), CONFIG);
+    let mut gateway = Process::start(folder.path(), CONFIG);
     let token = mint(folder.path());
     let mut subscribers = subscribers(&tools, &gateway.url(), &token);
     for subscriber in &mut subscribers {
@@ -181,7 +181,7 @@ fn every_real_delivery_reaches_every_client_once_in_order_and_to_the_byte() {
     let mut told = Told::default();
     told.listen(&sender, "first", patience);
     assert_eq!(told.plan["github"], GITHUB_EXAMPLES);
-    sender.go_on();
+    sender.send_newline();
     told.listen(&sender, "second", patience);
     let slack = tools.slack_sender(&gateway.url());
     told.listen(&slack, "end", patience);
@@ -189,7 +189,7 @@ fn every_real_delivery_reaches_every_client_once_in_order_and_to_the_byte() {
     // for nobody.
     gateway.kill();
     gateway = gateway.restart();
-    sender.go_on();
+    sender.send_newline();
     told.listen(&sender, "third", patience);
     // A gateway starts faster than clients come back: the second interruption
     // has to meet them there.
@@ -200,11 +200,11 @@ fn every_real_delivery_reaches_every_client_once_in_order_and_to_the_byte() {
     assert!(
         status.success(),
         "after SIGTERM: {status}: {}",
-        gateway.said()
+        gateway.log()
     );
     gateway = gateway.restart();
     for next in ["refusals", "marker", "end"] {
-        sender.go_on();
+        sender.send_newline();
         told.listen(&sender, next, patience);
     }
     told.probes_are_answered_as_they_must_be();
@@ -226,9 +226,9 @@ struct Told {
 
 impl Told {
     /// Takes what a sender says up to this stage.
-    fn listen(&mut self, sender: &Lines, stage: &str, patience: Instant) {
+    fn listen(&mut self, sender: &Subprocess, stage: &str, patience: Instant) {
         loop {
-            let line = sender.next(patience);
+            let line = sender.next_line(patience);
             match serde_json::from_str(&line).expect("senders speak JSON") {
                 Entry::Plan { what } => self.plan = what,
                 Entry::Stage { what } => return assert_eq!(what, stage),
@@ -382,7 +382,7 @@ impl Subscriber {
 
     fn hear(&mut self, patience: Instant) -> Heard {
         let heard: Heard =
-            serde_json::from_str(&self.lines.next(patience)).expect("it speaks JSON");
+            serde_json::from_str(&self.lines.next_line(patience)).expect("it speaks JSON");
         self.connections += usize::from(heard.kind == "open");
         heard
     }
@@ -604,14 +604,14 @@ impl Tools {
         command
     }
 
-    fn sender(&self, url: &str) -> Lines {
+    fn sender(&self, url: &str) -> Subprocess {
         let mut command = self.node("sender.mjs");
-        Lines::start("sender", command.arg(url).env("SECRETS", SECRETS))
+        Subprocess::start("sender", command.arg(url).env("SECRETS", SECRETS))
     }
 
-    fn slack_sender(&self, url: &str) -> Lines {
+    fn slack_sender(&self, url: &str) -> Subprocess {
         let mut command = self.python("sender.py");
-        Lines::start(
+        Subprocess::start(
             "Slack's sender",
             command.arg(url).env("SECRET", SLACK_SECRET),
         )
@@ -624,7 +624,7 @@ impl Tools {
         topics: Vec<&'static str>,
         url: &str,
     ) -> Subscriber {
-        let lines = Lines::start(name, self.node("subscriber.mjs").arg(url));
+        let lines = Subprocess::start(name, self.node("subscriber.mjs").arg(url));
         Subscriber {
             name,
             lines,
@@ -648,7 +648,7 @@ impl Tools {
         command.args([url, token, &leave_every.to_string()]);
         Subscriber {
             name,
-            lines: Lines::start(name, &mut command),
+            lines: Subprocess::start(name, &mut command),
             format,
             topics,
             connections: 0,

@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::process::free_address;
+use hookrill_testing::free_address;
 use house::{House, LOOK_AGAIN};
 use pages::Pages;
 use scripts::{BE_THE_RECIPE, Script};

@@ -17,8 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::process::{Connection, Gateway};
 use fastrand::Rng;
+use hookrill_testing::{Connection, Message, Process};
 use serde::Deserialize;
 
 const WRITERS: usize = 12;
@@ -71,12 +71,6 @@ struct Ledger {
     begun: [u32; CHECKER + 1],
 }
 
-/// An event as a subscriber got it.
-struct Received {
-    id: String,
-    body: String,
-}
-
 #[test]
 fn what_was_acknowledged_survives_a_kill_at_any_moment() {
     let rounds = setting("HOOKRILL_CRASH_ROUNDS").unwrap_or(ROUNDS_DEFAULT);
@@ -110,7 +104,7 @@ fn setting<T: std::str::FromStr>(name: &str) -> Option<T> {
 fn one_journal(kills: u32, rng: &mut Rng) -> Ledger {
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let mut ledger = Ledger::default();
-    let mut gateway = Gateway::start(folder.path(), CONFIG);
+    let mut gateway = Process::start(folder.path(), CONFIG);
     for kill in 1..=kills {
         let moment = moment(rng);
         ledger = ingest_and_kill(&mut gateway, ledger, moment, rng);
@@ -134,7 +128,7 @@ fn moment(rng: &mut Rng) -> Duration {
 
 /// Posts over all connections until the gateway is gone.
 fn ingest_and_kill(
-    gateway: &mut Gateway,
+    gateway: &mut Process,
     mut ledger: Ledger,
     moment: Duration,
     rng: &mut Rng,
@@ -142,7 +136,7 @@ fn ingest_and_kill(
     let together = Arc::new(Barrier::new(WRITERS + 1));
     let (done, posted) = sync_channel(WRITERS);
     for writer in 0..WRITERS {
-        let connection = gateway.connect();
+        let connection = gateway.connection();
         let (together, done) = (Arc::clone(&together), done.clone());
         let (first, rng) = (ledger.begun[writer], rng.fork());
         thread::spawn(move || {
@@ -210,12 +204,12 @@ impl Delivery {
         let id = format!("{}-{}", self.writer, self.number);
         let headers = [("X-Delivery", &*id), ("Content-Type", "application/json")];
         let answer = connection.post(&format!("/ingest/{}", self.topic), &headers, &self.body)?;
-        Ok((answer.status, serde_json::from_str(&answer.body).ok()))
+        Ok((answer.status, serde_json::from_slice(&answer.body).ok()))
     }
 
     /// Posts to a gateway that has to take it.
-    fn deliver(&self, gateway: &Gateway) -> (u16, Receipt) {
-        match self.post(&mut gateway.connect()) {
+    fn deliver(&self, gateway: &Process) -> (u16, Receipt) {
+        match self.post(&mut gateway.connection()) {
             Ok((status, Some(receipt))) => (status, receipt),
             other => panic!("{} was answered with {other:?}", self.body),
         }
@@ -236,12 +230,12 @@ impl Ledger {
 
     /// Reads the whole journal as a subscriber would and compares; returns the
     /// ids of what was stored and not acknowledged.
-    fn hold_against(&mut self, gateway: &Gateway, what: &str) -> HashMap<Arc<str>, String> {
+    fn hold_against(&mut self, gateway: &Process, what: &str) -> HashMap<Arc<str>, String> {
         let received = self.read_up_to_a_marker(gateway, what);
         let mut before: Option<(&str, u64)> = None;
         let mut numbers = [None; CHECKER + 1];
         let mut ids = HashMap::new();
-        for Received { id, body } in &received {
+        for Message { id, data: body, .. } in &received {
             let at = position(id);
             if let Some(before) = before {
                 assert_eq!(before.0, at.0, "{id} is of another epoch: {what}");
@@ -278,7 +272,7 @@ impl Ledger {
     }
 
     /// Everything before an event that is posted now, and that event.
-    fn read_up_to_a_marker(&mut self, gateway: &Gateway, what: &str) -> Vec<Received> {
+    fn read_up_to_a_marker(&mut self, gateway: &Process, what: &str) -> Vec<Message> {
         let number = self.begun[CHECKER];
         let marker = Delivery {
             writer: CHECKER,
@@ -300,7 +294,7 @@ impl Ledger {
     /// at times what it did.
     fn deliver_again(
         &mut self,
-        gateway: &Gateway,
+        gateway: &Process,
         stored: &HashMap<Arc<str>, String>,
         rng: &mut Rng,
         what: &str,
@@ -328,32 +322,18 @@ impl Ledger {
 }
 
 /// Reads as a subscriber from the oldest event up to this one.
-fn read_up_to(gateway: &Gateway, last: &str) -> Vec<Received> {
-    let mut received = Vec::new();
-    let (mut name, mut id, mut data) = (String::new(), String::new(), Vec::new());
-    let lines = gateway.connect().stream(EVERYTHING);
-    for line in lines.expect("everybody may subscribe") {
-        let line = line.expect("the stream goes on until the marker");
-        match line.split_once(": ").unwrap_or((&line, "")) {
-            ("event", value) => name = value.to_owned(),
-            ("id", value) => id = value.to_owned(),
-            ("data", value) => data.push(value.to_owned()),
-            ("", _) => {
-                let body = std::mem::take(&mut data).join("\n");
-                match &*std::mem::take(&mut name) {
-                    "" if body.is_empty() => {}
-                    "" => received.push(Received {
-                        id: id.clone(),
-                        body,
-                    }),
-                    "hookrill.cursor" => {}
-                    other => panic!("{other} at {id}: {body}"),
-                }
-                if received.last().is_some_and(|event| event.id == last) {
-                    return received;
-                }
-            }
-            _ => {}
+fn read_up_to(gateway: &Process, last: &str) -> Vec<Message> {
+    let mut received: Vec<Message> = Vec::new();
+    let messages = gateway.connection().subscribe(EVERYTHING);
+    for message in messages.expect("everybody may subscribe") {
+        let message = message.expect("the stream goes on until the marker");
+        match &*message.name {
+            "hookrill.cursor" => {}
+            "message" => received.push(message),
+            _ => panic!("{message:?}"),
+        }
+        if received.last().is_some_and(|event| event.id == last) {
+            return received;
         }
     }
     panic!("the stream ended before {last}");

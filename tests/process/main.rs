@@ -8,9 +8,6 @@
     reason = "clippy takes a test's helpers for the program"
 )]
 
-#[path = "../shared/process.rs"]
-mod process;
-
 mod command_line;
 mod crash;
 mod numbers;

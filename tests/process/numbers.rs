@@ -8,9 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::process::Gateway;
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use hookrill_testing::Process;
 use sha2::Sha256;
 
 const CONNECTIONS: usize = 16;
@@ -42,7 +42,7 @@ fn numbers_to_read() {
     );
 
     let folder = tempfile::tempdir().expect("there is room for a folder");
-    let mut gateway = Gateway::start(folder.path(), CONFIG);
+    let mut gateway = Process::start(folder.path(), CONFIG);
     let mut starts = vec![gateway.ready_after];
     for _ in 1..STARTS {
         gateway = gateway.restart();
@@ -73,13 +73,13 @@ fn numbers_to_read() {
 
 /// Posts events one after the other on each connection; how long that took in
 /// all, and each.
-fn ingest(gateway: &Gateway, events: usize) -> (Duration, Vec<Duration>) {
+fn ingest(gateway: &Process, events: usize) -> (Duration, Vec<Duration>) {
     let each = events / CONNECTIONS;
     // Signed before, so that the sender costs little of the time.
     let requests: Vec<Vec<_>> = (0..CONNECTIONS)
         .map(|sender| (0..each).map(|number| signed(sender, number)).collect())
         .collect();
-    let connections: Vec<_> = requests.iter().map(|_| gateway.connect()).collect();
+    let connections: Vec<_> = requests.iter().map(|_| gateway.connection()).collect();
     let began = Instant::now();
     let senders: Vec<_> = (requests.into_iter().zip(connections))
         .map(|(requests, mut connection)| {

@@ -19,8 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::process::{Gateway, free_address};
 use hookrill::config::{Config, MissingSecrets, Sources};
+use hookrill_testing::{Process, free_address};
 use rustix::process::{Resource, Signal};
 use serde_json::json;
 use shuttle_runtime::Service as _;
@@ -58,9 +58,9 @@ fn at_a_signal_streams_end_and_what_is_under_way_is_answered_and_kept() {
         assert!(end.ends_with("\r\n0\r\n\r\n"), "{end:?}");
         under_way.says(second);
         assert!(under_way.rest().contains("202 Accepted"));
-        assert_eq!(gateway.ended().code(), INTERRUPTED);
+        assert_eq!(gateway.wait().code(), INTERRUPTED);
         // Its last word, when the journal is closed.
-        gateway.says("stopped");
+        gateway.wait_for_log("stopped");
 
         drop(gateway);
         let gateway = shuttle(folder.path(), "10s");
@@ -87,7 +87,7 @@ fn a_second_signal_ends_a_drain_at_once() {
     gateway.signal(Signal::TERM);
     stream.rest();
     assert_eq!(gateway.terminate().code(), INTERRUPTED);
-    gateway.says("ended by a second signal");
+    gateway.wait_for_log("ended by a second signal");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn the_delay_before_a_drain_is_served_through() {
     let mut gateway = shuttle_with(folder.path(), secrets);
     let mut stream = Peer::subscribed(&gateway);
     gateway.signal(Signal::TERM);
-    gateway.says(r#""message":"not ready any more, and serving on""#);
+    gateway.wait_for_log(r#""message":"not ready any more, and serving on""#);
     let body = r#"{"zen":"still here"}"#;
     Peer::posted(&gateway, &signature(body), body).reads("202 Accepted");
     stream.reads(body);
@@ -119,8 +119,8 @@ fn a_gateway_that_fails_ends_with_an_error() {
     let second = r#"{"zen":"too much"}"#;
     Peer::posted(&gateway, &signature(second), second).reads("503 Service Unavailable");
     assert!(stream.rest().ends_with("\r\n0\r\n\r\n"));
-    assert_eq!(gateway.ended().code(), FAILED);
-    gateway.says("Service encountered an error in `bind`: the gateway stopped");
+    assert_eq!(gateway.wait().code(), FAILED);
+    gateway.wait_for_log("Service encountered an error in `bind`: the gateway stopped");
 }
 
 #[test]
@@ -130,10 +130,10 @@ fn the_runtimes_address_is_the_gateways() {
     secrets["HOOKRILL__SERVER__LISTEN"] = "127.0.0.9:9".into();
     secrets["PORT"] = "99".into();
     let gateway = shuttle_with(folder.path(), secrets);
-    gateway.says(&format!("listening on {}", gateway.url()));
+    gateway.wait_for_log(&format!("listening on {}", gateway.url()));
     let body = r#"{"zen":"where"}"#;
     Peer::posted(&gateway, &signature(body), body).reads("202 Accepted");
-    let mut stream = Peer::patiently(gateway.address());
+    let mut stream = Peer::patiently(gateway.address);
     stream
         .asks(
             "GET /events/github?since=earliest&format=cloudevents HTTP/1.1",
@@ -144,7 +144,7 @@ fn the_runtimes_address_is_the_gateways() {
     // Where somebody listens already, another says what to do about it.
     let elsewhere = tempfile::tempdir().expect("there is room for a folder");
     let secrets = self::secrets(elsewhere.path(), "10s");
-    let (status, said) = refused(elsewhere.path(), secrets, gateway.address());
+    let (status, said) = refused(elsewhere.path(), secrets, gateway.address);
     assert_eq!(status, FAILED, "{said}");
     assert!(said.contains("stop the program that uses it"), "{said}");
 }
@@ -231,14 +231,14 @@ async fn hookrill_works_among_the_routes_of_another_shuttle_service() {
 }
 
 /// `hookrill-shuttle`, ready.
-fn shuttle(folder: &Path, shutdown_grace: &str) -> Gateway {
+fn shuttle(folder: &Path, shutdown_grace: &str) -> Process {
     shuttle_with(folder, secrets(folder, shutdown_grace))
 }
 
-fn shuttle_with(folder: &Path, secrets: serde_json::Value) -> Gateway {
+fn shuttle_with(folder: &Path, secrets: serde_json::Value) -> Process {
     let address = free_address();
     let mut program = program(folder, secrets, address);
-    Gateway::start_as(&mut program, folder, address)
+    Process::start_as(&mut program, folder, address)
 }
 
 /// What a start that fails ends with, and what it said.
@@ -248,7 +248,7 @@ fn refused(
     address: SocketAddr,
 ) -> (Option<i32>, String) {
     let mut program = program(folder, secrets, address);
-    Gateway::refused_as(&mut program, folder, address)
+    Process::refused_as(&mut program, folder, address)
 }
 
 /// `hookrill-shuttle`, as the command line would start it, with few open files
@@ -353,22 +353,22 @@ impl Peer {
     }
 
     /// A stream from the earliest event on.
-    fn subscribed(gateway: &Gateway) -> Self {
-        let mut peer = Self::patiently(gateway.address());
+    fn subscribed(gateway: &Process) -> Self {
+        let mut peer = Self::patiently(gateway.address);
         peer.asks("GET /events/github?since=earliest HTTP/1.1", "")
             .reads("\r\n\r\n");
         peer
     }
 
-    fn posted(gateway: &Gateway, signature: &str, body: &str) -> Self {
-        let mut peer = Self::patiently(gateway.address());
+    fn posted(gateway: &Process, signature: &str, body: &str) -> Self {
+        let mut peer = Self::patiently(gateway.address);
         peer.posts(signature, body);
         peer
     }
 
     /// A delivery whose body the gateway waits for.
-    fn begun_posting(gateway: &Gateway, signature: &str, body: &str) -> Self {
-        let mut peer = Self::patiently(gateway.address());
+    fn begun_posting(gateway: &Process, signature: &str, body: &str) -> Self {
+        let mut peer = Self::patiently(gateway.address);
         let headers = format!("{}Expect: 100-continue\r\n", delivery(signature, body));
         peer.asks("POST /ingest/github HTTP/1.1", &headers)
             .reads("100 Continue\r\n\r\n");

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::process::Lines;
+use hookrill_testing::Subprocess;
 
 /// Longer than anything here takes on a slow day.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,12 +43,12 @@ fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
 
 /// A stream, as curl prints it.
 pub struct Subscriber {
-    lines: Lines,
+    lines: Subprocess,
     pub head: String,
 }
 
 impl Subscriber {
-    pub fn of(lines: Lines) -> Self {
+    pub fn of(lines: Subprocess) -> Self {
         let head = String::new();
         Self { lines, head }
     }
@@ -69,7 +69,7 @@ impl Subscriber {
     }
 
     fn line(&self) -> String {
-        let line = self.lines.next(Instant::now() + PATIENCE);
+        let line = self.lines.next_line(Instant::now() + PATIENCE);
         line.trim_end().to_owned()
     }
 
@@ -97,7 +97,7 @@ impl Subscriber {
 
     /// Everything that has come since the last look.
     pub fn so_far(&self) -> String {
-        let lines = std::iter::from_fn(|| self.lines.ready());
+        let lines = std::iter::from_fn(|| self.lines.try_next_line());
         lines.map(|line| line + "\n").collect()
     }
 }

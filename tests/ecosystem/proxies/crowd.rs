@@ -13,9 +13,10 @@ use std::{
 use serde::Deserialize;
 
 use super::house::House;
+use hookrill_testing::Subprocess;
+
 use crate::{
     installed::installed,
-    process::Lines,
     program::{Group, unprivileged},
 };
 
@@ -29,7 +30,7 @@ const CHROMIUM_CLIENTS: usize = 12;
 /// Clients of one process.
 pub struct Crowd {
     name: &'static str,
-    lines: Lines,
+    lines: Subprocess,
     clients: Vec<Client>,
     /// The browser, where there is one.
     _browser: Option<Group>,
@@ -96,7 +97,7 @@ impl Crowd {
     fn of(name: &'static str, count: usize, command: &mut Command) -> Self {
         Self {
             name,
-            lines: Lines::start(name, command),
+            lines: Subprocess::start(name, command),
             clients: vec![Client::default(); count],
             _browser: None,
         }
@@ -175,32 +176,32 @@ impl Crowd {
     }
 
     fn line(&self, patience: Instant) -> Line {
-        serde_json::from_str(&self.lines.next(patience)).expect("it speaks JSON")
+        serde_json::from_str(&self.lines.next_line(patience)).expect("it speaks JSON")
     }
 }
 
 /// Posts all the while.
-pub struct Poster(Lines);
+pub struct Poster(Subprocess);
 
 impl Poster {
     pub fn start(house: &House) -> Self {
         let mut command = node(house, "poster.mjs");
         command.arg(house.front.url() + "/ingest/open");
-        Self(Lines::start("poster", &mut command))
+        Self(Subprocess::start("poster", &mut command))
     }
 
     /// Waits until so many more are stored.
     pub fn stores(&self, count: u32) {
         let patience = Instant::now() + PATIENCE;
         for _ in 0..count {
-            self.0.next(patience);
+            self.0.next_line(patience);
         }
     }
 
     /// Ends it; gives the last event's number.
     pub fn end(mut self) -> u32 {
-        self.0.go_on();
-        let last = self.0.rest(Instant::now() + PATIENCE).pop();
+        self.0.send_newline();
+        let last = self.0.remaining_lines(Instant::now() + PATIENCE).pop();
         last.expect("it stored some").parse().expect("a number")
     }
 }

@@ -14,9 +14,10 @@ use super::{
     client::{Reply, Subscriber},
     house::{Kind, ORIGIN, Plan, eventually},
 };
+use hookrill_testing::{Subprocess, free_address};
+
 use crate::{
     installed::installed,
-    process::{Lines, free_address},
     program::{Group, give_to_nobody, unprivileged},
 };
 
@@ -124,7 +125,7 @@ impl Front {
 
     /// Subscribes, and waits for nothing.
     pub fn begin(&self, path: &str, args: &[&str]) -> Subscriber {
-        Subscriber::of(Lines::start("curl", &mut self.curl(path, args)))
+        Subscriber::of(Subprocess::start("curl", &mut self.curl(path, args)))
     }
 }
 

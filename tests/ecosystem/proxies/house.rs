@@ -11,10 +11,9 @@ use std::{
 use tempfile::TempDir;
 
 use super::front::Front;
-use crate::{
-    process::{Gateway, hookrill},
-    program::give_to_nobody,
-};
+use hookrill_testing::Process;
+
+use crate::program::give_to_nobody;
 
 /// Longer than anything here takes on a slow day.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -53,8 +52,8 @@ pub enum Kind {
 /// A gateway behind a proxy.
 pub struct House {
     pub front: Front,
-    pub gateway: Gateway,
-    folder: TempDir,
+    pub gateway: Process,
+    _folder: TempDir,
 }
 
 /// A house that is yet to be built.
@@ -81,15 +80,6 @@ impl House {
         }
     }
 
-    /// A token for this topic, by the command line.
-    pub fn token(&self, topic: &str) -> String {
-        let output = hookrill(&self.folder.path().join("gateway"))
-            .args(["token", "--topic", topic, "--ttl", "1h"])
-            .output()
-            .expect("the binary is built");
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    }
-
     /// Starts the gateway once more, where it was.
     pub fn restart(self) -> Self {
         Self {
@@ -98,17 +88,10 @@ impl House {
         }
     }
 
-    /// What the gateway's own metric says.
-    pub fn subscribers(&self) -> u32 {
-        let page = self.gateway.connect().get("/metrics").unwrap().body;
-        let line = (page.lines()).find_map(|line| line.strip_prefix("hookrill_subscribers "));
-        line.unwrap().parse().unwrap()
-    }
-
     /// Waits until the gateway has so many subscribers.
-    pub fn has_subscribers(&self, count: u32) {
+    pub fn has_subscribers(&self, count: usize) {
         eventually(&format!("{count} subscribers"), || {
-            (self.subscribers() == count).then_some(())
+            (self.gateway.subscribers() == count).then_some(())
         });
     }
 }
@@ -148,7 +131,7 @@ impl Plan {
         let (inside, outside) = (folder.path().join("gateway"), folder.path().join("front"));
         fs::create_dir(&inside).unwrap();
         fs::create_dir(&outside).unwrap();
-        let gateway = Gateway::start(
+        let gateway = Process::start(
             &inside,
             &format!(
                 "trusted_proxies = [\"127.0.0.1/32\"]\ncors_origins = [{:?}]\n\
@@ -158,11 +141,11 @@ impl Plan {
         );
         give_to_nobody(folder.path());
         give_to_nobody(&outside);
-        let front = Front::start(&self, outside, gateway.address());
+        let front = Front::start(&self, outside, gateway.address);
         House {
             front,
             gateway,
-            folder,
+            _folder: folder,
         }
     }
 }

@@ -57,9 +57,9 @@ pub fn survived_by(heading: &'static str, folder: &Path) {
         // It goes on asking, and has read all before it does.
         "curl" => {
             accepted(&listener, heading);
-            iter::from_fn(|| script.lines.ready()).collect()
+            iter::from_fn(|| script.lines.try_next_line()).collect()
         }
-        _ => script.lines.rest(Instant::now() + PATIENCE),
+        _ => script.lines.remaining_lines(Instant::now() + PATIENCE),
     };
     let shown: Vec<_> = said.iter().filter_map(|line| Shown::read(line)).collect();
     let due = [Shown::Order(1), Shown::Order(2)];

@@ -10,7 +10,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::process::{Gateway, hookrill};
+use hookrill_testing::Process;
 
 /// Longer than anything here takes on a slow day.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -52,7 +52,7 @@ pub trait Audience {
 
 /// A gateway with one topic, `orders`.
 pub struct House {
-    gateway: Option<Gateway>,
+    gateway: Option<Process>,
     pub folder: TempDir,
     orders: u32,
 }
@@ -68,7 +68,7 @@ impl House {
              [topics.orders]\npreset = \"standard-webhooks\"\n\
              secrets = [\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"]\n"
         );
-        let gateway = Some(Gateway::start(folder.path(), &config));
+        let gateway = Some(Process::start(folder.path(), &config));
         Self {
             gateway,
             folder,
@@ -76,7 +76,7 @@ impl House {
         }
     }
 
-    fn gateway(&self) -> &Gateway {
+    fn gateway(&self) -> &Process {
         self.gateway.as_ref().expect("it was started")
     }
 
@@ -86,29 +86,18 @@ impl House {
 
     /// A token for the orders, by the command line.
     pub fn token(&self) -> String {
-        let token = self.ask(&["token", "--topic", "orders", "--ttl", "1h"]);
-        token.trim().to_owned()
+        self.gateway().token("orders")
     }
 
-    pub fn subscribers(&self) -> u32 {
-        let page = self.gateway().connect().get("/metrics").unwrap().body;
-        let line = (page.lines()).find_map(|line| line.strip_prefix("hookrill_subscribers "));
-        line.unwrap().parse().unwrap()
-    }
-
-    fn ask(&self, args: &[&str]) -> String {
-        let output = hookrill(self.folder.path()).args(args).output();
-        let output = output.expect("the binary is built");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{args:?}: {said}");
-        String::from_utf8_lossy(&output.stdout).into_owned()
+    pub fn subscribers(&self) -> usize {
+        self.gateway().subscribers()
     }
 
     fn post_orders(&mut self) {
         for _ in 0..ORDERS {
             self.orders += 1;
             let order = format!("{{\"order\":\"A-{}\"}}", self.orders);
-            self.ask(&["send", "orders", &order]);
+            self.gateway().run(&["send", "orders", &order]);
         }
     }
 

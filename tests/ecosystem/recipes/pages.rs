@@ -18,9 +18,10 @@ use super::{
     document,
     house::{Audience, House, Shown, TOKEN_SECRET},
 };
+use hookrill_testing::Subprocess;
+
 use crate::{
     installed::installed,
-    process::Lines,
     program::{Group, give_to_nobody, unprivileged},
 };
 
@@ -42,7 +43,7 @@ struct Page {
 }
 
 pub struct Pages {
-    lines: Lines,
+    lines: Subprocess,
     shown: BTreeMap<String, Vec<Shown>>,
     _browser: Group,
     _folder: TempDir,
@@ -62,8 +63,8 @@ impl Pages {
             .arg(folder.path());
         command.arg(site.port().to_string());
         command.arg(client).arg(TOKEN_SECRET);
-        let lines = Lines::start("pages.mjs", &mut command);
-        lines.next(Instant::now() + PATIENCE);
+        let lines = Subprocess::start("pages.mjs", &mut command);
+        lines.next_line(Instant::now() + PATIENCE);
         Self {
             lines,
             shown: FILES
@@ -76,7 +77,7 @@ impl Pages {
 
     /// Ends every component, while its page stays open.
     pub fn leave(&mut self) {
-        self.lines.go_on();
+        self.lines.send_newline();
     }
 }
 
@@ -85,7 +86,7 @@ impl Audience for Pages {
     const IN_ORDER: bool = false;
 
     fn shown(&mut self) -> Vec<(String, Vec<Shown>)> {
-        while let Some(line) = self.lines.ready() {
+        while let Some(line) = self.lines.try_next_line() {
             let Page { page, lines } = serde_json::from_str(&line).expect("it speaks JSON");
             let mut shown: Vec<_> = lines.iter().filter_map(|line| Shown::read(line)).collect();
             shown.sort_by_key(|shown| matches!(shown, Shown::Order(_)));

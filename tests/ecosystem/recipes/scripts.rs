@@ -16,7 +16,8 @@ use super::{
     document,
     house::{Audience, Shown},
 };
-use crate::{installed::installed, process::Lines};
+use crate::installed::installed;
+use hookrill_testing::Subprocess;
 
 /// Tells the test binary to be the recipe for Rust.
 pub const BE_THE_RECIPE: &str = "HOOKRILL_RECIPE";
@@ -84,7 +85,7 @@ fn run(command: &mut Command) {
 /// One that runs.
 pub struct Script {
     pub heading: &'static str,
-    pub lines: Lines,
+    pub lines: Subprocess,
     shown: Vec<Shown>,
 }
 
@@ -103,7 +104,7 @@ impl Script {
         shell.env(BE_THE_RECIPE, "");
         Self {
             heading,
-            lines: Lines::start(heading, &mut shell),
+            lines: Subprocess::start(heading, &mut shell),
             shown: Vec::new(),
         }
     }
@@ -114,7 +115,7 @@ impl Audience for Vec<Script> {
 
     fn shown(&mut self) -> Vec<(String, Vec<Shown>)> {
         let look = |script: &mut Script| {
-            while let Some(line) = script.lines.ready() {
+            while let Some(line) = script.lines.try_next_line() {
                 script.shown.extend(Shown::read(&line));
             }
             (script.heading.to_owned(), script.shown.clone())

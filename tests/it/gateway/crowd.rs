@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use super::harness::{Gateway, Message, Subscriber, token};
+use hookrill_testing::{Gateway, Message, Subscriber, token};
 
 const CROWD: usize = 200;
 

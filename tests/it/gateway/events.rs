@@ -2,7 +2,7 @@
 //! Read twice: over the connection writer, and over an ordinary body.
 
 use super::Gateway;
-use crate::gateway::harness::{PATIENCE, token};
+use hookrill_testing::{PATIENCE, token};
 
 const ACCEPT_STREAM: (&str, &str) = ("Accept", "text/event-stream");
 
@@ -19,7 +19,7 @@ async fn a_stream_says_what_it_is() {
         assert!(head.contains(line), "{head}");
     }
     subscriber.opened().await;
-    let retry = subscriber.retry.expect("a wait is written");
+    let retry = subscriber.take_retry().expect("a wait is written");
     assert!((3_000..=6_000).contains(&retry), "{retry}");
 }
 
@@ -159,9 +159,7 @@ async fn a_stream_ends_when_its_token_does() {
     let begun = std::time::Instant::now();
     subscriber.ended().await;
     assert!(begun.elapsed().as_millis() > 500);
-    gateway
-        .later_secs
-        .store(1, std::sync::atomic::Ordering::Relaxed);
+    gateway.set_clock(1);
     assert_eq!(gateway.get(&path, &[]).await.status, 401);
 }
 
@@ -186,7 +184,7 @@ async fn event_source_is_kept_alive_where_waiting_helps() {
     assert!((5_000..=30_000).contains(&wait), "{wait}");
     // Kept alive, those who wait would take the places of ingest and health.
     let head = "GET /events/open HTTP/1.1\r\nHost: g\r\nAccept: text/event-stream\r\n\r\n";
-    let closed = gateway.ask(head).await;
+    let closed = gateway.send(head).await;
     assert_eq!(closed.header("connection"), Some("close"));
     let refused = gateway.get("/events/open", &[]).await;
     assert_eq!(refused.status, 503);
@@ -260,7 +258,7 @@ async fn origins_are_those_that_are_configured() {
         .await;
     assert_eq!(other.header("access-control-allow-origin"), None);
     let preflight = gateway
-        .ask(
+        .send(
             "OPTIONS /events/shut HTTP/1.1\r\nHost: g\r\nOrigin: https://app.example.com\r\n\
              Access-Control-Request-Method: GET\r\n\
              Access-Control-Request-Headers: authorization,last-event-id\r\n\
@@ -289,7 +287,7 @@ async fn a_history_of_twenty_thousand_is_replayed_while_more_arrives() {
     });
     let seen: Vec<u64> = events
         .iter()
-        .map(crate::gateway::harness::Message::sequence)
+        .map(hookrill_testing::Message::sequence)
         .collect();
     let expected: Vec<u64> = (1..=(OLD + NEW) as u64).collect();
     assert_eq!(seen, expected);

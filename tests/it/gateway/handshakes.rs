@@ -1,6 +1,6 @@
 //! What providers ask before they send events, over real sockets.
 
-use super::harness::{GITHUB_SECRET, Gateway, Plan, github_signature};
+use hookrill_testing::{GITHUB_SECRET, Gateway, GatewayBuilder, github_signature};
 
 const TOPICS: &str = r#"
 [topics.meta]
@@ -21,7 +21,7 @@ preset = "asana"
 access = "public"
 "#;
 
-fn gateway() -> Plan {
+fn gateway() -> GatewayBuilder {
     Gateway::on_disk()
         .server("public_url = \"https://hooks.example.com\"")
         .sections(TOPICS)
@@ -87,7 +87,7 @@ async fn a_head_is_answered_where_the_provider_asks_by_it() {
     let gateway = gateway().start().await;
     let ask = async |topic: &str| {
         let head = format!("HEAD /ingest/{topic} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-        gateway.ask(head).await.status
+        gateway.send(head).await.status
     };
     assert_eq!(ask("trello").await, 200);
     assert_eq!(ask("dropbox").await, 405);

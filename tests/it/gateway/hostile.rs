@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::harness::{Answer, BEGIN_SECS, Gateway, PATIENCE, TOKEN_SECRET, token};
+use hookrill_testing::{BEGIN_SECS, Gateway, PATIENCE, Response, TOKEN_SECRET, token};
 
 #[tokio::test]
 async fn a_body_one_byte_over_the_limit_is_refused_and_one_at_it_is_not() {
@@ -27,10 +27,10 @@ async fn a_body_one_byte_over_the_limit_is_refused_and_one_at_it_is_not() {
     let chunked = "POST /ingest/open HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\
                    Connection: close\r\n\r\n";
     let end = "0\r\n\r\n";
-    let at = gateway.ask([chunked, &chunk, &chunk, end].concat()).await;
+    let at = gateway.send([chunked, &chunk, &chunk, end].concat()).await;
     assert_eq!(at.status, 202);
     let over = gateway
-        .ask([chunked, &chunk, &chunk, "1\r\nx\r\n", end].concat())
+        .send([chunked, &chunk, &chunk, "1\r\nx\r\n", end].concat())
         .await;
     assert_eq!(over.status, 413);
     // Far over the limit, and the sender still gets to see it.
@@ -97,7 +97,7 @@ async fn a_body_that_stops_in_the_middle_is_given_up() {
     let mut stream = gateway.connect().await;
     let head = "POST /ingest/open HTTP/1.1\r\nHost: g\r\nContent-Length: 100\r\n\r\nhalf";
     stream.write_all(head.as_bytes()).await.unwrap();
-    assert_eq!(Answer::read(&mut stream).await.status, 408);
+    assert_eq!(Response::read(&mut stream).await.status, 408);
 }
 
 #[tokio::test]
@@ -134,7 +134,10 @@ async fn bodies_cannot_inject_fields() {
         let expected = String::from_utf8_lossy(body);
         let expected = expected.replace("\r\n", "\n").replace('\r', "\n");
         let seen = &raw.events(1).await[0];
-        assert_eq!((&*seen.name, &seen.id, &seen.data), ("", &id, &expected));
+        assert_eq!(
+            (&*seen.name, &seen.id, &seen.data),
+            ("message", &id, &expected)
+        );
         let seen = &exact.events(1).await[0];
         let envelope: serde_json::Value = serde_json::from_str(&seen.data).unwrap();
         let carried = match envelope["data"].as_str() {

@@ -13,7 +13,7 @@ use aws_lc_rs::{
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
 
-use super::harness::{BEGIN_SECS, Gateway};
+use hookrill_testing::{BEGIN_SECS, Gateway};
 
 fn part(json: &Value) -> String {
     BASE64URL_NOPAD.encode(json.to_string().as_bytes())
@@ -48,10 +48,7 @@ async fn gateway(url: &str) -> Gateway {
         "[[access.issuers]]\nissuer = \"id\"\naudience = \"hookrill\"\njwks_url = \"{url}\"\n\
          topics = [\"shut.{{sub}}\"]"
     );
-    Gateway::in_memory()
-        .instead_of_access(&section)
-        .start()
-        .await
+    Gateway::in_memory().access(&section).start().await
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! `POST /ingest/<topic>`: proven, stored, answered.
 
-use super::harness::{BEGIN_SECS, GITHUB_SECRET, Gateway, github_signature};
+use hookrill_testing::{BEGIN_SECS, GITHUB_SECRET, Gateway, github_signature};
 
 #[tokio::test]
 async fn a_proven_delivery_is_answered_with_its_place() {

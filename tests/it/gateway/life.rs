@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::harness::{
-    ADMIN_TOKEN, GITHUB_SECRET, Gateway, Process, TOKEN_SECRET, github_signature, token_until,
+use hookrill_testing::{
+    ADMIN_TOKEN, GITHUB_SECRET, Gateway, OPEN_TOPIC, Process, TOKEN_SECRET, github_signature,
+    token_until,
 };
+use rustix::process::Resource;
 
 #[tokio::test]
 async fn a_drain_ends_streams_with_a_wait_and_answers_what_is_under_way() {
@@ -13,18 +15,18 @@ async fn a_drain_ends_streams_with_a_wait_and_answers_what_is_under_way() {
     for _ in 0..20 {
         let mut subscriber = gateway.subscriber("/events/open").await;
         subscriber.opened().await;
-        subscriber.retry = None;
+        subscriber.take_retry();
         subscribers.push(subscriber);
     }
     let mut idle = gateway.connect().await;
     let begun = Instant::now();
-    gateway.ask_to_stop();
+    gateway.request_stop();
     let mut waits = Vec::new();
     for subscriber in &mut subscribers {
         subscriber.ended().await;
-        waits.push(subscriber.retry.expect("a wait"));
+        waits.push(subscriber.take_retry().expect("a wait"));
     }
-    gateway.has_stopped().await.unwrap();
+    gateway.stopped().await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(9), "within the grace");
     let (least, most) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
     assert!(
@@ -49,8 +51,8 @@ async fn a_subscriber_that_does_not_read_cannot_hold_up_the_drain() {
     let stuck = gateway.subscriber("/events/open").await;
     gateway.fill("open", 4_000, 4096).await;
     let begun = Instant::now();
-    gateway.ask_to_stop();
-    gateway.has_stopped().await.unwrap();
+    gateway.request_stop();
+    gateway.stopped().await.unwrap();
     assert!(
         begun.elapsed() < Duration::from_secs(10),
         "{:?}",
@@ -73,8 +75,8 @@ async fn subscribers_that_do_not_read_are_cut_without_waiting_for_a_heartbeat() 
         gateway.subscriber("/events/open").await,
     ];
     gateway.fill("open", 4_000, 4096).await;
-    gateway.ask_to_stop();
-    gateway.has_stopped().await.unwrap();
+    gateway.request_stop();
+    gateway.stopped().await.unwrap();
     drop(stuck);
 }
 
@@ -127,14 +129,13 @@ async fn http_2_gets_the_same_stream() {
 #[tokio::test]
 async fn secrets_and_tokens_are_never_logged() {
     for format in ["text", "json"] {
-        let gateway = Process::start_with(&format!(
+        let gateway = Process::with_sections(&format!(
             "[log]\nlevel = \"trace\"\nformat = \"{format}\"\n\
              [access]\nsecret = \"{TOKEN_SECRET}\"\n\
              [topics.github]\npreset = \"github\"\nsecrets = [\"{GITHUB_SECRET}\"]\n\
              [topics.plain]\nsecrets = [\"a-plain-token\"]\n\
              scheme = {{ kind = \"token\", token = {{ header = \"X-Gitlab-Token\" }} }}"
-        ))
-        .await;
+        ));
         let signature = github_signature(GITHUB_SECRET, b"{}");
         let token = token_until(&["github"], u64::MAX / 1000);
         let bearer = format!("Bearer {token}");
@@ -164,7 +165,7 @@ async fn secrets_and_tokens_are_never_logged() {
         let forged = format!("{path}x");
         assert_eq!(gateway.get(&forged, &[]).await.status, 401);
         assert_eq!(gateway.metric("hookrill_ingested_total").await, 2.0);
-        let said = gateway.stop().await;
+        let said = gateway.stop();
         assert!(
             said.contains("delivery refused"),
             "the test hears nothing: {said}"
@@ -186,12 +187,10 @@ async fn secrets_and_tokens_are_never_logged() {
 /// The operator has to find out who is refused, and why.
 #[tokio::test]
 async fn a_body_that_is_refused_unread_is_logged() {
-    let gateway =
-        Process::start_with("[topics.open]\naccess = \"public\"\nscheme = { kind = \"none\" }")
-            .await;
+    let gateway = Process::with_sections(OPEN_TOPIC);
     let long = "x".repeat((5 << 20) + 1);
     assert_eq!(gateway.post_with("open", &[], &long).await.status, 413);
-    let said = gateway.stop().await;
+    let said = gateway.stop();
     let refused = said.lines().find(|line| line.contains("delivery not read"));
     let refused = refused.unwrap_or_else(|| panic!("{said}"));
     assert!(refused.contains("client=127.0.0.1"), "{refused}");
@@ -201,22 +200,20 @@ async fn a_body_that_is_refused_unread_is_logged() {
 /// What the operating system refuses to write, the journal answers for.
 #[tokio::test]
 async fn a_write_that_fails_ends_the_gateway_and_loses_nothing() {
-    const OPEN: &str = "[topics.open]\naccess = \"public\"\nscheme = { kind = \"none\" }";
-    let gateway = Process::start_with(OPEN).await;
+    let mut gateway = Process::with_sections(OPEN_TOPIC);
     let mut subscriber = gateway.subscriber("/events/open").await;
     subscriber.opened().await;
     let mut acknowledged = Vec::new();
     for n in 0..10 {
         acknowledged.push(gateway.post("open", format!("{n}")).await.id());
     }
-    gateway.limit_files_to(1024);
+    gateway.limit(Resource::Fsize, 1024);
     let refused = gateway.post("open", "too much").await;
     assert_eq!(refused.status, 503);
     subscriber.events(10).await;
     subscriber.ended().await;
-    let (status, folder) = gateway.ends().await;
-    assert_eq!(status, Some(1));
-    let gateway = Process::start_in(folder, OPEN).await;
+    assert_eq!(gateway.wait().code(), Some(1));
+    let gateway = gateway.restart();
     let mut subscriber = gateway.subscriber("/events/open?since=earliest").await;
     let events = subscriber.events(10).await;
     let ids: Vec<_> = events.into_iter().map(|event| event.id).collect();
@@ -225,13 +222,13 @@ async fn a_write_that_fails_ends_the_gateway_and_loses_nothing() {
 
 #[tokio::test]
 async fn out_of_open_files_accepting_pauses_and_then_goes_on() {
-    let gateway = Process::start().await;
+    let gateway = Process::with_sections(OPEN_TOPIC);
     gateway.limit_open_files_to_more(5);
     let mut waiting = Vec::new();
     for _ in 0..20 {
         waiting.push(gateway.connect().await);
     }
-    gateway.heard("accepting pauses").await;
+    gateway.wait_for_log("accepting pauses");
     drop(waiting);
     assert_eq!(gateway.post("open", "after").await.status, 202);
     let pauses = gateway.metric("hookrill_accept_pauses_total").await;

@@ -1,14 +1,14 @@
 //! How often and how many: per topic after the proof, per address before it.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::timeout,
 };
 
-use super::harness::{
-    Answer, Client, GITHUB_SECRET, Gateway, PATIENCE, Subscriber, github_signature, token,
+use hookrill_testing::{
+    Client, GITHUB_SECRET, Gateway, PATIENCE, Response, Subscriber, github_signature, token,
 };
 
 const EVENT_SOURCE: [(&str, &str); 1] = [("Accept", "text/event-stream")];
@@ -26,7 +26,7 @@ secrets = ["app secret"]
 rate_max = "1/m"
 "#;
 
-async fn deliver(gateway: &Client, topic: &str, id: &str) -> Answer {
+async fn deliver(gateway: &Client, topic: &str, id: &str) -> Response {
     let signature = github_signature(GITHUB_SECRET, b"{}");
     let headers = [
         ("X-Hub-Signature-256", &*signature),
@@ -41,20 +41,20 @@ async fn refused(gateway: &Client, what: &str, reason: &str) -> f64 {
 }
 
 fn later(gateway: &Gateway, secs: u64) {
-    gateway.later_secs.fetch_add(secs, Ordering::Relaxed);
+    gateway.advance_clock(secs);
 }
 
 /// An answer without what changes from one to the next.
-fn undated(answer: Answer) -> Answer {
+fn undated(answer: Response) -> Response {
     let lines = answer.head.lines();
     let lines: Vec<_> = lines.filter(|line| !line.starts_with("date:")).collect();
-    Answer {
+    Response {
         head: lines.join("\n"),
         ..answer
     }
 }
 
-fn is_over_rate(answer: &Answer, retry_after: &str) {
+fn is_over_rate(answer: &Response, retry_after: &str) {
     assert_eq!(answer.status, 429, "{answer:?}");
     let media_type = answer.header("content-type");
     assert_eq!(media_type, Some("application/problem+json"));
@@ -134,7 +134,7 @@ async fn an_address_over_its_rate_is_refused_alike_whatever_it_asks_for() {
     let greeted = gateway.get("/ingest/open", &[]).await;
     assert_eq!(undated(greeted), first);
     let put = "PUT /ingest/open HTTP/1.1\r\nHost: g\r\nConnection: close\r\n\r\n";
-    is_over_rate(&gateway.ask(put).await, "20");
+    is_over_rate(&gateway.send(put).await, "20");
     assert_eq!(refused(&gateway, "ingest", "rate_address").await, 7.0);
     // Nothing else is, and it may come again as it was told.
     gateway.subscriber("/events/open").await.opened().await;
@@ -156,7 +156,7 @@ async fn the_refusal_of_an_address_does_not_wait_for_a_body_that_is_not_small() 
         "Content-Length: 1000\r\nExpect: 100-continue\r\n\r\n",
     ] {
         // It ends the connection, although nothing was sent of the body.
-        let answer = gateway.ask(format!("{head}{more}")).await;
+        let answer = gateway.send(format!("{head}{more}")).await;
         is_over_rate(&answer, "3600");
         assert_eq!(answer.header("connection"), Some("close"), "{more}");
     }
@@ -272,7 +272,7 @@ async fn put_off(gateway: &Client, path: &str) -> u64 {
     wait.expect("a wait").parse().unwrap()
 }
 
-fn at_most_two() -> super::harness::Plan {
+fn at_most_two() -> hookrill_testing::GatewayBuilder {
     Gateway::in_memory().server("subscribers_per_address_max = 2")
 }
 

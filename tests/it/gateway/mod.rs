@@ -1,7 +1,5 @@
 //! The whole gateway over real sockets, in this process.
 
-mod harness;
-
 mod crowd;
 mod handshakes;
 mod hostile;
@@ -21,7 +19,7 @@ mod writer;
 /// The same claims where a connection is taken back and written to…
 #[path = "."]
 mod to_a_socket {
-    use super::harness::Gateway;
+    use hookrill_testing::Gateway;
     #[path = "events.rs"]
     mod events;
 }
@@ -32,21 +30,21 @@ mod to_a_socket {
 mod as_a_body {
     use tempfile::TempDir;
 
-    use super::harness::{self, Plan};
+    use hookrill_testing::GatewayBuilder;
 
     struct Gateway;
 
     impl Gateway {
-        fn in_memory() -> Plan {
-            harness::Gateway::in_memory().with_router_only()
+        fn in_memory() -> GatewayBuilder {
+            hookrill_testing::Gateway::in_memory().with_router_only()
         }
 
-        fn on_disk() -> Plan {
-            harness::Gateway::on_disk().with_router_only()
+        fn on_disk() -> GatewayBuilder {
+            hookrill_testing::Gateway::on_disk().with_router_only()
         }
 
-        fn in_folder(folder: TempDir) -> Plan {
-            harness::Gateway::in_folder(folder).with_router_only()
+        fn in_folder(folder: TempDir) -> GatewayBuilder {
+            hookrill_testing::Gateway::in_folder(folder).with_router_only()
         }
     }
 

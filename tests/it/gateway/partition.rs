@@ -7,9 +7,9 @@ use futures_util::future::join_all;
 use hookrill::access::{self, Claims};
 use hookrill_core::Secret;
 
-use super::harness::{
-    Answer, BEGIN_SECS, GITHUB_SECRET, Gateway, Plan, Subscriber, TOKEN_SECRET, github_signature,
-    token,
+use hookrill_testing::{
+    BEGIN_SECS, GITHUB_SECRET, Gateway, GatewayBuilder, Response, Subscriber, TOKEN_SECRET,
+    github_signature, token,
 };
 
 /// Signed over the body, which says the id and the customer.
@@ -20,7 +20,7 @@ secrets = ["It's a Secret to Everybody"]
 scheme = { kind = "hmac", hash = "sha256", encoding = "hex", message = ["body"], signature = { header = "X-Hub-Signature-256", prefix = "sha256=" }, dedup_id = [{ json = "/id" }] }
 "#;
 
-fn paying(plan: Plan) -> Plan {
+fn paying(plan: GatewayBuilder) -> GatewayBuilder {
     plan.sections(PAY)
 }
 
@@ -29,7 +29,7 @@ fn of(customer: &str) -> String {
     format!("{{\"data\":{{\"object\":{{\"customer\":{customer}}}}}}}")
 }
 
-async fn signed(gateway: &Gateway, topic: &str, body: &str) -> Answer {
+async fn signed(gateway: &Gateway, topic: &str, body: &str) -> Response {
     let signature = github_signature(GITHUB_SECRET, body.as_bytes());
     let headers = [("X-Hub-Signature-256", &*signature)];
     gateway.post_with(topic, &headers, body).await
@@ -233,7 +233,7 @@ fn hashed(text: &str) -> String {
 async fn a_hostile_value_stays_in_its_segment_and_its_subjects_token_meets_it() {
     let issuer =
         format!("[[access.issuers]]\nsecret = \"{TOKEN_SECRET}\"\ntopics = [\"pay.{{sub}}\"]");
-    let plan = Gateway::in_memory().instead_of_access(&issuer);
+    let plan = Gateway::in_memory().access(&issuer);
     let gateway = paying(plan).start().await;
     let hostile = hostile();
     for (json, _, segment) in &hostile {
@@ -293,7 +293,7 @@ async fn a_delivery_under_another_url_is_refused_as_any_topic_that_nothing_confi
     let with_any = plan.start().await;
     let without = paying(Gateway::in_memory()).start().await;
     let body = of("\"cus_1\"");
-    let undated = |answer: Answer| {
+    let undated = |answer: Response| {
         assert_eq!(answer.status, 401);
         let head = answer
             .head

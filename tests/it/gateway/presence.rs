@@ -1,18 +1,19 @@
 //! `GET /admin/topics` over real sockets: who listens, what there is, and that
 //! nobody else gets to know.
 
-use std::{collections::HashMap, sync::atomic::Ordering, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use hookrill::access::{self, Claims};
 use hookrill_core::Secret;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::harness::{
-    ADMIN_TOKEN, Answer, BEGIN_SECS, Client, Gateway, Plan, Subscriber, TOKEN_SECRET, token,
+use hookrill_testing::{
+    ADMIN_TOKEN, BEGIN_SECS, Client, Gateway, GatewayBuilder, Response, Subscriber, TOKEN_SECRET,
+    token,
 };
 
-async fn ask(gateway: &Client, query: &str) -> Answer {
+async fn ask(gateway: &Client, query: &str) -> Response {
     let bearer = format!("Bearer {ADMIN_TOKEN}");
     let path = format!("/admin/topics{query}");
     gateway.get(&path, &[("Authorization", &bearer)]).await
@@ -72,7 +73,7 @@ async fn open(gateway: &Client, path: &str, count: usize) -> Vec<Subscriber> {
     streams
 }
 
-fn ways() -> [Plan; 2] {
+fn ways() -> [GatewayBuilder; 2] {
     // A heartbeat would meet a closed connection.
     let heartbeat = "[subscribe]\nheartbeat = \"10m\"";
     [
@@ -170,7 +171,7 @@ async fn streams_of_a_revoked_token_are_counted_no_more() {
              Connection: close\r\nContent-Length: {}\r\n\r\n{revocation}",
             revocation.len()
         );
-        assert_eq!(gateway.ask(request).await.text(), "{\"ended\":3}");
+        assert_eq!(gateway.send(request).await.text(), "{\"ended\":3}");
         for subscriber in &mut taken_back {
             subscriber.ended().await;
         }
@@ -239,7 +240,7 @@ async fn figures_are_those_of_the_events_that_are_here() {
             ids.push(gateway.post(topic, "x".repeat(1000)).await.id());
         }
         let _listens = open(&gateway, "/events/open.c", 1).await;
-        gateway.later_secs.store(30, Ordering::Relaxed);
+        gateway.set_clock(30);
         ids.push(gateway.post("open", "x".repeat(1000)).await.id());
         let page = presence(&gateway, "").await;
         assert_eq!(names(&page), ["open", "open.a", "open.b", "open.c"]);
@@ -263,7 +264,7 @@ async fn figures_are_those_of_the_events_that_are_here() {
         for figure in ["events", "bytes", "head", "oldest", "events_per_second"] {
             assert_eq!(page[figure], of("open", figure), "of all: {figure}");
         }
-        gateway.later_secs.store(61, Ordering::Relaxed);
+        gateway.set_clock(61);
         let later = presence(&gateway, "?under=open").await;
         assert_eq!(row(&later, "open")["events_per_second"], 0.017);
         assert_eq!(row(&later, "open.a")["events_per_second"], 0.0);
@@ -431,7 +432,7 @@ async fn a_parameter_that_cannot_be_used_is_named() {
     ] {
         assert_eq!(ask(&gateway, query).await.status, 200, "{query}");
     }
-    assert_eq!(gateway.ask(post()).await.status, 405);
+    assert_eq!(gateway.send(post()).await.status, 405);
 }
 
 fn post() -> String {

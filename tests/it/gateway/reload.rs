@@ -3,8 +3,8 @@
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 
-use super::harness::{
-    ADMIN_TOKEN, BEGIN_SECS, GITHUB_SECRET, Gateway, Message, Plan, Process, Subscriber,
+use hookrill_testing::{
+    ADMIN_TOKEN, BEGIN_SECS, GITHUB_SECRET, Gateway, GatewayBuilder, Message, Process, Subscriber,
     TOKEN_SECRET, github_signature, token,
 };
 
@@ -116,7 +116,7 @@ async fn a_quiet_stream_that_is_no_longer_allowed_ends_at_once_as_well() {
 #[tokio::test]
 async fn a_topic_that_becomes_private_ends_who_has_no_token_and_nobody_else() {
     for router_only in [false, true] {
-        let plan: Plan = Gateway::in_memory();
+        let plan: GatewayBuilder = Gateway::in_memory();
         let plan = match router_only {
             true => plan.with_router_only(),
             false => plan,
@@ -170,7 +170,7 @@ async fn what_changes_about_an_issuer_ends_its_streams_and_no_others() {
     let claimed = format!("{a}topics_claim = \"may\"\n");
     for now in ["", &rotated, &elsewhere, &claimed] {
         let mut gateway = Gateway::in_memory()
-            .instead_of_access(&format!("{a}{b}"))
+            .access(&format!("{a}{b}"))
             .start()
             .await;
         let of = |name| format!("?token={}", token_by(name));

@@ -3,7 +3,7 @@
 use hookrill::access::{self, Claims};
 use hookrill_core::Secret;
 
-use super::harness::{ADMIN_TOKEN, Answer, BEGIN_SECS, Client, Gateway, TOKEN_SECRET};
+use hookrill_testing::{ADMIN_TOKEN, BEGIN_SECS, Client, Gateway, Response, TOKEN_SECRET};
 
 fn token(jti: Option<&str>, sub: Option<&str>, iat: Option<u64>) -> String {
     let claims = Claims {
@@ -21,19 +21,19 @@ fn path(token: &str) -> String {
     format!("/events/shut?token={token}")
 }
 
-async fn revoke(gateway: &Client, bearer: &str, body: &str) -> Answer {
+async fn revoke(gateway: &Client, bearer: &str, body: &str) -> Response {
     let length = body.len();
     let request = format!(
         "POST /admin/revoke HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer {bearer}\r\n\
          Connection: close\r\nContent-Length: {length}\r\n\r\n{body}"
     );
-    gateway.ask(request).await
+    gateway.send(request).await
 }
 
 #[tokio::test]
 async fn streams_of_a_revoked_token_end_and_it_is_refused_also_after_a_restart() {
     for with_router_only in [false, true] {
-        let plan = |plan: super::harness::Plan| match with_router_only {
+        let plan = |plan: hookrill_testing::GatewayBuilder| match with_router_only {
             true => plan.with_router_only(),
             false => plan,
         };
@@ -120,10 +120,7 @@ async fn what_is_no_revocation_is_refused() {
 async fn with_a_longest_life_tokens_say_when_they_were_issued_and_whose_they_are() {
     let sections =
         "[access]\nsecret = \"0123456789abcdef0123456789abcdef\"\ntoken_ttl_max = \"10m\"";
-    let gateway = Gateway::in_memory()
-        .instead_of_access(sections)
-        .start()
-        .await;
+    let gateway = Gateway::in_memory().access(sections).start().await;
     for (token, good) in [
         (token(Some("a"), None, Some(BEGIN_SECS)), true),
         (token(None, Some("a"), Some(BEGIN_SECS)), true),

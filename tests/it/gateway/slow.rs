@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use super::harness::{Message, Process, Subscriber};
+use hookrill_testing::{Message, OPEN_TOPIC, Process, Subscriber};
 
 const SUBSCRIBERS: usize = 100;
 const EVENTS: usize = 20_000;
@@ -24,7 +24,7 @@ const LOOKS: usize = 4;
 /// A hundred subscribers stop reading while 20,000 events of 4 kB pass.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_that_stop_reading_hold_up_nobody_and_miss_nothing() {
-    let gateway = Process::start().await;
+    let gateway = Process::with_sections(OPEN_TOPIC);
     let alone = pass_by(&gateway, 0).await;
     let mut stuck = stuck(&gateway, SUBSCRIBERS).await;
     let crowd = pass_by(&gateway, 1).await;
@@ -45,8 +45,7 @@ async fn a_hundred_that_stop_reading_hold_up_nobody_and_miss_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn those_that_stop_reading_cost_next_to_nothing() {
     let journal = "[journal]\nkind = \"memory\"\nretain_bytes = \"8 MiB\"";
-    let topic = "[topics.open]\naccess = \"public\"\nscheme = { kind = \"none\" }";
-    let gateway = Process::start_with(&format!("{journal}\n{topic}")).await;
+    let gateway = Process::with_sections(&format!("{journal}\n{OPEN_TOPIC}"));
     // What is taken once, be it by many connections, is taken after this.
     drop(stuck(&gateway, WATCHED).await);
     pass_by(&gateway, 0).await;

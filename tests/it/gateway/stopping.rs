@@ -6,7 +6,7 @@ use hookrill::app::{App, system_clock};
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
-use super::harness::{Client, Gateway, config};
+use hookrill_testing::{Client, Gateway, config};
 
 const LONG: &str = "shutdown_delay = \"1h\"";
 
@@ -29,7 +29,7 @@ async fn a_gateway_that_is_to_stop_is_unready_and_serves_on_during_its_delay() {
         .await;
     let mut before = gateway.subscriber("/events/open").await;
     before.opened().await;
-    gateway.ask_to_stop();
+    gateway.request_stop();
     let reason = unready(&gateway).await;
     assert!(reason.contains("about to stop"), "{reason}");
 
@@ -55,10 +55,10 @@ async fn after_its_delay_a_gateway_drains() {
         .await;
     let mut subscriber = gateway.subscriber("/events/open").await;
     subscriber.opened().await;
-    gateway.ask_to_stop();
+    gateway.request_stop();
     subscriber.ended().await;
     drop(subscriber);
-    gateway.has_stopped().await.unwrap();
+    gateway.stopped().await.unwrap();
 }
 
 /// As where another server's connections stay open for a while: a stream that

@@ -13,14 +13,16 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::harness::{Answer, Chunks, Gateway, PATIENCE, Process, Subscriber};
+use hookrill_testing::{
+    ChunkedDecoder, Gateway, OPEN_TOPIC, PATIENCE, Process, Response, Subscriber,
+};
 
 const STREAM: &[u8] = b"GET /events/open HTTP/1.1\r\nHost: gateway\r\n\r\n";
 
 /// Reads a gzip stream event by event.
 struct Inflating {
     stream: TcpStream,
-    chunks: Chunks,
+    chunks: ChunkedDecoder,
     inflater: GzDecoder<Vec<u8>>,
 }
 
@@ -196,7 +198,7 @@ async fn a_peer_that_leaves_is_noticed_without_an_event() {
 #[tokio::test]
 async fn a_peer_that_does_not_read_ends_with_its_token() {
     let gateway = Gateway::in_memory().start().await;
-    let token = super::harness::token(&["shut"], 1);
+    let token = hookrill_testing::token(&["shut"], 1);
     let path = format!("/events/shut?token={token}");
     let mut stuck = gateway.subscriber(&path).await;
     stuck.opened().await;
@@ -217,7 +219,7 @@ async fn nobody_listens(gateway: &Gateway) {
 async fn a_head_request_is_answered_and_nothing_is_held() {
     let gateway = Gateway::in_memory().start().await;
     let head = "HEAD /events/open HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n";
-    let answer: Answer = gateway.ask(head).await;
+    let answer: Response = gateway.send(head).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("content-type"), Some("text/event-stream"));
     assert!(answer.body.is_empty());
@@ -230,7 +232,7 @@ async fn a_head_request_is_answered_and_nothing_is_held() {
 async fn idle_subscribers_take_little_memory() {
     const SUBSCRIBERS: usize = 2_000;
     const BYTES_MAX: usize = 4_000;
-    let gateway = Process::start().await;
+    let gateway = Process::with_sections(OPEN_TOPIC);
     drop(idle(&gateway, SUBSCRIBERS / 4).await);
     let before = gateway.resident_bytes();
     let _idle = idle(&gateway, SUBSCRIBERS).await;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use axum::body::Body;
+use bytes::{Buf as _, Bytes};
 use futures_util::{StreamExt as _, future::join_all, stream};
 use hookrill::app::raise_open_files_limit;
 use http_body_util::BodyExt as _;
@@ -12,12 +13,12 @@ use tokio::{
 };
 use tower::ServiceExt as _;
 
-use super::{
-    super::harness::{
-        GITHUB_SECRET, Gateway, Message, PATIENCE, Subscriber, github_signature, token,
-    },
-    of, paying, reader,
+use hookrill_client::sse::SseReader;
+use hookrill_testing::{
+    GITHUB_SECRET, Gateway, Message, PATIENCE, Subscriber, github_signature, token,
 };
+
+use super::{of, paying, reader};
 
 const CUSTOMERS: usize = 10_000;
 /// Left to the other tests of this process, and to the gateway's own files.
@@ -31,7 +32,14 @@ const AT_ONCE: usize = 64;
 /// them, as the body that the gateway's routes answer with.
 enum Stream {
     Socket(Subscriber),
-    Body(Body, String),
+    Body(BodyStream),
+}
+
+/// A response's body, read event by event.
+struct BodyStream {
+    body: Body,
+    reader: SseReader,
+    unread: Bytes,
 }
 
 impl Stream {
@@ -44,61 +52,57 @@ impl Stream {
             return Self::Socket(subscriber);
         }
         let request = http::Request::get(path).body(Body::empty()).unwrap();
-        let router = gateway.router.clone().unwrap();
+        let router = gateway.router.clone();
         let answer = router.oneshot(request).await.unwrap();
         assert_eq!(answer.status(), 200);
-        let mut stream = Self::Body(answer.into_body(), String::new());
-        assert_eq!(
-            stream.data().await.as_deref(),
-            Some(""),
-            "the opening cursor"
-        );
-        stream
+        let mut stream = BodyStream {
+            body: answer.into_body(),
+            reader: SseReader::new(),
+            unread: Bytes::new(),
+        };
+        let opening = stream.next().await.expect("a stream opens");
+        assert_eq!(opening.name, "hookrill.cursor");
+        Self::Body(stream)
     }
 
-    /// The data of the next event, cursors included; `None` at the end.
+    /// The data of the next event that is not a cursor; `None` at the end.
     async fn data(&mut self) -> Option<String> {
-        match self {
-            Self::Socket(subscriber) => loop {
-                match subscriber.next().await? {
-                    Message { name, .. } if name == "hookrill.cursor" => {}
-                    message => return Some(message.data),
-                }
-            },
-            Self::Body(body, text) => loop {
-                while let Some((block, rest)) = text.split_once("\n\n") {
-                    let data = block.lines().find_map(|line| line.strip_prefix("data: "));
-                    let data = data
-                        .or(block.contains("data:").then_some(""))
-                        .map(str::to_owned);
-                    *text = rest.to_owned();
-                    if data.is_some() {
-                        return data;
-                    }
-                }
-                let frame = timeout(PATIENCE, body.frame()).await.expect("it goes on");
-                let bytes = frame?.unwrap().into_data().unwrap();
-                text.push_str(std::str::from_utf8(&bytes).unwrap());
-            },
+        loop {
+            let message = match self {
+                Self::Socket(subscriber) => subscriber.next().await?,
+                Self::Body(stream) => stream.next().await?,
+            };
+            if message.name != "hookrill.cursor" {
+                return Some(message.data);
+            }
         }
     }
 
     async fn gets(&mut self, n: usize, rounds: std::ops::Range<usize>) {
         for round in rounds {
-            let data = loop {
-                match self.data().await.expect("the stream goes on") {
-                    empty if empty.is_empty() => {}
-                    data => break data,
-                }
-            };
+            let data = self.data().await.expect("the stream goes on");
             assert_eq!(data, customers_event(n, round));
         }
     }
 
     /// Waits for the end, before which there is nothing more.
     async fn ended(&mut self) {
-        while let Some(data) = self.data().await {
-            assert_eq!(data, "");
+        assert_eq!(self.data().await, None);
+    }
+}
+
+impl BodyStream {
+    async fn next(&mut self) -> Option<Message> {
+        loop {
+            let mut unread = &self.unread[..];
+            let message = self.reader.next(&mut unread).unwrap().map(Message::from);
+            let read = self.unread.len() - unread.len();
+            self.unread.advance(read);
+            if message.is_some() {
+                return message;
+            }
+            let frame = timeout(PATIENCE, self.body.frame()).await;
+            self.unread = frame.expect("it goes on")?.unwrap().into_data().unwrap();
         }
     }
 }
@@ -166,7 +170,7 @@ async fn all_get(streams: &mut [Stream], rounds: std::ops::Range<usize>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_customers_see_each_their_own_live_and_again_by_replay() {
     let sockets = sockets();
-    let plan = paying(Gateway::on_disk()).with_router_beside();
+    let plan = paying(Gateway::on_disk());
     let mut gateway = plan.server("shutdown_grace = \"60s\"").start().await;
     let mut operator = reader(&gateway, "pay", "").await;
 
@@ -186,7 +190,7 @@ async fn ten_thousand_customers_see_each_their_own_live_and_again_by_replay() {
     let mut again = open_all(&gateway, sockets, "&since=earliest").await;
     all_get(&mut again, 0..2).await;
     // Whatever else one of them was given comes before the end.
-    gateway.ask_to_stop();
+    gateway.request_stop();
     let ending = again.iter_mut().map(Stream::ended);
     stream::iter(ending)
         .buffer_unordered(AT_ONCE)

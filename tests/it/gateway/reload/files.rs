@@ -2,6 +2,10 @@
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
+use hookrill_testing::{free_address, hookrill};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
 use super::*;
 
 const APPLIED: &str = "the configuration was read again and is in use";
@@ -19,10 +23,10 @@ fn keep(folder: &Path, version: &str, secret: &str) {
     fs::rename(secrets.join("next"), secrets.join("now")).unwrap();
 }
 
-async fn started() -> Process {
-    let folder = tempfile::TempDir::new().unwrap();
+fn started(folder: &TempDir) -> Process {
     keep(folder.path(), "1", GITHUB_SECRET);
-    Process::start_in(folder, SECTIONS).await
+    let config = format!("admin_token = \"{ADMIN_TOKEN}\"\n{SECTIONS}");
+    Process::start(folder.path(), &config)
 }
 
 async fn post(gateway: &Process, secret: &str) -> u16 {
@@ -33,17 +37,18 @@ async fn post(gateway: &Process, secret: &str) -> u16 {
 
 #[tokio::test]
 async fn a_secret_whose_link_is_swapped_is_read_again_by_itself() {
-    let gateway = started().await;
+    let folder = TempDir::new().unwrap();
+    let gateway = started(&folder);
     let mut subscriber = gateway.subscriber("/events/named").await;
     subscriber.opened().await;
     assert_eq!(post(&gateway, GITHUB_SECRET).await, 202);
     // Of the same size, so that only where it is can tell.
     keep(gateway.folder(), "2", &GITHUB_SECRET.to_uppercase());
-    gateway.heard_times(APPLIED, 1).await;
+    gateway.wait_for_log_times(APPLIED, 1);
     assert_eq!(post(&gateway, GITHUB_SECRET).await, 401);
     assert_eq!(post(&gateway, &GITHUB_SECRET.to_uppercase()).await, 202);
     subscriber.events(2).await;
-    let said = gateway.stop().await;
+    let said = gateway.stop();
     assert!(said.contains("secrets/now/github"), "{said}");
     for secret in [GITHUB_SECRET, &GITHUB_SECRET.to_uppercase()] {
         assert!(!said.contains(secret), "{said}");
@@ -52,76 +57,78 @@ async fn a_secret_whose_link_is_swapped_is_read_again_by_itself() {
 
 #[tokio::test]
 async fn a_changed_file_is_taken_and_a_bad_one_refused_until_it_is_good() {
-    let gateway = started().await;
+    let folder = TempDir::new().unwrap();
+    let gateway = started(&folder);
     let mut subscriber = gateway.subscriber("/events/open").await;
     subscriber.opened().await;
     let file = gateway.folder().join("hookrill.toml");
     let first = fs::read_to_string(&file).unwrap();
     fs::write(&file, format!("{first}\n{NEW}")).unwrap();
-    gateway.heard_times(APPLIED, 1).await;
+    gateway.wait_for_log_times(APPLIED, 1);
     assert_eq!(gateway.post("new", "x").await.status, 202);
 
     // Good and bad together, as `hookrill check` says it.
     let bad = first.replace("[topics.open]", "[topics.opened]");
     fs::write(&file, format!("{bad}\nacces = \"token\"")).unwrap();
-    gateway.heard_times(REFUSED, 1).await;
-    let check = std::process::Command::new(env!("CARGO_BIN_EXE_hookrill"))
-        .arg("check")
-        .current_dir(gateway.folder())
-        .output()
-        .unwrap();
+    gateway.wait_for_log_times(REFUSED, 1);
+    let check = hookrill(gateway.folder()).arg("check").output().unwrap();
     let check = String::from_utf8(check.stderr).unwrap();
     let problem = check.lines().nth(1).unwrap().trim();
     assert!(problem.contains("topics.opened.acces"), "{check}");
-    gateway.heard(problem).await;
+    gateway.wait_for_log(problem);
     assert_eq!(gateway.post("opened", "x").await.status, 401);
     assert_eq!(gateway.post("new", "x").await.status, 202);
     assert_eq!(gateway.metric("hookrill_reload_last_applied").await, 0.0);
 
     fs::remove_file(&file).unwrap();
-    gateway.heard_times(REFUSED, 2).await;
+    gateway.wait_for_log_times(REFUSED, 2);
     // Not a fall to a newcomer's start, whose secrets are not there either.
-    assert!(gateway.said().contains("there is no configuration"));
+    assert!(gateway.log().contains("there is no configuration"));
     assert_eq!(gateway.post("open", "x").await.status, 202);
 
     fs::write(&file, bad).unwrap();
     subscriber.events(1).await;
     subscriber.ended().await;
-    gateway.heard_times(APPLIED, 2).await;
+    gateway.wait_for_log_times(APPLIED, 2);
     assert_eq!(gateway.post("opened", "x").await.status, 202);
     assert_eq!(gateway.post("new", "x").await.status, 401);
     let of = |result| format!("hookrill_reloads_total{{result=\"{result}\"}}");
     assert_eq!(gateway.metric(&of("applied")).await, 2.0);
     assert_eq!(gateway.metric(&of("refused")).await, 2.0);
     assert_eq!(gateway.metric("hookrill_reload_last_applied").await, 1.0);
-    gateway.stop().await;
+    gateway.stop();
 }
 
 #[tokio::test]
 async fn sighup_reads_it_at_once_and_ends_nothing() {
-    let gateway = started().await;
+    let folder = TempDir::new().unwrap();
+    let gateway = started(&folder);
     let mut subscriber = gateway.subscriber("/events/open").await;
     subscriber.opened().await;
-    gateway.hang_up();
-    gateway.heard_times("nothing in use has changed", 1).await;
+    gateway.signal(Signal::HUP);
+    gateway.wait_for_log_times("nothing in use has changed", 1);
     let file = gateway.folder().join("hookrill.toml");
     let text = fs::read_to_string(&file).unwrap();
-    let listen = text.replace("127.0.0.1:0", "127.0.0.1:1");
+    let listen = text.replace(&gateway.address.to_string(), "127.0.0.1:1");
     fs::write(&file, format!("{listen}\n{NEW}")).unwrap();
-    gateway.hang_up();
-    gateway.heard_times(APPLIED, 1).await;
-    gateway.heard("restart for it key=\"server.listen\"").await;
+    gateway.signal(Signal::HUP);
+    gateway.wait_for_log_times(APPLIED, 1);
+    gateway.wait_for_log("restart for it key=\"server.listen\"");
     assert_eq!(gateway.post("new", "x").await.status, 202);
     let id = gateway.post("open", "x").await.id();
     assert_eq!(subscriber.events(1).await[0].id, id);
-    gateway.stop().await;
+    gateway.stop();
 }
 
 /// Without a file its secrets were made at the start, and are read again.
 #[tokio::test]
 async fn a_newcomer_reads_its_secrets_again() {
-    let folder = tempfile::TempDir::new().unwrap();
-    let gateway = Process::start_as_newcomer(folder).await;
+    let folder = TempDir::new().unwrap();
+    let address = free_address();
+    let mut serve = hookrill(folder.path());
+    serve.arg("serve");
+    serve.env("HOOKRILL__SERVER__LISTEN", address.to_string());
+    let gateway = Process::start_as(&mut serve, folder.path(), address);
     let secret = gateway.folder().join("data/token-secret");
     let token = |secret: &str| {
         let claims = hookrill::access::Claims {
@@ -137,14 +144,14 @@ async fn a_newcomer_reads_its_secrets_again() {
     let mut subscriber = gateway.subscriber(&old).await;
     subscriber.opened().await;
     fs::write(&secret, TOKEN_SECRET).unwrap();
-    gateway.hang_up();
+    gateway.signal(Signal::HUP);
     subscriber.ended().await;
     let new = format!("/events/hello?token={}", token(TOKEN_SECRET));
     gateway.subscriber(&new).await.opened().await;
     assert_eq!(gateway.get(&old, &[]).await.status, 401);
     fs::remove_file(&secret).unwrap();
-    gateway.hang_up();
-    gateway.heard_times(REFUSED, 1).await;
+    gateway.signal(Signal::HUP);
+    gateway.wait_for_log_times(REFUSED, 1);
     gateway.subscriber(&new).await.opened().await;
-    gateway.stop().await;
+    gateway.stop();
 }

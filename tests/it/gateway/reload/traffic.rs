@@ -27,7 +27,7 @@ async fn a_hundred_reloads_under_traffic_lose_no_event_and_drop_no_stream() {
     let sections = format!("[access]\nsecret = \"{TOKEN_SECRET}\"\nleeway = \"9s\"");
     let mut gateway = Gateway::on_disk()
         .server("cors_origins = []")
-        .instead_of_access(&sections)
+        .access(&sections)
         .sections(
             "[topics.other]\npreset = \"slack\"\nsecrets = [\"a secret\"]\ntolerance = \"9s\"",
         )
@@ -47,7 +47,7 @@ async fn a_hundred_reloads_under_traffic_lose_no_event_and_drop_no_stream() {
         (bodies, stream)
     });
     let posting = |topic: &'static str| async move {
-        let client = super::super::harness::Client { address };
+        let client = hookrill_testing::Client { address };
         for n in 0..EVENTS {
             assert_eq!(client.post(topic, n.to_string()).await.status, 202);
         }

@@ -57,7 +57,7 @@ async fn what_a_reload_hides_is_hidden_in_every_cache_and_no_stream_ends() {
             assert_eq!(seen, [settled, whole]);
             let path = "/events/open?since=earliest";
             let mut named = gateway.subscriber(path).await;
-            let name = if whole == CUT { "webhook" } else { "" };
+            let name = if whole == CUT { "webhook" } else { "message" };
             assert_eq!(named.events(2).await[1].name, name);
         }
         gateway.post("open", CARD).await.id();
