@@ -50,7 +50,7 @@ impl From<SseEvent<'_>> for Message {
     fn from(event: SseEvent<'_>) -> Self {
         Self {
             name: event.name().into_owned(),
-            id: event.id().to_owned(),
+            id: event.id().into_owned(),
             data: event.data().into_owned(),
         }
     }
