@@ -1,4 +1,4 @@
-//! Follows the journal and tells the hub: one task, in order.
+//! Follows the journal and publishes to the hub: one task, in order.
 //!
 //! Ingest never calls the hub. Two concurrent ingests may be stored as 5, 6
 //! and finish as 6, 5; a subscriber would skip one of them.
@@ -28,7 +28,7 @@ pub enum PumpError {
 ///
 /// Always, with the reason: [`PumpError`].
 pub async fn pump(hub: Arc<Hub>, journal: Arc<dyn Journal>) -> Result<(), PumpError> {
-    let mut position = hub.done();
+    let mut position = hub.published();
     let mut commits = journal.follow(position);
     while let Some(commit) = commits.next().await {
         let commit = commit?;

@@ -10,16 +10,16 @@ fn hub(ring_bytes_max: usize) -> Arc<Hub> {
     Hub::new(Sequence::ZERO, ring_bytes_max, encoder(false))
 }
 
-fn encoder(event_names: bool) -> Arc<Encoder> {
+fn encoder(event_names: bool) -> Encoder {
     let view = View {
         event_names,
         ..View::default()
     };
-    Arc::new(Encoder {
+    Encoder {
         epoch: "e".parse().unwrap(),
         public_url: "".into(),
         views: TopicMap::new([].into(), Some(Arc::new(view))),
-    })
+    }
 }
 
 /// Events of these topics, from a sequence on.
@@ -44,14 +44,14 @@ fn topics(names: &[&str]) -> Topics {
 }
 
 /// The sequences of the slices that wait in a channel.
-fn waiting(attachment: &mut Attachment) -> Vec<Vec<u64>> {
-    std::iter::from_fn(|| match attachment.news_now() {
-        News::Slice(slice) => {
+fn waiting(receiver: &mut Receiver) -> Vec<Vec<u64>> {
+    std::iter::from_fn(|| match receiver.try_recv() {
+        Received::Frames(slice) => {
             let frames = slice.upgrade().expect("the ring has it");
             Some(frames.iter().map(|frame| frame.sequence().0).collect())
         }
-        News::Quiet => None,
-        News::Look => panic!("frames are due"),
+        Received::Empty => None,
+        Received::CatchUp => panic!("frames are due"),
     })
     .collect()
 }
@@ -59,20 +59,20 @@ fn waiting(attachment: &mut Attachment) -> Vec<Vec<u64>> {
 #[test]
 fn a_commit_is_one_message_per_channel_and_in_order() {
     let hub = hub(1 << 20);
-    let mut a = hub.attach(&topics(&["a"]));
-    let mut ab = hub.attach(&topics(&["a.b"]));
-    let mut all = hub.attach(&Topics::All);
+    let mut a = hub.subscribe(&topics(&["a"]));
+    let mut ab = hub.subscribe(&topics(&["a.b"]));
+    let mut all = hub.subscribe(&Topics::All);
     hub.publish(&commit(1, &["a.b", "c", "a", "a.b.c"], 10));
     assert_eq!(waiting(&mut a), [[1, 3, 4]]);
     assert_eq!(waiting(&mut ab), [[1, 4]]);
     assert_eq!(waiting(&mut all), [[1, 2, 3, 4]]);
-    assert_eq!(hub.done(), Sequence(4));
+    assert_eq!(hub.published(), Sequence(4));
 }
 
 #[tokio::test]
 async fn a_task_that_has_done_much_is_not_told_that_there_is_nothing() {
     let hub = hub(1 << 20);
-    let mut many = hub.attach(&topics(&["a", "b"]));
+    let mut many = hub.subscribe(&topics(&["a", "b"]));
     hub.publish(&commit(1, &["a"], 10));
     // Spends what the runtime grants a task between two yields.
     while tokio::task::coop::has_budget_remaining() {
@@ -81,18 +81,18 @@ async fn a_task_that_has_done_much_is_not_told_that_there_is_nothing() {
             break;
         }
     }
-    assert!(matches!(many.news_now(), News::Look));
-    assert!(matches!(many.news_now(), News::Quiet));
+    assert!(matches!(many.try_recv(), Received::CatchUp));
+    assert!(matches!(many.try_recv(), Received::Empty));
 }
 
 #[test]
 fn what_the_ring_lets_go_of_is_gone_from_the_channels() {
     let hub = hub(10_000);
-    let mut a = hub.attach(&topics(&["a"]));
+    let mut a = hub.subscribe(&topics(&["a"]));
     hub.publish(&commit(1, &["a"], 10));
     hub.publish(&commit(2, &["a"], 5_000));
     hub.publish(&commit(3, &["a"], 10));
-    let News::Slice(gone) = a.news_now() else {
+    let Received::Frames(gone) = a.try_recv() else {
         panic!("a slice was sent");
     };
     assert!(gone.upgrade().is_none());
@@ -106,12 +106,12 @@ fn what_the_ring_lets_go_of_is_gone_from_the_channels() {
 #[test]
 fn while_nobody_listens_nothing_is_kept_and_nothing_is_claimed() {
     let hub = hub(1 << 20);
-    let before = hub.attach(&topics(&["a"]));
+    let before = hub.subscribe(&topics(&["a"]));
     hub.publish(&commit(1, &["a"], 10));
     drop(before);
     hub.publish(&commit(2, &["a"], 10));
-    assert_eq!(hub.done(), Sequence(2));
-    let mut a = hub.attach(&topics(&["a"]));
+    assert_eq!(hub.published(), Sequence(2));
+    let mut a = hub.subscribe(&topics(&["a"]));
     let read = |after| hub.ring().read(&Selection::all(), Sequence(after), 1 << 20);
     assert!(read(0).is_none() && read(1).is_none(), "the journal has it");
     hub.publish(&commit(3, &["a"], 10));
@@ -122,16 +122,16 @@ fn while_nobody_listens_nothing_is_kept_and_nothing_is_claimed() {
 #[test]
 fn a_hole_in_the_journal_sends_everybody_back_to_it() {
     let hub = hub(1 << 20);
-    let mut one = hub.attach(&topics(&["a"]));
-    let mut many = hub.attach(&topics(&["b", "c"]));
+    let mut one = hub.subscribe(&topics(&["a"]));
+    let mut many = hub.subscribe(&topics(&["b", "c"]));
     hub.publish(&commit(1, &["a"], 10));
     assert_eq!(waiting(&mut one), [[1]]);
     hub.reset(Sequence(7));
-    let News::Slice(gone) = one.news_now() else {
+    let Received::Frames(gone) = one.try_recv() else {
         panic!("a slice was sent");
     };
     assert!(gone.upgrade().is_none());
-    assert!(matches!(many.news_now(), News::Look));
+    assert!(matches!(many.try_recv(), Received::CatchUp));
     assert_eq!(hub.ring().begin(), Sequence(7));
     hub.publish(&commit(8, &["a"], 10));
     assert_eq!(waiting(&mut one), [[8]]);
@@ -140,7 +140,7 @@ fn a_hole_in_the_journal_sends_everybody_back_to_it() {
 #[test]
 fn a_look_into_the_ring_is_bounded_in_bytes_and_says_how_far_it_went() {
     let hub = hub(1 << 20);
-    let _somebody = hub.attach(&topics(&["c"]));
+    let _somebody = hub.subscribe(&topics(&["c"]));
     hub.publish(&commit(1, &["a", "b", "a", "a"], 1_000));
     let a = Selection::topic("a".parse().unwrap());
     let page = hub.ring().read(&a, Sequence::ZERO, 1_000).unwrap();
@@ -160,7 +160,7 @@ fn a_look_into_the_ring_is_bounded_in_bytes_and_says_how_far_it_went() {
 fn no_frame_of_an_older_encoder_comes_in_after_it_was_replaced() {
     const ROUNDS: usize = 1_000;
     let hub = hub(16 << 10);
-    let _listens = hub.attach(&Topics::All);
+    let _listens = hub.subscribe(&Topics::All);
     let everything = Selection {
         topics: Topics::All,
         types: None,
@@ -183,7 +183,7 @@ fn no_frame_of_an_older_encoder_comes_in_after_it_was_replaced() {
         });
         let stale = (0..ROUNDS).find(|round| {
             let named = round % 2 == 0;
-            hub.recode(encoder(named));
+            hub.replace_encoder(encoder(named));
             // What was being made is in by then.
             let head = hub.ring().head();
             while hub.ring().head() <= head.next() {

@@ -143,15 +143,13 @@ impl Shown<'_> {
 }
 
 /// A gap as one line: a CloudEvent of type `hookrill.gap`.
-#[must_use]
-pub fn gap_line(gap: &Gap, encoder: &Encoder) -> Bytes {
+pub(super) fn gap_line(gap: &Gap, encoder: &Encoder) -> Bytes {
     control_line("gap", gap.resumed, &gap.json(), encoder)
 }
 
 /// As one line that the stream's token ends in so many seconds: a CloudEvent
 /// of type `hookrill.expiring`. The stream may be resumed from its id.
-#[must_use]
-pub fn expiring_line(at: Cursor, secs: u64, encoder: &Encoder) -> Bytes {
+pub(super) fn expiring_line(at: Cursor, secs: u64, encoder: &Encoder) -> Bytes {
     control_line("expiring", at, &format!("{{\"seconds\":{secs}}}"), encoder)
 }
 

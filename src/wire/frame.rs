@@ -69,9 +69,9 @@ impl Frame {
             .get_or_init(|| Box::new(Piece::new(&self.encode(form), form.coding)))
     }
 
-    /// The same event, encoded anew.
+    /// The same event for another encoder; nothing is encoded yet.
     #[must_use]
-    pub fn anew(&self, encoder: &Arc<Encoder>) -> Self {
+    pub fn reencoded(&self, encoder: &Arc<Encoder>) -> Self {
         Self::new(Arc::clone(&self.0.event), encoder)
     }
 

@@ -24,9 +24,10 @@ pub struct Piece {
     sum: Option<Sum>,
 }
 
-/// What a stream's end depends on.
+/// What the end of a stream depends on: whether anything went out, and the sums
+/// of a gzip stream.
 #[derive(Debug, Default)]
-pub struct Coded {
+pub struct CodingState {
     /// Of a gzip stream that has not ended.
     trailer: Option<Trailer>,
     begun: bool,
@@ -77,8 +78,8 @@ impl Piece {
     }
 }
 
-impl Coded {
-    /// Nothing went out yet.
+impl CodingState {
+    /// The state of a stream that has sent nothing.
     #[must_use]
     pub fn new(coding: Coding) -> Self {
         Self {
@@ -87,7 +88,7 @@ impl Coded {
         }
     }
 
-    /// A piece of this coding went out.
+    /// Counts a piece of this coding as sent.
     pub fn add(&mut self, piece: &Piece) {
         self.begun = true;
         if let (Some(trailer), Some(sum)) = (&mut self.trailer, piece.sum) {
@@ -95,13 +96,14 @@ impl Coded {
         }
     }
 
-    /// Whether any piece went out.
+    /// Whether any piece was sent.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.begun
     }
 
-    /// What ends the stream, the first time this is asked.
+    /// The bytes that end the stream; `None` where there are none, or where
+    /// they were handed out before.
     pub fn end(&mut self) -> Option<Piece> {
         let end = self.trailer.take()?.finish();
         let head: &[u8] = if self.begun { &[] } else { &gzip::HEAD };

@@ -32,35 +32,30 @@ pub(super) fn event(id: Cursor, name: Option<&str>, data: &str) -> Bytes {
 ///
 /// The empty `data:` line is needed: Firefox and npm `eventsource` drop an id
 /// that comes without data.
-#[must_use]
-pub fn cursor(at: Cursor) -> Bytes {
+pub(super) fn cursor(at: Cursor) -> Bytes {
     format!("event: hookrill.cursor\nid: {at}\ndata:\n\n").into()
 }
 
 /// Tells of history that can't be given.
-#[must_use]
-pub fn gap(gap: &Gap) -> Bytes {
+pub(super) fn gap(gap: &Gap) -> Bytes {
     let json = gap.json();
     format!("event: hookrill.gap\nid: {}\ndata: {json}\n\n", gap.resumed).into()
 }
 
 /// Stands for an event that is not shown.
-#[must_use]
-pub fn withheld(id: Cursor, why: Withheld) -> Bytes {
+pub(super) fn withheld(id: Cursor, why: Withheld) -> Bytes {
     let json = why.json();
     format!("event: hookrill.withheld\nid: {id}\ndata: {json}\n\n").into()
 }
 
 /// Tells that the stream's token ends in so many seconds; it may be resumed
 /// from here.
-#[must_use]
-pub fn expiring(at: Cursor, secs: u64) -> Bytes {
+pub(super) fn expiring(at: Cursor, secs: u64) -> Bytes {
     format!("event: hookrill.expiring\nid: {at}\ndata: {{\"seconds\":{secs}}}\n\n").into()
 }
 
 /// How long a client should wait before it comes back, in milliseconds.
-#[must_use]
-pub fn retry(ms: u64) -> Bytes {
+pub(super) fn retry(ms: u64) -> Bytes {
     format!("retry: {ms}\n\n").into()
 }
 

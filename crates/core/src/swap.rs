@@ -25,9 +25,13 @@ impl<T> Swap<T> {
         Arc::clone(&value)
     }
 
-    /// Puts this value in its place.
+    /// Replaces the value.
     pub fn store(&self, value: T) {
-        let mut value = Arc::new(value);
+        self.store_shared(Arc::new(value));
+    }
+
+    /// Replaces the value by one that others share already.
+    pub fn store_shared(&self, mut value: Arc<T>) {
         let mut place = self.0.write().unwrap_or_else(PoisonError::into_inner);
         std::mem::swap(&mut *place, &mut value);
         // What was there may be large: not freed under the lock.
