@@ -114,11 +114,11 @@ impl App {
         let routes = routes(&config);
         adopt(&routes, &handed)?;
         warn_of_routes(&routes);
-        let encoder = Arc::new(Encoder {
+        let encoder = Encoder {
             epoch: journal.epoch(),
             public_url: config.public_url.as_str().into(),
             views: config.views(),
-        });
+        };
         let hub = Hub::new(journal.head(), RING_BYTES_MAX, encoder);
         let access = Arc::new(Access::new(&config.access));
         let streams = Streams::new(
@@ -329,7 +329,7 @@ fn warn_of_routes(routes: &TopicMap<Arc<IngestRoute>>) {
 async fn heed_dropped_keys(key_sets: Arc<KeySets>, streams: Arc<Streams>) {
     loop {
         key_sets.dropped_a_key().await;
-        streams.look_again();
+        streams.recheck_grants();
     }
 }
 
@@ -366,7 +366,7 @@ impl Background {
             Arc::clone(telemetry),
         )));
         let streams = Arc::clone(streams);
-        run(Box::pin(async move { streams.beat().await }));
+        run(Box::pin(async move { streams.run_heartbeats().await }));
         Self {
             tasks,
             _stop: stop.clone().drop_guard(),
@@ -432,7 +432,7 @@ async fn keep_figures(journal: Arc<dyn Journal>, hub: Arc<Hub>, telemetry: Arc<T
     let mut ticks = interval(UPKEEP_EVERY);
     loop {
         ticks.tick().await;
-        let (head, done) = (journal.head(), hub.done());
+        let (head, done) = (journal.head(), hub.published());
         telemetry.journal_head.set(head.0 as f64);
         telemetry.journal_floor.set(journal.floor().0 as f64);
         telemetry.pump_lag.set(head.0.saturating_sub(done.0) as f64);

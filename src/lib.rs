@@ -26,6 +26,8 @@ pub mod hub;
 
 pub mod subscribe;
 
+pub mod deliver;
+
 pub mod http;
 
 pub mod config;

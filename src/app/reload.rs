@@ -119,7 +119,7 @@ impl Running {
             .try_for_each(|routes| adopt(routes, &self.handed))?;
 
         let mut changed = self.settle_access(&new);
-        changed |= self.streams.recode(new.views(), &new.public_url);
+        changed |= self.streams.replace_views(new.views(), &new.public_url);
         if let Some(routes) = routes {
             self.take_routes(&routes);
             changed = true;
@@ -141,7 +141,7 @@ impl Running {
         let changed = self.access.reload(&new.access);
         if changed {
             self.key_sets.follow();
-            self.streams.look_again();
+            self.streams.recheck_grants();
         }
         changed
     }

@@ -1,4 +1,4 @@
-//! `GET /events`: who may, a place among all streams, and the stream.
+//! `GET /events`: who may subscribe, a place among all streams, and the stream.
 //!
 //! Refuses in the order of what a refusal costs: rates before anything is read,
 //! the request before its token, the token before places and the journal.
@@ -19,11 +19,11 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Gateway,
+    hijack::{EventStream, Hijackable, StreamPermits},
     limits::LimitExceeded,
     params::{self, EVENT_STREAM, NDJSON, SubscribeParams},
-    patience::{Held, Streaming},
     problem::{ProblemDetails, Requester, retry_later, retry_when_allowed},
-    writer::{Stream, Takeable},
+    stall_timeout::{StreamingFlag, StreamingGuard},
 };
 use crate::{
     access::{AccessError, Grant, TokenError},
@@ -35,51 +35,51 @@ use crate::{
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    // A body that nobody asked for is let go of when all is said.
+    // A body that nobody asked for is dropped after the response was made.
     let (request, _body) = request.into_parts();
     let client = gateway.client_ip(&request.extensions, &request.headers);
     match gateway.stream(&request, client).await {
         Ok(response) => response,
         Err(why) => {
             gateway.note(&why, client);
-            let waiter = Requester {
+            let requester = Requester {
                 wants_event_stream: params::accepts(&request.headers, EVENT_STREAM),
                 version: request.version,
             };
-            why.response(waiter)
+            why.response(requester)
         }
     }
 }
 
 /// Why there is no stream.
-enum NoStream {
-    /// What was asked for can't be read.
+enum SubscribeError {
+    /// The request can't be read.
     Malformed(ProblemDetails),
-    /// Its address has too much already; counted and logged where it was found.
+    /// Its address has too much already; counted and logged by `limits`.
     LimitExceeded(LimitExceeded),
-    /// It may not.
+    /// It may not subscribe to this.
     Access(AccessError),
     /// The gateway is about to stop.
     Draining,
-    /// All places are taken.
+    /// There are as many streams as there may be.
     Full,
     /// The journal can't say where to begin.
     Journal(ReadError),
 }
 
-impl From<LimitExceeded> for NoStream {
+impl From<LimitExceeded> for SubscribeError {
     fn from(over: LimitExceeded) -> Self {
         Self::LimitExceeded(over)
     }
 }
 
-impl From<AccessError> for NoStream {
+impl From<AccessError> for SubscribeError {
     fn from(error: AccessError) -> Self {
         Self::Access(error)
     }
 }
 
-impl NoStream {
+impl SubscribeError {
     /// The reason as a metric's label.
     fn reason(&self) -> &'static str {
         match self {
@@ -95,47 +95,55 @@ impl NoStream {
         }
     }
 
-    /// Where waiting helps, an answer that does not end an `EventSource`.
-    fn response(self, waiter: Requester) -> Response {
+    /// The response; where waiting helps, one that does not end an `EventSource`.
+    fn response(self, requester: Requester) -> Response {
         let what = match self {
             Self::Malformed(refusal) => return refusal.into_response(),
-            Self::LimitExceeded(over) => return retry_when_allowed(waiter, over),
-            // Its issuer may be back before the token ends.
+            Self::LimitExceeded(over) => return retry_when_allowed(requester, over),
+            // Its issuer may be back before the token expires.
             Self::Access(AccessError::TokenBad(TokenError::KeysMissing(_))) => {
-                "the keys of the token's issuer cannot be had"
+                "the keys of the token's issuer cannot be fetched"
             }
             Self::Access(error) => return ProblemDetails::from(error).into_response(),
-            Self::Draining => "the gateway is about to stop",
-            Self::Full => "there are as many subscribers as there may be",
+            Self::Draining => "the gateway is shutting down",
+            Self::Full => "the limit of subscribers is reached",
             Self::Journal(_) => "the journal cannot be read",
         };
-        retry_later(waiter, what)
+        retry_later(requester, what)
     }
 }
 
 impl Gateway {
     /// A stream of what was asked for, as the response that carries it.
-    async fn stream(&self, request: &Parts, client: Option<IpAddr>) -> Result<Response, NoStream> {
+    async fn stream(
+        &self,
+        request: &Parts,
+        client: Option<IpAddr>,
+    ) -> Result<Response, SubscribeError> {
         self.admit_to_events(client)?;
-        let asked =
-            SubscribeParams::read(&request.uri, &request.headers).map_err(NoStream::Malformed)?;
-        let grant = self.grant(&asked.topics, asked.token.as_deref()).await?;
+        let params = SubscribeParams::read(&request.uri, &request.headers)
+            .map_err(SubscribeError::Malformed)?;
+        let grant = self.grant(&params.topics, params.token.as_deref()).await?;
         let permit = self.permit(&grant)?;
-        let seat = self.take_stream_slot(client)?;
+        let slot = self.take_stream_slot(client)?;
         let now = self.clock.now();
-        let head = head(&asked.request, now);
-        let held = hold(request, &grant, now);
-        let stream = Stream {
-            subscription: self.open(&grant, asked.request).await?,
-            places: (permit, seat, held),
+        let head = head(&params.request, now);
+        let streaming = begin_streaming(request, &grant, now);
+        let stream = EventStream {
+            subscription: self.open(&grant, params.request).await?,
+            permits: StreamPermits {
+                _all: permit,
+                _address: slot,
+                _streaming: streaming,
+            },
         };
-        Ok(match request.extensions.get::<Takeable>() {
-            Some(Takeable) => stream.riding_on(head.into_response()),
+        Ok(match request.extensions.get::<Hijackable>() {
+            Some(Hijackable) => stream.carried_by(head.into_response()),
             None => (head, stream.into_body()).into_response(),
         })
     }
 
-    /// Looks at the token, and once more where its issuer's keys were old.
+    /// Verifies the token; a second time, where its issuer's keys were outdated.
     async fn grant(&self, topics: &Topics, token: Option<&str>) -> Result<Grant, AccessError> {
         let check = || self.access.check(topics.clone(), token, self.clock.now());
         let checked = check();
@@ -145,51 +153,52 @@ impl Gateway {
         else {
             return checked;
         };
-        match self.key_sets.refresh(issuer).await {
-            true => check(),
-            false => checked,
+        if self.key_sets.refresh(issuer).await {
+            check()
+        } else {
+            checked
         }
     }
 
-    /// The stream's places among all that there may be.
-    fn permit(&self, grant: &Grant) -> Result<OwnedSemaphorePermit, NoStream> {
-        if self.streams.draining() {
-            return Err(NoStream::Draining);
+    /// The stream's place among all that there may be.
+    fn permit(&self, grant: &Grant) -> Result<OwnedSemaphorePermit, SubscribeError> {
+        if self.streams.is_draining() {
+            return Err(SubscribeError::Draining);
         }
         let weight = weight(grant.topics()).min(self.settings().subscribers_max);
-        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+        let count = u32::try_from(weight).unwrap_or(u32::MAX);
         let permits = Arc::clone(&self.stream_permits);
-        let permit = permits.try_acquire_many_owned(weight);
-        permit.map_err(|_| NoStream::Full)
+        let permit = permits.try_acquire_many_owned(count);
+        permit.map_err(|_| SubscribeError::Full)
     }
 
     async fn open(
         &self,
         grant: &Grant,
         request: subscribe::Request,
-    ) -> Result<Subscription, NoStream> {
+    ) -> Result<Subscription, SubscribeError> {
         let opened = self.streams.open(grant, request).await;
-        let opened = opened.map_err(NoStream::Journal)?;
-        // A revocation between the look at the token and the stream's opening
-        // found no stream to end.
-        match self.access.is_revoked(grant) {
-            true => Err(AccessError::TokenBad(TokenError::Revoked).into()),
-            false => Ok(opened),
+        let subscription = opened.map_err(SubscribeError::Journal)?;
+        // A revocation after the token was verified, and before the stream was
+        // opened, found no stream to end.
+        if self.access.is_revoked(grant) {
+            return Err(AccessError::TokenBad(TokenError::Revoked).into());
         }
+        Ok(subscription)
     }
 
     /// Counts and logs it, for the operator.
-    fn note(&self, why: &NoStream, client: Option<IpAddr>) {
-        if let NoStream::LimitExceeded(_) = why {
+    fn note(&self, why: &SubscribeError, client: Option<IpAddr>) {
+        if let SubscribeError::LimitExceeded(_) = why {
             return;
         }
         self.telemetry.subscribe_refused(why.reason());
         match why {
-            NoStream::Access(error) if self.log_budget.take(self.clock.now()) => {
+            SubscribeError::Access(error) if self.log_budget.take(self.clock.now()) => {
                 let client = client.map(tracing::field::display);
                 tracing::info!(client, %error, "subscription refused");
             }
-            NoStream::Journal(error) => {
+            SubscribeError::Journal(error) => {
                 tracing::error!(%error, "no stream: the journal cannot be read");
             }
             _ => {}
@@ -197,11 +206,11 @@ impl Gateway {
     }
 }
 
-/// Lets the connection be quiet for as long as the stream may last. A server
-/// that only took the router has no connections to look after.
-fn hold(request: &Parts, grant: &Grant, now: Timestamp) -> Option<Held> {
-    let connection = request.extensions.get::<Streaming>()?;
-    Some(connection.hold(grant.expires_at().map(|end| end.since(now))))
+/// Lets the connection be quiet for as long as the stream may last. A server that
+/// only took the router has no stall timeout of ours.
+fn begin_streaming(request: &Parts, grant: &Grant, now: Timestamp) -> Option<StreamingGuard> {
+    let connection = request.extensions.get::<StreamingFlag>()?;
+    Some(connection.begin(grant.expires_at().map(|end| end.since(now))))
 }
 
 /// How many places a stream takes: each topic has a channel, and a stream of
@@ -214,7 +223,7 @@ fn weight(topics: &Topics) -> usize {
     }
 }
 
-/// What a stream's response says of it.
+/// The headers of a stream's response.
 fn head(request: &subscribe::Request, now: Timestamp) -> HeaderMap {
     let media_type = match request.format {
         Format::NdJson => NDJSON,
@@ -252,24 +261,24 @@ mod tests {
 
     use super::*;
 
-    /// Until when its connection may be silent, with no token or one that ends
-    /// an hour from now.
-    fn patience_beside(hours: Option<u64>) -> Option<Duration> {
+    /// How long its connection may stall, with no token or one that ends in so many
+    /// hours.
+    fn stall_time(hours: Option<u64>) -> Option<Duration> {
         let now = Timestamp::from_unix_secs(1_000_000);
         let end = hours.map(|hours| now.plus(Duration::from_secs(hours * 3600)));
         let (mut request, ()) = http::Request::new(()).into_parts();
-        let streaming = Streaming::default();
+        let streaming = StreamingFlag::default();
         request.extensions.insert(streaming.clone());
-        let _held = hold(&request, &Grant::without_token(Topics::All, end), now);
+        let _guard = begin_streaming(&request, &Grant::without_token(Topics::All, end), now);
         let stalled_at = Instant::now();
         streaming
-            .patience_ends(stalled_at)
+            .stall_deadline(stalled_at)
             .map(|at| at - stalled_at)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_may_be_silent_for_as_long_as_its_stream_lasts() {
-        assert_eq!(patience_beside(None), None);
-        assert_eq!(patience_beside(Some(1)), Some(Duration::from_secs(3600)));
+        assert_eq!(stall_time(None), None);
+        assert_eq!(stall_time(Some(1)), Some(Duration::from_secs(3600)));
     }
 }

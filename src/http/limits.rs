@@ -8,6 +8,7 @@
 //! Invariant: what is remembered of addresses is bounded, whoever they are.
 
 mod buckets;
+mod connections;
 mod stream_slots;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -15,6 +16,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::Gateway;
 use crate::rate::{Rate, RateLimited};
 use buckets::Buckets;
+pub(super) use connections::ConnectionPermit;
 pub(super) use stream_slots::{StreamSlot, StreamSlots};
 
 /// What one address may do; `None` is as much as it likes.

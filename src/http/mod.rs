@@ -6,18 +6,19 @@
 
 mod admin;
 mod body;
-mod bundle;
 mod client_ip;
 mod events;
+mod hijack;
 mod ingest;
 mod limits;
 mod log_budget;
 mod ops;
 mod params;
-mod patience;
 mod problem;
 mod server;
-mod writer;
+mod socket;
+mod stall_timeout;
+mod stream_body;
 
 use std::{sync::Arc, time::Duration};
 

@@ -17,7 +17,7 @@ use crate::{
     ingest::IngestError,
     journal::AppendError,
     rate::RateLimited,
-    subscribe::{PresenceError, stay_away},
+    subscribe::{TopicStatsError, retry_later_body},
 };
 
 /// How long a sender is asked to wait, in seconds.
@@ -172,12 +172,12 @@ impl From<RevokeError> for ProblemDetails {
     }
 }
 
-impl From<PresenceError> for ProblemDetails {
-    fn from(error: PresenceError) -> Self {
+impl From<TopicStatsError> for ProblemDetails {
+    fn from(error: TopicStatsError) -> Self {
         match error {
-            PresenceError::Busy => Self::busy("topics are being counted for another question"),
+            TopicStatsError::Busy => Self::busy("topics are being counted for another request"),
             // The cause is in the log.
-            PresenceError::Journal(_) => Self::busy("the journal cannot be read"),
+            TopicStatsError::Journal(_) => Self::busy("the journal cannot be read"),
         }
     }
 }
@@ -238,7 +238,7 @@ fn answer_unavailable(waiter: Requester, least: Duration, otherwise: ProblemDeta
                 (header::CONTENT_TYPE, "text/event-stream"),
                 (header::CACHE_CONTROL, "no-store"),
             ];
-            (head, stay_away(least)).into_response()
+            (head, retry_later_body(least)).into_response()
         }
         false => otherwise.into_response(),
     };

@@ -11,7 +11,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
@@ -25,6 +25,7 @@ use hyper::{
     service::{Service as HyperService, service_fn},
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -35,15 +36,16 @@ use tower::ServiceExt as _;
 
 use super::{
     Gateway,
-    bundle::Bundles,
-    patience::{Patient, Streaming},
-    writer::{Stream, Takeable, Writer},
+    hijack::{EventStream, Hijackable},
+    limits::ConnectionPermit,
+    socket::{SocketSink, stream_writer},
+    stall_timeout::{StallTimeout, StreamingFlag},
 };
-use crate::telemetry::Telemetry;
+use crate::{deliver::Fanout, telemetry::Telemetry};
 
 /// Connections beyond those of subscribers, for ingest, health and admin.
 pub const SPARE_CONNECTIONS: usize = 1_024;
-/// How long a peer may be connected before its first bytes.
+/// How long a peer may be connected before it sends its first byte.
 const FIRST_BYTES_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long a request head may take, and a connection wait for the next one.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
@@ -54,7 +56,7 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 const HTTP2_STREAMS_MAX: u32 = 250;
 /// After this an HTTP/2 connection takes no new requests; an idle one closes.
 const HTTP2_AGE_MAX: Duration = Duration::from_secs(300);
-/// How often an HTTP/2 peer has to prove that it is there.
+/// How often an HTTP/2 peer has to answer a ping.
 const HTTP2_PING_EVERY: Duration = Duration::from_secs(20);
 /// How long accepting pauses when file descriptors or memory run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -68,7 +70,7 @@ pub struct Server {
     telemetry: Arc<Telemetry>,
     connection_permits: Arc<Semaphore>,
     tasks: TaskTracker,
-    bundles: Arc<Bundles>,
+    fanout: Arc<Fanout<SocketSink>>,
     /// No more requests: end when those under way have their answers.
     closing: CancellationToken,
     /// End now.
@@ -87,15 +89,15 @@ impl Server {
     #[must_use]
     pub fn new(gateway: &Arc<Gateway>) -> Self {
         let connections_max = gateway.settings().subscribers_max + SPARE_CONNECTIONS;
-        let tasks = TaskTracker::new();
+        let (tasks, cutting) = (TaskTracker::new(), CancellationToken::new());
         Self {
             router: gateway.router(),
             telemetry: Arc::clone(&gateway.telemetry),
             connection_permits: Arc::new(Semaphore::new(connections_max)),
-            bundles: Bundles::new(tasks.clone()),
+            fanout: Fanout::new(tasks.clone(), cutting.clone()),
             tasks,
             closing: CancellationToken::new(),
-            cutting: CancellationToken::new(),
+            cutting,
         }
     }
 
@@ -138,34 +140,12 @@ impl Server {
             router: self.router.clone(),
             peer,
             tasks: self.tasks.clone(),
-            bundles: Arc::clone(&self.bundles),
+            fanout: Arc::clone(&self.fanout),
             closing: self.closing.clone(),
             cutting: self.cutting.clone(),
-            place: Place::take(Arc::clone(&self.telemetry), permit),
+            permit: ConnectionPermit::new(Arc::clone(&self.telemetry), permit),
         };
         self.tasks.spawn(connection.run(stream));
-    }
-}
-
-/// A connection's place among all, until it is closed.
-pub(super) struct Place {
-    telemetry: Arc<Telemetry>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Place {
-    fn take(telemetry: Arc<Telemetry>, permit: OwnedSemaphorePermit) -> Self {
-        telemetry.connections.increment(1.0);
-        Self {
-            telemetry,
-            _permit: permit,
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.telemetry.connections.decrement(1.0);
     }
 }
 
@@ -184,15 +164,15 @@ struct Connection {
     router: Router,
     peer: SocketAddr,
     tasks: TaskTracker,
-    bundles: Arc<Bundles>,
+    fanout: Arc<Fanout<SocketSink>>,
     closing: CancellationToken,
     cutting: CancellationToken,
-    place: Place,
+    permit: ConnectionPermit,
 }
 
-/// A response whose stream is to be written by a task of its own; put here
-/// by the service, under the eyes of the connection that calls it.
-type Handover = Arc<Mutex<Option<(Response, Stream)>>>;
+/// A response whose stream takes its connection; put here by the service, and
+/// found by the connection that calls it. Never locked while anything else is done.
+type Hijack = Arc<Mutex<Option<(Response, EventStream)>>>;
 
 impl Connection {
     async fn run(self, stream: TcpStream) {
@@ -211,25 +191,25 @@ impl Connection {
     }
 
     async fn http1(self, stream: TcpStream) {
-        let handover = Handover::default();
-        let io = TokioIo::new(Patient::new(stream, Streaming::default()));
+        let hijack = Hijack::default();
+        let io = TokioIo::new(StallTimeout::new(stream, StreamingFlag::default()));
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIME_MAX)
             .max_buf_size(HEAD_BYTES_MAX)
-            .serve_connection(io, self.http1_service(&handover));
+            .serve_connection(io, self.http1_service(&hijack));
         tokio::select! {
-            () = run_until_handed_over(&mut connection, &handover) => {}
+            () = run_until_hijacked(&mut connection, &hijack) => {}
             () = self.closing.cancelled() => {
                 Pin::new(&mut connection).graceful_shutdown();
                 tokio::select! {
-                    () = run_until_handed_over(&mut connection, &handover) => {}
+                    () = run_until_hijacked(&mut connection, &hijack) => {}
                     () = self.cutting.cancelled() => return,
                 }
             }
         }
-        let handed_over = lock(&handover).take();
-        if let Some((head, stream)) = handed_over {
+        let hijacked = hijack.lock().take();
+        if let Some((head, stream)) = hijacked {
             self.hand_over(connection.into_parts(), &head, stream);
         }
     }
@@ -237,56 +217,48 @@ impl Connection {
     /// The routes; a response that carries a stream is never given to hyper.
     fn http1_service(
         &self,
-        handover: &Handover,
+        hijack: &Hijack,
     ) -> impl HyperService<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
     + Unpin
     + use<> {
-        let (router, peer, handover) = (self.router.clone(), self.peer, Arc::clone(handover));
+        let (router, peer, hijack) = (self.router.clone(), self.peer, Arc::clone(hijack));
         service_fn(move |mut request: Request<Incoming>| {
             let version = request.version();
             if request.method() == Method::GET {
-                request.extensions_mut().insert(Takeable);
+                request.extensions_mut().insert(Hijackable);
             }
             let answer = answer(&router, peer, request);
-            let handover = Arc::clone(&handover);
+            let hijack = Arc::clone(&hijack);
             async move {
                 let mut response = answer.await?;
-                let Some(stream) = Stream::carried_by(&mut response) else {
+                let Some(stream) = EventStream::take_from(&mut response) else {
                     return Ok(response);
                 };
                 *response.version_mut() = version;
-                *lock(&handover) = Some((response, stream));
+                *hijack.lock() = Some((response, stream));
                 std::future::pending().await
             }
         })
     }
 
-    /// Goes on with the stream in a task of its own: this one is larger.
+    /// Goes on with the stream in another task: this one is larger.
     fn hand_over<S>(
         self,
-        parts: http1::Parts<TokioIo<Patient>, S>,
+        parts: http1::Parts<TokioIo<StallTimeout>, S>,
         head: &Response,
-        stream: Stream,
+        stream: EventStream,
     ) {
-        // An earlier answer that the peer has not read is gone with hyper.
+        // An earlier response that the peer has not read is gone with hyper.
         let Some(socket) = parts.io.into_inner().into_stream() else {
             return;
         };
-        let writer = Writer::new(
-            socket,
-            head,
-            stream,
-            &parts.read_buf,
-            self.cutting,
-            self.place,
-            self.bundles,
-        );
-        self.tasks.spawn(writer.run());
+        let writer = stream_writer(socket, head, stream, &parts.read_buf, self.permit);
+        self.fanout.write(writer);
     }
 
     async fn http2(self, stream: TcpStream) {
-        let streaming = Streaming::default();
-        let io = TokioIo::new(Patient::new(stream, streaming.clone()));
+        let streaming = StreamingFlag::default();
+        let io = TokioIo::new(StallTimeout::new(stream, streaming.clone()));
         let (router, peer) = (self.router.clone(), self.peer);
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(streaming.clone());
@@ -326,21 +298,17 @@ fn answer(
     router.clone().oneshot(request)
 }
 
-/// Runs the connection until it ends or has handed over a stream.
-async fn run_until_handed_over<C: Future + Unpin>(connection: &mut C, handover: &Handover) {
+/// Runs the connection until it ends or a stream takes it.
+async fn run_until_hijacked<C: Future + Unpin>(connection: &mut C, hijack: &Hijack) {
     poll_fn(|cx| {
         let ended = Pin::new(&mut *connection).poll(cx).is_ready();
-        match ended || lock(handover).is_some() {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
+        if ended || hijack.lock().is_some() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
         }
     })
     .await;
-}
-
-/// Never held while anything else is done.
-fn lock(handover: &Handover) -> MutexGuard<'_, Option<(Response, Stream)>> {
-    handover.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 enum Protocol {
@@ -348,12 +316,12 @@ enum Protocol {
     Http2,
 }
 
-/// Looks at the first bytes without taking them.
+/// Reads the first bytes without taking them.
 async fn first_bytes(stream: &TcpStream) -> io::Result<Protocol> {
-    /// Before another look at a preface that came in part; then ever longer.
-    const LOOK_AGAIN: Duration = Duration::from_millis(20);
+    /// Before another look at a preface that came in part; then twice as long.
+    const NEXT_LOOK: Duration = Duration::from_millis(20);
     let mut first = [0; HTTP2_PREFACE.len()];
-    let mut pause = LOOK_AGAIN;
+    let mut pause = NEXT_LOOK;
     loop {
         let count =
             poll_fn(|cx| stream.poll_peek(cx, &mut tokio::io::ReadBuf::new(&mut first))).await?;
@@ -385,8 +353,8 @@ where
     }
 }
 
-/// Raises this process's limit of open files as far as it may, and says what
-/// it is now. Every connection takes one.
+/// Raises this process's limit of open files as far as it may, and returns it.
+/// Every connection takes one.
 ///
 /// # Errors
 ///

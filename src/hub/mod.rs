@@ -29,8 +29,8 @@ use tokio_stream::wrappers::BroadcastStream;
 
 use crate::wire::{Encoder, Frame};
 pub use pump::{PumpError, pump};
-pub use receiver::{Received, Receiver};
 use receiver::Channels;
+pub use receiver::{Received, Receiver};
 pub use ring::{Ring, RingPage};
 
 /// How many slices a channel holds for a subscriber that is busy. Small, since

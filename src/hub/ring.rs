@@ -84,7 +84,9 @@ impl Ring {
         if after < ring.begin || after > ring.head {
             return None;
         }
-        let first = ring.commits.partition_point(|commit| commit.last() <= after);
+        let first = ring
+            .commits
+            .partition_point(|commit| commit.last() <= after);
         let newer = ring
             .commits
             .range(first..)

@@ -1,6 +1,7 @@
 //! Channels, slices and the ring, without a journal behind them.
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use hookrill_core::{Draft, Selection, Timestamp, TopicMap};
 
 use super::*;

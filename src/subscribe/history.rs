@@ -1,21 +1,22 @@
 //! Pages of older events, read once and shared by all who catch up.
 //!
-//! Ten thousand clients that come back after a deploy ask for the same
-//! stretch of the journal from ten thousand places in it. So pages begin and
-//! end at fixed blocks, all that ask for one at the same time wait for one
-//! read, and the newest pages are kept, within a bound. A page belongs to its
-//! topics and where it begins, never to a request: frames encode themselves
-//! per form, and types are picked when frames are given out.
+//! Ten thousand clients that reconnect after a deploy ask for the same stretch of
+//! the journal from ten thousand positions in it. So pages begin and end at fixed
+//! blocks, all that ask for one at the same time wait for one read, and the newest
+//! pages are kept, within a bound. A page belongs to its topics and where it
+//! begins, never to a request: frames encode themselves per form, and types are
+//! picked when frames are written.
 //!
 //! Refuses to read more pages at a time than its budget; readers wait for it.
-//! Invariant: a page has every event of its topics from where it begins to
-//! where it was scanned, in order, save what `floor` took.
+//! Invariant: a page has every event of its topics from where it begins to where
+//! it was scanned, in order, except those up to `floor` that retention deleted.
 
-mod shelves;
+mod page_cache;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use hookrill_core::{Selection, Sequence, Topics};
+use parking_lot::Mutex;
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::{
@@ -24,10 +25,10 @@ use crate::{
     telemetry::Telemetry,
     wire::{Encoder, Frame},
 };
-use shelves::{Found, Reach, Shelves};
+use page_cache::{JoinPolicy, Lookup, PageCache};
 
 /// Pages begin at multiples of so many positions, so that readers at nearby
-/// cursors share them. Small beside a page, or a reader would be given much
+/// cursors share them. Small compared to a page, or a reader would be given much
 /// that it has.
 const BLOCK: u64 = 16;
 
@@ -45,39 +46,39 @@ pub struct Settings {
 /// Older events, in pages that all readers share.
 pub struct History {
     journal: Arc<dyn Journal>,
-    /// Says how frames are encoded.
+    /// Knows how frames are encoded.
     hub: Arc<Hub>,
     /// Held for bookkeeping only, never over an `.await`.
-    shelves: Mutex<Shelves>,
-    /// What reads may take of memory, in pages.
-    places: Semaphore,
+    cache: Mutex<PageCache>,
+    /// The memory that reads may take, in pages.
+    read_permits: Semaphore,
     page_bytes_max: usize,
     telemetry: Arc<Telemetry>,
 }
 
 /// A stretch of the journal, for certain topics.
 ///
-/// It may begin before the position that was asked for: a reader skips what
-/// it has. It may also hold what retention has deleted since.
+/// It may begin before the position that was asked for: a reader skips what it
+/// has. It may also hold what retention has deleted since.
 #[derive(Debug)]
-pub struct Page {
+pub struct HistoryPage {
     /// The events of the topics, of all types, in order.
     pub frames: Arc<[Frame]>,
     /// The position after which the page begins.
     pub after: Sequence,
-    /// All of the topics after `after` and up to here is in `frames`, save
-    /// what `floor` took.
+    /// All of the topics after `after` and up to here is in `frames`, except what
+    /// retention deleted up to `floor`.
     pub scanned: Sequence,
-    /// Where it is above a reader's position, events up to it may be missing:
-    /// a gap for that reader, and none for those who are past it.
+    /// Where this is above a reader's position, events up to it may be missing:
+    /// a gap for that reader, and none for readers that are past it.
     pub floor: Sequence,
 }
 
-/// A read that is under way, or done for those who waited for it.
-type Flight = Arc<OnceCell<Arc<Page>>>;
+/// A read that is under way, or done for those that waited for it.
+type InFlightRead = Arc<OnceCell<Arc<HistoryPage>>>;
 
 impl History {
-    /// Nothing read yet.
+    /// A history of which nothing was read yet.
     #[must_use]
     pub fn new(
         journal: Arc<dyn Journal>,
@@ -88,29 +89,38 @@ impl History {
         Self {
             journal,
             hub,
-            shelves: Mutex::new(Shelves::new(settings.cache_bytes_max)),
-            places: Semaphore::new(settings.reads_max.clamp(1, Semaphore::MAX_PERMITS)),
+            cache: Mutex::new(PageCache::new(settings.cache_bytes_max)),
+            read_permits: Semaphore::new(settings.reads_max.clamp(1, Semaphore::MAX_PERMITS)),
             page_bytes_max: settings.page_bytes_max,
             telemetry,
         }
     }
 
     /// The page of `topics` that covers what follows `after`: its `scanned` is
-    /// above `after`, unless nothing follows yet. Cancel-safe; whoever else
-    /// waits for the same read carries on with it.
+    /// above `after`, unless nothing follows yet. Cancel-safe: others that wait
+    /// for the same read carry on with it.
     ///
     /// # Errors
     ///
     /// [`ReadError`], of the read that this call made itself.
-    pub async fn page(&self, topics: &Topics, after: Sequence) -> Result<Arc<Page>, ReadError> {
+    pub async fn page(
+        &self,
+        topics: &Topics,
+        after: Sequence,
+    ) -> Result<Arc<HistoryPage>, ReadError> {
         if after >= self.journal.head() {
             return Ok(self.nothing_after(after));
         }
         let mut start = block_of(after);
-        for reach in [Reach::Near, Reach::Near, Reach::Own, Reach::Own] {
-            match self.page_from(start, reach, topics, after).await? {
+        for policy in [
+            JoinPolicy::Nearby,
+            JoinPolicy::Nearby,
+            JoinPolicy::Exact,
+            JoinPolicy::Exact,
+        ] {
+            match self.page_from(start, policy, topics, after).await? {
                 Some(page) if page.scanned > after => return Ok(page),
-                // Another's page, that turned out to end too soon.
+                // The page of another read, which turned out to end too soon.
                 Some(page) if page.after != start => {}
                 // The events of the block are too large for its page.
                 Some(_) | None => start = after,
@@ -119,17 +129,18 @@ impl History {
         Ok(self.nothing_after(after))
     }
 
-    /// Lets go of every page, since the hub's encoder was replaced before this
-    /// call. Reads that are under way bring what is encoded by the new one.
-    pub fn recode(&self) {
-        let pages = self.shelves().take_down();
+    /// Drops every page, since the hub's encoder was replaced before this call.
+    /// Reads that are under way bring pages of the new encoder.
+    pub fn clear(&self) {
+        // Freed after the lock: pages may be large.
+        let pages = self.cache.lock().clear();
         drop(pages);
     }
 
     /// As [`History::page`], where that takes no read and no wait.
     #[must_use]
-    pub fn page_now(&self, topics: &Topics, after: Sequence) -> Option<Arc<Page>> {
-        let page = self.shelves().find(topics, after)?;
+    pub fn cached_page(&self, topics: &Topics, after: Sequence) -> Option<Arc<HistoryPage>> {
+        let page = self.cache.lock().find(topics, after)?;
         self.telemetry.history_pages_shared.increment(1);
         Some(page)
     }
@@ -139,31 +150,31 @@ impl History {
     async fn page_from(
         &self,
         start: Sequence,
-        reach: Reach,
+        policy: JoinPolicy,
         topics: &Topics,
         after: Sequence,
-    ) -> Result<Option<Arc<Page>>, ReadError> {
-        let found = self.shelves().seek(topics, start, reach, after);
-        let (start, flight) = match found {
-            Found::Flight(start, flight) => (start, flight),
-            Found::Short => return Ok(None),
-            Found::Page(page) => {
+    ) -> Result<Option<Arc<HistoryPage>>, ReadError> {
+        let found = self.cache.lock().find_or_join(topics, start, policy, after);
+        let (start, read) = match found {
+            Lookup::Read(start, read) => (start, read),
+            Lookup::TooShort => return Ok(None),
+            Lookup::Page(page) => {
                 self.telemetry.history_pages_shared.increment(1);
                 return Ok(Some(page));
             }
         };
-        let seat = Seat {
+        let waiter = ReadWaiter {
             history: self,
             topics,
             start,
-            flight,
+            read,
         };
-        seat.fly().await.map(Some)
+        waiter.page().await.map(Some)
     }
 
-    /// What a reader is given that has everything.
-    fn nothing_after(&self, after: Sequence) -> Arc<Page> {
-        Arc::new(Page {
+    /// The page of a reader that has everything.
+    fn nothing_after(&self, after: Sequence) -> Arc<HistoryPage> {
+        Arc::new(HistoryPage {
             frames: Arc::from([]),
             after,
             scanned: after,
@@ -171,10 +182,14 @@ impl History {
         })
     }
 
-    /// Reads a page and puts it where others find it.
-    async fn read(&self, topics: &Topics, start: Sequence) -> Result<Arc<Page>, ReadError> {
-        // Given back when the read is done, or nobody waits for it any more.
-        let _place = self.places.acquire().await.map_err(|_| ReadError::Closed)?;
+    /// Reads a page and caches it.
+    async fn read(&self, topics: &Topics, start: Sequence) -> Result<Arc<HistoryPage>, ReadError> {
+        // Released when the read is done, or nobody waits for it any more.
+        let _permit = self
+            .read_permits
+            .acquire()
+            .await
+            .map_err(|_| ReadError::Closed)?;
         let selection = Selection {
             topics: topics.clone(),
             types: None,
@@ -189,40 +204,42 @@ impl History {
         let full = found.scanned < head;
         loop {
             let encoder = self.hub.encoder();
-            let page = Arc::new(bind(start, &found, full, &encoder));
-            let mut shelves = self.shelves();
-            // Asked under the lock: whoever replaces the encoder clears the
-            // shelves afterwards.
+            let page = Arc::new(build_page(start, &found, full, &encoder));
+            let mut cache = self.cache.lock();
+            // Checked under the lock: whoever replaces the encoder clears the
+            // cache afterwards.
             if !Arc::ptr_eq(&encoder, &self.hub.encoder()) {
                 continue;
             }
-            let evicted = shelves.put(topics, &page, full);
+            let evicted = cache.insert(topics, &page, full);
             // Freeing takes longer than the bookkeeping: not under the lock.
-            drop(shelves);
+            drop(cache);
             drop(evicted);
             return Ok(page);
         }
     }
-
-    // A panic while the lock is held would have to come from the collections
-    // themselves; what they hold is whole at every step.
-    fn shelves(&self) -> MutexGuard<'_, Shelves> {
-        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// The page of what a read found, without what another page is to begin with.
-fn bind(start: Sequence, found: &journal::EventPage, full: bool, encoder: &Arc<Encoder>) -> Page {
-    // What is cut off is read again, and by whoever comes next from
-    // anywhere in this page, instead of once by each.
+/// The page of what a read found, without the block that the next page begins
+/// with.
+fn build_page(
+    start: Sequence,
+    found: &journal::EventPage,
+    full: bool,
+    encoder: &Arc<Encoder>,
+) -> HistoryPage {
+    // What is cut off is read again once, by whoever comes next from anywhere in
+    // this page, and not once by each.
     let end = block_of(found.scanned);
-    let scanned = match full && end > start {
-        true => end,
-        false => found.scanned,
+    let scanned = if full && end > start {
+        end
+    } else {
+        found.scanned
     };
+    debug_assert!(scanned >= start, "a page goes forward");
     let events = found.events.iter();
     let events = events.take_while(|event| event.sequence <= scanned);
-    Page {
+    HistoryPage {
         frames: events
             .map(|event| Frame::new(Arc::clone(event), encoder))
             .collect(),
@@ -237,25 +254,24 @@ fn block_of(position: Sequence) -> Sequence {
     Sequence(position.0 - position.0 % BLOCK)
 }
 
-/// One asker's part in a flight. The last one to leave, for whatever reason,
-/// takes it off the shelf.
-struct Seat<'h> {
+/// A waiter for an in-flight read. The last waiter to drop removes the entry.
+struct ReadWaiter<'h> {
     history: &'h History,
     topics: &'h Topics,
     start: Sequence,
-    flight: Flight,
+    read: InFlightRead,
 }
 
-impl Seat<'_> {
-    /// The page, read by this asker or by another. If that one is cancelled
-    /// or gets an error, the next in line reads.
-    async fn fly(&self) -> Result<Arc<Page>, ReadError> {
+impl ReadWaiter<'_> {
+    /// The page, read by this waiter or by another one. Where that one is
+    /// cancelled or gets an error, the next in line reads.
+    async fn page(&self) -> Result<Arc<HistoryPage>, ReadError> {
         let mut reads_itself = false;
         let read = || {
             reads_itself = true;
             self.history.read(self.topics, self.start)
         };
-        let page = Arc::clone(self.flight.get_or_try_init(read).await?);
+        let page = Arc::clone(self.read.get_or_try_init(read).await?);
         if !reads_itself {
             self.history.telemetry.history_pages_shared.increment(1);
         }
@@ -263,10 +279,10 @@ impl Seat<'_> {
     }
 }
 
-impl Drop for Seat<'_> {
+impl Drop for ReadWaiter<'_> {
     fn drop(&mut self) {
-        let mut shelves = self.history.shelves();
-        shelves.leave(self.topics, self.start, &self.flight);
+        let mut cache = self.history.cache.lock();
+        cache.leave(self.topics, self.start, &self.read);
     }
 }
 

@@ -1,7 +1,8 @@
-//! What a stream is told beside its events: beats, the drain, its token's end.
+//! What wakes a stream besides its events: heartbeats, the drain, a revocation,
+//! its token's deadline.
 //!
-//! Holds nothing of the stream, so that a writer can wait for this and for the
-//! socket in its own way.
+//! Holds nothing of the stream itself, so that whoever writes it can wait for
+//! this and for a socket in its own way.
 
 use std::{
     future::Future,
@@ -15,46 +16,40 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{Streams, feed::Feed, pulse::Ear};
+use super::{context::StreamContext, heartbeats::HeartbeatCursor};
 
-/// What a stream is told beside its events: beats, the drain, its token's end.
-pub struct Calls {
-    streams: Arc<Streams>,
+/// Wakes one stream, or one group of them.
+pub struct Interrupts {
+    context: Arc<StreamContext>,
     phase: usize,
     /// Boxed, since most streams of public topics have none.
-    end: Option<Pin<Box<Sleep>>>,
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl Calls {
-    pub(super) fn of(streams: &Arc<Streams>, ear: Ear, end: Option<Instant>) -> Self {
+impl Interrupts {
+    pub(super) fn new(context: &Arc<StreamContext>, heartbeat: HeartbeatCursor) -> Self {
         Self {
-            streams: Arc::clone(streams),
-            phase: ear.phase(),
-            end: end.map(|at| Box::pin(sleep_until(at))),
+            context: Arc::clone(context),
+            phase: heartbeat.phase(),
+            deadline: None,
         }
     }
 
-    /// Calls when the token of `feed` next calls for a look. To be asked again
-    /// after each call.
-    pub fn heed(&mut self, feed: &Feed) {
-        self.end_at(feed.deadline());
-    }
-
-    /// Calls at this time as well, and at no other.
-    pub fn end_at(&mut self, end: Option<Instant>) {
-        match (&mut self.end, end) {
+    /// Wakes at this time too, and at no other.
+    pub fn set_deadline(&mut self, deadline: Option<Instant>) {
+        match (&mut self.deadline, deadline) {
             (Some(sleep), Some(at)) if sleep.deadline() == at => {}
             (Some(sleep), Some(at)) => sleep.as_mut().reset(at),
-            (_, end) => self.end = end.map(|at| Box::pin(sleep_until(at))),
+            (_, deadline) => self.deadline = deadline.map(|at| Box::pin(sleep_until(at))),
         }
     }
 
-    /// Completes with the next call after this was made; [`Feed::step`] heeds
-    /// it. To be made before that, so that none is overheard.
-    pub fn hear(&mut self) -> impl Future<Output = ()> + '_ {
-        Called {
-            told: self.streams.pulse.next(self.phase),
-            end: self.end.as_mut(),
+    /// Completes with the next interrupt after this call. Nothing is missed by
+    /// whoever calls this, then polls the stream, and then waits.
+    pub fn notified(&mut self) -> impl Future<Output = ()> + '_ {
+        Interrupted {
+            heartbeat: self.context.heartbeats.notified(self.phase),
+            deadline: self.deadline.as_mut(),
         }
     }
 }
@@ -62,23 +57,23 @@ impl Calls {
 pin_project_lite::pin_project! {
     /// By hand, as part of every subscriber's task: `select!` would take half
     /// as much memory again.
-    struct Called<'c> {
+    struct Interrupted<'i> {
         #[pin]
-        told: Notified<'c>,
-        end: Option<&'c mut Pin<Box<Sleep>>>,
+        heartbeat: Notified<'i>,
+        deadline: Option<&'i mut Pin<Box<Sleep>>>,
     }
 }
 
-impl Future for Called<'_> {
+impl Future for Interrupted<'_> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let called = self.project();
-        if let Some(end) = called.end
-            && end.as_mut().poll(cx).is_ready()
+        let interrupted = self.project();
+        if let Some(deadline) = interrupted.deadline
+            && deadline.as_mut().poll(cx).is_ready()
         {
             return Poll::Ready(());
         }
-        called.told.poll(cx)
+        interrupted.heartbeat.poll(cx)
     }
 }

@@ -1,63 +1,51 @@
 //! From a grant and a cursor to a stream of frames.
 //!
-//! 1. Attach to the topics' channels.
-//! 2. Replay up to the journal's durable head as read after attaching, in
-//!    pages, as fast as the subscriber takes them.
-//! 3. Go live, skipping what was already given out.
+//! 1. Subscribe to the topics' channels.
+//! 2. Replay up to the journal's durable head as read after that, in pages, as
+//!    fast as the subscriber takes them.
+//! 3. Go live, skipping what was already sent.
 //! 4. On falling behind, go back to 2 from the last position.
 //!
-//! Refuses to buffer: what a subscriber does not take stays in the journal.
-//! Invariant: positions given out only rise, and between two of them no event
-//! of the selection is left out that the subscriber is not told of.
+//! [`StreamState`] is one subscriber's stream and knows no socket; [`Streams`]
+//! opens streams and ends them. Refuses to buffer: what a subscriber does not take
+//! stays in the journal. Invariant: positions only rise, and between two of them
+//! no event of the selection is left out without a gap that says so.
 
-mod audience;
-mod calls;
-mod feed;
-mod give;
-mod heed;
+mod context;
+mod heartbeats;
 mod history;
-mod leases;
-mod presence;
-mod pulse;
-mod relay;
-mod stream;
+mod interrupts;
+mod shared_reader;
+mod state;
+mod subscriber_counts;
+mod token_sessions;
+mod topic_stats;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hookrill_core::{Clock, Cursor, Selection, Sequence, TopicMap};
 use tokio::sync::Semaphore;
 
 use crate::{
-    access::{Access, Grant, PolicyVersion, TokenIdentity},
+    access::{Access, Grant, TokenIdentity},
     hub::Hub,
     journal::{Journal, ReadError},
     telemetry::Telemetry,
-    wire::{
-        Coding, Encoder, Form, Format, Gap, GapReason, Piece, View, expiring_line, gap_line, sse,
-    },
+    wire::{Coding, Encoder, Form, Format, Gap, GapReason, View, notices},
 };
-use audience::Audience;
-pub use calls::Calls;
-pub use feed::{Feed, Step};
-pub use give::{Given, Hand};
+use context::{StreamContext, jitter};
 use history::History;
-use leases::Leases;
-pub use presence::{Figures, Presence, PresenceError, Wanted};
-use pulse::Pulse;
-pub use relay::{Relay, Turn};
-pub use stream::Subscription;
+pub use interrupts::Interrupts;
+pub use shared_reader::{SharedReader, Turn};
+use state::Opening;
+pub use state::{Batch, Ready, Step, StreamState};
+pub use topic_stats::{TopicFigures, TopicPage, TopicPageRequest, TopicStatsError};
 
 /// How streams are kept alive and brought back.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// How often a quiet stream is given a sign of life.
+    /// How often a quiet stream is sent a heartbeat.
     pub heartbeat: Duration,
     /// What clients are told to wait before they reconnect; between one and
     /// two times this.
@@ -67,19 +55,17 @@ pub struct Settings {
 /// The most newest events that `last` may ask for.
 pub const LAST_MAX: usize = 1_000;
 
-/// What catching up takes of memory in all: pages that were read, and, for
-/// each that is being read, the page and one event beyond it.
+/// What replay takes of memory in all: pages that were read, and, for each that
+/// is being read, the page and one event beyond it.
 const HISTORY: history::Settings = history::Settings {
     cache_bytes_max: 16 * 1024 * 1024,
     page_bytes_max: 64 * 1024,
     reads_max: 32,
 };
 
-/// How long a client is asked to stay away from a gateway that can't serve it
-/// now, in milliseconds.
-const STAY_AWAY_MS: std::ops::RangeInclusive<u64> = 5_000..=30_000;
-/// Over how much more than the usual wait a drain spreads its clients.
-const DRAIN_SPREAD: Duration = Duration::from_secs(5);
+/// How long a client is asked to wait for a gateway that can't serve it now.
+const RETRY_LATER_MIN: Duration = Duration::from_secs(5);
+const RETRY_LATER_SPREAD: Duration = Duration::from_secs(25);
 
 /// Where a stream begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +80,7 @@ pub enum Start {
     Last(usize),
 }
 
-/// What a subscriber asks for beside its topics.
+/// What a subscriber asks for besides its topics.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// Where to begin.
@@ -107,23 +93,21 @@ pub struct Request {
     pub coding: Coding,
 }
 
-/// Opens streams.
+/// A stream that was opened, and what wakes it.
+pub struct Subscription {
+    /// The stream.
+    pub state: StreamState,
+    /// What wakes it besides its events.
+    pub interrupts: Interrupts,
+}
+
+/// Opens streams, and ends them.
 pub struct Streams {
     journal: Arc<dyn Journal>,
-    hub: Arc<Hub>,
-    /// Asked whether a stream may go on after a reload.
-    access: Arc<Access>,
-    history: History,
-    pulse: Pulse,
-    leases: Leases,
-    /// How often events were encoded anew.
-    recoded: AtomicU32,
-    audience: Audience,
-    /// Whose turn it is to go through the journal for an operator.
-    counting: Semaphore,
-    settings: Settings,
+    context: Arc<StreamContext>,
+    /// One request of an operator at a time walks through the journal.
+    scans: Semaphore,
     clock: Clock,
-    telemetry: Arc<Telemetry>,
 }
 
 impl Streams {
@@ -137,21 +121,18 @@ impl Streams {
         clock: Clock,
         telemetry: Arc<Telemetry>,
     ) -> Arc<Self> {
-        let (older, history_hub) = (Arc::clone(&journal), Arc::clone(&hub));
-        let history = History::new(older, history_hub, HISTORY, Arc::clone(&telemetry));
+        let history = History::new(
+            Arc::clone(&journal),
+            Arc::clone(&hub),
+            HISTORY,
+            Arc::clone(&telemetry),
+        );
+        let context = StreamContext::new(hub, history, access, settings, telemetry);
         Arc::new(Self {
             journal,
-            hub,
-            access,
-            history,
-            pulse: Pulse::new(),
-            leases: Leases::default(),
-            recoded: AtomicU32::new(0),
-            audience: Audience::default(),
-            counting: Semaphore::new(1),
-            settings,
+            context: Arc::new(context),
+            scans: Semaphore::new(1),
             clock,
-            telemetry,
         })
     }
 
@@ -160,111 +141,106 @@ impl Streams {
     /// # Errors
     ///
     /// [`ReadError`] where the journal can't say where to begin.
-    pub async fn open(
-        self: &Arc<Self>,
-        grant: &Grant,
-        request: Request,
-    ) -> Result<Subscription, ReadError> {
+    pub async fn open(&self, grant: &Grant, request: Request) -> Result<Subscription, ReadError> {
         let selection = Selection {
             topics: grant.topics().clone(),
             types: request.types,
         };
-        // Attached before the journal is asked for its head: what becomes
+        // Subscribed before the journal is asked for its head: what becomes
         // durable in between is on the channel or below that head.
-        let attachment = self.hub.attach(&selection.topics);
-        let begin = self.begin(&selection, request.start).await?;
-        let form = Form {
-            format: request.format,
-            coding: request.coding,
-            full: grant.is_full(),
-        };
-        let opening = self.opening(form, &begin);
+        let receiver = self.context.hub.subscribe(&selection.topics);
+        let from = self.start_point(&selection, request.start).await?;
         let lifetime = grant.expires_at().map(|end| end.since(self.clock.now()));
-        Ok(Subscription::begin(
-            Arc::clone(self),
-            attachment,
+        let opening = Opening {
+            receiver,
             selection,
-            form,
-            begin.position,
-            opening,
-            lifetime,
-            grant,
-        ))
+            form: Form {
+                format: request.format,
+                coding: request.coding,
+                full: grant.is_full(),
+            },
+            position: from.position,
+            replay_until: self.journal.head(),
+            text: self.opening_text(request.format, &from),
+        };
+        let state = StreamState::new(&self.context, opening, grant, lifetime);
+        let interrupts = state.interrupts();
+        Ok(Subscription { state, interrupts })
     }
 
     /// Shows events by these views and under this public URL from now on, older
-    /// ones and those in caches included; says whether that is another way than
-    /// before. A write that is under way at this instant is not called back.
+    /// ones and those in caches included; returns whether that changes anything.
+    /// A write that is under way at this instant is not called back.
     ///
     /// A stream that has written a part of an event breaks off there, since the
-    /// rest of it may not be shown any more: its client comes back, and gets
-    /// the event anew.
-    pub fn recode(&self, views: TopicMap<Arc<View>>, public_url: &str) -> bool {
-        let before = self.hub.encoder();
+    /// rest of it may not be shown any more: its client reconnects, and gets the
+    /// event in its new form.
+    pub fn replace_views(&self, views: TopicMap<Arc<View>>, public_url: &str) -> bool {
+        let before = self.context.hub.encoder();
         if before.views == views && *before.public_url == *public_url {
             return false;
         }
-        self.hub.recode(Arc::new(Encoder {
+        self.context.hub.replace_encoder(Encoder {
             epoch: before.epoch,
             public_url: public_url.into(),
             views,
-        }));
-        self.history.recode();
-        self.recoded.fetch_add(1, Ordering::Release);
-        self.pulse.call();
+        });
+        self.context.history.clear();
+        self.context.next_encoder_generation();
+        self.context.heartbeats.wake_all();
         true
     }
 
-    /// Beats the streams' hearts; to be dropped at shutdown.
-    pub async fn beat(&self) {
-        self.pulse.run(self.settings.heartbeat).await;
+    /// Signals heartbeats to the streams; to be dropped at shutdown.
+    pub async fn run_heartbeats(&self) {
+        let heartbeats = &self.context.heartbeats;
+        heartbeats.run(self.context.settings.heartbeat).await;
     }
 
     /// Ends every stream and refuses new ones.
     pub fn drain(&self) {
-        self.pulse.drain();
+        self.context.heartbeats.drain();
     }
 
-    /// Ends the streams of those tokens; says how many there were. Every stream
-    /// is called to look, so this is for what happens rarely.
-    pub fn end_those(&self, of: impl Fn(&TokenIdentity) -> bool) -> usize {
-        let count = self.leases.end_those(of);
+    /// Ends the streams of those tokens; returns how many. Every stream is woken
+    /// to check, so this is for what happens rarely.
+    pub fn revoke_where(&self, is_revoked: impl Fn(&TokenIdentity) -> bool) -> usize {
+        let count = self.context.sessions.revoke_where(is_revoked);
         if count > 0 {
-            self.pulse.call();
+            self.context.heartbeats.wake_all();
         }
         count
     }
 
-    /// Has every stream ask whether it may go on, after `access` changed; those
+    /// Has every stream check whether it may go on, after `access` changed; those
     /// that may not, end.
-    pub fn look_again(&self) {
-        self.pulse.call();
+    pub fn recheck_grants(&self) {
+        self.context.heartbeats.wake_all();
     }
 
     /// Whether [`Streams::drain`] was called.
     #[must_use]
-    pub fn draining(&self) -> bool {
-        self.pulse.draining()
+    pub fn is_draining(&self) -> bool {
+        self.context.heartbeats.is_draining()
     }
 
-    /// Changes when there is a reason to end some streams.
-    fn verdicts(&self) -> (u64, PolicyVersion) {
-        (self.leases.ended(), self.access.policy_version())
-    }
-
-    async fn begin(&self, selection: &Selection, start: Start) -> Result<Begin, ReadError> {
+    async fn start_point(
+        &self,
+        selection: &Selection,
+        start: Start,
+    ) -> Result<StartPoint, ReadError> {
         Ok(match start {
-            Start::Now => Begin::at(self.journal.head()),
-            Start::Earliest => Begin::at(self.journal.floor()),
+            Start::Now => StartPoint::at(self.journal.head()),
+            Start::Earliest => StartPoint::at(self.journal.floor()),
             Start::Last(count) => {
                 let count = count.min(LAST_MAX);
-                Begin::at(self.journal.start_of_last_n(selection, count).await?)
+                StartPoint::at(self.journal.start_of_last_n(selection, count).await?)
             }
-            Start::After(asked) => self.begin_after(asked),
+            Start::After(asked) => self.start_after(asked),
         })
     }
 
-    fn begin_after(&self, asked: Cursor) -> Begin {
+    fn start_after(&self, asked: Cursor) -> StartPoint {
         let (floor, head) = (self.journal.floor(), self.journal.head());
         let (position, reason) = if asked.epoch != self.journal.epoch() {
             (floor, GapReason::Epoch)
@@ -273,94 +249,47 @@ impl Streams {
         } else if asked.sequence < floor {
             (floor, GapReason::Retention)
         } else {
-            return Begin::at(asked.sequence);
+            return StartPoint::at(asked.sequence);
         };
-        Begin {
+        StartPoint {
             position,
             gap: Some((asked, reason)),
         }
     }
 
     /// The first bytes of a stream.
-    fn opening(&self, form: Form, begin: &Begin) -> Piece {
-        let format = form.format;
-        let gap = begin.gap.map(|(asked, reason)| Gap {
+    fn opening_text(&self, format: Format, from: &StartPoint) -> Vec<u8> {
+        let hub = &self.context.hub;
+        let at = hub.cursor(from.position);
+        let gap = from.gap.map(|(asked, reason)| Gap {
             reason,
             asked,
-            resumed: self.hub.cursor(begin.position),
+            resumed: at,
         });
-        let gap_bytes = gap.map(|gap| self.gap(format, &gap));
-        let mut opening = Vec::new();
-        if format != Format::NdJson {
-            // With a gap the client keeps the id it came with until it has
-            // the gap: cut off in between, it is told again.
-            let at = gap.map_or(self.hub.cursor(begin.position), |gap| gap.asked);
-            opening.extend_from_slice(&sse::retry(spread(
-                self.settings.retry,
-                self.settings.retry,
-            )));
-            opening.extend_from_slice(&sse::cursor(at));
-        } else if gap.is_none() {
-            opening.push(b'\n');
+        if let Some(gap) = &gap {
+            self.context.telemetry.gap_told(gap.reason.as_str());
         }
-        opening.extend_from_slice(gap_bytes.as_deref().unwrap_or_default());
-        Piece::first(&opening, form.coding)
-    }
-
-    fn gap(&self, format: Format, gap: &Gap) -> Bytes {
-        self.telemetry.gap_told(gap.reason.as_str());
-        match format {
-            Format::Raw | Format::CloudEvents => sse::gap(gap),
-            Format::NdJson => gap_line(gap, &self.hub.encoder()),
-        }
-    }
-
-    /// What keeps a quiet stream alive, and its client's id up to date.
-    fn sign_of_life(&self, form: Form, at: Cursor) -> Piece {
-        match form.format {
-            Format::NdJson => Piece::new(b"\n", form.coding),
-            Format::Raw | Format::CloudEvents => Piece::new(&sse::cursor(at), form.coding),
-        }
-    }
-
-    /// What tells a client that its token ends in so many seconds.
-    fn expiring(&self, form: Form, at: Cursor, secs: u64) -> Piece {
-        let text = match form.format {
-            Format::NdJson => expiring_line(at, secs, &self.hub.encoder()),
-            Format::Raw | Format::CloudEvents => sse::expiring(at, secs),
-        };
-        Piece::new(&text, form.coding)
-    }
-
-    /// The last bytes of a stream that ends because the gateway does.
-    fn farewell(&self, format: Format) -> Option<Bytes> {
-        let wait = spread(self.settings.retry, DRAIN_SPREAD);
-        (format != Format::NdJson).then(|| sse::retry(wait))
+        let retry = self.context.retry();
+        notices::opening(format, at, retry, gap.as_ref(), &hub.encoder())
     }
 }
 
 /// What keeps an `EventSource` alive that can't be served now: it gives up for
-/// ever on any status but 200, so it gets one, a wait of `least` and some
-/// seconds more, and the end.
+/// ever on any status but 200, so it gets one, a wait of `least` and some seconds
+/// more, and the end.
 #[must_use]
-pub fn stay_away(least: Duration) -> Bytes {
-    let least = u64::try_from(least.as_millis()).unwrap_or(u64::MAX / 4);
-    sse::retry(least + fastrand::u64(STAY_AWAY_MS))
-}
-
-/// At random from `least` to `least + over`, in milliseconds.
-fn spread(least: Duration, over: Duration) -> u64 {
-    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4);
-    ms(least) + fastrand::u64(0..=ms(over))
+pub fn retry_later_body(least: Duration) -> Bytes {
+    let wait = jitter(RETRY_LATER_MIN, RETRY_LATER_SPREAD);
+    notices::reconnect_after(least.saturating_add(wait))
 }
 
 /// Where a stream begins, and what it can't be given.
-struct Begin {
+struct StartPoint {
     position: Sequence,
     gap: Option<(Cursor, GapReason)>,
 }
 
-impl Begin {
+impl StartPoint {
     fn at(position: Sequence) -> Self {
         Self {
             position,

@@ -1,266 +1,215 @@
-//! One listener for many streams of one channel.
+//! One reader of a channel for many streams.
 //!
 //! A stream that is live and has nothing pending can leave the listening to a
-//! relay, and lets go of its own place on the channel; what all of them would
-//! hear and look up is then heard and looked up once.
+//! shared reader, and leaves its own place on the channel; what all of them would
+//! receive and look up is then received and looked up once.
 //!
 //! Refuses to read the journal: where the ring does not reach back, its streams
-//! go on by themselves. Invariant: a stream that has all up to the relay's
-//! position misses nothing by waiting for the relay.
+//! go on by themselves. Invariant: a stream that has all up to the reader's
+//! position misses nothing by waiting for the reader.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use hookrill_core::{Selection, Sequence};
 
 use super::{
-    Streams,
-    calls::Calls,
-    feed::{Feed, Held, PAGE_BYTES_MAX, Stage, Tally},
-    give::{Hand, WRITE_PIECES_MAX, last},
-    pulse::{Call, Ear},
-    stream::Subscription,
+    context::{RevocationsSeen, StreamContext},
+    heartbeats::Signal,
+    interrupts::Interrupts,
+    state::{DeliveryCounters, PAGE_BYTES_MAX, ReaderSignals, Ready, StreamState, last_sequence},
 };
-use crate::{
-    access::PolicyVersion,
-    hub::{Attachment, News, Slice},
-};
+use crate::hub::{FrameSlice, Received, Receiver};
 
-/// Listens for many streams.
-pub struct Relay {
-    streams: Arc<Streams>,
-    attachment: Attachment,
+/// The most frames of one turn: with the rest of an earlier one before them they
+/// fit one write.
+const TURN_FRAMES_MAX: usize = 63;
+
+/// Reads for many streams.
+pub struct SharedReader {
+    context: Arc<StreamContext>,
+    receiver: Receiver,
     /// The channel's events, of all types: streams pick theirs.
     selection: Selection,
-    ear: Ear,
+    signals: ReaderSignals,
     /// What comes after this will be handed out.
     position: Sequence,
-    /// What was heard while waiting.
-    heard: Option<News>,
-    /// The channel went on without the relay: from the ring, up to here.
-    behind: Option<Sequence>,
-    /// The last hand was as much as one write takes.
-    full: bool,
-    /// As a stream's; of the last turn.
-    recoded: u32,
-    /// What reasons to end streams there were when this last looked.
-    verdicts: Option<(u64, PolicyVersion)>,
-    /// As a stream's.
-    beat_owed: Option<Sequence>,
-    delivered: Tally,
+    /// What was received while waiting.
+    received: Option<Received>,
+    /// The channel went on without the reader: read the ring up to here.
+    behind_until: Option<Sequence>,
+    /// The last turn was as much as one write takes.
+    is_full: bool,
+    /// The reasons to end streams that were known at the last check.
+    revocations: Option<RevocationsSeen>,
+    counters: DeliveryCounters,
 }
 
-/// What is to be done next for all streams of a relay.
+/// What is to be done next for all streams of a reader.
 pub enum Turn {
-    /// Give them this.
-    Give(Hand),
-    /// Give them a sign of life, which may claim this position.
-    Beat(Sequence),
-    /// Wait for [`Relay::news`] or a call.
+    /// Write this to each.
+    Write(Ready),
+    /// Write each a heartbeat, which may claim this position.
+    Heartbeat(Sequence),
+    /// Wait for [`SharedReader::received`] or an interrupt.
     Wait,
     /// Let all of them go on by themselves.
-    Scatter,
+    Disband,
 }
 
-impl Relay {
-    /// A relay of the channel that `subscription` listens to, and what calls
-    /// for another turn.
+impl SharedReader {
+    /// A reader of the channel that `stream` listens to, and what wakes it.
     #[must_use]
-    pub fn beside(subscription: &Subscription) -> (Self, Calls) {
-        let streams = Arc::clone(&subscription.feed.streams);
-        let selection = Selection {
-            topics: subscription.feed.selection.topics.clone(),
-            types: None,
-        };
-        // Attached before the ring is asked for its head: what is not in it
-        // by then will be heard.
-        let attachment = streams.hub.attach(&selection.topics);
-        let ear = streams.pulse.join();
-        let calls = Calls::of(&streams, ear, None);
-        let relay = Self {
-            position: streams.hub.ring().head(),
-            streams,
-            attachment,
+    pub fn new(stream: &StreamState) -> (Self, Interrupts) {
+        let context = Arc::clone(stream.context());
+        let selection = stream.channel_selection();
+        // Subscribed before the ring is asked for its head: what is not in it by
+        // then will be received.
+        let receiver = context.hub.subscribe(&selection.topics);
+        let heartbeat = context.heartbeats.join();
+        let interrupts = Interrupts::new(&context, heartbeat);
+        let reader = Self {
+            position: context.hub.ring().head(),
+            context,
+            receiver,
             selection,
-            ear,
-            heard: None,
-            behind: None,
-            full: false,
-            recoded: 0,
-            verdicts: None,
-            beat_owed: None,
-            delivered: Tally::default(),
+            signals: ReaderSignals {
+                heartbeat,
+                heartbeat_due: None,
+                encoder_generation: 0,
+            },
+            received: None,
+            behind_until: None,
+            is_full: false,
+            revocations: None,
+            counters: DeliveryCounters::default(),
         };
-        (relay, calls)
+        (reader, interrupts)
     }
 
     /// What is to be done next for its `count` streams.
     pub fn turn(&mut self, count: usize) -> Turn {
-        // Before anything is picked up: what is encoded later is no older.
-        self.recoded = self.streams.recoded.load(Ordering::Acquire);
-        match self.streams.pulse.heard(&mut self.ear) {
+        // Before anything is taken up: what is encoded later is no older.
+        self.signals.encoder_generation = self.context.encoder_generation();
+        let heartbeats = &self.context.heartbeats;
+        match heartbeats.take_signal(&mut self.signals.heartbeat) {
             None => {}
-            // Loaded before the channel is drained, as a stream does.
-            Some(Call::Beat) => self.beat_owed = Some(self.streams.hub.done()),
-            Some(Call::Drain) => return Turn::Scatter,
+            // Loaded before the channel is emptied, as a stream does.
+            Some(Signal::Heartbeat) => {
+                self.signals.heartbeat_due = Some(self.context.hub.published());
+            }
+            Some(Signal::Drain) => return Turn::Disband,
         }
-        if let Some(until) = self.behind {
-            return self.page(until);
+        if let Some(until) = self.behind_until {
+            return self.ring_page(until);
         }
-        let heard = self.heard.take();
-        match heard.unwrap_or_else(|| self.attachment.news_now()) {
-            News::Slice(slice) => match self.collect(slice) {
-                Some(hand) => Turn::Give(hand),
+        let received = self.received.take();
+        match received.unwrap_or_else(|| self.receiver.try_recv()) {
+            Received::Frames(slice) => match self.collect(slice) {
+                Some(ready) => Turn::Write(ready),
                 None => self.fall_behind(count),
             },
-            News::Look => self.fall_behind(count),
-            News::Quiet => self.beat_owed.take().map_or(Turn::Wait, Turn::Beat),
+            Received::CatchUp => self.fall_behind(count),
+            Received::Empty => {
+                let due = self.signals.heartbeat_due.take();
+                due.map_or(Turn::Wait, Turn::Heartbeat)
+            }
         }
     }
 
     /// Whether more waits than the last turn could hand out: then there is no
     /// time to lose.
     #[must_use]
-    pub fn is_pressed(&self) -> bool {
-        self.full || self.behind.is_some()
+    pub fn has_backlog(&self) -> bool {
+        self.is_full || self.behind_until.is_some()
     }
 
     /// Whether some streams may have to end since this was last asked.
-    pub fn heard_of_verdicts(&mut self) -> bool {
-        let before = self.verdicts.replace(self.streams.verdicts());
-        before != self.verdicts
+    pub fn revocations_changed(&mut self) -> bool {
+        let now = Some(self.context.revocations());
+        std::mem::replace(&mut self.revocations, now) != now
     }
 
     /// Waits for events. Cancel-safe.
-    pub async fn news(&mut self) {
-        let news = self.attachment.news().await;
-        self.heard = Some(news);
+    pub async fn received(&mut self) {
+        let received = self.receiver.recv().await;
+        self.received = Some(received);
     }
 
-    /// Begins to listen for `subscription`, which is live and has nothing
-    /// pending; it then has ready what it does not have of what was handed
-    /// out.
-    pub fn take_on(&self, subscription: &mut Subscription) {
-        let Subscription { feed, calls } = subscription;
-        feed.attachment.pause();
-        feed.ear = self.ear;
-        calls.end_at(None);
-        if feed.position >= self.position {
-            return;
-        }
-        let ring = self.streams.hub.ring();
-        if let Some(page) = ring.read(&feed.selection, feed.position, PAGE_BYTES_MAX) {
-            feed.held = Held::Page(page.frames.into(), page.scanned);
-        }
+    /// Begins to read for `stream`, which is live and has nothing pending; then
+    /// what it lacks of what was handed out is ready.
+    pub fn attach(&self, stream: &mut StreamState, interrupts: &mut Interrupts) {
+        interrupts.set_deadline(None);
+        stream.pause_listening(self.position, self.signals.heartbeat);
     }
 
-    /// Whether `subscription` has all that was handed out.
+    /// Whether `stream` has all that was handed out.
     #[must_use]
-    pub fn is_level_with(&self, subscription: &Subscription) -> bool {
-        let feed = &subscription.feed;
-        !feed.is_pending() && feed.position >= self.position
+    pub fn is_caught_up(&self, stream: &StreamState) -> bool {
+        !stream.has_pending() && stream.position() >= self.position
     }
 
-    /// Lets `subscription` listen for itself again.
-    pub fn let_go(&self, subscription: &mut Subscription) {
-        let Subscription { feed, calls } = subscription;
-        // The beat that is owed to all was heard with this ear.
-        feed.beat_owed = feed.beat_owed.or(self.beat_owed);
-        feed.ear = self.ear;
-        // All that it holds was picked up in the last turn, or since.
-        feed.recoded = self.recoded;
-        *calls = Calls::of(&self.streams, self.ear, feed.deadline());
-        // First this: what is told of from now on is heard, and what was told
-        // of before is in the ring.
-        feed.attachment.resume();
-        feed.stage = Stage::Replay(self.streams.hub.ring().head());
+    /// Lets `stream` listen for itself again.
+    pub fn detach(&self, stream: &mut StreamState, interrupts: &mut Interrupts) {
+        *interrupts = Interrupts::new(&self.context, self.signals.heartbeat);
+        interrupts.set_deadline(stream.deadline());
+        stream.resume_listening(self.signals);
     }
 
-    /// Counts what `subscription` was given.
-    pub fn count(&mut self, subscription: &mut Subscription) {
-        let given = std::mem::take(&mut subscription.feed.delivered);
-        self.delivered.frames += given.frames;
-        self.delivered.bytes += given.bytes;
+    /// Counts what `stream` was given.
+    pub fn count(&mut self, stream: &mut StreamState) {
+        self.counters.add_all(stream.take_counters());
     }
 
-    /// Adds up what was counted.
-    pub fn settle(&mut self) {
-        self.delivered.settle(&self.streams);
+    /// Adds what was counted to the metrics.
+    pub fn flush_counters(&mut self) {
+        self.counters.flush(&self.context.telemetry);
     }
 
     /// The slice, and those that follow it on the channel: what waits goes out
-    /// together. `None` where the ring has let go of it.
-    fn collect(&mut self, first: Slice) -> Option<Hand> {
-        let mut hand = Hand::default();
+    /// together. `None` where the ring has evicted it.
+    fn collect(&mut self, first: FrameSlice) -> Option<Ready> {
+        let mut ready = Ready::default();
         let (mut slice, mut count) = (first, 0);
-        self.full = false;
+        self.is_full = false;
         while let Some(frames) = slice.upgrade() {
-            self.position = self.position.max(last(&frames));
+            self.position = self.position.max(last_sequence(&frames));
             count += frames.len();
-            hand.frames.push(frames);
-            // As in `Feed::collect`: mostly, this was all there is.
-            self.full = count >= WRITE_PIECES_MAX - 1;
-            if self.full || self.streams.hub.done() <= self.position {
-                return Some(hand);
+            ready.slices.push(frames);
+            // As for a stream by itself: mostly, this was all there is.
+            self.is_full = count >= TURN_FRAMES_MAX;
+            if self.is_full || self.context.hub.published() <= self.position {
+                return Some(ready);
             }
-            slice = match self.attachment.news_now() {
-                News::Slice(next) => next,
-                News::Quiet => return Some(hand),
-                News::Look => break,
+            slice = match self.receiver.try_recv() {
+                Received::Frames(next) => next,
+                Received::Empty => return Some(ready),
+                Received::CatchUp => break,
             };
         }
-        // What is at hand is in the ring as well, if it is anywhere.
-        self.heard = (!hand.frames.is_empty()).then_some(News::Look);
-        self.heard.is_some().then_some(hand)
+        // What is ready is in the ring as well, if it is anywhere.
+        let has_some = !ready.slices.is_empty();
+        self.received = has_some.then_some(Received::CatchUp);
+        has_some.then_some(ready)
     }
 
-    /// The channel went on without the relay and its `count` streams.
+    /// The channel went on without the reader and its `count` streams.
     fn fall_behind(&mut self, count: usize) -> Turn {
-        self.streams.telemetry.lagged.increment(count as u64);
-        self.page(self.streams.hub.ring().head())
+        self.context.telemetry.lagged.increment(count as u64);
+        self.ring_page(self.context.hub.ring().head())
     }
 
     /// The next page of the ring, for all streams.
-    fn page(&mut self, until: Sequence) -> Turn {
-        let ring = self.streams.hub.ring();
+    fn ring_page(&mut self, until: Sequence) -> Turn {
+        let ring = self.context.hub.ring();
         let Some(page) = ring.read(&self.selection, self.position, PAGE_BYTES_MAX) else {
             // Streams that come from now on need the channel alone.
-            self.behind = None;
+            self.behind_until = None;
             self.position = ring.head();
-            return Turn::Scatter;
+            return Turn::Disband;
         };
+        debug_assert!(page.scanned >= self.position, "a reader goes forward only");
         self.position = page.scanned;
-        self.behind = (page.scanned < until).then_some(until);
-        let mut hand = Hand::default();
-        hand.frames.push(page.frames.into());
-        hand.page = Some(page.scanned);
-        Turn::Give(hand)
-    }
-}
-
-impl Feed {
-    /// The channel on which another may listen for this stream as well, since
-    /// it is live and has nothing pending.
-    #[must_use]
-    pub fn shared_channel(&self) -> Option<&str> {
-        let idle = self.stage == Stage::Live && !self.is_pending() && self.beat_owed.is_none();
-        idle.then(|| self.attachment.shared_channel()).flatten()
-    }
-
-    /// Whether anything is ready to be given.
-    #[must_use]
-    pub fn is_pending(&self) -> bool {
-        !self.rest.is_empty() || !matches!(self.held, Held::Nothing)
-    }
-
-    /// Whether nothing but the channel is to be looked at.
-    #[must_use]
-    pub fn is_live(&self) -> bool {
-        self.stage == Stage::Live
-    }
-
-    /// Makes ready a sign of life, which may claim `done`.
-    pub fn beat(&mut self, done: Sequence) {
-        self.beat_owed = Some(done);
-        self.pay_beat();
+        self.behind_until = (page.scanned < until).then_some(until);
+        Turn::Write(Ready::page(page.frames.into(), page.scanned))
     }
 }

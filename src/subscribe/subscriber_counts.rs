@@ -1,28 +1,25 @@
 //! How many streams listen to each topic, or to a subtopic of it.
 //!
 //! Counted where streams begin and end, whatever they do in between: replay,
-//! wait for a socket, or leave the listening to another. Costs a stream
-//! nothing, and each topic an entry for as long as somebody listens. Refuses
-//! more than [`TOPICS_MAX`] topics: a stream that would need more is counted
-//! at none, and as one of those.
+//! wait for a socket, or be written by a group. Costs a stream nothing, and each
+//! topic an entry while somebody listens. Refuses more than [`TOPICS_MAX`]
+//! topics: a stream that would need more is counted as `uncounted`, and at no
+//! topic.
 //!
-//! Invariant: a topic is here as long as a counted stream listens to it.
+//! Invariant: a topic has an entry exactly while a counted stream listens to it.
 
-use std::{
-    collections::BTreeMap,
-    ops::Bound,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, ops::Bound};
 
 use hookrill_core::{Topic, Topics};
+use parking_lot::{Mutex, MutexGuard};
 
-/// The most topics that are counted, those above others included: some 20 MB
-/// with names of usual length.
+/// The most topics that are counted, parents of others included: some 20 MB with
+/// names of usual length.
 const TOPICS_MAX: usize = 1 << 18;
 
-/// The counts. Locked where a stream begins or ends, and for a page of an
-/// answer; never while anything is written.
-pub(super) struct Audience {
+/// The counts. Locked where a stream begins or ends, and for a page of
+/// `/admin/topics`; never while anything is written to a socket.
+pub(super) struct SubscriberCounts {
     counts: Mutex<Counts>,
     topics_max: usize,
 }
@@ -34,34 +31,34 @@ pub(super) struct Counts {
     topics: BTreeMap<Box<str>, u32>,
     /// All streams.
     pub(super) streams: u64,
-    /// Those of everything, which are at no topic.
-    pub(super) of_everything: u64,
+    /// Those that listen to every topic; they are counted at none.
+    pub(super) wildcard: u64,
     /// Those that found no room.
     pub(super) uncounted: u64,
 }
 
-impl Default for Audience {
+impl Default for SubscriberCounts {
     fn default() -> Self {
-        Self::of_at_most(TOPICS_MAX)
+        Self::with_topics_max(TOPICS_MAX)
     }
 }
 
-impl Audience {
-    fn of_at_most(topics_max: usize) -> Self {
+impl SubscriberCounts {
+    fn with_topics_max(topics_max: usize) -> Self {
         Self {
             counts: Mutex::default(),
             topics_max,
         }
     }
 
-    /// Counts a stream of these topics. To be told whether it did when the
-    /// stream ends.
+    /// Counts a stream of these topics. Returns whether it is counted at them,
+    /// which [`SubscriberCounts::end`] has to know.
     pub(super) fn begin(&self, topics: &Topics) -> bool {
         let names = names(topics);
-        let mut counts = self.counts();
+        let mut counts = self.lock();
         counts.streams += 1;
         let Some(names) = names else {
-            counts.of_everything += 1;
+            counts.wildcard += 1;
             return true;
         };
         if !counts.has_room_for(&names, self.topics_max) {
@@ -77,37 +74,37 @@ impl Audience {
         true
     }
 
-    /// The stream has ended.
+    /// Counts a stream no longer; `counted` is what [`SubscriberCounts::begin`]
+    /// returned for it.
     pub(super) fn end(&self, topics: &Topics, counted: bool) {
         let names = names(topics);
-        let mut counts = self.counts();
-        counts.streams -= 1;
+        let mut counts = self.lock();
+        counts.streams = decremented(counts.streams);
         match names {
-            None => counts.of_everything -= 1,
-            Some(_) if !counted => counts.uncounted -= 1,
-            Some(names) => names.iter().for_each(|name| counts.leave(name)),
+            None => counts.wildcard = decremented(counts.wildcard),
+            Some(_) if !counted => counts.uncounted = decremented(counts.uncounted),
+            Some(names) => names.iter().for_each(|name| counts.decrement(name)),
         }
     }
 
-    /// Keeps streams from beginning and ending meanwhile: to be brief.
-    // A panic while the lock is held would have to come from the collections
-    // themselves; what they hold is whole at every step.
-    pub(super) fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The counts; no stream begins or ends while they are locked.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock()
     }
 }
 
 impl Counts {
-    /// How many listen to this topic or below it; `None` where some may that
-    /// are not counted.
-    pub(super) fn of(&self, name: &str) -> Option<u64> {
+    /// How many listen to this topic or below it; `None` where that is not known,
+    /// since some streams are not counted.
+    pub(super) fn at(&self, name: &str) -> Option<u64> {
         match self.topics.get(name) {
             Some(&count) => Some(count.into()),
             None => (self.uncounted == 0).then_some(0),
         }
     }
 
-    /// The topics that anybody listens to, in order, after one and under one.
+    /// The topics that somebody listens to, in order: those after `after`, and
+    /// below or equal to `under`.
     pub(super) fn listed<'a>(
         &'a self,
         after: Option<&'a Topic>,
@@ -117,9 +114,8 @@ impl Counts {
         let Some(under) = under.map(Topic::as_str) else {
             return Box::new(self.from(after.map_or(Bound::Unbounded, Bound::Excluded)));
         };
-        // Not all that lies between: `a-b` comes before `a.b`, and is not below
-        // `a`.
-        let is_asked = |name: &&str| after.is_none_or(|after| *name > after);
+        // Not everything in between: `a-b` comes before `a.b` and is not below `a`.
+        let is_after = |name: &&str| after.is_none_or(|after| *name > after);
         let own = self.topics.get_key_value(under).map(|(name, _)| &**name);
         let below = format!("{under}.");
         let begin = match after {
@@ -128,7 +124,7 @@ impl Counts {
         };
         let rest = self.from(begin);
         let rest = rest.take_while(move |name| name.starts_with(&below));
-        Box::new(own.filter(is_asked).into_iter().chain(rest))
+        Box::new(own.filter(is_after).into_iter().chain(rest))
     }
 
     fn from<'a>(&'a self, begin: Bound<&str>) -> impl Iterator<Item = &'a str> + use<'a> {
@@ -142,16 +138,23 @@ impl Counts {
         names.len() <= room || names.iter().filter(is_new).count() <= room
     }
 
-    fn leave(&mut self, name: &str) {
+    fn decrement(&mut self, name: &str) {
         match self.topics.get_mut(name) {
             Some(count) if *count > 1 => *count -= 1,
-            _ => _ = self.topics.remove(name),
+            Some(_) => _ = self.topics.remove(name),
+            None => debug_assert!(false, "{name} has a count while it is listened to"),
         }
     }
 }
 
-/// The names of topics and of all above them, each once; `None` for
-/// everything.
+/// One less. A count below zero would mean that a stream ended twice.
+fn decremented(count: u64) -> u64 {
+    debug_assert!(count > 0, "a stream ends once");
+    count.saturating_sub(1)
+}
+
+/// The names of the topics and of all their parents, each once; `None` for
+/// every topic.
 fn names(topics: &Topics) -> Option<Vec<&str>> {
     let Topics::These(topics) = topics else {
         return None;
@@ -174,19 +177,19 @@ mod tests {
         Topics::these(names.iter().map(|name| topic(name)).collect())
     }
 
-    fn listed(audience: &Audience, after: Option<&str>, under: Option<&str>) -> Vec<String> {
+    fn listed(counted: &SubscriberCounts, after: Option<&str>, under: Option<&str>) -> Vec<String> {
         let (after, under) = (after.map(topic), under.map(topic));
-        let counts = audience.counts();
+        let counts = counted.lock();
         let listed = counts.listed(after.as_ref(), under.as_ref());
         listed.map(str::to_owned).collect()
     }
 
     #[test]
     fn a_stream_counts_once_at_each_of_its_topics_and_above_them_until_it_ends() {
-        let audience = Audience::default();
+        let counted = SubscriberCounts::default();
         let several = topics(&["a.b", "a.c", "d"]);
         let one = topics(&["a.b.x"]);
-        assert!(audience.begin(&several) && audience.begin(&one) && audience.begin(&Topics::All));
+        assert!(counted.begin(&several) && counted.begin(&one) && counted.begin(&Topics::All));
         for (name, count) in [
             ("a", 2),
             ("a.b", 2),
@@ -195,30 +198,30 @@ mod tests {
             ("d", 1),
             ("e", 0),
         ] {
-            assert_eq!(audience.counts().of(name), Some(count), "{name}");
+            assert_eq!(counted.lock().at(name), Some(count), "{name}");
         }
-        let counts = audience.counts();
-        assert_eq!((counts.streams, counts.of_everything), (3, 1));
+        let counts = counted.lock();
+        assert_eq!((counts.streams, counts.wildcard), (3, 1));
         drop(counts);
-        audience.end(&several, true);
-        assert_eq!(listed(&audience, None, None), ["a", "a.b", "a.b.x"]);
-        audience.end(&one, true);
-        audience.end(&Topics::All, true);
-        let counts = audience.counts();
+        counted.end(&several, true);
+        assert_eq!(listed(&counted, None, None), ["a", "a.b", "a.b.x"]);
+        counted.end(&one, true);
+        counted.end(&Topics::All, true);
+        let counts = counted.lock();
         assert!(counts.topics.is_empty(), "nobody's topics are forgotten");
-        assert_eq!((counts.streams, counts.of_everything), (0, 0));
+        assert_eq!((counts.streams, counts.wildcard), (0, 0));
     }
 
     #[test]
     fn topics_are_listed_after_one_and_under_one() {
-        let audience = Audience::default();
+        let counted = SubscriberCounts::default();
         for name in ["a", "a-b", "a-b.c", "a.b.c", "a.d", "b", "a0"] {
-            audience.begin(&topics(&[name]));
+            counted.begin(&topics(&[name]));
         }
         let all = ["a", "a-b", "a-b.c", "a.b", "a.b.c", "a.d", "a0", "b"];
-        assert_eq!(listed(&audience, None, None), all);
+        assert_eq!(listed(&counted, None, None), all);
         for (place, after) in all.iter().enumerate() {
-            assert_eq!(listed(&audience, Some(after), None), all[place + 1..]);
+            assert_eq!(listed(&counted, Some(after), None), all[place + 1..]);
         }
         for (after, under, expected) in [
             (None, "a", &["a", "a.b", "a.b.c", "a.d"][..]),
@@ -231,26 +234,26 @@ mod tests {
             (None, "a.b.c", &["a.b.c"]),
             (None, "c", &[]),
         ] {
-            let found = listed(&audience, after, Some(under));
+            let found = listed(&counted, after, Some(under));
             assert_eq!(found, expected, "after {after:?} under {under}");
         }
     }
 
     #[test]
     fn at_the_bound_streams_are_told_apart_from_none() {
-        let audience = Audience::of_at_most(3);
-        assert!(audience.begin(&topics(&["a.b"])));
-        assert!(!audience.begin(&topics(&["a.b", "c.d"])), "two more");
-        assert!(audience.begin(&topics(&["a.c"])), "one more");
-        assert!(audience.begin(&topics(&["a.b", "a.c"])), "none more");
-        let figures = |name| audience.counts().of(name);
+        let counted = SubscriberCounts::with_topics_max(3);
+        assert!(counted.begin(&topics(&["a.b"])));
+        assert!(!counted.begin(&topics(&["a.b", "c.d"])), "two more");
+        assert!(counted.begin(&topics(&["a.c"])), "one more");
+        assert!(counted.begin(&topics(&["a.b", "a.c"])), "none more");
+        let figures = |name| counted.lock().at(name);
         assert_eq!(
             (figures("a"), figures("a.b"), figures("c")),
             (Some(3), Some(2), None)
         );
-        assert_eq!(audience.counts().uncounted, 1);
-        audience.end(&topics(&["a.c"]), true);
-        audience.end(&topics(&["a.b", "c.d"]), false);
+        assert_eq!(counted.lock().uncounted, 1);
+        counted.end(&topics(&["a.c"]), true);
+        counted.end(&topics(&["a.b", "c.d"]), false);
         assert_eq!(
             (figures("a"), figures("a.b"), figures("c")),
             (Some(2), Some(2), Some(0))

@@ -1,28 +1,28 @@
-//! The same claims over every way out: a frame at a time, as an ordinary body
-//! takes them; as much as a socket takes, as the connection writer does; and
-//! that as gzip.
+//! The same claims for every way of writing: a piece at a time, as a body takes
+//! them; as much as a socket takes; and that as gzip.
 
 use std::{
     collections::VecDeque,
-    io::{self, Write as _},
+    io::{IoSlice, Write as _},
     pin::pin,
 };
 
+use bytes::Buf as _;
 use flate2::write::GzDecoder;
 use futures_util::FutureExt as _;
+use tokio::time::Instant;
 
 use super::*;
-use crate::wire::{Coding, Framing};
-use house::House;
+use fixture::Fixture;
 
-mod house;
-mod presence;
-mod recode;
-mod relay;
+mod fixture;
+mod shared_reader;
+mod topic_stats;
+mod views;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// A frame at a time.
+    /// A piece at a time.
     Body,
     /// As much as a socket takes, which is any part of it, or nothing.
     Socket,
@@ -76,6 +76,31 @@ struct Reader {
     said: VecDeque<Said>,
 }
 
+/// The most pieces of one write.
+const PIECES_MAX: usize = 64;
+
+/// What one write would be offered, and where its last piece ends in memory.
+fn gathered(batch: &Batch<'_>) -> (Vec<u8>, usize) {
+    let mut slices = [IoSlice::new(&[]); PIECES_MAX];
+    let count = batch.chunks_vectored(&mut slices);
+    let slices = &slices[..count];
+    let end = slices
+        .last()
+        .map_or(0, |last| last.as_ptr_range().end as usize);
+    (
+        slices.iter().flat_map(|slice| slice.to_vec()).collect(),
+        end,
+    )
+}
+
+/// The next page, from wherever it is.
+async fn read(state: &mut StreamState) {
+    if !state.read_now() {
+        let page = state.fetch_page().await.unwrap();
+        state.supply(&page);
+    }
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Said {
     Cursor(u64),
@@ -121,29 +146,24 @@ impl Reader {
 
     /// The next text, up to the end of some event.
     async fn text(&mut self) -> Option<Vec<u8>> {
-        if self.way == Way::Body {
-            let bytes = self.subscription.next().await?;
-            self.place = bytes.as_ptr_range().end as usize;
-            return Some(bytes.to_vec());
-        }
         loop {
-            if !self.text.is_empty() && self.is_between_pieces() {
+            if !self.text.is_empty() && self.subscription.state.is_between_pieces() {
                 return Some(std::mem::take(&mut self.text));
             }
-            let (feed, calls) = self.subscription.split();
-            calls.heed(feed);
-            let called = calls.hear();
-            match feed.step() {
-                Step::Read => feed.read().await,
+            let Subscription { state, interrupts } = &mut self.subscription;
+            interrupts.set_deadline(state.deadline());
+            let interrupted = interrupts.notified();
+            match state.poll(Instant::now) {
+                Step::Read => read(state).await,
                 Step::Wait => tokio::select! {
-                    () = feed.news() => {}
-                    () = called => {}
+                    () = state.received() => {}
+                    () = interrupted => {}
                 },
-                Step::Give => {
-                    drop(called);
-                    self.give();
+                Step::Write => {
+                    drop(interrupted);
+                    self.write();
                 }
-                Step::Break => return None,
+                Step::Abort => return None,
                 Step::End => {
                     if self.way == Way::Gzip {
                         self.inflater.try_finish().expect("the trailer is right");
@@ -154,39 +174,41 @@ impl Reader {
         }
     }
 
-    fn is_between_pieces(&mut self) -> bool {
-        let (feed, _) = self.subscription.split();
-        feed.rest.is_empty()
-    }
-
-    /// One write, of which a part at random is taken, or nothing.
-    fn give(&mut self) {
-        let (text, place) = (&mut self.text, &mut self.place);
-        let inflater = (self.way == Way::Gzip).then_some(&mut self.inflater);
-        let (feed, _) = self.subscription.split();
-        let given = feed.give(Framing::Plain, |pieces| {
-            if fastrand::u8(..4) == 0 {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            *place = pieces.last().unwrap().as_ptr_range().end as usize;
-            let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.to_vec()).collect();
-            let taken = match fastrand::bool() {
-                true => bytes.len(),
-                false => fastrand::usize(1..=bytes.len()),
-            };
-            match inflater {
-                None => text.extend_from_slice(&bytes[..taken]),
-                Some(inflater) => {
-                    inflater.write_all(&bytes[..taken])?;
-                    inflater.flush()?;
-                    text.append(inflater.get_mut());
-                }
-            }
-            Ok(taken)
-        });
-        if given.unwrap() == Given::Part && fastrand::bool() {
-            feed.let_go();
+    /// One write: of one piece, or of which a part at random is taken, or nothing.
+    fn write(&mut self) {
+        let state = &mut self.subscription.state;
+        if self.way == Way::Body {
+            let ready = state.take_ready(1);
+            let mut batch = state.batch(&ready);
+            let bytes = batch.copy_to_bytes(batch.chunk().len());
+            self.place = bytes.as_ptr_range().end as usize;
+            self.text.extend_from_slice(&bytes);
+            return;
         }
+        let ready = state.take_ready(PIECES_MAX);
+        let mut batch = state.batch(&ready);
+        let (bytes, place) = gathered(&batch);
+        let taken = match fastrand::u8(..8) {
+            0 | 1 => 0,
+            2..5 => bytes.len(),
+            _ if bytes.is_empty() => 0,
+            _ => fastrand::usize(1..=bytes.len()),
+        };
+        if taken > 0 {
+            self.place = place;
+        }
+        batch.advance(taken);
+        drop(batch);
+        if taken < bytes.len() && fastrand::bool() {
+            state.release();
+        }
+        if self.way == Way::Socket {
+            self.text.extend_from_slice(&bytes[..taken]);
+            return;
+        }
+        self.inflater.write_all(&bytes[..taken]).unwrap();
+        self.inflater.flush().unwrap();
+        self.text.append(self.inflater.get_mut());
     }
 
     /// The opening cursor, and the gap if there is one.

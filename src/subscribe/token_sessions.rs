@@ -1,8 +1,8 @@
-//! The open streams that have a token, so that they can be ended.
+//! The open streams that were granted by a token, so that they can be ended.
 //!
-//! Costs a stream one pointer, and nothing while nobody is revoked. Invariant:
-//! a lease is marked before the streams are called, so that whoever hears the
-//! call finds it.
+//! Costs a stream one pointer, and nothing while no token is revoked.
+//! Invariant: a session is marked before its stream is woken, so that the
+//! stream finds the mark.
 
 use std::sync::{
     Arc,
@@ -15,62 +15,64 @@ use crate::access::{TokenIdentity, VerifiedToken};
 
 /// All of them.
 #[derive(Default)]
-pub(super) struct Leases {
-    open: DashMap<u64, Arc<Lease>>,
+pub(super) struct TokenSessions {
+    open: DashMap<u64, Arc<TokenSession>>,
     next: AtomicU64,
-    /// How often any were ended.
-    ended: AtomicU64,
+    /// How often any were revoked.
+    revocations: AtomicU64,
 }
 
 /// One stream's.
-pub(super) struct Lease {
+pub(super) struct TokenSession {
     id: u64,
-    proven: Arc<VerifiedToken>,
-    over: AtomicBool,
+    token: Arc<VerifiedToken>,
+    revoked: AtomicBool,
 }
 
-impl Lease {
-    /// What the stream's token says.
-    pub(super) fn proven(&self) -> &VerifiedToken {
-        &self.proven
+impl TokenSession {
+    /// The token that granted the stream.
+    pub(super) fn token(&self) -> &VerifiedToken {
+        &self.token
     }
 
     /// Whether the stream is to end.
-    pub(super) fn is_over(&self) -> bool {
-        self.over.load(Ordering::Acquire)
+    pub(super) fn is_revoked(&self) -> bool {
+        self.revoked.load(Ordering::Acquire)
     }
 }
 
-impl Leases {
-    pub(super) fn begin(&self, proven: &Arc<VerifiedToken>) -> Arc<Lease> {
+impl TokenSessions {
+    pub(super) fn open(&self, token: &Arc<VerifiedToken>) -> Arc<TokenSession> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let lease = Arc::new(Lease {
+        let session = Arc::new(TokenSession {
             id,
-            proven: Arc::clone(proven),
-            over: AtomicBool::new(false),
+            token: Arc::clone(token),
+            revoked: AtomicBool::new(false),
         });
-        self.open.insert(id, Arc::clone(&lease));
-        lease
+        self.open.insert(id, Arc::clone(&session));
+        session
     }
 
-    pub(super) fn end(&self, lease: &Lease) {
-        self.open.remove(&lease.id);
+    pub(super) fn close(&self, session: &TokenSession) {
+        let closed = self.open.remove(&session.id);
+        debug_assert!(closed.is_some(), "a session is closed once");
     }
 
-    /// Marks those of these tokens; says how many it marked.
-    pub(super) fn end_those(&self, of: impl Fn(&TokenIdentity) -> bool) -> usize {
-        let marked = self.open.iter().filter(|lease| of(lease.proven.identity()));
-        let count = marked
-            .filter(|lease| !lease.over.swap(true, Ordering::AcqRel))
+    /// Marks the sessions of these tokens; returns how many it marked.
+    pub(super) fn revoke_where(&self, is_revoked: impl Fn(&TokenIdentity) -> bool) -> usize {
+        let open = self.open.iter();
+        let matching = open.filter(|session| is_revoked(session.token.identity()));
+        let count = matching
+            .filter(|session| !session.revoked.swap(true, Ordering::AcqRel))
             .count();
         if count > 0 {
-            self.ended.fetch_add(1, Ordering::Release);
+            self.revocations.fetch_add(1, Ordering::Release);
         }
         count
     }
 
     /// Changes when any were marked.
-    pub(super) fn ended(&self) -> u64 {
-        self.ended.load(Ordering::Acquire)
+    pub(super) fn revocations(&self) -> u64 {
+        self.revocations.load(Ordering::Acquire)
     }
 }

@@ -1,27 +1,27 @@
-//! What an operator may know of topics: who listens, and what there is.
+//! What an operator may know of topics: how many listen, and what is stored.
 //!
-//! Refuses a second walk through the journal while one is under way: it waits
-//! its turn, for a while. Invariant: page after page, each topic that has events
-//! or subscribers all the while comes once.
+//! Refuses to walk through the journal twice at a time: the second request waits,
+//! within a bound. Invariant: over all pages, a topic that has events or
+//! subscribers all the while is listed once.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use hookrill_core::{Cursor, Sequence, Topic};
 use tokio::time::timeout;
 
-use super::{Streams, audience::Counts};
+use super::{Streams, subscriber_counts::Counts};
 use crate::journal::{ReadError, StoredStats, StoredTopics, StoredTopicsQuery};
 
-/// How far back events count for the rate.
+/// How far back events count for the rate of arrival.
 const RATE_WINDOW: Duration = Duration::from_secs(60);
-/// A window that is shorter, since older events are gone, says nothing.
+/// Where older events are gone, a window shorter than this says nothing.
 const RATE_WINDOW_MIN: Duration = Duration::from_secs(1);
-/// How long a question waits for the one before it.
-const TURN_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long a request waits for the one before it.
+const WAIT_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Which topics are to be listed.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct TopicPageRequest {
     /// Only those after this one, in the order of their bytes.
     pub after: Option<Topic>,
     /// Only this one and its subtopics.
@@ -32,45 +32,45 @@ pub struct Wanted {
 
 /// A page of topics that have events or subscribers.
 #[derive(Debug)]
-pub struct Presence {
+pub struct TopicPage {
     /// In the order of their bytes.
-    pub topics: Vec<(Box<str>, Figures)>,
+    pub topics: Vec<(Box<str>, TopicFigures)>,
     /// Whether there are more of them behind the last.
     pub more: bool,
-    /// The whole gateway, whatever was asked for; its head is the journal's,
-    /// also where nothing is left of it.
-    pub all: Figures,
-    /// Streams of everything: in the whole, and at no topic.
-    pub of_everything: u64,
-    /// Streams that are counted at no topic, since there are too many.
+    /// The whole gateway, whatever was asked for; its head is the journal's, even
+    /// where the event at the head was deleted.
+    pub all: TopicFigures,
+    /// Streams that listen to every topic; counted in the whole, and at no topic.
+    pub wildcard: u64,
+    /// Streams that are counted at no topic, since there are too many topics.
     pub uncounted: u64,
     /// Only events after this were counted.
     pub counted_after: Cursor,
 }
 
-/// A topic's with its subtopics, or the whole gateway's.
+/// The figures of a topic with its subtopics, or of the whole gateway.
 #[derive(Debug)]
-pub struct Figures {
+pub struct TopicFigures {
     /// Open streams; `None` where that is not known.
     pub subscribers: Option<u64>,
-    /// Arrivals per second over the last minute; `None` where too little is
-    /// left of it.
+    /// Arrivals per second over the last minute; `None` where too little of it is
+    /// still stored.
     pub events_per_second: Option<f64>,
     /// The newest event.
     pub head: Option<Cursor>,
-    /// The oldest event that is still here.
+    /// The oldest event that is still stored.
     pub oldest: Option<Cursor>,
-    /// How many there are.
+    /// How many events are stored.
     pub events: u64,
     /// About how many bytes they take.
     pub bytes: u64,
 }
 
-/// Why there is no answer.
+/// Why topics can't be listed.
 #[derive(Debug, thiserror::Error)]
-pub enum PresenceError {
-    /// Another question takes its time.
-    #[error("topics are being counted for another question")]
+pub enum TopicStatsError {
+    /// Another request is still being answered.
+    #[error("topics are being counted for another request")]
     Busy,
     /// The journal can't be read.
     #[error(transparent)]
@@ -78,36 +78,39 @@ pub enum PresenceError {
 }
 
 impl Streams {
-    /// Who listens to which topics, and what the journal has of them.
+    /// How many listen to which topics, and what the journal has of them.
     ///
     /// # Errors
     ///
-    /// [`PresenceError`].
-    pub async fn presence(&self, wanted: Wanted) -> Result<Presence, PresenceError> {
-        let turn = timeout(TURN_TIME_MAX, self.counting.acquire()).await;
+    /// [`TopicStatsError`].
+    pub async fn topic_stats(
+        &self,
+        request: TopicPageRequest,
+    ) -> Result<TopicPage, TopicStatsError> {
+        let permit = timeout(WAIT_TIME_MAX, self.scans.acquire()).await;
         // Nobody closes the semaphore.
-        let _turn = turn.map_err(|_| PresenceError::Busy)?;
+        let _permit = permit.map_err(|_| TopicStatsError::Busy)?;
         let now = self.clock.now();
         let query = StoredTopicsQuery {
-            after: wanted.after.clone(),
-            under: wanted.under.clone(),
-            limit: wanted.count,
+            after: request.after.clone(),
+            under: request.under.clone(),
+            limit: request.count,
             recent_from: now.minus(RATE_WINDOW),
         };
         let held = self.journal.stored_topics(query).await?;
         let secs = now.since(held.recent_from);
         let window = (secs >= RATE_WINDOW_MIN).then_some(secs);
-        let (rows, listened) = self.audience.counts().beside(&held, &wanted);
+        let (rows, listened) = self.context.counts.lock().merge(&held, &request);
         let topics = rows
             .into_iter()
             .map(|(name, (subscribers, held))| (name, self.figures(subscribers, &held, window)));
         let mut all = self.figures(Some(listened.streams), &held.total, window);
         all.head = Some(self.cursor(held.counted_up_to));
-        Ok(Presence {
+        Ok(TopicPage {
             topics: topics.collect(),
             more: listened.more,
             all,
-            of_everything: listened.of_everything,
+            wildcard: listened.wildcard,
             uncounted: listened.uncounted,
             counted_after: self.cursor(held.counted_after),
         })
@@ -118,8 +121,8 @@ impl Streams {
         subscribers: Option<u64>,
         held: &StoredStats,
         window: Option<Duration>,
-    ) -> Figures {
-        Figures {
+    ) -> TopicFigures {
+        TopicFigures {
             subscribers,
             events_per_second: window.map(|window| held.recent as f64 / window.as_secs_f64()),
             head: held.span.map(|(_, head)| self.cursor(head)),
@@ -130,38 +133,38 @@ impl Streams {
     }
 
     fn cursor(&self, sequence: Sequence) -> Cursor {
-        self.hub.encoder().cursor(sequence)
+        self.context.hub.cursor(sequence)
     }
 }
 
-/// The topics of a page, in order.
+/// The topics of a page, in order, with how many listen and what is stored.
 type Rows = BTreeMap<Box<str>, (Option<u64>, StoredStats)>;
 
-/// What is said beside them.
+/// What else the counts say.
 struct Listened {
     streams: u64,
-    of_everything: u64,
+    wildcard: u64,
     uncounted: u64,
     more: bool,
 }
 
 impl Counts {
-    /// The page of what is held and of who listens. Both are the first of
-    /// their own that were asked for, so the first of both together are here.
-    fn beside(&self, held: &StoredTopics, wanted: &Wanted) -> (Rows, Listened) {
-        let listed = self.listed(wanted.after.as_ref(), wanted.under.as_ref());
-        let listed = listed.take(wanted.count + 1);
+    /// The page of what is stored and of who listens. Each side has its own first
+    /// topics of the request, so the first of both together are among them.
+    fn merge(&self, held: &StoredTopics, request: &TopicPageRequest) -> (Rows, Listened) {
+        let listed = self.listed(request.after.as_ref(), request.under.as_ref());
+        let listed = listed.take(request.count + 1);
         let mut page: BTreeMap<&str, StoredStats> =
             listed.map(|name| (name, StoredStats::default())).collect();
         page.extend(held.topics.iter().map(|(name, held)| (&**name, *held)));
         let listened = Listened {
             streams: self.streams,
-            of_everything: self.of_everything,
+            wildcard: self.wildcard,
             uncounted: self.uncounted,
-            more: held.has_more || page.len() > wanted.count,
+            more: held.has_more || page.len() > request.count,
         };
-        let rows = page.into_iter().take(wanted.count);
-        let rows = rows.map(|(name, held)| (name.into(), (self.of(name), held)));
+        let rows = page.into_iter().take(request.count);
+        let rows = rows.map(|(name, held)| (name.into(), (self.at(name), held)));
         (rows.collect(), listened)
     }
 }

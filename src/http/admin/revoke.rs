@@ -47,7 +47,7 @@ impl Gateway {
         // Also where it could not be stored: it is in force until a restart.
         let ended = self
             .streams
-            .end_those(|identity| revocation.applies_to(identity));
+            .revoke_where(|identity| revocation.applies_to(identity));
         tracing::info!(streams = ended, "tokens revoked");
         match stored {
             Ok(()) => Ok(ended),

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::json_response;
 use crate::{
     http::{Gateway, params::QueryParams, problem::ProblemDetails},
-    subscribe::{Figures, Presence, PresenceError, Wanted},
+    subscribe::{TopicFigures, TopicPage, TopicPageRequest, TopicStatsError},
 };
 
 /// How many topics a page has, unless `limit` says otherwise.
@@ -39,10 +39,10 @@ pub(in crate::http) async fn topics(
 
 impl Gateway {
     async fn topics_page(&self, uri: &Uri) -> Result<Value, ProblemDetails> {
-        match self.streams.presence(parse(uri)?).await {
-            Ok(presence) => Ok(page(&presence)),
+        match self.streams.topic_stats(parse(uri)?).await {
+            Ok(stats) => Ok(page(&stats)),
             Err(error) => {
-                if let PresenceError::Journal(cause) = &error {
+                if let TopicStatsError::Journal(cause) = &error {
                     tracing::error!(error = %cause, "topics cannot be counted");
                 }
                 Err(error.into())
@@ -51,9 +51,9 @@ impl Gateway {
     }
 }
 
-fn parse(uri: &Uri) -> Result<Wanted, ProblemDetails> {
+fn parse(uri: &Uri) -> Result<TopicPageRequest, ProblemDetails> {
     let query = QueryParams::from_uri(uri)?;
-    Ok(Wanted {
+    Ok(TopicPageRequest {
         after: topic(&query, "after")?,
         under: topic(&query, "under")?,
         count: count(&query)?,
@@ -78,26 +78,26 @@ fn count(query: &QueryParams) -> Result<usize, ProblemDetails> {
     }
 }
 
-fn page(presence: &Presence) -> Value {
-    let mut page = figures_json(&presence.all);
-    page["topics"] = presence.topics.iter().map(row).collect();
-    page["next"] = match presence.topics.last() {
-        Some((name, _)) if presence.more => json!(name),
+fn page(stats: &TopicPage) -> Value {
+    let mut page = figures_json(&stats.all);
+    page["topics"] = stats.topics.iter().map(row).collect();
+    page["next"] = match stats.topics.last() {
+        Some((name, _)) if stats.more => json!(name),
         _ => Value::Null,
     };
-    page["subscribers_of_everything"] = presence.of_everything.into();
-    page["subscribers_uncounted"] = presence.uncounted.into();
-    page["counted_after"] = presence.counted_after.to_string().into();
+    page["subscribers_of_everything"] = stats.wildcard.into();
+    page["subscribers_uncounted"] = stats.uncounted.into();
+    page["counted_after"] = stats.counted_after.to_string().into();
     page
 }
 
-fn row((topic, figures): &(Box<str>, Figures)) -> Value {
+fn row((topic, figures): &(Box<str>, TopicFigures)) -> Value {
     let mut row = figures_json(figures);
     row["topic"] = json!(topic);
     row
 }
 
-fn figures_json(figures: &Figures) -> Value {
+fn figures_json(figures: &TopicFigures) -> Value {
     // More digits would claim more than the events of one minute can tell.
     let rounded = |rate: f64| (rate * 1000.0).round() / 1000.0;
     json!({

@@ -1,10 +1,11 @@
-//! Where pages stand, and the reads that are under way for them.
+//! The pages that are cached, and the reads that are under way for more.
 //!
-//! Bookkeeping only: nothing here waits or reads. Bounded in bytes; the page
-//! that was put here first goes first. Invariant: what is found on a shelf was
-//! read for exactly that shelf's topics. They are compared as what they are
-//! and never as a joined text, in which `a` and `b.c` could pass for `a.b` and
-//! `c` (CVE-2026-39972 leaked private updates that way).
+//! Bookkeeping only: nothing here waits or reads. Bounded in bytes; the oldest
+//! page is evicted first. Invariants: a page is found only for exactly the topics
+//! it was read for. They are compared as lists and never as one joined text, in
+//! which `a` and `b.c` could pass for `a.b` and `c` (CVE-2026-39972 leaked private
+//! updates that way). Every page has one entry in `by_age`, and `bytes` is the sum
+//! of all.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,81 +14,82 @@ use std::{
 
 use hookrill_core::{Sequence, Topic, Topics};
 
-use super::{Flight, Page};
+use super::{HistoryPage, InFlightRead};
 use crate::wire::Frame;
 
 /// How many pages that begin before a position are looked at. More than one,
-/// since a page at the head may stand inside a longer one; a page that is
-/// overlooked is read again.
+/// since a page at the head may lie inside a longer one; a page that is overlooked
+/// is read again.
 const LOOK_BACK: usize = 8;
-/// What a page takes beside its frames, in bytes: also an empty one.
+/// What a page takes apart from its frames, in bytes; an empty one too.
 const PAGE_FIXED_BYTES: usize = 512;
 
 /// The pages and reads of all topics.
-pub(super) struct Shelves {
-    everything: Shelf,
-    named: HashMap<Box<[Topic]>, Shelf>,
-    /// Where each page stands, the oldest first.
-    by_age: BTreeMap<u64, Place>,
+pub(super) struct PageCache {
+    wildcard: TopicPages,
+    named: HashMap<Box<[Topic]>, TopicPages>,
+    /// Where each page is, the oldest first.
+    by_age: BTreeMap<u64, PageKey>,
     next_age: u64,
     bytes: usize,
     bytes_max: usize,
 }
 
-/// Of one set of topics; by where they begin.
+/// The pages and reads of one set of topics, by where they begin.
 #[derive(Default)]
-struct Shelf {
-    pages: BTreeMap<Sequence, Standing>,
-    flights: BTreeMap<Sequence, Manned>,
-    /// How many positions the last full page had: the guess at what a flight
-    /// will bring. `None` until one has landed.
+struct TopicPages {
+    pages: BTreeMap<Sequence, CachedPage>,
+    reads: BTreeMap<Sequence, WaitedRead>,
+    /// How many positions the last full page had: the guess at what a read will
+    /// bring. `None` until one was full.
     span: Option<u64>,
 }
 
-/// A page on its shelf.
-pub(super) struct Standing {
-    page: Arc<Page>,
+/// A page, and what the cache has to know of it.
+pub(super) struct CachedPage {
+    page: Arc<HistoryPage>,
     /// Whether it ends where it does because it was full.
     full: bool,
     bytes: usize,
     age: u64,
 }
 
-/// A flight, and how many wait for it.
-struct Manned {
-    flight: Flight,
-    askers: usize,
+/// A read, and how many wait for it.
+struct WaitedRead {
+    read: InFlightRead,
+    waiters: usize,
 }
 
-struct Place {
+struct PageKey {
     topics: Topics,
     start: Sequence,
 }
 
-/// Which flights a reader waits for.
+/// Which reads a reader joins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reach {
-    /// Also one that began before its place and may bring it along: of many
-    /// who come at once from everywhere, few have to read.
-    Near,
-    /// Its own alone.
-    Own,
+pub(super) enum JoinPolicy {
+    /// Also one that began before its position and may cover it: of many that
+    /// come at once from everywhere, few have to read.
+    Nearby,
+    /// Only one from exactly its own start.
+    Exact,
 }
 
-/// What there is for a reader.
-pub(super) enum Found {
+/// What the cache has for a reader.
+pub(super) enum Lookup {
     /// The page that it needs.
-    Page(Arc<Page>),
-    /// A read to wait for, and where it begins; the asker is counted in.
-    Flight(Sequence, Flight),
+    Page(Arc<HistoryPage>),
+    /// A read to wait for, and where it begins; the reader is counted as one of
+    /// its waiters.
+    Read(Sequence, InFlightRead),
     /// A page from there is known to end before the reader's position.
-    Short,
+    TooShort,
 }
 
-impl Shelves {
+impl PageCache {
     pub(super) fn new(bytes_max: usize) -> Self {
         Self {
-            everything: Shelf::default(),
+            wildcard: TopicPages::default(),
             named: HashMap::new(),
             by_age: BTreeMap::new(),
             next_age: 0,
@@ -97,88 +99,94 @@ impl Shelves {
     }
 
     /// A page with what follows `after`.
-    pub(super) fn find(&self, topics: &Topics, after: Sequence) -> Option<Arc<Page>> {
-        self.shelf(topics)?.covering(after)
+    pub(super) fn find(&self, topics: &Topics, after: Sequence) -> Option<Arc<HistoryPage>> {
+        self.pages_of(topics)?.covering(after)
     }
 
     /// A page with what follows `after`, or a read to wait for: the one that
-    /// begins at `start`, or one in reach. In one step with [`Shelves::put`],
-    /// so that nobody reads what has just been read.
-    pub(super) fn seek(
+    /// begins at `start`, or one nearby. Under the same lock as
+    /// [`PageCache::insert`], so that nobody reads what has just been read.
+    pub(super) fn find_or_join(
         &mut self,
         topics: &Topics,
         start: Sequence,
-        reach: Reach,
+        policy: JoinPolicy,
         after: Sequence,
-    ) -> Found {
+    ) -> Lookup {
         if let Some(page) = self.find(topics, after) {
-            return Found::Page(page);
+            return Lookup::Page(page);
         }
-        let shelf = self.shelf_or_new(topics);
-        let near = match reach {
-            Reach::Near => shelf.flight_towards(after),
-            Reach::Own => None,
+        let pages = self.pages_or_new(topics);
+        let nearby = match policy {
+            JoinPolicy::Nearby => pages.read_towards(after),
+            JoinPolicy::Exact => None,
         };
-        let start = match near {
-            Some(near) => near,
-            None if shelf.is_short(start, after) => return Found::Short,
+        let begin = match nearby {
+            Some(nearby) => nearby,
+            None if pages.is_short(start, after) => return Lookup::TooShort,
             None => start,
         };
-        let manned = shelf.flights.entry(start).or_insert_with(|| Manned {
-            flight: Flight::default(),
-            askers: 0,
+        let waited = pages.reads.entry(begin).or_insert_with(|| WaitedRead {
+            read: InFlightRead::default(),
+            waiters: 0,
         });
-        manned.askers += 1;
-        Found::Flight(start, Arc::clone(&manned.flight))
+        waited.waiters += 1;
+        Lookup::Read(begin, Arc::clone(&waited.read))
     }
 
-    /// An asker waits no longer.
-    pub(super) fn leave(&mut self, topics: &Topics, start: Sequence, flight: &Flight) {
-        let Some(shelf) = self.shelf_mut(topics) else {
+    /// A waiter waits no longer.
+    pub(super) fn leave(&mut self, topics: &Topics, start: Sequence, read: &InFlightRead) {
+        let Some(pages) = self.pages_mut(topics) else {
             return;
         };
-        // A later flight from the same place is none of this asker's.
-        if let Some(manned) = shelf.flights.get_mut(&start)
-            && Arc::ptr_eq(&manned.flight, flight)
+        // A later read from the same start is another one.
+        if let Some(waited) = pages.reads.get_mut(&start)
+            && Arc::ptr_eq(&waited.read, read)
         {
-            manned.askers -= 1;
-            if manned.askers == 0 {
-                shelf.flights.remove(&start);
+            assert!(waited.waiters > 0, "a waiter leaves once");
+            waited.waiters -= 1;
+            if waited.waiters == 0 {
+                pages.reads.remove(&start);
             }
         }
-        self.clear_away(topics);
+        self.forget_unused(topics);
     }
 
-    /// Takes a page in the place of its flight, which has landed. What has to
-    /// go for it is returned, to be dropped once the lock is free.
-    pub(super) fn put(&mut self, topics: &Topics, page: &Arc<Page>, full: bool) -> Vec<Standing> {
+    /// Caches a page in place of its read, which is done. Returns the pages that
+    /// were evicted for it, to be dropped once the lock is free.
+    pub(super) fn insert(
+        &mut self,
+        topics: &Topics,
+        page: &Arc<HistoryPage>,
+        full: bool,
+    ) -> Vec<CachedPage> {
         let start = page.after;
         let mut evicted = Vec::new();
-        let shelf = self.shelf_or_new(topics);
-        shelf.flights.remove(&start);
+        let pages = self.pages_or_new(topics);
+        pages.reads.remove(&start);
         if full {
-            shelf.span = Some(page.scanned.0 - start.0);
+            pages.span = Some(page.scanned.0 - start.0);
         }
-        let old = shelf.pages.remove(&start);
-        if let Some(old) = old {
-            self.by_age.remove(&old.age);
-            self.bytes -= old.bytes;
-            evicted.push(old);
+        let replaced = pages.pages.remove(&start);
+        if let Some(replaced) = replaced {
+            self.by_age.remove(&replaced.age);
+            self.subtract(&replaced);
+            evicted.push(replaced);
         }
         let bytes = page.weight() + topics_weight(topics);
-        // A page that found nothing new covers nobody, and one that is larger
-        // than all there is room for would only push out the rest.
+        // A page that found nothing new covers nobody, and one that is larger than
+        // the whole cache would only evict the rest.
         if page.scanned > start && bytes <= self.bytes_max {
-            self.stand(topics, page, full, bytes);
+            self.add(topics, page, full, bytes);
             self.make_room(&mut evicted);
         }
-        self.clear_away(topics);
+        self.forget_unused(topics);
         evicted
     }
 
-    fn stand(&mut self, topics: &Topics, page: &Arc<Page>, full: bool, bytes: usize) {
+    fn add(&mut self, topics: &Topics, page: &Arc<HistoryPage>, full: bool, bytes: usize) {
         let age = self.next_age;
-        let standing = Standing {
+        let cached = CachedPage {
             page: Arc::clone(page),
             full,
             bytes,
@@ -186,110 +194,118 @@ impl Shelves {
         };
         self.next_age += 1;
         self.bytes += bytes;
-        let place = Place {
+        let key = PageKey {
             topics: topics.clone(),
             start: page.after,
         };
-        self.by_age.insert(age, place);
-        self.shelf_or_new(topics).pages.insert(page.after, standing);
+        self.by_age.insert(age, key);
+        self.pages_or_new(topics).pages.insert(page.after, cached);
     }
 
-    /// Takes down every page; flights go on.
-    pub(super) fn take_down(&mut self) -> Vec<Standing> {
+    /// Removes every page and returns them, to be dropped once the lock is free;
+    /// reads go on.
+    pub(super) fn clear(&mut self) -> Vec<CachedPage> {
         self.by_age.clear();
         self.bytes = 0;
-        let shelves = self.named.values_mut().chain([&mut self.everything]);
-        let pages = shelves.flat_map(|shelf| std::mem::take(&mut shelf.pages).into_values());
-        let pages = pages.collect();
-        self.named.retain(|_, shelf| !shelf.is_empty());
-        pages
+        let all = self.named.values_mut().chain([&mut self.wildcard]);
+        let removed = all
+            .flat_map(|pages| std::mem::take(&mut pages.pages).into_values())
+            .collect();
+        self.named.retain(|_, pages| !pages.is_empty());
+        removed
     }
 
-    fn make_room(&mut self, evicted: &mut Vec<Standing>) {
+    fn make_room(&mut self, evicted: &mut Vec<CachedPage>) {
         while self.bytes > self.bytes_max {
-            let Some((_, Place { topics, start })) = self.by_age.pop_first() else {
+            let Some((_, PageKey { topics, start })) = self.by_age.pop_first() else {
+                debug_assert!(false, "bytes without a page");
                 break;
             };
-            let shelf = self.shelf_mut(&topics);
-            if let Some(oldest) = shelf.and_then(|shelf| shelf.pages.remove(&start)) {
-                self.bytes -= oldest.bytes;
+            let pages = self.pages_mut(&topics);
+            if let Some(oldest) = pages.and_then(|pages| pages.pages.remove(&start)) {
+                self.subtract(&oldest);
                 evicted.push(oldest);
             }
-            self.clear_away(&topics);
+            self.forget_unused(&topics);
         }
     }
 
-    /// Forgets topics that have nothing here any more: strangers name them.
-    fn clear_away(&mut self, topics: &Topics) {
+    fn subtract(&mut self, page: &CachedPage) {
+        assert!(page.bytes <= self.bytes, "each page is counted once");
+        self.bytes -= page.bytes;
+    }
+
+    /// Forgets topics that have no page and no read any more: strangers name them.
+    fn forget_unused(&mut self, topics: &Topics) {
         if let Topics::These(topics) = topics
-            && self.named.get(&**topics).is_some_and(Shelf::is_empty)
+            && self.named.get(&**topics).is_some_and(TopicPages::is_empty)
         {
             self.named.remove(&**topics);
         }
     }
 
-    fn shelf(&self, topics: &Topics) -> Option<&Shelf> {
+    fn pages_of(&self, topics: &Topics) -> Option<&TopicPages> {
         match topics {
-            Topics::All => Some(&self.everything),
+            Topics::All => Some(&self.wildcard),
             Topics::These(topics) => self.named.get(&**topics),
         }
     }
 
-    fn shelf_mut(&mut self, topics: &Topics) -> Option<&mut Shelf> {
+    fn pages_mut(&mut self, topics: &Topics) -> Option<&mut TopicPages> {
         match topics {
-            Topics::All => Some(&mut self.everything),
+            Topics::All => Some(&mut self.wildcard),
             Topics::These(topics) => self.named.get_mut(&**topics),
         }
     }
 
-    fn shelf_or_new(&mut self, topics: &Topics) -> &mut Shelf {
+    fn pages_or_new(&mut self, topics: &Topics) -> &mut TopicPages {
         match topics {
-            Topics::All => &mut self.everything,
+            Topics::All => &mut self.wildcard,
             Topics::These(topics) => self.named.entry(topics.clone()).or_default(),
         }
     }
 
-    /// How much stands here, in bytes; and how many topics, pages and flights.
+    /// How many bytes are cached, and how many topics, pages and reads there are.
     #[cfg(test)]
-    pub(super) fn census(&self) -> [usize; 4] {
-        let shelves = || self.named.values().chain([&self.everything]);
-        let pages = shelves().map(|shelf| shelf.pages.len()).sum();
-        assert_eq!(pages, self.by_age.len(), "each page has one place");
-        let standing = shelves().flat_map(|shelf| shelf.pages.values());
-        let bytes: usize = standing.map(|standing| standing.bytes).sum();
+    pub(super) fn stats(&self) -> [usize; 4] {
+        let all = || self.named.values().chain([&self.wildcard]);
+        let pages = all().map(|pages| pages.pages.len()).sum();
+        assert_eq!(pages, self.by_age.len(), "each page has one age");
+        let cached = all().flat_map(|pages| pages.pages.values());
+        let bytes: usize = cached.map(|cached| cached.bytes).sum();
         assert_eq!(self.bytes, bytes);
-        let flights = shelves().map(|shelf| shelf.flights.len()).sum();
-        [self.bytes, self.named.len(), pages, flights]
+        let reads = all().map(|pages| pages.reads.len()).sum();
+        [self.bytes, self.named.len(), pages, reads]
     }
 }
 
-impl Shelf {
-    fn covering(&self, after: Sequence) -> Option<Arc<Page>> {
+impl TopicPages {
+    fn covering(&self, after: Sequence) -> Option<Arc<HistoryPage>> {
         let before = self.pages.range(..=after).rev().take(LOOK_BACK);
-        let mut pages = before.map(|(_, standing)| &standing.page);
+        let mut pages = before.map(|(_, cached)| &cached.page);
         pages.find(|page| page.scanned > after).map(Arc::clone)
     }
 
-    /// Where the nearest flight began that may bring what follows `after`. As
-    /// long as nobody knows how far flights go, any one may.
-    fn flight_towards(&self, after: Sequence) -> Option<Sequence> {
-        let (&start, _) = self.flights.range(..=after).next_back()?;
-        let in_reach = |span| after.0 - start.0 < span;
-        self.span.is_none_or(in_reach).then_some(start)
+    /// Where the nearest read begins that may bring what follows `after`. While
+    /// nobody knows how far reads go, any one may.
+    fn read_towards(&self, after: Sequence) -> Option<Sequence> {
+        let (&start, _) = self.reads.range(..=after).next_back()?;
+        let may_cover = self.span.is_none_or(|span| after.0 - start.0 < span);
+        may_cover.then_some(start)
     }
 
     /// Whether the page from `start` was full before it came to `after`.
     fn is_short(&self, start: Sequence, after: Sequence) -> bool {
-        let standing = self.pages.get(&start);
-        standing.is_some_and(|standing| standing.full && standing.page.scanned <= after)
+        let cached = self.pages.get(&start);
+        cached.is_some_and(|cached| cached.full && cached.page.scanned <= after)
     }
 
     fn is_empty(&self) -> bool {
-        self.pages.is_empty() && self.flights.is_empty()
+        self.pages.is_empty() && self.reads.is_empty()
     }
 }
 
-impl Page {
+impl HistoryPage {
     fn weight(&self) -> usize {
         let frames = self.frames.iter();
         let frames = frames.map(|frame| frame.weight() + size_of::<Frame>());

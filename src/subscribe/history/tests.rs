@@ -114,7 +114,7 @@ impl Drop for Leaves<'_> {
     }
 }
 
-struct House {
+struct Fixture {
     journal: Arc<Watched>,
     history: History,
     telemetry: Arc<Telemetry>,
@@ -127,14 +127,14 @@ const DEFAULT: Settings = Settings {
 };
 
 /// A journal with its history; reads pass the gate.
-async fn house() -> House {
-    let house = house_with(DEFAULT, 1 << 30).await;
-    house.journal.open_gate();
-    house
+async fn fixture() -> Fixture {
+    let fixture = fixture_with(DEFAULT, 1 << 30).await;
+    fixture.journal.open_gate();
+    fixture
 }
 
-/// A house whose gate is shut.
-async fn house_with(settings: Settings, retain_bytes: u64) -> House {
+/// A fixture whose gate is shut.
+async fn fixture_with(settings: Settings, retain_bytes: u64) -> Fixture {
     let retention = Retention {
         age: Duration::from_secs(3600),
         bytes: retain_bytes,
@@ -160,26 +160,26 @@ async fn house_with(settings: Settings, retain_bytes: u64) -> House {
     let telemetry = Telemetry::new().unwrap();
     let watched = Arc::clone(&journal) as Arc<dyn Journal>;
     let hub = Hub::new(Sequence(0), 0, encoder);
-    House {
+    Fixture {
         history: History::new(watched, hub, settings, Arc::clone(&telemetry)),
         journal,
         telemetry,
     }
 }
 
-fn encoder(epoch: Epoch, event_names: bool) -> Arc<Encoder> {
+fn encoder(epoch: Epoch, event_names: bool) -> Encoder {
     let view = View {
         event_names,
         ..View::default()
     };
-    Arc::new(Encoder {
+    Encoder {
         epoch,
         public_url: "".into(),
         views: TopicMap::new([].into(), Some(Arc::new(view))),
-    })
+    }
 }
 
-impl House {
+impl Fixture {
     async fn store(&self, topic: &str, bytes: usize) -> Sequence {
         let draft = Draft {
             received_at: Timestamp::from_unix_secs(1_000),
@@ -239,12 +239,12 @@ impl House {
         sequences.take_while(|&s| s <= upto.0).collect()
     }
 
-    fn census(&self) -> [usize; 4] {
-        self.history.shelves().census()
+    fn stats(&self) -> [usize; 4] {
+        self.history.cache.lock().stats()
     }
 
-    fn flights(&self) -> usize {
-        self.census()[3]
+    fn reads_left(&self) -> usize {
+        self.stats()[3]
     }
 }
 
@@ -264,20 +264,20 @@ fn topics(names: &[&str]) -> Topics {
 
 #[tokio::test]
 async fn ten_thousand_readers_cause_as_many_reads_as_there_are_pages() {
-    let house = house().await;
-    house.store_many("a.b", 100, 3_000).await;
+    let fixture = fixture().await;
+    fixture.store_many("a.b", 100, 3_000).await;
     let a = topics(&["a"]);
-    let readers = (0..10_000).map(|_| house.walk(&a, Sequence::ZERO, Sequence(3_000)));
+    let readers = (0..10_000).map(|_| fixture.walk(&a, Sequence::ZERO, Sequence(3_000)));
     let expected: Vec<u64> = (1..=3_000).collect();
     for walked in join_all(readers).await {
         assert_eq!(walked.events, expected);
     }
-    let [_, _, pages, flights] = house.census();
-    assert_eq!((house.journal.reads(), flights), (pages, 0));
+    let [_, _, pages, reads_left] = fixture.stats();
+    assert_eq!((fixture.journal.reads(), reads_left), (pages, 0));
     let weight: usize = 3_000 * (128 + 3 + 1 + 100);
     let fewest = weight.div_ceil(DEFAULT.page_bytes_max);
     assert!((fewest..fewest + 3).contains(&pages), "{pages} pages");
-    let text = house.telemetry.render();
+    let text = fixture.telemetry.render();
     let shared = 10_000 * pages - pages;
     assert!(text.contains(&format!("hookrill_history_pages_read_total {pages}\n")));
     assert!(text.contains(&format!("hookrill_history_pages_shared_total {shared}\n")));
@@ -285,24 +285,24 @@ async fn ten_thousand_readers_cause_as_many_reads_as_there_are_pages() {
 
 #[tokio::test]
 async fn readers_at_nearby_cursors_share() {
-    let house = house().await;
-    house.store_many("a", 100, 3_000).await;
+    let fixture = fixture().await;
+    fixture.store_many("a", 100, 3_000).await;
     let all = topics(&["*"]);
     let cursors: Vec<u64> = (0..200).map(|n| 1_000 + n).collect();
     let readers = cursors
         .iter()
-        .map(|&at| house.walk(&all, Sequence(at), Sequence(3_000)));
+        .map(|&at| fixture.walk(&all, Sequence(at), Sequence(3_000)));
     for (walked, at) in join_all(readers).await.iter().zip(&cursors) {
         let expected: Vec<u64> = (at + 1..=3_000).collect();
         assert_eq!(walked.events, expected);
     }
     // Those who come while a page is being read wait and see.
     let fewest = (2_000 * 229_usize).div_ceil(DEFAULT.page_bytes_max);
-    let reads = house.journal.reads();
+    let reads = fixture.journal.reads();
     assert!(reads <= fewest + 1, "{reads} reads");
     // One after the other and from the back, so that none finds what it needs
     // but those of its own block: a read for each block, and the rest once.
-    let again = house_with(DEFAULT, 1 << 30).await;
+    let again = fixture_with(DEFAULT, 1 << 30).await;
     again.journal.open_gate();
     again.store_many("a", 100, 3_000).await;
     for &at in cursors.iter().rev() {
@@ -315,12 +315,12 @@ async fn readers_at_nearby_cursors_share() {
 
 #[tokio::test]
 async fn a_reader_that_goes_on_is_given_nothing_twice() {
-    let house = house().await;
-    house.store_many("a", 100, 3_000).await;
+    let fixture = fixture().await;
+    fixture.store_many("a", 100, 3_000).await;
     let a = topics(&["a"]);
     let mut at = Sequence(100);
     while at < Sequence(3_000) {
-        let page = house.history.page(&a, at).await.unwrap();
+        let page = fixture.history.page(&a, at).await.unwrap();
         let begins = block_of(at);
         assert_eq!(page.after, begins);
         assert!(page.after == at || at == Sequence(100), "{at}");
@@ -332,92 +332,92 @@ async fn a_reader_that_goes_on_is_given_nothing_twice() {
 
 #[tokio::test]
 async fn readers_from_everywhere_at_once_do_not_each_read_their_own() {
-    let house = house().await;
-    house.store_many("a", 100, 6_000).await;
+    let fixture = fixture().await;
+    fixture.store_many("a", 100, 6_000).await;
     let all = topics(&["*"]);
     let mut cursors: Vec<u64> = (0..1_000).map(|n| n * 6).collect();
     fastrand::Rng::with_seed(1).shuffle(&mut cursors);
     let readers = cursors
         .iter()
-        .map(|&at| house.walk(&all, Sequence(at), Sequence(6_000)));
+        .map(|&at| fixture.walk(&all, Sequence(at), Sequence(6_000)));
     for (walked, at) in join_all(readers).await.iter().zip(&cursors) {
         let expected: Vec<u64> = (at + 1..=6_000).collect();
         assert_eq!(walked.events, expected);
     }
     let fewest = (6_000 * 229_usize).div_ceil(DEFAULT.page_bytes_max);
-    let reads = house.journal.reads();
+    let reads = fixture.journal.reads();
     assert!(reads <= 4 * fewest, "{reads} reads for {fewest} pages");
     println!("1,000 readers from everywhere: {reads} reads for {fewest} pages");
 }
 
 #[tokio::test]
 async fn all_that_ask_at_the_same_time_wait_for_one_read() {
-    let house = house_with(DEFAULT, 1 << 30).await;
-    house.store_many("a", 10, 100).await;
+    let fixture = fixture_with(DEFAULT, 1 << 30).await;
+    fixture.store_many("a", 10, 100).await;
     let a = topics(&["a"]);
-    let mut askers: Vec<_> = (0..16)
-        .map(|n| Box::pin(house.history.page(&a, Sequence(48 + n))))
+    let mut waiters: Vec<_> = (0..16)
+        .map(|n| Box::pin(fixture.history.page(&a, Sequence(48 + n))))
         .collect();
-    for asker in &mut askers {
-        assert!(asker.now_or_never().is_none());
+    for waiter in &mut waiters {
+        assert!(waiter.now_or_never().is_none());
     }
-    assert_eq!((house.journal.reads(), house.flights()), (1, 1));
-    house.journal.gate.add_permits(1);
-    let pages = join_all(askers).await;
+    assert_eq!((fixture.journal.reads(), fixture.reads_left()), (1, 1));
+    fixture.journal.gate.add_permits(1);
+    let pages = join_all(waiters).await;
     let first = pages[0].as_ref().unwrap();
     for page in &pages {
         assert!(Arc::ptr_eq(page.as_ref().unwrap(), first));
     }
-    assert_eq!((house.journal.reads(), house.flights()), (1, 0));
+    assert_eq!((fixture.journal.reads(), fixture.reads_left()), (1, 0));
 }
 
 #[tokio::test]
 async fn a_reader_that_is_cancelled_strands_nobody() {
-    let house = house_with(DEFAULT, 1 << 30).await;
-    house.store_many("a", 10, 100).await;
+    let fixture = fixture_with(DEFAULT, 1 << 30).await;
+    fixture.store_many("a", 10, 100).await;
     let a = topics(&["a"]);
-    let mut reading = Box::pin(house.history.page(&a, Sequence::ZERO));
-    let mut waiting = pin!(house.history.page(&a, Sequence(3)));
+    let mut reading = Box::pin(fixture.history.page(&a, Sequence::ZERO));
+    let mut waiting = pin!(fixture.history.page(&a, Sequence(3)));
     assert!((&mut reading).now_or_never().is_none());
     assert!((&mut waiting).now_or_never().is_none());
     drop(reading);
-    house.journal.gate.add_permits(1);
+    fixture.journal.gate.add_permits(1);
     assert_eq!(waiting.await.unwrap().frames.len(), 100);
     // And whoever gives up alone leaves nothing behind.
     let b = topics(&["b", "c.d"]);
-    let mut alone = Box::pin(house.history.page(&b, Sequence::ZERO));
+    let mut alone = Box::pin(fixture.history.page(&b, Sequence::ZERO));
     assert!((&mut alone).now_or_never().is_none());
-    assert_eq!(house.flights(), 1);
+    assert_eq!(fixture.reads_left(), 1);
     drop(alone);
-    let [_, named, _, flights] = house.census();
-    assert_eq!((named, flights), (1, 0));
+    let [_, named, _, reads_left] = fixture.stats();
+    assert_eq!((named, reads_left), (1, 0));
 }
 
 #[tokio::test]
 async fn an_error_goes_to_the_asker_and_the_next_one_tries_again() {
-    let house = house_with(DEFAULT, 1 << 30).await;
-    house.store_many("a", 10, 20).await;
+    let fixture = fixture_with(DEFAULT, 1 << 30).await;
+    fixture.store_many("a", 10, 20).await;
     let a = topics(&["a"]);
-    let mut first = pin!(house.history.page(&a, Sequence::ZERO));
-    let mut second = pin!(house.history.page(&a, Sequence::ZERO));
+    let mut first = pin!(fixture.history.page(&a, Sequence::ZERO));
+    let mut second = pin!(fixture.history.page(&a, Sequence::ZERO));
     assert!((&mut first).now_or_never().is_none());
     assert!((&mut second).now_or_never().is_none());
-    house.journal.fails.store(true, Ordering::SeqCst);
-    house.journal.open_gate();
+    fixture.journal.fails.store(true, Ordering::SeqCst);
+    fixture.journal.open_gate();
     let (first, second) = tokio::join!(first, second);
     assert!(matches!(first, Err(ReadError::Storage(_))));
     assert_eq!(second.unwrap().frames.len(), 20);
-    assert_eq!((house.journal.reads(), house.flights()), (2, 0));
+    assert_eq!((fixture.journal.reads(), fixture.reads_left()), (2, 0));
 }
 
 #[tokio::test]
 async fn topics_never_see_each_others_events() {
-    let house = house().await;
+    let fixture = fixture().await;
     let stored = [
         "a", "a.b", "a.b.c", "b", "b.c", "c", "ab", "a-b", "a:b", "_",
     ];
     for n in 0..200 {
-        house.store(stored[n % stored.len()], 10).await;
+        fixture.store(stored[n % stored.len()], 10).await;
     }
     let asked: &[&[&str]] = &[
         &["a", "b.c"],
@@ -437,13 +437,16 @@ async fn topics_never_see_each_others_events() {
     for round in 0..2 {
         for names in asked {
             let topics = topics(names);
-            let walked = house.walk(&topics, Sequence::ZERO, Sequence(200)).await;
-            let truth = house.truth(&topics, Sequence::ZERO, Sequence(200)).await;
+            let walked = fixture.walk(&topics, Sequence::ZERO, Sequence(200)).await;
+            let truth = fixture.truth(&topics, Sequence::ZERO, Sequence(200)).await;
             assert_eq!(walked.events, truth, "{names:?} in round {round}");
         }
-        assert_eq!(house.journal.reads(), asked.len());
+        assert_eq!(fixture.journal.reads(), asked.len());
     }
-    let none = house.history.page(&topics(&["none"]), Sequence::ZERO).await;
+    let none = fixture
+        .history
+        .page(&topics(&["none"]), Sequence::ZERO)
+        .await;
     assert!(none.unwrap().frames.is_empty());
 }
 
@@ -453,23 +456,23 @@ async fn no_more_pages_are_read_at_a_time_than_the_budget_has() {
         reads_max: 3,
         ..DEFAULT
     };
-    let house = house_with(settings, 1 << 30).await;
+    let fixture = fixture_with(settings, 1 << 30).await;
     let named: Vec<Topics> = (0..20)
         .map(|n| topics(&["all", &format!("t{n}")]))
         .collect();
-    house.store_many("all", 10_000, 40).await;
+    fixture.store_many("all", 10_000, 40).await;
     let readers = named
         .iter()
-        .map(|topics| house.walk(topics, Sequence::ZERO, Sequence(40)));
+        .map(|topics| fixture.walk(topics, Sequence::ZERO, Sequence(40)));
     let mut readers = pin!(join_all(readers));
     assert!((&mut readers).now_or_never().is_none());
-    assert_eq!(house.journal.reads(), 3, "the rest waits for a place");
-    house.journal.open_gate();
+    assert_eq!(fixture.journal.reads(), 3, "the rest waits for a place");
+    fixture.journal.open_gate();
     let expected: Vec<u64> = (1..=40).collect();
     for walked in readers.await {
         assert_eq!(walked.events, expected);
     }
-    assert_eq!(house.journal.under_way_most.load(Ordering::SeqCst), 3);
+    assert_eq!(fixture.journal.under_way_most.load(Ordering::SeqCst), 3);
 }
 
 #[tokio::test]
@@ -478,95 +481,103 @@ async fn what_is_kept_stays_within_its_bytes() {
         cache_bytes_max: 300_000,
         ..DEFAULT
     };
-    let house = house_with(settings, 1 << 30).await;
-    house.journal.open_gate();
-    house.store_many("a.b", 1_000, 1_000).await;
-    house.store("a", 200_000).await;
+    let fixture = fixture_with(settings, 1 << 30).await;
+    fixture.journal.open_gate();
+    fixture.store_many("a.b", 1_000, 1_000).await;
+    fixture.store("a", 200_000).await;
     for names in [&["a"][..], &["*"], &["a.b"], &["none"], &["a", "b"]] {
         for after in [0, 100, 500, 990] {
             let topics = topics(names);
-            let walked = house.walk(&topics, Sequence(after), Sequence(1_001)).await;
-            let truth = house.truth(&topics, Sequence(after), Sequence(1_001)).await;
+            let walked = fixture
+                .walk(&topics, Sequence(after), Sequence(1_001))
+                .await;
+            let truth = fixture
+                .truth(&topics, Sequence(after), Sequence(1_001))
+                .await;
             assert_eq!(walked.events, truth);
-            let [bytes, named, pages, flights] = house.census();
+            let [bytes, named, pages, reads_left] = fixture.stats();
             assert!(bytes <= 300_000 && pages > 0, "{bytes} in {pages} pages");
-            assert!(named <= pages && flights == 0);
+            assert!(named <= pages && reads_left == 0);
         }
     }
     // Pages with nothing in them are bounded too, and so are their topics.
     for n in 0..2_000 {
         let topics = topics(&[&format!("t{n}")]);
-        let page = house.history.page(&topics, Sequence::ZERO);
+        let page = fixture.history.page(&topics, Sequence::ZERO);
         assert_eq!(page.await.unwrap().scanned, Sequence(1_001));
     }
-    let [bytes, named, pages, _] = house.census();
+    let [bytes, named, pages, _] = fixture.stats();
     assert!(bytes <= 300_000 && named <= pages && pages < 600);
 }
 
 #[tokio::test]
 async fn events_larger_than_a_page_are_each_read_once_from_within_a_block() {
-    let house = house().await;
-    house.store_many("a", 70_000, 40).await;
+    let fixture = fixture().await;
+    fixture.store_many("a", 70_000, 40).await;
     let a = topics(&["a"]);
     for after in [0, 1, 5, 15, 16, 17, 39] {
-        let walked = house.walk(&a, Sequence(after), Sequence(40)).await;
+        let walked = fixture.walk(&a, Sequence(after), Sequence(40)).await;
         let expected: Vec<u64> = (after + 1..=40).collect();
         assert_eq!(walked.events, expected);
     }
-    assert_eq!(house.journal.reads(), 40);
+    assert_eq!(fixture.journal.reads(), 40);
 }
 
 #[tokio::test]
 async fn a_rare_topic_is_found_without_reading_all_between() {
-    let house = house().await;
+    let fixture = fixture().await;
     for n in 1..=20_000 {
-        house
+        fixture
             .store(if n % 5_000 == 0 { "rare" } else { "loud" }, 0)
             .await;
     }
     let rare = topics(&["rare"]);
     for after in [0, 0, 1, 4_999, 5_000, 12_345, 19_999] {
-        let walked = house.walk(&rare, Sequence(after), Sequence(20_000)).await;
+        let walked = fixture.walk(&rare, Sequence(after), Sequence(20_000)).await;
         let expected: Vec<u64> = (1..=4).map(|n| n * 5_000).filter(|&n| n > after).collect();
         assert_eq!(walked.events, expected);
     }
-    let reads = house.journal.reads();
+    let reads = fixture.journal.reads();
     assert!(reads <= 8, "{reads} reads, empty pages are kept too");
 }
 
 #[tokio::test]
 async fn a_page_at_the_head_stands_for_no_more_than_it_saw() {
-    let house = house().await;
+    let fixture = fixture().await;
     let a = topics(&["a"]);
-    house.store_many("a", 10, 20).await;
+    fixture.store_many("a", 10, 20).await;
     for head in 20..60 {
         // The page of those who are behind is kept and goes on being found.
-        let page = house.history.page(&a, Sequence(17)).await.unwrap();
+        let page = fixture.history.page(&a, Sequence(17)).await.unwrap();
         assert!(page.scanned <= Sequence(head));
-        let at_head = house.history.page(&a, Sequence(head)).await.unwrap();
+        let at_head = fixture.history.page(&a, Sequence(head)).await.unwrap();
         assert!(at_head.frames.is_empty() && at_head.scanned == Sequence(head));
-        assert!(house.history.page_now(&a, Sequence(head)).is_none());
-        house.store("a", 10).await;
-        let next = house.history.page(&a, Sequence(head)).await.unwrap();
+        assert!(fixture.history.cached_page(&a, Sequence(head)).is_none());
+        fixture.store("a", 10).await;
+        let next = fixture.history.page(&a, Sequence(head)).await.unwrap();
         assert_eq!(next.scanned, Sequence(head + 1));
         let new = next.frames.iter().map(|frame| frame.sequence().0);
         assert_eq!(new.filter(|&s| s > head).collect::<Vec<_>>(), [head + 1]);
     }
-    let reads = house.journal.reads();
-    house.history.page(&a, Sequence(60)).await.unwrap();
-    assert_eq!(house.journal.reads(), reads, "at the head nothing is read");
+    let reads = fixture.journal.reads();
+    fixture.history.page(&a, Sequence(60)).await.unwrap();
+    assert_eq!(
+        fixture.journal.reads(),
+        reads,
+        "at the head nothing is read"
+    );
 }
 
 #[tokio::test]
 async fn a_gap_is_told_to_those_below_the_floor_and_to_nobody_else() {
-    let house = house_with(DEFAULT, 10_000).await;
-    house.journal.open_gate();
-    house.store_many("a", 100, 207).await;
-    let floor = house.journal.floor().0;
+    let fixture = fixture_with(DEFAULT, 10_000).await;
+    fixture.journal.open_gate();
+    fixture.store_many("a", 100, 207).await;
+    let floor = fixture.journal.floor().0;
     assert!(floor % BLOCK > 1, "the floor is inside a block");
     let a = topics(&["a"]);
     for at in [floor, floor + 1, floor - 1, 0, floor] {
-        let walked = house.walk(&a, Sequence(at), Sequence(207)).await;
+        let walked = fixture.walk(&a, Sequence(at), Sequence(207)).await;
         let gaps = if at < floor {
             vec![(at, floor)]
         } else {
@@ -582,22 +593,22 @@ async fn a_reader_may_wait_on_any_thread() {
     fn on_any_thread<T: Send>(reading: T) -> T {
         reading
     }
-    let house = house().await;
+    let fixture = fixture().await;
     let a = topics(&["a"]);
-    let reading = on_any_thread(house.history.page(&a, Sequence::ZERO));
+    let reading = on_any_thread(fixture.history.page(&a, Sequence::ZERO));
     assert!(reading.await.unwrap().frames.is_empty());
 }
 
 #[tokio::test]
 async fn a_page_is_found_at_once_or_not_at_all() {
-    let house = house().await;
-    house.store_many("a", 10, 50).await;
+    let fixture = fixture().await;
+    fixture.store_many("a", 10, 50).await;
     let a = topics(&["a"]);
-    assert!(house.history.page_now(&a, Sequence(5)).is_none());
-    let page = house.history.page(&a, Sequence(5)).await.unwrap();
-    let now = house.history.page_now(&a, Sequence(40)).unwrap();
+    assert!(fixture.history.cached_page(&a, Sequence(5)).is_none());
+    let page = fixture.history.page(&a, Sequence(5)).await.unwrap();
+    let now = fixture.history.cached_page(&a, Sequence(40)).unwrap();
     assert!(Arc::ptr_eq(&page, &now));
-    assert_eq!(house.journal.reads(), 1);
+    assert_eq!(fixture.journal.reads(), 1);
 }
 
 /// Appends and retention race readers on several threads.
@@ -609,23 +620,23 @@ async fn appends_that_race_reads_are_neither_lost_nor_doubled() {
             page_bytes_max: 4_000,
             reads_max: 4,
         };
-        let house = house_with(settings, retain_bytes).await;
-        house.journal.open_gate();
+        let fixture = fixture_with(settings, retain_bytes).await;
+        fixture.journal.open_gate();
         let writing = async {
             for n in 0..2_000 {
-                house.store(["a", "b.c", "b"][n % 3], n % 400).await;
+                fixture.store(["a", "b.c", "b"][n % 3], n % 400).await;
                 tokio::task::yield_now().await;
             }
         };
         let reading = join_all((0..24).map(|n| {
-            let house = &house;
+            let fixture = &fixture;
             async move {
                 let (names, nth) = [(&["*"][..], [0, 1, 2]), (&["b"], [1, 2, 2])][n % 2];
                 let topics = topics(names);
                 let mut at = Sequence::ZERO;
                 while at < Sequence(2_000) {
-                    let head = house.journal.head();
-                    let walked = house.walk(&topics, at, head).await;
+                    let head = fixture.journal.head();
+                    let walked = fixture.walk(&topics, at, head).await;
                     let lost = |s: u64| walked.gaps.iter().any(|&(a, f)| a < s && s <= f);
                     let wanted = |s: u64| nth.contains(&((s - 1) % 3));
                     let expected =
@@ -639,7 +650,7 @@ async fn appends_that_race_reads_are_neither_lost_nor_doubled() {
         let both = async { tokio::join!(writing, reading) };
         let both = tokio::time::timeout(Duration::from_secs(60), both).await;
         both.expect("a reader waits for what was stored");
-        assert_eq!(house.flights(), 0);
+        assert_eq!(fixture.reads_left(), 0);
     }
 }
 
@@ -671,43 +682,43 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let settings = Settings { cache_bytes_max, page_bytes_max, reads_max: 2 };
-            let house = house_with(settings, 1 << 30).await;
-            house.journal.open_gate();
+            let fixture = fixture_with(settings, 1 << 30).await;
+            fixture.journal.open_gate();
             let asked = [&["*"][..], &["a"], &["a.b", "b"], &["b", "c"], &["none"]];
             for act in acts {
-                let head = house.journal.head();
+                let head = fixture.journal.head();
                 match act {
                     Act::Store(topic, bytes) => {
-                        house.store(["a", "a.b", "b", "c.d"][topic], bytes).await;
+                        fixture.store(["a", "a.b", "b", "c.d"][topic], bytes).await;
                     }
                     Act::Glance(names, back) => {
                         let at = Sequence(head.0.saturating_sub(back));
-                        house.history.page(&topics(asked[names]), at).await.unwrap();
+                        fixture.history.page(&topics(asked[names]), at).await.unwrap();
                     }
                     Act::Walk(names, back) => {
                         let at = Sequence(head.0.saturating_sub(back));
                         let topics = topics(asked[names]);
-                        let walked = house.walk(&topics, at, head).await;
-                        assert_eq!(walked.events, house.truth(&topics, at, head).await);
+                        let walked = fixture.walk(&topics, at, head).await;
+                        assert_eq!(walked.events, fixture.truth(&topics, at, head).await);
                         assert!(walked.gaps.is_empty());
                     }
                 }
-                let [bytes, _, _, flights] = house.census();
-                assert!(bytes <= cache_bytes_max && flights == 0);
+                let [bytes, _, _, reads_left] = fixture.stats();
+                assert!(bytes <= cache_bytes_max && reads_left == 0);
             }
         });
     }
 }
 
 /// A read may have bound its page just before the encoder was replaced, and
-/// come to the shelves just after they were cleared.
+/// come to the cache just after it was cleared.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_page_of_an_older_encoder_is_found_after_it_was_replaced() {
     const ROUNDS: usize = 1_000;
-    let house = Arc::new(house().await);
-    house.store_many("a", 10, 300).await;
+    let fixture = Arc::new(fixture().await);
+    fixture.store_many("a", 10, 300).await;
     let done = Arc::new(AtomicBool::new(false));
-    let (reading, until) = (Arc::clone(&house), Arc::clone(&done));
+    let (reading, until) = (Arc::clone(&fixture), Arc::clone(&done));
     let reader = TaskTracker::new().spawn(async move {
         while !until.load(Ordering::Relaxed) {
             reading
@@ -731,14 +742,18 @@ async fn no_page_of_an_older_encoder_is_found_after_it_was_replaced() {
     for round in 0..ROUNDS {
         let named = round % 2 == 0;
         // Sets the reader off, and comes upon it anywhere.
-        house.history.recode();
+        fixture.history.clear();
         (0..fastrand::u32(..20_000)).for_each(|_| std::hint::spin_loop());
-        house
+        fixture
             .history
             .hub
-            .recode(encoder(house.journal.epoch(), named));
-        house.history.recode();
-        let page = house.history.page(&Topics::All, Sequence(0)).await.unwrap();
+            .replace_encoder(encoder(fixture.journal.epoch(), named));
+        fixture.history.clear();
+        let page = fixture
+            .history
+            .page(&Topics::All, Sequence(0))
+            .await
+            .unwrap();
         if page.frames.iter().any(|frame| is_named(frame) != named) {
             stale = Some(round);
             break;
@@ -751,13 +766,13 @@ async fn no_page_of_an_older_encoder_is_found_after_it_was_replaced() {
 
 #[tokio::test]
 async fn pages_that_were_let_go_take_no_room() {
-    let house = house().await;
-    house.store_many("a", 1_000, 300).await;
+    let fixture = fixture().await;
+    fixture.store_many("a", 1_000, 300).await;
     for topics in [Topics::All, Topics::these(vec!["a".parse().unwrap()])] {
-        house.walk(&topics, Sequence(0), Sequence(300)).await;
+        fixture.walk(&topics, Sequence(0), Sequence(300)).await;
     }
-    let [bytes, named, pages, _] = house.history.shelves().census();
+    let [bytes, named, pages, _] = fixture.history.cache.lock().stats();
     assert!(bytes > 0 && named == 1 && pages > 2);
-    house.history.recode();
-    assert_eq!(house.history.shelves().census(), [0; 4]);
+    fixture.history.clear();
+    assert_eq!(fixture.history.cache.lock().stats(), [0; 4]);
 }

@@ -1,253 +1,202 @@
-//! What goes out: all that waits in one write, or one frame at a time.
+//! The bytes of one write, as a [`bytes::Buf`].
 //!
-//! Invariant: what a write took counts as given, be it part of a frame; what
-//! it did not take is put back or found again.
+//! Invariants: what was advanced past counts as sent, be it a part of a frame,
+//! and the stream's position never falls. What was not advanced past when the
+//! batch is dropped is queued again, or found again in the ring.
 
-use std::{
-    io::{self, IoSlice},
-    sync::Arc,
-};
+use std::{io::IoSlice, sync::Arc};
 
-use bytes::{Buf as _, Bytes};
+use bytes::{Buf, Bytes};
 use hookrill_core::Sequence;
-use smallvec::SmallVec;
 
-use super::feed::{Feed, Held, Stage, Tally};
-use crate::{
-    hub::{News, Slice},
-    wire::{Frame, Framing},
+use super::{
+    StreamState,
+    counters::DeliveryCounters,
+    pending::{Queued, Ready},
 };
+use crate::wire::{Frame, Piece};
 
-/// The most pieces that go out in one write.
-pub(super) const WRITE_PIECES_MAX: usize = 64;
-
-/// What became of a write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Given {
-    /// All of it went out.
-    All,
-    /// The peer does not take more now.
-    Part,
+/// What one stream writes of frames that are ready: the rest of the piece before
+/// them, its own notice, and those of the frames that it wants and has not sent.
+pub struct Batch<'a> {
+    state: &'a mut StreamState,
+    ready: &'a Ready,
 }
 
-/// Frames that are ready for one write, of one stream or of many.
-#[derive(Default)]
-pub struct Hand {
-    pub(super) frames: SmallVec<[Arc<[Frame]>; 8]>,
-    /// Where the frames are a page: the position once all of it went out.
-    pub(super) page: Option<Sequence>,
-}
-
-impl Feed {
-    /// Gives what is ready to one `write`, which says how many bytes it took.
-    ///
-    /// # Errors
-    ///
-    /// That of `write`, save that it would block.
-    pub fn give(
-        &mut self,
-        framing: Framing,
-        write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
-    ) -> io::Result<Given> {
-        let hand = self.hand(framing);
-        self.give_of(&hand, framing, write)
+impl<'a> Batch<'a> {
+    pub(super) fn new(state: &'a mut StreamState, ready: &'a Ready) -> Self {
+        Self { state, ready }
     }
 
-    /// As [`Feed::give`], of what one hand holds for many.
-    ///
-    /// # Errors
-    ///
-    /// That of `write`, save that it would block.
-    pub fn give_of(
-        &mut self,
-        hand: &Hand,
-        framing: Framing,
-        write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
-    ) -> io::Result<Given> {
-        let mut pieces = SmallVec::<[IoSlice<'_>; WRITE_PIECES_MAX]>::new();
-        if !self.rest.is_empty() {
-            pieces.push(IoSlice::new(&self.rest));
-        }
-        let frames = self.wanted(&hand.frames).take(WRITE_PIECES_MAX - 1);
-        let bytes = frames.map(|frame| frame.piece(self.form).chunk().bytes(framing));
-        pieces.extend(bytes.map(IoSlice::new));
-        let ready = pieces.iter().map(|piece| piece.len()).sum::<usize>();
-        let sent = match ready {
-            0 => 0,
-            _ => write(&pieces).or_else(blocked)?,
+    /// Whether there is nothing to send.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.has_remaining()
+    }
+
+    /// The frames that are still to be sent.
+    fn frames(&self) -> impl Iterator<Item = &'a Frame> {
+        wanted(self.state, self.ready)
+    }
+
+    /// All of it, piece by piece.
+    fn chunks(&self) -> impl Iterator<Item = &[u8]> {
+        let pending = &self.state.pending;
+        let rest = (!pending.rest.is_empty()).then_some(&*pending.rest);
+        let notice = match &pending.next {
+            Queued::Notice(piece) => Some(self.bytes_of(piece)),
+            Queued::Nothing | Queued::Slice(_) | Queued::Page(..) => None,
         };
-        drop(pieces);
-        self.settle(framing, hand, sent);
-        Ok(match sent < ready {
-            true => Given::Part,
-            false => Given::All,
-        })
+        let frames = self.frames();
+        let frames = frames.map(|frame| self.bytes_of(frame.piece(self.state.form)));
+        rest.into_iter().chain(notice).chain(frames)
     }
 
-    /// Puts these bytes, as they are, before the opening.
-    pub fn begin_with(&mut self, head: &[u8], framing: Framing) {
-        if let Held::Own(opening) = std::mem::replace(&mut self.held, Held::Nothing) {
-            self.coded.add(&opening);
-            self.rest = [head, opening.chunk().bytes(framing)].concat().into();
-        }
+    fn bytes_of<'p>(&self, piece: &'p Piece) -> &'p [u8] {
+        piece.chunk().bytes(self.state.framing)
     }
 
-    /// The next bytes of what is ready, without a chunk around them.
-    pub(super) fn take(&mut self) -> Option<Bytes> {
-        if !self.rest.is_empty() {
-            return Some(std::mem::take(&mut self.rest));
-        }
-        let (frames, reached) = match std::mem::replace(&mut self.held, Held::Nothing) {
-            Held::Nothing => return None,
-            Held::Own(piece) => {
-                self.coded.add(&piece);
-                return Some(piece.chunk().payload());
-            }
-            Held::Slice(slice) => {
-                let Some(frames) = slice.upgrade() else {
-                    self.fall_behind();
-                    return None;
-                };
-                let reached = last(&frames);
-                self.held = Held::Slice(slice);
-                (frames, reached)
-            }
-            Held::Page(frames, reached) => {
-                self.held = Held::Page(Arc::clone(&frames), reached);
-                (frames, reached)
-            }
+    /// Sends `sent` bytes of a notice, whose rest becomes the stream's.
+    fn advance_notice(&mut self, sent: usize) -> usize {
+        let Queued::Notice(notice) = &self.state.pending.next else {
+            return sent;
         };
-        let next = self.wanted(std::slice::from_ref(&frames)).next();
-        let Some(frame) = next else {
-            self.held = Held::Nothing;
-            self.position = self.position.max(reached);
-            return None;
+        let bytes = self.bytes_of(notice).len();
+        if sent == 0 {
+            return 0;
+        }
+        let Queued::Notice(notice) = std::mem::take(&mut self.state.pending.next) else {
+            return sent;
         };
-        let piece = frame.piece(self.form);
-        let bytes = piece.chunk().payload();
-        self.position = frame.sequence();
-        self.coded.add(piece);
-        self.delivered.add(bytes.len());
-        Some(bytes)
-    }
-
-    /// The frames that the subscriber does not have and wants.
-    fn wanted<'f>(&self, frames: &'f [Arc<[Frame]>]) -> impl Iterator<Item = &'f Frame> {
-        let position = self.position;
-        frames.iter().flat_map(move |frames| {
-            let newer = frames.partition_point(|frame| frame.sequence() <= position);
-            let newer = frames[newer..].iter();
-            newer.filter(|frame| self.selection.wants_type(&frame.event().draft.event_type))
-        })
-    }
-
-    /// Takes hold of what is held, and of all that waits behind it.
-    fn hand(&mut self, framing: Framing) -> Hand {
-        let mut hand = Hand::default();
-        match std::mem::replace(&mut self.held, Held::Nothing) {
-            Held::Nothing => {}
-            Held::Own(piece) if self.rest.is_empty() => {
-                self.coded.add(&piece);
-                self.rest = piece.chunk().rest(framing, 0);
-            }
-            Held::Own(piece) => self.held = Held::Own(piece),
-            Held::Page(frames, reached) => {
-                hand.frames.push(frames);
-                hand.page = Some(reached);
-            }
-            Held::Slice(slice) => self.collect(slice, &mut hand),
+        self.state.coding.add(&notice);
+        if sent < bytes {
+            self.state.pending.rest = notice.chunk().rest(self.state.framing, sent);
         }
-        hand
+        sent.saturating_sub(bytes)
     }
 
-    /// The slice, and those that follow it on the channel: what waits goes out
-    /// together.
-    fn collect(&mut self, first: Slice, hand: &mut Hand) {
-        let (mut slice, mut count) = (first, 0);
-        loop {
-            let Some(frames) = slice.upgrade() else {
-                return self.fall_behind();
-            };
-            let newest = last(&frames);
-            count += frames.len();
-            hand.frames.push(frames);
-            // After a fall behind, what the channel has is not what follows.
-            let follows = self.stage == Stage::Live && count < WRITE_PIECES_MAX;
-            // A glance that spares most the channel's lock: mostly, this was
-            // all there is.
-            if !follows || self.streams.hub.done() <= newest {
-                return;
-            }
-            slice = match self.attachment.news_now() {
-                News::Slice(next) => next,
-                News::Look => return self.fall_behind(),
-                News::Quiet => return,
-            };
-        }
-    }
-
-    /// Moves on by what went out, and puts back the rest.
-    fn settle(&mut self, framing: Framing, hand: &Hand, sent: usize) {
-        if sent < self.rest.len() {
-            self.rest.advance(sent);
-            return self.put_back(hand);
-        }
-        let mut left = sent - self.rest.len();
-        let (mut position, mut rest, mut whole) = (self.position, Bytes::new(), true);
-        let (mut delivered, mut coded) = (Tally::default(), std::mem::take(&mut self.coded));
-        for frame in self.wanted(&hand.frames) {
+    /// Sends `left` bytes of frames.
+    fn advance_frames(&mut self, mut left: usize) {
+        let mut position = self.state.progress.position;
+        let mut rest = Bytes::new();
+        let mut counters = DeliveryCounters::default();
+        let mut coding = std::mem::take(&mut self.state.coding);
+        for frame in wanted(self.state, self.ready) {
             if left == 0 {
-                whole = false;
                 break;
             }
-            let piece = frame.piece(self.form);
-            let bytes = piece.chunk().bytes(framing).len();
+            let piece = frame.piece(self.state.form);
+            let bytes = self.bytes_of(piece).len();
             if left < bytes {
-                rest = piece.chunk().rest(framing, left);
+                rest = piece.chunk().rest(self.state.framing, left);
             }
             left = left.saturating_sub(bytes);
             position = frame.sequence();
-            coded.add(piece);
-            delivered.add(bytes);
+            coding.add(piece);
+            counters.add(bytes);
         }
-        self.position = position;
-        self.rest = rest;
-        self.coded = coded;
-        self.delivered.frames += delivered.frames;
-        self.delivered.bytes += delivered.bytes;
-        match whole {
-            true => self.position = position.max(hand.reached()),
-            false => self.put_back(hand),
+        debug_assert_eq!(left, 0, "no more is sent than there is");
+        self.state.coding = coding;
+        self.state.advance_to(position);
+        self.state.pending.rest = rest;
+        self.state.counters.add_all(counters);
+    }
+}
+
+/// The frames of `ready` that this subscriber wants and has not been sent.
+fn wanted<'a>(state: &StreamState, ready: &'a Ready) -> impl Iterator<Item = &'a Frame> {
+    let position = state.progress.position;
+    let selection = &state.selection;
+    ready.slices.iter().flat_map(move |frames| {
+        let newer = frames.partition_point(|frame| frame.sequence() <= position);
+        let newer = frames[newer..].iter();
+        newer.filter(move |frame| selection.wants_type(&frame.event().draft.event_type))
+    })
+}
+
+impl Buf for Batch<'_> {
+    fn remaining(&self) -> usize {
+        self.chunks().map(<[u8]>::len).sum()
+    }
+
+    fn has_remaining(&self) -> bool {
+        self.chunks().next().is_some()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.chunks().next().unwrap_or_default()
+    }
+
+    fn chunks_vectored<'s>(&'s self, slices: &mut [IoSlice<'s>]) -> usize {
+        let mut count = 0;
+        for (slice, chunk) in slices.iter_mut().zip(self.chunks()) {
+            *slice = IoSlice::new(chunk);
+            count += 1;
+        }
+        count
+    }
+
+    fn advance(&mut self, sent: usize) {
+        let rest = &mut self.state.pending.rest;
+        if sent < rest.len() {
+            return rest.advance(sent);
+        }
+        let left = sent - rest.len();
+        *rest = Bytes::new();
+        let left = self.advance_notice(left);
+        if left > 0 {
+            self.advance_frames(left);
         }
     }
 
-    fn put_back(&mut self, hand: &Hand) {
-        match (hand.page, &*hand.frames) {
-            (Some(reached), [frames]) => self.held = Held::Page(Arc::clone(frames), reached),
-            (None, [frames]) => self.held = Held::Slice(Arc::downgrade(frames)),
-            (_, []) => {}
+    /// Shares the bytes of a whole chunk, and copies otherwise.
+    fn copy_to_bytes(&mut self, len: usize) -> Bytes {
+        let whole = self.shared_chunk().filter(|chunk| chunk.len() == len);
+        let bytes = whole.unwrap_or_else(|| self.copied(len));
+        self.advance(len);
+        bytes
+    }
+}
+
+impl Batch<'_> {
+    /// The first chunk, as the bytes that all subscribers share.
+    fn shared_chunk(&self) -> Option<Bytes> {
+        let (pending, framing) = (&self.state.pending, self.state.framing);
+        if !pending.rest.is_empty() {
+            return Some(pending.rest.clone());
+        }
+        if let Queued::Notice(piece) = &pending.next {
+            return Some(piece.chunk().rest(framing, 0));
+        }
+        let frame = self.frames().next()?;
+        Some(frame.piece(self.state.form).chunk().rest(framing, 0))
+    }
+
+    fn copied(&self, len: usize) -> Bytes {
+        let bytes: Vec<u8> = self.chunks().flatten().copied().take(len).collect();
+        assert_eq!(bytes.len(), len, "a batch has as many bytes as it says");
+        bytes.into()
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        if self.frames().next().is_none() {
+            self.state.advance_to(self.ready.end());
+            return;
+        }
+        match (self.ready.page_end, &*self.ready.slices) {
+            (Some(end), [page]) => self.state.pending.next = Queued::Page(Arc::clone(page), end),
+            (None, [slice]) => self.state.pending.next = Queued::Slice(Arc::downgrade(slice)),
             // The ring has them too.
-            _ => self.look(),
+            _ => self.state.catch_up(),
         }
     }
 }
 
-/// A peer that takes nothing now took no bytes.
-fn blocked(error: io::Error) -> io::Result<usize> {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => Ok(0),
-        _ => Err(error),
-    }
-}
-
-pub(super) fn last(frames: &[Frame]) -> Sequence {
-    frames.last().map(Frame::sequence).unwrap_or_default()
-}
-
-impl Hand {
-    /// The position once all of it went out.
-    pub(super) fn reached(&self) -> Sequence {
-        let newest = || self.frames.last().map(|frames| last(frames));
-        self.page.or_else(newest).unwrap_or_default()
+impl StreamState {
+    /// The position rises to `sequence`, unless it is there already.
+    fn advance_to(&mut self, sequence: Sequence) {
+        self.progress.position = self.progress.position.max(sequence);
     }
 }

@@ -1,127 +1,131 @@
-//! What ends a stream or interrupts it: the token, the rules, the drain, and
-//! events that are shown differently from now on.
+//! By what right a stream goes on: its token's time, its session, the policy.
 //!
-//! Invariant: asked before anything is given out, so that nothing goes out by a
-//! right that is over.
+//! Invariant: asked before anything is written, so that nothing goes out by a
+//! right that has ended.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
+use hookrill_core::Topics;
 use tokio::time::Instant;
 
-use super::{
-    feed::{Feed, Held, Stage, own},
-    pulse::Call,
+use crate::{
+    access::{Grant, PolicyVersion},
+    subscribe::{context::StreamContext, token_sessions::TokenSession},
 };
 
-/// Which part of its lifetime a stream has left when its client is told that
-/// the token ends.
+/// The longest lifetime that is timed; a stream that would last longer ends
+/// after this, and its client reconnects.
+const LIFETIME_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Clients are told of their token's end when a tenth of the stream's lifetime
+/// is left.
 const NOTICE_SHARE: u64 = 10;
 /// The bounds of that, in seconds.
-const NOTICE_SECS: std::ops::RangeInclusive<u8> = 5..=60;
+const NOTICE_SECS_MIN: u8 = 5;
+const NOTICE_SECS_MAX: u8 = 60;
 
-impl Feed {
-    /// When the token calls for a look: to tell of its end, or to end.
+pub(super) struct Entitlement {
+    /// When the token expires.
+    expires_at: Option<Instant>,
+    /// How many seconds before that the client is told; 0 once it was.
+    notice_secs: u8,
+    /// Marked where the token is revoked; `None` where no token was needed.
+    session: Option<Arc<TokenSession>>,
+    /// The policy by which the stream was granted last.
+    policy_version: PolicyVersion,
+}
+
+/// How a token stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TokenStatus {
+    Valid,
+    /// It expires this soon, and the client has not been told.
+    Expiring(Duration),
+    Expired,
+}
+
+impl Entitlement {
+    /// The right of a stream that `grant` allows for `lifetime` from `now`.
+    pub(super) fn new(
+        context: &StreamContext,
+        grant: &Grant,
+        lifetime: Option<Duration>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            expires_at: lifetime.map(|left| now + left.min(LIFETIME_MAX)),
+            notice_secs: lifetime.map_or(0, notice_secs),
+            session: grant.token().map(|token| context.sessions.open(token)),
+            policy_version: grant.policy_version(),
+        }
+    }
+
+    /// When the token calls for a look: to tell the client, or to end.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let notice = Duration::from_secs(self.notice_secs.into());
-        self.end.map(|end| end.checked_sub(notice).unwrap_or(end))
+        self.expires_at
+            .map(|at| at.checked_sub(notice).unwrap_or(at))
     }
 
-    /// Whether the token ends later than this.
-    #[must_use]
-    pub fn expires_after(&self, now: Instant) -> bool {
-        self.end.is_none_or(|end| end > now)
+    /// How the token stands at `now`, which is asked for only where a token
+    /// expires at all.
+    pub(super) fn token_status(&self, now: impl FnOnce() -> Instant) -> TokenStatus {
+        let (Some(expires_at), Some(deadline)) = (self.expires_at, self.deadline()) else {
+            return TokenStatus::Valid;
+        };
+        let now = now();
+        if now >= expires_at {
+            return TokenStatus::Expired;
+        }
+        if now >= deadline {
+            return TokenStatus::Expiring(expires_at.duration_since(now));
+        }
+        TokenStatus::Valid
     }
 
-    /// Whether the stream is to end: its token was revoked, or it would not be
-    /// granted any more.
-    pub fn is_forbidden(&mut self) -> bool {
-        let revoked = self.lease.as_ref().is_some_and(|lease| lease.is_over());
-        revoked || !self.is_granted()
+    /// The client was told that its token expires.
+    pub(super) fn notice_given(&mut self) {
+        self.notice_secs = 0;
     }
 
-    /// Looks at the grant again where anything changed since it was made: also
-    /// at one that was made just before, and opened just after.
-    fn is_granted(&mut self) -> bool {
-        let edition = self.streams.access.policy_version();
-        if self.edition == edition {
+    /// Whether the stream has to end: its token was revoked, or the policy of
+    /// today would not grant it.
+    pub(super) fn is_revoked(&mut self, context: &StreamContext, topics: &Topics) -> bool {
+        let session = self.session.as_ref();
+        session.is_some_and(|session| session.is_revoked()) || !self.is_granted(context, topics)
+    }
+
+    /// Checks the grant again where the policy changed since the last time; also
+    /// one that was made just before a change, and opened just after it.
+    fn is_granted(&mut self, context: &StreamContext, topics: &Topics) -> bool {
+        let policy_version = context.access.policy_version();
+        if self.policy_version == policy_version {
             return true;
         }
-        let proven = self.lease.as_ref().map(|lease| lease.proven());
-        let access = &self.streams.access;
-        let granted = access.still_grants(&self.selection.topics, proven);
-        if granted {
-            self.edition = edition;
+        let token = self.session.as_ref().map(|session| session.token());
+        let is_granted = context.access.still_grants(topics, token);
+        if is_granted {
+            self.policy_version = policy_version;
         }
-        granted
+        is_granted
     }
 
-    /// Makes ready the word that the token is about to end, where nothing else
-    /// is ready. All up to the position went out, so that is its id.
-    pub fn give_notice(&mut self) {
-        let Some(end) = self.end else { return };
-        let left = end.saturating_duration_since(Instant::now());
-        self.notice_secs = 0;
-        let at = self.streams.hub.cursor(self.position);
-        let secs = left.as_secs_f64().round() as u64;
-        self.held = own(self.streams.expiring(self.form, at, secs));
-    }
-
-    /// Heeds what there is to be heard; says whether the token is about to end
-    /// and the client does not know.
-    pub(super) fn listen(&mut self) -> bool {
-        self.forget_old_views();
-        if self.has_ended() {
-            return false;
-        }
-        let mut expiring = false;
-        if self.is_forbidden() {
-            self.end(None);
-        }
-        if let (Some(due), Some(end)) = (self.deadline(), self.end) {
-            let now = Instant::now();
-            expiring = now >= due;
-            if now >= end {
-                self.end(None);
-            }
-        }
-        match self.streams.pulse.heard(&mut self.ear) {
-            None => {}
-            // The position is loaded before the channel is drained, so that
-            // all up to it has been on the channel once it is empty.
-            Some(Call::Beat) => self.beat_owed = Some(self.streams.hub.done()),
-            Some(Call::Drain) => self.end(self.streams.farewell(self.form.format)),
-        }
-        expiring && !self.has_ended()
-    }
-
-    /// Lets go of what was encoded before events were encoded anew.
-    fn forget_old_views(&mut self) {
-        let recoded = self.streams.recoded.load(Ordering::Acquire);
-        if std::mem::replace(&mut self.recoded, recoded) == recoded {
-            return;
-        }
-        match self.held {
-            Held::Nothing | Held::Own(_) => {}
-            Held::Page(..) => self.held = Held::Nothing,
-            Held::Slice(_) => self.look(),
-        }
-        if !self.rest.is_empty() {
-            self.rest = Bytes::new();
-            self.held = Held::Nothing;
-            self.stage = Stage::Broken;
+    /// The stream has ended.
+    pub(super) fn end(&self, context: &StreamContext) {
+        if let Some(session) = &self.session {
+            context.sessions.close(session);
         }
     }
 }
 
 /// How long before its end a stream of this lifetime tells of it; 0 where it
-/// is no longer than that.
-pub(super) fn notice_secs(lifetime: Duration) -> u8 {
-    let (least, most) = NOTICE_SECS.into_inner();
+/// lasts no longer than that.
+fn notice_secs(lifetime: Duration) -> u8 {
     let share = lifetime.as_secs() / NOTICE_SHARE;
-    let secs = u8::try_from(share).unwrap_or(most).clamp(least, most);
-    match lifetime > Duration::from_secs(secs.into()) {
-        true => secs,
-        false => 0,
+    let secs = u8::try_from(share).unwrap_or(NOTICE_SECS_MAX);
+    let secs = secs.clamp(NOTICE_SECS_MIN, NOTICE_SECS_MAX);
+    if lifetime > Duration::from_secs(secs.into()) {
+        secs
+    } else {
+        0
     }
 }

@@ -1,290 +1,504 @@
 //! What one subscriber is given next: replay, live, and back.
 //!
+//! Knows no socket and starts no task. Whoever writes the stream asks
+//! [`StreamState::poll`] what to do, does it, and asks again:
+//!
+//! ```text
+//! poll ─┬─ Write → take_ready, batch → a write → advance
+//!       ├─ Read  → read_now, or fetch_page and supply
+//!       ├─ Wait  → received, or an interrupt
+//!       ├─ End   → the end of the body
+//!       └─ Abort → no end: what has begun must not be completed
+//! ```
+//!
 //! Queues nothing: what was not taken is found again, in the channel, the ring
-//! or the journal. Invariant: the position rises by what went out, so that
-//! nothing is left out and nothing comes twice.
+//! or the journal. Invariant: the position rises by what went out, so that no
+//! event is skipped and none comes twice.
 
-use std::sync::Arc;
+mod batch;
+mod counters;
+mod entitlement;
+mod hand_over;
+mod pending;
+
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hookrill_core::{Selection, Sequence};
-use tokio::{task::coop, time::Instant};
+use tokio::time::Instant;
 
-use super::{Streams, leases::Lease, pulse::Ear};
-use crate::{
-    access::PolicyVersion,
-    hub::{Attachment, News, Slice},
-    journal::ReadError,
-    wire::{Coded, Form, Frame, Gap, GapReason, Piece},
+use super::{
+    context::StreamContext,
+    heartbeats::{HeartbeatCursor, Signal},
+    history::HistoryPage,
+    interrupts::Interrupts,
 };
+use crate::{
+    access::Grant,
+    hub::{Received, Receiver},
+    journal::ReadError,
+    wire::{CodingState, Form, Framing, Gap, GapReason, Piece, notices},
+};
+pub use batch::Batch;
+pub(super) use counters::DeliveryCounters;
+use entitlement::{Entitlement, TokenStatus};
+pub(super) use hand_over::ReaderSignals;
+pub use pending::Ready;
+pub(super) use pending::last_sequence;
+use pending::{Pending, Queued};
 
 /// About how many bytes of events are taken from the ring at a time.
 pub(super) const PAGE_BYTES_MAX: usize = 32 * 1024;
-/// What a subscriber is given: step by step, and never waiting for more than
-/// it says.
-pub struct Feed {
-    pub(super) streams: Arc<Streams>,
-    pub(super) attachment: Attachment,
+
+/// One subscriber's stream: where it is, and what it is given next.
+pub struct StreamState {
+    context: Arc<StreamContext>,
+    receiver: Receiver,
+    selection: Selection,
+    form: Form,
+    framing: Framing,
+    coding: CodingState,
+    progress: Progress,
+    pending: Pending,
+    signals: Signals,
+    entitlement: Entitlement,
+    counters: DeliveryCounters,
+    /// Whether it is counted at its topics.
+    counted: bool,
+}
+
+/// How a stream begins.
+pub(super) struct Opening {
+    pub(super) receiver: Receiver,
     pub(super) selection: Selection,
     pub(super) form: Form,
-    /// All of the selection up to here went out or was told of.
+    /// What comes after this is sent.
     pub(super) position: Sequence,
-    /// What is left of a piece that went out in part.
-    pub(super) rest: Bytes,
-    /// What goes out next.
-    pub(super) held: Held,
-    pub(super) stage: Stage,
-    pub(super) coded: Coded,
-    pub(super) ear: Ear,
-    /// A heartbeat is owed, and may claim this position once all that came
-    /// before it went out.
-    pub(super) beat_owed: Option<Sequence>,
-    /// When the token ends.
-    pub(super) end: Option<Instant>,
-    /// How many seconds before that the client is to be told; 0: not any more.
-    pub(super) notice_secs: u8,
-    /// How often events had been encoded anew when this last looked.
-    pub(super) recoded: u32,
-    /// Ended where the token is revoked; `None` where none was needed.
-    pub(super) lease: Option<Arc<Lease>>,
-    /// Whether it is counted at its topics.
-    pub(super) counted: bool,
-    /// As of when the stream was last granted.
-    pub(super) edition: PolicyVersion,
-    pub(super) delivered: Tally,
+    /// The journal's head, as read after `receiver` was made.
+    pub(super) replay_until: Sequence,
+    /// The first bytes.
+    pub(super) text: Vec<u8>,
+}
+
+struct Progress {
+    /// All of the selection up to here went out, or was told of as a gap.
+    position: Sequence,
+    stage: Stage,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// From ring or journal, up to here.
+enum Stage {
+    /// From the ring or the journal, up to here.
     Replay(Sequence),
     Live,
     Ended,
     /// Nothing more goes out, not even the rest of what has begun.
-    Broken,
+    Aborted,
 }
 
-/// Where the next frames are; the position says which of them went out.
-pub(super) enum Held {
-    Nothing,
-    /// Written for this subscriber alone.
-    Own(Box<Piece>),
-    /// Held weakly: a subscriber that stops reading here pins nothing.
-    Slice(Slice),
-    /// A page, and the position once all of it went out.
-    Page(Arc<[Frame]>, Sequence),
+struct Signals {
+    heartbeat: HeartbeatCursor,
+    /// A heartbeat is due. It may claim this position once all that was sent on
+    /// the channel before it went out.
+    heartbeat_due: Option<Sequence>,
+    /// The encoder by which what is pending was encoded.
+    encoder_generation: u32,
 }
 
 /// What is to be done next for a subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Give out what is ready.
-    Give,
-    /// Read on: [`Feed::read`].
+    /// Write what is ready.
+    Write,
+    /// Read on.
     Read,
-    /// Wait for [`Feed::news`] or a call.
+    /// Wait for events or an interrupt.
     Wait,
-    /// Nothing more will come.
+    /// Nothing more will come: end the body.
     End,
-    /// As [`Step::End`], and what has begun is not to be ended.
-    Break,
+    /// Nothing more may go out: break the body off without an end.
+    Abort,
 }
 
-/// Counted here and added up when there is time, so that subscribers do not
-/// share a counter for every frame.
-#[derive(Default)]
-pub(super) struct Tally {
-    pub(super) frames: u64,
-    pub(super) bytes: u64,
-}
+impl StreamState {
+    /// A stream that `grant` allows for `lifetime`.
+    pub(super) fn new(
+        context: &Arc<StreamContext>,
+        opening: Opening,
+        grant: &Grant,
+        lifetime: Option<Duration>,
+    ) -> Self {
+        let Opening {
+            receiver,
+            selection,
+            form,
+            position,
+            replay_until,
+            text,
+        } = opening;
+        context.telemetry.subscribers.increment(1.0);
+        let mut pending = Pending::default();
+        pending.queue_notice(Piece::first(&text, form.coding));
+        Self {
+            counted: context.counts.begin(&selection.topics),
+            entitlement: Entitlement::new(context, grant, lifetime, Instant::now()),
+            signals: Signals {
+                heartbeat: context.heartbeats.join(),
+                heartbeat_due: None,
+                encoder_generation: context.encoder_generation(),
+            },
+            receiver,
+            selection,
+            form,
+            framing: Framing::Plain,
+            coding: CodingState::new(form.coding),
+            progress: Progress {
+                position,
+                stage: Stage::Replay(replay_until),
+            },
+            pending,
+            counters: DeliveryCounters::default(),
+            context: Arc::clone(context),
+        }
+    }
 
-impl Feed {
-    /// What is to be done next. Heeds what the whole gateway is told, and the
-    /// end of the token.
-    pub fn step(&mut self) -> Step {
-        let expiring = self.listen();
-        if self.stage == Stage::Broken {
-            return Step::Break;
+    /// What wakes this stream besides its events.
+    pub(super) fn interrupts(&self) -> Interrupts {
+        let mut interrupts = Interrupts::new(&self.context, self.signals.heartbeat);
+        interrupts.set_deadline(self.deadline());
+        interrupts
+    }
+
+    /// Puts `head` as it is before the opening, and has everything framed like
+    /// this. To be called before the first write.
+    pub fn begin_body(&mut self, head: &[u8], framing: Framing) {
+        assert!(!self.coding.has_begun(), "a body begins once");
+        self.framing = framing;
+        if head.is_empty() {
+            return;
+        }
+        if let Queued::Notice(opening) = std::mem::take(&mut self.pending.next) {
+            self.coding.add(&opening);
+            self.pending.rest = [head, opening.chunk().bytes(framing)].concat().into();
+        }
+    }
+
+    /// What is to be done next. Takes up signals, and the end of the token; `now`
+    /// is asked for only where a token ends.
+    pub fn poll(&mut self, now: impl FnOnce() -> Instant) -> Step {
+        let token = self.take_up_signals(now);
+        if self.progress.stage == Stage::Aborted {
+            return Step::Abort;
+        }
+        if let TokenStatus::Expiring(left) = token
+            && self.pending.is_empty()
+        {
+            self.queue_expiry_notice(left);
         }
         loop {
-            if !self.rest.is_empty() || !matches!(self.held, Held::Nothing) {
-                return Step::Give;
+            if !self.pending.is_empty() {
+                return Step::Write;
             }
-            if expiring && self.notice_secs > 0 {
-                self.give_notice();
-                continue;
-            }
-            match self.stage {
-                Stage::Ended => match self.coded.end() {
-                    Some(end) => self.held = own(end),
+            match self.progress.stage {
+                Stage::Ended => match self.coding.end() {
+                    Some(end) => self.pending.queue_notice(end),
                     None => return Step::End,
                 },
-                Stage::Broken => return Step::Break,
-                Stage::Replay(until) if self.position >= until => self.stage = Stage::Live,
+                Stage::Aborted => return Step::Abort,
+                Stage::Replay(until) if self.progress.position >= until => {
+                    self.progress.stage = Stage::Live;
+                }
                 Stage::Replay(_) => return Step::Read,
-                Stage::Live if self.beat_owed.is_none() => {
-                    self.delivered.settle(&self.streams);
+                Stage::Live if self.signals.heartbeat_due.is_none() => {
+                    self.counters.flush(&self.context.telemetry);
                     return Step::Wait;
                 }
                 Stage::Live => {
-                    let news = self.attachment.news_now();
-                    self.take_in(news);
+                    let received = self.receiver.try_recv();
+                    self.take_up(received);
                 }
             }
         }
     }
 
-    /// Takes the next page from the ring, or from the journal behind it.
-    /// Cancel-safe.
-    pub async fn read(&mut self) {
-        // A fast peer must not keep the thread to itself.
-        coop::consume_budget().await;
-        self.delivered.settle(&self.streams);
-        if let Err(error) = self.turn_page().await {
-            tracing::error!(%error, "a stream ends: its events cannot be read");
-            self.end(None);
+    /// Takes up what is ready, and all that waits behind it on the channel: at
+    /// most some `pieces_max` pieces.
+    pub fn take_ready(&mut self, pieces_max: usize) -> Ready {
+        match std::mem::take(&mut self.pending.next) {
+            Queued::Nothing => Ready::default(),
+            Queued::Notice(notice) => {
+                self.pending.next = Queued::Notice(notice);
+                Ready::default()
+            }
+            Queued::Page(frames, end) => Ready::page(frames, end),
+            Queued::Slice(slice) => {
+                let mut ready = Ready::default();
+                self.collect(slice, pieces_max, &mut ready);
+                ready
+            }
         }
     }
 
-    /// Waits for events. Cancel-safe.
-    pub async fn news(&mut self) {
-        let news = self.attachment.news().await;
-        self.take_in(news);
+    /// What this stream writes of `ready`, as bytes that are sent by advancing
+    /// past them.
+    pub fn batch<'a>(&'a mut self, ready: &'a Ready) -> Batch<'a> {
+        debug_assert!(
+            ready.slices.is_empty() || matches!(self.pending.next, Queued::Nothing),
+            "frames are taken up when nothing is queued"
+        );
+        Batch::new(self, ready)
     }
 
-    /// Lets go of what others do not hold as well, while the peer does not
-    /// read: it is found again.
-    pub fn let_go(&mut self) {
-        if matches!(self.held, Held::Page(..)) {
-            self.held = Held::Nothing;
+    /// Reads on from memory: a heartbeat that is due, the ring, or a page of
+    /// history that is there. Returns whether that sufficed; otherwise
+    /// [`StreamState::fetch_page`] is due.
+    pub fn read_now(&mut self) -> bool {
+        self.counters.flush(&self.context.telemetry);
+        if self.signals.heartbeat_due.take().is_some() {
+            // During a replay a heartbeat claims the position read so far.
+            self.queue_heartbeat();
+            return true;
         }
+        let position = self.progress.position;
+        let ring = self.context.hub.ring();
+        let page = ring.read(&self.selection, position, PAGE_BYTES_MAX);
+        // The ring may be behind the journal, never ahead of it.
+        if let Some(page) = page.filter(|page| page.scanned > position) {
+            self.pending.next = Queued::Page(page.frames.into(), page.scanned);
+            return true;
+        }
+        let topics = &self.selection.topics;
+        let Some(page) = self.context.history.cached_page(topics, position) else {
+            return false;
+        };
+        self.supply(&page);
+        true
+    }
+
+    /// The page of history that comes next, read by this stream or by another one
+    /// that needs it as well. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] where the journal can't be read.
+    pub async fn fetch_page(&self) -> Result<Arc<HistoryPage>, ReadError> {
+        let history = &self.context.history;
+        let position = self.progress.position;
+        history.page(&self.selection.topics, position).await
+    }
+
+    /// Takes up a page of history.
+    pub fn supply(&mut self, page: &HistoryPage) {
+        if page.floor > self.progress.position {
+            // What the page holds is looked for again from the floor on.
+            self.queue_gap(page.floor);
+        } else {
+            self.pending.next = Queued::Page(Arc::clone(&page.frames), page.scanned);
+        }
+    }
+
+    /// Waits for events and takes them up. Cancel-safe.
+    pub async fn received(&mut self) {
+        let received = self.receiver.recv().await;
+        self.take_up(received);
+    }
+
+    /// Lets go of what others don't hold as well, while the peer does not read:
+    /// it is found again.
+    pub fn release(&mut self) {
+        self.pending.release();
+    }
+
+    /// Ends the stream after what has begun to go out.
+    pub fn end(&mut self) {
+        self.end_with(None);
     }
 
     /// Whether nothing but what is ready will come.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.stage == Stage::Ended
+        self.progress.stage == Stage::Ended
     }
 
-    /// Gives out nothing more but this.
-    pub(super) fn end(&mut self, last: Option<Bytes>) {
-        if matches!(self.stage, Stage::Ended | Stage::Broken) {
+    /// When the token calls for a look: to tell the client, or to end.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.entitlement.deadline()
+    }
+
+    /// Whether the stream has to end: its token was revoked, or it would not be
+    /// granted any more.
+    pub fn is_revoked(&mut self) -> bool {
+        let topics = &self.selection.topics;
+        self.entitlement.is_revoked(&self.context, topics)
+    }
+
+    /// Whether no piece was written in part.
+    #[cfg(test)]
+    pub(super) fn is_between_pieces(&self) -> bool {
+        self.pending.rest.is_empty()
+    }
+
+    /// Takes up what was signalled since the last time.
+    fn take_up_signals(&mut self, now: impl FnOnce() -> Instant) -> TokenStatus {
+        self.forget_older_encodings();
+        if matches!(self.progress.stage, Stage::Ended | Stage::Aborted) {
+            return TokenStatus::Valid;
+        }
+        let token = self.entitlement.token_status(now);
+        if self.is_revoked() || token == TokenStatus::Expired {
+            self.end_with(None);
+            return TokenStatus::Expired;
+        }
+        let heartbeats = &self.context.heartbeats;
+        match heartbeats.take_signal(&mut self.signals.heartbeat) {
+            None => {}
+            // The position is loaded before the channel is emptied: all up to it
+            // has been on the channel by then.
+            Some(Signal::Heartbeat) => {
+                self.signals.heartbeat_due = Some(self.context.hub.published());
+            }
+            Some(Signal::Drain) => {
+                let retry = self.context.retry_after_drain();
+                self.end_with(notices::closing(self.form.format, retry));
+                return TokenStatus::Expired;
+            }
+        }
+        token
+    }
+
+    /// Lets go of what was encoded before the encoder was replaced.
+    fn forget_older_encodings(&mut self) {
+        let generation = self.context.encoder_generation();
+        if std::mem::replace(&mut self.signals.encoder_generation, generation) == generation {
             return;
         }
-        self.stage = Stage::Ended;
-        let coding = self.form.coding;
-        self.held = match last {
-            None => Held::Nothing,
-            Some(text) if self.coded.has_begun() => own(Piece::new(&text, coding)),
-            // It takes the place of the opening.
-            Some(text) => own(Piece::first(&text, coding)),
-        };
-    }
-
-    async fn turn_page(&mut self) -> Result<(), ReadError> {
-        if self.beat_owed.take().is_some() {
-            // While replaying, a beat claims the position scanned so far.
-            self.held = own(self.sign_of_life());
-            return Ok(());
+        match self.pending.next {
+            Queued::Nothing | Queued::Notice(_) => {}
+            Queued::Page(..) => self.pending.next = Queued::Nothing,
+            Queued::Slice(_) => self.catch_up(),
         }
-        let ring = self.streams.hub.ring();
-        let page = ring.read(&self.selection, self.position, PAGE_BYTES_MAX);
-        // The ring may be behind the journal, never ahead of it.
-        if let Some(page) = page.filter(|page| page.scanned > self.position) {
-            self.held = Held::Page(page.frames.into(), page.scanned);
-            return Ok(());
-        }
-        let (history, topics) = (&self.streams.history, &self.selection.topics);
-        let page = match history.page_now(topics, self.position) {
-            Some(page) => page,
-            // Boxed: few wait for a read, and all would make room for it.
-            None => Box::pin(history.page(topics, self.position)).await?,
-        };
-        match page.floor > self.position {
-            // What the page holds is looked for again from the floor on.
-            true => self.tell_gap(page.floor),
-            false => self.held = Held::Page(Arc::clone(&page.frames), page.scanned),
-        }
-        Ok(())
-    }
-
-    fn tell_gap(&mut self, floor: Sequence) {
-        let hub = &self.streams.hub;
-        let gap = Gap {
-            reason: GapReason::Retention,
-            asked: hub.cursor(self.position),
-            resumed: hub.cursor(floor),
-        };
-        self.position = floor;
-        let told = self.streams.gap(self.form.format, &gap);
-        self.held = own(Piece::new(&told, self.form.coding));
-    }
-
-    fn sign_of_life(&self) -> Piece {
-        let at = self.streams.hub.cursor(self.position);
-        self.streams.sign_of_life(self.form, at)
-    }
-
-    fn take_in(&mut self, news: News) {
-        match news {
-            News::Slice(slice) => self.held = Held::Slice(slice),
-            News::Look if self.attachment.is_of_one() => self.fall_behind(),
-            News::Look => self.look(),
-            News::Quiet => self.pay_beat(),
+        if !self.pending.rest.is_empty() {
+            self.pending = Pending::default();
+            self.progress.stage = Stage::Aborted;
         }
     }
 
-    /// The channel is empty, so all that it was told of up to the position
-    /// that was done when the beat came went out.
-    pub(super) fn pay_beat(&mut self) {
-        if let Some(done) = self.beat_owed.take() {
-            self.position = self.position.max(done);
-            self.held = own(self.sign_of_life());
+    fn take_up(&mut self, received: Received) {
+        match received {
+            Received::Frames(slice) => self.pending.next = Queued::Slice(slice),
+            Received::CatchUp if self.receiver.is_single() => self.fall_behind(),
+            Received::CatchUp => self.catch_up(),
+            Received::Empty => self.queue_heartbeat_due(),
+        }
+    }
+
+    /// The slice, and those that follow it on the channel: what waits goes out
+    /// together.
+    fn collect(&mut self, first: crate::hub::FrameSlice, pieces_max: usize, ready: &mut Ready) {
+        let (mut slice, mut pieces) = (first, 0);
+        loop {
+            let Some(frames) = slice.upgrade() else {
+                return self.fall_behind();
+            };
+            let newest = last_sequence(&frames);
+            pieces += frames.len();
+            ready.slices.push(frames);
+            // After falling behind, what the channel has is not what follows.
+            let follows = self.progress.stage == Stage::Live && pieces < pieces_max;
+            // A glance that spares most the channel's lock: mostly, this was
+            // all there is.
+            if !follows || self.context.hub.published() <= newest {
+                return;
+            }
+            slice = match self.receiver.try_recv() {
+                Received::Frames(next) => next,
+                Received::CatchUp => return self.fall_behind(),
+                Received::Empty => return,
+            };
         }
     }
 
     /// The channel went on without this subscriber.
-    pub(super) fn fall_behind(&mut self) {
-        self.streams.telemetry.lagged.increment(1);
-        self.look();
+    fn fall_behind(&mut self) {
+        self.context.telemetry.lagged.increment(1);
+        self.catch_up();
     }
 
-    /// Catches up with what the channels were told of: all that is in the
-    /// ring before they are.
-    pub(super) fn look(&mut self) {
-        self.held = Held::Nothing;
-        self.stage = Stage::Replay(self.streams.hub.ring().head());
-    }
-}
-
-/// For this subscriber alone.
-pub(super) fn own(piece: Piece) -> Held {
-    Held::Own(Box::new(piece))
-}
-
-impl Tally {
-    pub(super) fn add(&mut self, bytes: usize) {
-        self.frames += 1;
-        self.bytes += bytes as u64;
+    /// Catches up with all that was published: the ring has it.
+    fn catch_up(&mut self) {
+        self.pending.next = Queued::Nothing;
+        self.progress.stage = Stage::Replay(self.context.hub.ring().head());
     }
 
-    pub(super) fn settle(&mut self, streams: &Streams) {
-        if self.frames > 0 {
-            streams.telemetry.delivered.increment(self.frames);
-            streams.telemetry.delivered_bytes.increment(self.bytes);
-            *self = Self::default();
+    /// Writes nothing more but what has begun, and then `last`.
+    fn end_with(&mut self, last: Option<Bytes>) {
+        if matches!(self.progress.stage, Stage::Ended | Stage::Aborted) {
+            return;
+        }
+        self.progress.stage = Stage::Ended;
+        self.pending.next = Queued::Nothing;
+        let Some(text) = last else { return };
+        self.pending.queue_notice(if self.coding.has_begun() {
+            Piece::new(&text, self.form.coding)
+        } else {
+            // It takes the place of the opening.
+            Piece::first(&text, self.form.coding)
+        });
+    }
+
+    fn queue_gap(&mut self, floor: Sequence) {
+        let hub = &self.context.hub;
+        let gap = Gap {
+            reason: GapReason::Retention,
+            asked: hub.cursor(self.progress.position),
+            resumed: hub.cursor(floor),
+        };
+        self.context.telemetry.gap_told(gap.reason.as_str());
+        let text = notices::gap(self.form.format, &gap, &hub.encoder());
+        self.progress.position = floor;
+        self.queue(&text);
+    }
+
+    /// The channel is empty, so all that was sent on it up to the position that
+    /// was published when the heartbeat came went out.
+    fn queue_heartbeat_due(&mut self) {
+        if let Some(published) = self.signals.heartbeat_due.take() {
+            self.progress.position = self.progress.position.max(published);
+            self.queue_heartbeat();
         }
     }
+
+    fn queue_heartbeat(&mut self) {
+        let at = self.context.hub.cursor(self.progress.position);
+        self.queue(&notices::heartbeat(self.form.format, at));
+    }
+
+    /// Tells the client that its token expires in `left`. All up to the position
+    /// went out, so that is where it can resume.
+    fn queue_expiry_notice(&mut self, left: Duration) {
+        self.entitlement.notice_given();
+        let hub = &self.context.hub;
+        let (at, secs) = (
+            hub.cursor(self.progress.position),
+            left.as_secs_f64().round() as u64,
+        );
+        let text = notices::expiring(self.form.format, at, secs, &hub.encoder());
+        self.queue(&text);
+    }
+
+    fn queue(&mut self, text: &[u8]) {
+        self.pending
+            .queue_notice(Piece::new(text, self.form.coding));
+    }
 }
 
-impl Drop for Feed {
+impl Drop for StreamState {
     fn drop(&mut self) {
-        self.delivered.settle(&self.streams);
-        if let Some(lease) = &self.lease {
-            self.streams.leases.end(lease);
-        }
-        let audience = &self.streams.audience;
-        audience.end(&self.selection.topics, self.counted);
-        self.streams.telemetry.subscribers.decrement(1.0);
+        self.counters.flush(&self.context.telemetry);
+        self.entitlement.end(&self.context);
+        let counts = &self.context.counts;
+        counts.end(&self.selection.topics, self.counted);
+        self.context.telemetry.subscribers.decrement(1.0);
     }
 }

@@ -13,25 +13,25 @@ use super::*;
 
 /// Everything from the journal to the streams, with a ring and a journal of
 /// these sizes.
-async fn house_of(ring_bytes: usize, retain_bytes: u64) -> House {
-    House::with(WAY, ring_bytes, retain_bytes, House::HEARTBEAT).await
+async fn fixture_of(ring_bytes: usize, retain_bytes: u64) -> Fixture {
+    Fixture::with(WAY, ring_bytes, retain_bytes, Fixture::HEARTBEAT).await
 }
 
-async fn house_beating(heartbeat: Duration) -> House {
-    House::with(WAY, 1 << 20, 1 << 30, heartbeat).await
+async fn fixture_with_heartbeat(heartbeat: Duration) -> Fixture {
+    Fixture::with(WAY, 1 << 20, 1 << 30, heartbeat).await
 }
 
-async fn house() -> House {
-    house_of(1 << 20, 1 << 30).await
+async fn fixture() -> Fixture {
+    fixture_of(1 << 20, 1 << 30).await
 }
 
 #[tokio::test]
 async fn a_live_subscriber_gets_its_topics_and_their_subtopics() {
-    let house = house().await;
-    let mut reader = house.open(&["a"], Start::Now).await;
+    let fixture = fixture().await;
+    let mut reader = fixture.open(&["a"], Start::Now).await;
     assert_eq!(reader.opening().await, (0, None));
     for topic in ["a", "b", "a.b", "ab", "a.b.c"] {
-        house.store(topic, "t", "x").await;
+        fixture.store(topic, "t", "x").await;
     }
     assert_eq!(reader.events(3).await, [1, 3, 5]);
     assert!(reader.is_quiet());
@@ -39,12 +39,12 @@ async fn a_live_subscriber_gets_its_topics_and_their_subtopics() {
 
 #[tokio::test]
 async fn a_stream_of_overlapping_topics_has_each_event_once_and_in_order() {
-    let house = house().await;
+    let fixture = fixture().await;
     let topics = ["a", "a.b", "b.c", "b", "z"];
-    let mut reader = house.open(&topics, Start::Now).await;
-    let mut replaying = house.open(&topics, Start::Earliest).await;
+    let mut reader = fixture.open(&topics, Start::Now).await;
+    let mut replaying = fixture.open(&topics, Start::Earliest).await;
     for turn in 0..200 {
-        house
+        fixture
             .store(["a.b", "b.c", "a", "x", "b"][turn % 5], "t", "x")
             .await;
     }
@@ -55,12 +55,12 @@ async fn a_stream_of_overlapping_topics_has_each_event_once_and_in_order() {
 
 #[tokio::test]
 async fn sixty_four_topics_arrive_in_the_order_they_were_stored() {
-    let house = house().await;
+    let fixture = fixture().await;
     let names: Vec<String> = (0..64).map(|n| format!("t{n}.x")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let mut reader = house.open(&names, Start::Now).await;
+    let mut reader = fixture.open(&names, Start::Now).await;
     for n in 0..640 {
-        house.store(names[n * 7 % 64], "t", "x").await;
+        fixture.store(names[n * 7 % 64], "t", "x").await;
     }
     let expected: Vec<u64> = (1..=640).collect();
     assert_eq!(reader.events(640).await, expected);
@@ -68,12 +68,12 @@ async fn sixty_four_topics_arrive_in_the_order_they_were_stored() {
 
 #[tokio::test]
 async fn any_earlier_id_yields_exactly_what_followed() {
-    let house = house_of(4_000, 1 << 30).await;
+    let fixture = fixture_of(4_000, 1 << 30).await;
     for n in 0..300 {
-        house.store(["a.x", "b"][n % 2], "t", "x").await;
+        fixture.store(["a.x", "b"][n % 2], "t", "x").await;
     }
     for after in [0, 1, 2, 150, 298, 299, 300] {
-        let mut reader = house.open(&["a"], house.after(after)).await;
+        let mut reader = fixture.open(&["a"], fixture.after(after)).await;
         assert_eq!(reader.opening().await, (after, None));
         let expected: Vec<u64> = (after + 1..=300).filter(|n| n % 2 == 1).collect();
         assert_eq!(reader.events(expected.len()).await, expected);
@@ -83,48 +83,48 @@ async fn any_earlier_id_yields_exactly_what_followed() {
 
 #[tokio::test]
 async fn a_client_that_saw_only_the_opening_cursor_resumes_without_loss() {
-    let house = house().await;
-    house.store_many("a", 5).await;
-    let mut first = house.open(&["a"], Start::Now).await;
+    let fixture = fixture().await;
+    fixture.store_many("a", 5).await;
+    let mut first = fixture.open(&["a"], Start::Now).await;
     let (seen, _) = first.opening().await;
     drop(first);
-    house.store_many("a", 3).await;
-    let mut again = house.open(&["a"], house.after(seen)).await;
+    fixture.store_many("a", 3).await;
+    let mut again = fixture.open(&["a"], fixture.after(seen)).await;
     assert_eq!(again.events(3).await, [6, 7, 8]);
 }
 
 #[tokio::test]
 async fn the_newest_are_counted_after_types() {
-    let house = house().await;
+    let fixture = fixture().await;
     for n in 0..30 {
         let event_type = ["push", "issues", "ping"][n % 3];
-        house.store("a.b", event_type, "x").await;
+        fixture.store("a.b", event_type, "x").await;
     }
     let types = Some(&["issues", "ping"][..]);
     let start = Start::Last(3);
-    let mut reader = house.open_with(&["a"], start, types, Format::Raw).await;
+    let mut reader = fixture.open_with(&["a"], start, types, Format::Raw).await;
     let (before, _) = reader.opening().await;
     assert_eq!(before, 26);
     assert_eq!(reader.events(3).await, [27, 29, 30]);
-    house.store("a", "push", "x").await;
-    house.store("a", "ping", "x").await;
+    fixture.store("a", "push", "x").await;
+    fixture.store("a", "ping", "x").await;
     assert_eq!(reader.events(1).await, [32]);
 }
 
 #[tokio::test]
 async fn an_id_that_cannot_be_continued_is_told_of_before_any_event() {
-    let house = house_of(1 << 20, 30_000).await;
-    house.store_many("a", 400).await;
-    let floor = house.journal.floor().0;
+    let fixture = fixture_of(1 << 20, 30_000).await;
+    fixture.store_many("a", 400).await;
+    let floor = fixture.journal.floor().0;
     assert!(floor > 0, "the test needs deleted events");
     let other: Cursor = "another-5".parse().unwrap();
     for (start, reason, resumed) in [
         (Start::After(other), "epoch", floor),
-        (house.after(floor - 1), "retention", floor),
-        (house.after(401), "unknown", 400),
-        (house.after(u64::MAX), "unknown", 400),
+        (fixture.after(floor - 1), "retention", floor),
+        (fixture.after(401), "unknown", 400),
+        (fixture.after(u64::MAX), "unknown", 400),
     ] {
-        let mut reader = house.open(&["a"], start).await;
+        let mut reader = fixture.open(&["a"], start).await;
         let (at, gap) = reader.opening().await;
         let Start::After(asked) = start else {
             unreachable!()
@@ -133,24 +133,24 @@ async fn an_id_that_cannot_be_continued_is_told_of_before_any_event() {
         assert_eq!(at, asked.sequence.0);
         let expected = format!(
             r#"{{"reason":"{reason}","asked":"{asked}","resumed":"{}"}}"#,
-            house.cursor(resumed)
+            fixture.cursor(resumed)
         );
         assert_eq!(gap, Some(expected));
         let rest: Vec<u64> = (resumed + 1..=400).collect();
         assert_eq!(reader.events(rest.len()).await, rest);
     }
-    let mut reader = house.open(&["a"], house.after(floor)).await;
+    let mut reader = fixture.open(&["a"], fixture.after(floor)).await;
     assert_eq!(reader.opening().await, (floor, None));
 }
 
 #[tokio::test]
 async fn a_reader_that_retention_overtakes_is_told_of_the_gap() {
-    let house = house_of(1_000, 60_000).await;
-    house.store_many("a", 200).await;
-    let mut reader = house.open(&["a"], Start::Earliest).await;
+    let fixture = fixture_of(1_000, 60_000).await;
+    fixture.store_many("a", 200).await;
+    let mut reader = fixture.open(&["a"], Start::Earliest).await;
     let (opened_at, _) = reader.opening().await;
-    house.store_many("a", 2_000).await;
-    let floor = house.journal.floor().0;
+    fixture.store_many("a", 2_000).await;
+    let floor = fixture.journal.floor().0;
     let mut seen = Vec::new();
     let mut gaps = Vec::new();
     while seen.last() != Some(&2_200) {
@@ -165,7 +165,7 @@ async fn a_reader_that_retention_overtakes_is_told_of_the_gap() {
     let [(before, gap)] = &gaps[..] else {
         panic!("one gap, not {gaps:?}");
     };
-    let (asked, resumed) = (house.cursor(*before), house.cursor(floor));
+    let (asked, resumed) = (fixture.cursor(*before), fixture.cursor(floor));
     assert_eq!(
         *gap,
         format!(r#"{{"reason":"retention","asked":"{asked}","resumed":"{resumed}"}}"#)
@@ -176,21 +176,22 @@ async fn a_reader_that_retention_overtakes_is_told_of_the_gap() {
 
 #[tokio::test]
 async fn a_reader_that_lags_misses_nothing_and_pins_nothing() {
-    let house = house_of(20_000, 1 << 30).await;
-    let mut slow = house.open(&["a"], Start::Now).await;
-    let mut slow_of_many = house.open(&["a", "b"], Start::Now).await;
+    let fixture = fixture_of(20_000, 1 << 30).await;
+    let mut slow = fixture.open(&["a"], Start::Now).await;
+    let mut slow_of_many = fixture.open(&["a", "b"], Start::Now).await;
     slow.opening().await;
     slow_of_many.opening().await;
     assert!(slow.is_quiet() && slow_of_many.is_quiet());
-    house.store_many("a", 1_000).await;
-    house.told(1_000).await;
-    assert!(house.hub.ring().begin() > Sequence(900));
+    fixture.store_many("a", 1_000).await;
+    fixture.told(1_000).await;
+    assert!(fixture.hub.ring().begin() > Sequence(900));
     let expected: Vec<u64> = (1..=1_000).collect();
     assert_eq!(slow.events(1_000).await, expected);
     assert_eq!(slow_of_many.events(1_000).await, expected);
     assert!(
-        house
+        fixture
             .streams
+            .context
             .telemetry
             .render()
             .contains("hookrill_lagged_total 1")
@@ -199,23 +200,23 @@ async fn a_reader_that_lags_misses_nothing_and_pins_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_heartbeat_moves_a_quiet_client_past_what_was_filtered() {
-    let house = house().await;
-    let mut reader = house
+    let fixture = fixture().await;
+    let mut reader = fixture
         .open_with(&["a"], Start::Now, Some(&["wanted"]), Format::Raw)
         .await;
-    let mut elsewhere = house.open(&["b", "c"], Start::Now).await;
+    let mut elsewhere = fixture.open(&["b", "c"], Start::Now).await;
     reader.opening().await;
     elsewhere.opening().await;
-    let streams = Arc::clone(&house.streams);
-    let beating = streams.beat();
+    let streams = Arc::clone(&fixture.streams);
+    let beating = streams.run_heartbeats();
     let checks = async {
-        house.store_many("a", 7).await;
-        house.told(7).await;
+        fixture.store_many("a", 7).await;
+        fixture.told(7).await;
         assert_eq!(reader.next().await, Some(vec![Said::Cursor(7)]));
         assert_eq!(elsewhere.next().await, Some(vec![Said::Cursor(7)]));
-        house.store("a", "wanted", "x").await;
+        fixture.store("a", "wanted", "x").await;
         assert_eq!(reader.events(1).await, [8]);
-        house.told(8).await;
+        fixture.told(8).await;
         assert_eq!(reader.next().await, Some(vec![Said::Cursor(8)]));
     };
     tokio::select! {
@@ -226,33 +227,33 @@ async fn a_heartbeat_moves_a_quiet_client_past_what_was_filtered() {
 
 #[tokio::test(start_paused = true)]
 async fn ndjson_has_an_empty_line_for_a_heartbeat_and_a_cloud_event_for_a_gap() {
-    let house = house().await;
+    let fixture = fixture().await;
     let other = Start::After("another-5".parse().unwrap());
-    let mut reader = house.open_with(&["a"], other, None, Format::NdJson).await;
-    let streams = Arc::clone(&house.streams);
+    let mut reader = fixture.open_with(&["a"], other, None, Format::NdJson).await;
+    let streams = Arc::clone(&fixture.streams);
     let checks = async {
         let gap: serde_json::Value = serde_json::from_slice(&reader.text().await.unwrap()).unwrap();
         assert_eq!(gap["type"], "hookrill.gap");
         assert_eq!(gap["data"]["reason"], "epoch");
         assert_eq!(reader.text().await.unwrap(), b"\n");
-        house.store("a", "t", "{ }").await;
+        fixture.store("a", "t", "{ }").await;
         let line = reader.text().await.unwrap();
         assert!(line.ends_with(b"\"data\":{}}\n"), "{line:?}");
     };
     tokio::select! {
-        () = streams.beat() => {}
+        () = streams.run_heartbeats() => {}
         () = checks => {}
     }
 }
 
 #[tokio::test]
 async fn a_drain_ends_every_stream_with_a_wait_and_those_to_come() {
-    let house = house().await;
-    let mut live = house.open(&["a"], Start::Now).await;
+    let fixture = fixture().await;
+    let mut live = fixture.open(&["a"], Start::Now).await;
     live.opening().await;
     assert!(live.is_quiet());
-    house.streams.drain();
-    let mut late = house.open(&["a"], Start::Now).await;
+    fixture.streams.drain();
+    let mut late = fixture.open(&["a"], Start::Now).await;
     for reader in [&mut live, &mut late] {
         assert_eq!(reader.next().await, Some(vec![Said::Retry]));
         assert_eq!(reader.next().await, None);
@@ -261,8 +262,8 @@ async fn a_drain_ends_every_stream_with_a_wait_and_those_to_come() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_ends_when_its_grant_does() {
-    let house = house().await;
-    house.store_many("a", 3).await;
+    let fixture = fixture().await;
+    fixture.store_many("a", 3).await;
     let topic: Topic = "a".parse().unwrap();
     let ends = Timestamp::from_unix_secs(1_060);
     let grant = Grant::without_token(Topics::these(vec![topic]), Some(ends));
@@ -272,7 +273,7 @@ async fn a_stream_ends_when_its_grant_does() {
         format: Format::Raw,
         coding: WAY.coding(),
     };
-    let open = || house.streams.open(&grant, request.clone());
+    let open = || fixture.streams.open(&grant, request.clone());
     let mut live = Reader::new(open().await.unwrap(), WAY);
     let mut replaying = Reader::new(open().await.unwrap(), WAY);
     assert_eq!(live.events(3).await, [1, 2, 3]);
@@ -295,8 +296,8 @@ async fn a_stream_ends_when_its_grant_does() {
 /// Granted before, opened after: nobody was there to be called.
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_is_opened_behind_a_reload_is_looked_at_once_more() {
-    let house = house().await;
-    house.store_many("a", 3).await;
+    let fixture = fixture().await;
+    fixture.store_many("a", 3).await;
     let topics = |name: &str| Topics::these(vec![name.parse().unwrap()]);
     let open = async |grant: &Grant| {
         let request = Request {
@@ -305,25 +306,29 @@ async fn a_stream_that_is_opened_behind_a_reload_is_looked_at_once_more() {
             format: Format::Raw,
             coding: WAY.coding(),
         };
-        Reader::new(house.streams.open(grant, request).await.unwrap(), WAY)
+        Reader::new(fixture.streams.open(grant, request).await.unwrap(), WAY)
     };
-    let grant = |name: &str| house.access.check(topics(name), None, Timestamp::default());
+    let grant = |name: &str| {
+        fixture
+            .access
+            .check(topics(name), None, Timestamp::default())
+    };
     let (a, b) = (grant("a").unwrap(), grant("b").unwrap());
     let mut before = open(&a).await;
     assert_eq!(before.events(3).await, [1, 2, 3]);
-    house.close("a");
-    house.store("a", "t", "x").await;
+    fixture.close("a");
+    fixture.store("a", "t", "x").await;
     for mut of_a in [before, open(&a).await] {
         assert_eq!(of_a.next().await, None);
     }
     let mut of_b = open(&b).await;
-    house.store("b", "t", "x").await;
+    fixture.store("b", "t", "x").await;
     assert_eq!(of_b.events(1).await, [5]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_client_is_told_in_time_that_its_token_ends() {
-    let house = house().await;
+    let fixture = fixture().await;
     for (life, notice) in [
         (4, None),
         (5, None),
@@ -339,7 +344,7 @@ async fn a_client_is_told_in_time_that_its_token_ends() {
             format: Format::CloudEvents,
             coding: WAY.coding(),
         };
-        let stream = house.streams.open(&grant, request).await.unwrap();
+        let stream = fixture.streams.open(&grant, request).await.unwrap();
         let mut reader = Reader::new(stream, WAY);
         reader.opening().await;
         let mut told = Vec::new();
@@ -359,21 +364,20 @@ async fn a_client_is_told_in_time_that_its_token_ends() {
 
 #[tokio::test]
 async fn a_reader_comes_to_rest_behind_events_of_others() {
-    let house = house().await;
-    let _keeps_the_ring = house.open(&["*"], Start::Now).await;
-    house.store_many("a", 2).await;
-    house.store_many("b", 3).await;
-    house.told(5).await;
-    let mut reader = house.open(&["a"], Start::Earliest).await;
+    let fixture = fixture().await;
+    let _keeps_the_ring = fixture.open(&["*"], Start::Now).await;
+    fixture.store_many("a", 2).await;
+    fixture.store_many("b", 3).await;
+    fixture.told(5).await;
+    let mut reader = fixture.open(&["a"], Start::Earliest).await;
     assert_eq!(reader.events(2).await, [1, 2]);
     for _ in 0..100 {
-        let (feed, _) = reader.subscription.split();
-        match feed.step() {
+        let state = &mut reader.subscription.state;
+        match state.poll(Instant::now) {
             Step::Wait => return,
-            Step::Read => feed.read().await,
-            Step::Give if WAY == Way::Body => drop(feed.take()),
-            Step::Give => reader.give(),
-            Step::End | Step::Break => panic!("it ends"),
+            Step::Read => read(state).await,
+            Step::Write => reader.write(),
+            Step::End | Step::Abort => panic!("it ends"),
         }
     }
     panic!("it reads the same again and again");
@@ -381,30 +385,30 @@ async fn a_reader_comes_to_rest_behind_events_of_others() {
 
 #[tokio::test]
 async fn channels_go_when_their_last_subscriber_does() {
-    let house = house().await;
-    let one = house.open(&["a"], Start::Now).await;
-    let other = house.open(&["a", "b"], Start::Now).await;
-    let all = house.open(&["*"], Start::Now).await;
-    assert_eq!(house.hub.channels(), 3);
+    let fixture = fixture().await;
+    let one = fixture.open(&["a"], Start::Now).await;
+    let other = fixture.open(&["a", "b"], Start::Now).await;
+    let all = fixture.open(&["*"], Start::Now).await;
+    assert_eq!(fixture.hub.channels(), 3);
     drop((other, all));
-    assert_eq!(house.hub.channels(), 1);
+    assert_eq!(fixture.hub.channels(), 1);
     drop(one);
-    assert_eq!(house.hub.channels(), 0);
+    assert_eq!(fixture.hub.channels(), 0);
 }
 
 #[tokio::test]
 async fn a_frame_is_encoded_once_for_all_live_subscribers() {
-    let house = house().await;
+    let fixture = fixture().await;
     let mut readers = [
-        house.open(&["a"], Start::Now).await,
-        house.open(&["a"], Start::Now).await,
-        house.open(&["*"], Start::Now).await,
+        fixture.open(&["a"], Start::Now).await,
+        fixture.open(&["a"], Start::Now).await,
+        fixture.open(&["*"], Start::Now).await,
     ];
     for reader in &mut readers {
         reader.opening().await;
         assert!(reader.is_quiet());
     }
-    house.store("a", "t", "x").await;
+    fixture.store("a", "t", "x").await;
     let mut places = BTreeSet::new();
     for reader in &mut readers {
         reader.next().await;
@@ -418,12 +422,12 @@ async fn a_frame_is_encoded_once_for_all_live_subscribers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_heartbeat_never_claims_what_was_not_given() {
     const BEATS: usize = 20;
-    let house = house_beating(Duration::from_millis(1)).await;
+    let fixture = fixture_with_heartbeat(Duration::from_millis(1)).await;
     let done = AtomicUsize::new(0);
     let reading = [&["a", "c"][..], &["a", "b", "c"], &["*"]].map(|topics| {
-        let (house, done) = (&house, &done);
+        let (fixture, done) = (&fixture, &done);
         async move {
-            let mut reader = house.open(topics, Start::Now).await;
+            let mut reader = fixture.open(topics, Start::Now).await;
             let (mut seen, _) = reader.opening().await;
             let mut beats = 0;
             while beats < BEATS {
@@ -448,11 +452,11 @@ async fn a_heartbeat_never_claims_what_was_not_given() {
     let writing = async {
         let topics = ["a", "a.b", "c"].iter().cycle();
         for topic in topics.take_while(|_| done.load(Ordering::Relaxed) < readers) {
-            house.store(topic, "t", "x").await;
+            fixture.store(topic, "t", "x").await;
             tokio::task::yield_now().await;
         }
     };
-    let beating = house.streams.beat();
+    let beating = fixture.streams.run_heartbeats();
     let checks = async { tokio::join!(writing, join_all(reading)) };
     tokio::select! {
         () = beating => unreachable!("a heart beats until it is dropped"),
@@ -469,22 +473,24 @@ async fn commits_that_race_the_attaching_are_neither_lost_nor_doubled() {
     const WRITERS: usize = 2;
     const EACH: usize = 8;
     for round in 0..ROUNDS {
-        let house = house_of([1, 500, 1 << 20][round % 3], 1 << 30).await;
+        let fixture = fixture_of([1, 500, 1 << 20][round % 3], 1 << 30).await;
         let writing = join_all((0..WRITERS).map(|writer| {
-            let house = &house;
+            let fixture = &fixture;
             async move {
                 for n in 0..EACH {
-                    house.store(["a", "a.b"][(writer + n) % 2], "t", "x").await;
+                    fixture
+                        .store(["a", "a.b"][(writer + n) % 2], "t", "x")
+                        .await;
                     tokio::task::yield_now().await;
                 }
             }
         }));
         let reading = join_all([&["a"][..], &["a.b", "a", "c"], &["*"], &["c", "a"]].map(
             |topics| {
-                let house = &house;
+                let fixture = &fixture;
                 async move {
                     tokio::task::yield_now().await;
-                    let mut reader = house.open(topics, Start::Now).await;
+                    let mut reader = fixture.open(topics, Start::Now).await;
                     let (from, gap) = reader.opening().await;
                     assert_eq!(gap, None);
                     let expected: Vec<u64> = (from + 1..=(WRITERS * EACH) as u64).collect();

@@ -1,81 +1,89 @@
 //! A socket that gives up on a peer that does not read.
 //!
-//! An answer has a bounded time to be taken, since whoever asks and does not
-//! read would hold the connection for ever. A stream has no such bound: a slow
-//! subscriber is never disconnected, until its token ends.
+//! A response has a bounded time to be taken, since a client that asks and does
+//! not read would hold the connection for ever. A stream has no such bound: a slow
+//! subscriber is not disconnected before its token ends.
+//!
+//! Invariant: the count of streams on a connection is that of its guards.
 
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     time::{Instant, Sleep, sleep_until},
 };
 
-/// How long a peer may take no byte of an answer.
+/// How long a peer may take no byte of a response.
 const STALL_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Whether a connection carries streams, and until when they may last.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Streaming(Arc<Mutex<Streams>>);
+pub(super) struct StreamingFlag(Arc<Mutex<OpenStreams>>);
 
 #[derive(Debug, Default)]
-struct Streams {
+struct OpenStreams {
     count: usize,
     /// When the last of them ends; `None` where one of them never does.
     end: Option<Instant>,
 }
 
-/// A stream that is being sent.
+/// A stream that is being sent, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Held(Streaming);
+pub(super) struct StreamingGuard(StreamingFlag);
 
-impl Streaming {
-    /// Says that there is a stream that lasts so long, until the result is
-    /// dropped.
-    pub(super) fn hold(&self, lifetime: Option<Duration>) -> Held {
+impl StreamingFlag {
+    /// Counts a stream that lasts at most so long, until the guard is dropped.
+    pub(super) fn begin(&self, lifetime: Option<Duration>) -> StreamingGuard {
         let end = lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime));
         self.with(|streams| {
-            streams.end = match streams.count {
-                0 => end,
-                _ => streams.end.zip(end).map(|(one, other)| one.max(other)),
+            streams.end = if streams.count == 0 {
+                end
+            } else {
+                streams.end.zip(end).map(|(one, other)| one.max(other))
             };
             streams.count += 1;
         });
-        Held(self.clone())
+        StreamingGuard(self.clone())
     }
 
-    /// When a peer that has not read since `stalled_at` has had its time;
-    /// `None`: never.
-    pub(super) fn patience_ends(&self, stalled_at: Instant) -> Option<Instant> {
-        self.with(|streams| match streams.count {
-            0 => Some(stalled_at + STALL_TIME_MAX),
-            _ => streams.end.map(|end| end.max(stalled_at)),
+    /// When to give up on a peer that has not read since `stalled_at`; `None`:
+    /// never.
+    pub(super) fn stall_deadline(&self, stalled_at: Instant) -> Option<Instant> {
+        self.with(|streams| {
+            if streams.count == 0 {
+                return Some(stalled_at + STALL_TIME_MAX);
+            }
+            streams.end.map(|end| end.max(stalled_at))
         })
     }
 
-    fn with<T>(&self, look: impl FnOnce(&mut Streams) -> T) -> T {
-        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T>(&self, f: impl FnOnce(&mut OpenStreams) -> T) -> T {
+        f(&mut self.0.lock())
     }
 }
 
-impl Drop for Held {
+impl Drop for StreamingGuard {
     fn drop(&mut self) {
-        self.0.with(|streams| streams.count -= 1);
+        self.0.with(|streams| {
+            debug_assert!(streams.count > 0, "a guard is dropped once");
+            streams.count = streams.count.saturating_sub(1);
+        });
     }
 }
 
 /// A socket with a bound on stalled writes.
 #[derive(Debug)]
-pub(super) struct Patient {
+pub(super) struct StallTimeout {
     stream: TcpStream,
-    streaming: Streaming,
+    streaming: StreamingFlag,
     stall: Option<Stall>,
 }
 
@@ -83,11 +91,11 @@ pub(super) struct Patient {
 #[derive(Debug)]
 struct Stall {
     since: Instant,
-    look_again: Pin<Box<Sleep>>,
+    next_check: Pin<Box<Sleep>>,
 }
 
-impl Patient {
-    pub(super) fn new(stream: TcpStream, streaming: Streaming) -> Self {
+impl StallTimeout {
+    pub(super) fn new(stream: TcpStream, streaming: StreamingFlag) -> Self {
         Self {
             stream,
             streaming,
@@ -114,25 +122,25 @@ impl Patient {
             let since = Instant::now();
             Stall {
                 since,
-                look_again: Box::pin(sleep_until(since + STALL_TIME_MAX)),
+                next_check: Box::pin(sleep_until(since + STALL_TIME_MAX)),
             }
         });
         loop {
-            ready!(stall.look_again.as_mut().poll(cx));
+            ready!(stall.next_check.as_mut().poll(cx));
             let now = Instant::now();
-            let end = self.streaming.patience_ends(stall.since);
+            let end = self.streaming.stall_deadline(stall.since);
             if end.is_some_and(|end| now >= end) {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             // Whether there is a stream, and how long it lasts, may change.
             let latest = now + STALL_TIME_MAX;
             let next = end.map_or(latest, |end| end.min(latest));
-            stall.look_again.as_mut().reset(next);
+            stall.next_check.as_mut().reset(next);
         }
     }
 }
 
-impl AsyncRead for Patient {
+impl AsyncRead for StallTimeout {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -142,7 +150,7 @@ impl AsyncRead for Patient {
     }
 }
 
-impl AsyncWrite for Patient {
+impl AsyncWrite for StallTimeout {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -184,19 +192,19 @@ mod tests {
     use super::*;
 
     /// Both ends of a connection of which nobody reads.
-    async fn connection(streaming: &Streaming) -> (Patient, TcpStream) {
+    async fn connection(streaming: &StreamingFlag) -> (StallTimeout, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap());
         let (accepted, peer) = tokio::join!(listener.accept(), peer);
         (
-            Patient::new(accepted.unwrap().0, streaming.clone()),
+            StallTimeout::new(accepted.unwrap().0, streaming.clone()),
             peer.unwrap(),
         )
     }
 
     /// Writes until the peer would have to read; gives the seconds until the
     /// socket gives up.
-    async fn gives_up_after(socket: &mut Patient) -> u64 {
+    async fn gives_up_after(socket: &mut StallTimeout) -> u64 {
         let begin = Instant::now();
         let chunk = vec![0; 1 << 20];
         let error = loop {
@@ -209,31 +217,31 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_nobody_reads_is_given_up() {
-        let (mut socket, _peer) = connection(&Streaming::default()).await;
+    async fn a_response_that_nobody_reads_is_given_up() {
+        let (mut socket, _peer) = connection(&StreamingFlag::default()).await;
         assert_eq!(gives_up_after(&mut socket).await, 30);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_is_given_up_when_its_token_ends() {
-        let streaming = Streaming::default();
+        let streaming = StreamingFlag::default();
         let (mut socket, _peer) = connection(&streaming).await;
-        let _held = streaming.hold(Some(Duration::from_secs(3_600)));
+        let _guard = streaming.begin(Some(Duration::from_secs(3_600)));
         assert_eq!(gives_up_after(&mut socket).await, 3_600);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_without_an_end_waits_for_its_reader() {
-        let streaming = Streaming::default();
+        let streaming = StreamingFlag::default();
         let (mut socket, mut peer) = connection(&streaming).await;
-        let held = streaming.hold(None);
+        let guard = streaming.begin(None);
         let day = Duration::from_secs(24 * 3_600);
         let gave_up = tokio::time::timeout(day, gives_up_after(&mut socket)).await;
         assert!(gave_up.is_err());
         // Read again, it goes on; and once it is no stream, it has its time.
         let mut some = vec![0; 1 << 20];
         peer.read_exact(&mut some).await.unwrap();
-        drop(held);
+        drop(guard);
         assert!(gives_up_after(&mut socket).await <= 30);
     }
 }

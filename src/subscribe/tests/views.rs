@@ -18,13 +18,13 @@ pub(super) fn hiding() -> TopicMap<Arc<View>> {
     TopicMap::new([].into(), Some(Arc::new(view)))
 }
 
-async fn store(house: &House) {
+async fn store(fixture: &Fixture) {
     for n in 0..EVENTS {
         let long = SECRET.repeat(if n % 3 == 0 { 200 } else { 1 });
         let body = format!("{{\"n\":{n},\"secret\":\"{long}\",\"last\":true}}");
-        house.store("a", "t", &body).await;
+        fixture.store("a", "t", &body).await;
     }
-    house.told(house.journal.head().0).await;
+    fixture.told(fixture.journal.head().0).await;
 }
 
 /// How a stream stands when it has been asked so often.
@@ -39,17 +39,13 @@ impl Reader {
     /// Asks for so many steps, and keeps the text.
     async fn steps(&mut self, count: usize) -> Stands {
         for _ in 0..count {
-            let (feed, _) = self.subscription.split();
-            match feed.step() {
-                Step::Read => feed.read().await,
-                Step::Give if self.way == Way::Body => {
-                    let bytes = feed.take().unwrap_or_default();
-                    self.text.extend_from_slice(&bytes);
-                }
-                Step::Give => self.give(),
-                Step::Wait if pin!(feed.news()).now_or_never().is_some() => {}
+            let state = &mut self.subscription.state;
+            match state.poll(Instant::now) {
+                Step::Read => read(state).await,
+                Step::Write => self.write(),
+                Step::Wait if pin!(state.received()).now_or_never().is_some() => {}
                 Step::Wait => return Stands::Waits,
-                Step::Break => return Stands::Broken,
+                Step::Abort => return Stands::Broken,
                 Step::End => panic!("it ends"),
             }
         }
@@ -85,27 +81,27 @@ async fn what_a_new_view_hides_goes_out_of_no_stream_however_far_it_was() {
         for round in 0..150 {
             // Everything in the ring, or nearly all behind it.
             let ring_bytes = [1 << 20, 1_000][round % 2];
-            let house = House::with(way, ring_bytes, 1 << 30, House::HEARTBEAT).await;
-            let _keeps_the_ring = house.open(&["*"], Start::Now).await;
+            let fixture = Fixture::with(way, ring_bytes, 1 << 30, Fixture::HEARTBEAT).await;
+            let _keeps_the_ring = fixture.open(&["*"], Start::Now).await;
             // Told of as it comes, or found in pages.
             let is_replay = round / 4 % 2 == 1;
             if is_replay {
-                store(&house).await;
+                store(&fixture).await;
             }
             let start = [Start::Earliest, Start::Now][round / 2 % 2];
             let start = if is_replay { Start::Earliest } else { start };
-            let mut reader = house.open(&["a"], start).await;
+            let mut reader = fixture.open(&["a"], start).await;
             if !is_replay {
-                store(&house).await;
+                store(&fixture).await;
             }
             reader.steps(fastrand::usize(..40)).await;
-            house.streams.recode(hiding(), "");
+            fixture.streams.replace_views(hiding(), "");
             let stands = finish(&mut reader).await;
             let mut got = reader.whole();
             if stands == Stands::Broken {
                 broken += 1;
                 let last = got.last().copied().unwrap_or_default();
-                let mut again = house.open(&["a"], house.after(last)).await;
+                let mut again = fixture.open(&["a"], fixture.after(last)).await;
                 assert_eq!(finish(&mut again).await, Stands::Waits);
                 got.extend(again.whole());
             }
@@ -121,13 +117,13 @@ async fn what_a_new_view_hides_goes_out_of_no_stream_however_far_it_was() {
 
 #[tokio::test(start_paused = true)]
 async fn views_that_stay_as_they_are_break_nothing() {
-    let house = House::with(Way::Socket, 1 << 20, 1 << 30, House::HEARTBEAT).await;
-    let mut reader = house.open(&["a"], Start::Earliest).await;
-    store(&house).await;
-    house.streams.recode(hiding(), "");
+    let fixture = Fixture::with(Way::Socket, 1 << 20, 1 << 30, Fixture::HEARTBEAT).await;
+    let mut reader = fixture.open(&["a"], Start::Earliest).await;
+    store(&fixture).await;
+    fixture.streams.replace_views(hiding(), "");
     for _ in 0..100 {
         reader.steps(1).await;
-        assert!(!house.streams.recode(hiding(), ""));
+        assert!(!fixture.streams.replace_views(hiding(), ""));
     }
     assert_eq!(reader.steps(100_000).await, Stands::Waits);
     assert_eq!(reader.whole().len(), EVENTS);
@@ -137,16 +133,16 @@ async fn views_that_stay_as_they_are_break_nothing() {
 /// may come down with what it was given before.
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_waits_for_a_page_is_given_none_of_before() {
-    let house = House::with(Way::Body, 0, 1 << 30, House::HEARTBEAT).await;
-    store(&house).await;
+    let fixture = Fixture::with(Way::Body, 0, 1 << 30, Fixture::HEARTBEAT).await;
+    store(&fixture).await;
     let (topics, history) = (
         Topics::these(vec!["a".parse().unwrap()]),
-        &house.streams.history,
+        &fixture.streams.context.history,
     );
     let old = history.page(&topics, Sequence(0)).await.unwrap();
-    assert!(history.page_now(&topics, Sequence(0)).is_some());
-    assert!(house.streams.recode(hiding(), ""));
-    assert!(history.page_now(&topics, Sequence(0)).is_none());
+    assert!(history.cached_page(&topics, Sequence(0)).is_some());
+    assert!(fixture.streams.replace_views(hiding(), ""));
+    assert!(history.cached_page(&topics, Sequence(0)).is_none());
     let new = history.page(&topics, Sequence(0)).await.unwrap();
     let form = Form {
         format: Format::Raw,

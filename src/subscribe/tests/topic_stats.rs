@@ -4,27 +4,27 @@ use super::*;
 
 const TOPICS: &[&str] = &["a.b", "c"];
 
-fn wanted() -> Wanted {
-    Wanted {
+fn wanted() -> TopicPageRequest {
+    TopicPageRequest {
         after: None,
         under: None,
         count: 10,
     }
 }
 
-async fn house() -> House {
-    House::with(Way::Body, 1 << 20, 1 << 20, House::HEARTBEAT).await
+async fn fixture() -> Fixture {
+    Fixture::with(Way::Body, 1 << 20, 1 << 20, Fixture::HEARTBEAT).await
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_second_question_waits_its_turn_and_then_is_told_to_come_back() {
-    let house = house().await;
-    let first = house.streams.counting.acquire().await.unwrap();
+    let fixture = fixture().await;
+    let first = fixture.streams.scans.acquire().await.unwrap();
     let asked = tokio::time::Instant::now();
-    let refused = house.streams.presence(wanted()).await;
-    assert!(matches!(refused, Err(PresenceError::Busy)));
+    let refused = fixture.streams.topic_stats(wanted()).await;
+    assert!(matches!(refused, Err(TopicStatsError::Busy)));
     assert!(asked.elapsed() >= Duration::from_secs(10));
-    let second = house.streams.presence(wanted());
+    let second = fixture.streams.topic_stats(wanted());
     let release = async { drop(first) };
     let (second, ()) = tokio::join!(second, release);
     assert!(second.is_ok());
@@ -32,13 +32,13 @@ async fn a_second_question_waits_its_turn_and_then_is_told_to_come_back() {
 
 #[tokio::test]
 async fn streams_count_while_they_replay_and_end_with_what_held_them() {
-    let house = house().await;
-    house.store("a.b", "t", "x").await;
-    let earliest = house.open(TOPICS, Start::Earliest).await;
-    let now = house.open(TOPICS, Start::Now).await;
+    let fixture = fixture().await;
+    fixture.store("a.b", "t", "x").await;
+    let earliest = fixture.open(TOPICS, Start::Earliest).await;
+    let now = fixture.open(TOPICS, Start::Now).await;
     let subscribers = async || {
-        let presence = house.streams.presence(wanted()).await.unwrap();
-        let rows = presence.topics.into_iter();
+        let stats = fixture.streams.topic_stats(wanted()).await.unwrap();
+        let rows = stats.topics.into_iter();
         rows.map(|(name, figures)| (name, figures.subscribers.unwrap()))
             .collect::<Vec<_>>()
     };
@@ -54,18 +54,18 @@ async fn streams_count_while_they_replay_and_end_with_what_held_them() {
 
 #[tokio::test]
 async fn topics_with_nothing_but_subscribers_are_paged_as_well() {
-    let house = house().await;
-    house.store("b", "t", "x").await;
-    let _listens = house.open(&["a", "c", "d"], Start::Now).await;
+    let fixture = fixture().await;
+    fixture.store("b", "t", "x").await;
+    let _listens = fixture.open(&["a", "c", "d"], Start::Now).await;
     for count in 1..5 {
         let (mut listed, mut after) = (Vec::new(), None);
         loop {
-            let wanted = Wanted {
+            let wanted = TopicPageRequest {
                 after,
                 under: None,
                 count,
             };
-            let page = house.streams.presence(wanted).await.unwrap();
+            let page = fixture.streams.topic_stats(wanted).await.unwrap();
             listed.extend(page.topics.into_iter().map(|(name, _)| name));
             if !page.more {
                 break;
@@ -79,11 +79,11 @@ async fn topics_with_nothing_but_subscribers_are_paged_as_well() {
 /// A loud memory journal may keep less than a minute.
 #[tokio::test]
 async fn the_rate_is_that_of_the_time_that_is_left() {
-    let house = House::with(Way::Body, 1 << 20, 1_000, House::HEARTBEAT).await;
-    house.store_many("a", 20).await;
-    let presence = house.streams.presence(wanted()).await.unwrap();
-    assert!(presence.all.events < 20);
-    assert!(presence.counted_after.sequence > Sequence::ZERO);
+    let fixture = Fixture::with(Way::Body, 1 << 20, 1_000, Fixture::HEARTBEAT).await;
+    fixture.store_many("a", 20).await;
+    let stats = fixture.streams.topic_stats(wanted()).await.unwrap();
+    assert!(stats.all.events < 20);
+    assert!(stats.counted_after.sequence > Sequence::ZERO);
     // All arrived in this very moment.
-    assert_eq!(presence.all.events_per_second, None);
+    assert_eq!(stats.all.events_per_second, None);
 }

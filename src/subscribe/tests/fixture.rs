@@ -15,7 +15,7 @@ use crate::{
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Everything from the journal to the streams.
-pub(super) struct House {
+pub(super) struct Fixture {
     way: Way,
     pub(super) journal: Arc<dyn Journal>,
     pub(super) hub: Arc<Hub>,
@@ -24,7 +24,7 @@ pub(super) struct House {
     pub(super) pump: JoinHandle<()>,
 }
 
-impl Drop for House {
+impl Drop for Fixture {
     fn drop(&mut self) {
         self.pump.abort();
     }
@@ -44,7 +44,7 @@ fn everybody_but(closed: &[&str]) -> access::Settings {
     }
 }
 
-impl House {
+impl Fixture {
     pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
 
     /// With a ring and a journal of these sizes, and readers that go this way.
@@ -71,7 +71,7 @@ impl House {
             public_url: "".into(),
             views: TopicMap::new([].into(), Some(Arc::default())),
         };
-        let hub = Hub::new(journal.head(), ring_bytes, Arc::new(encoder));
+        let hub = Hub::new(journal.head(), ring_bytes, encoder);
         let access = Arc::new(Access::new(&everybody_but(&[])));
         let streams = Streams::new(
             Arc::clone(&journal),
@@ -85,7 +85,7 @@ impl House {
             Telemetry::new().unwrap(),
         );
         let pump = pump(Arc::clone(&hub), Arc::clone(&journal)).map(|_| ());
-        #[expect(clippy::disallowed_methods, reason = "the house aborts it")]
+        #[expect(clippy::disallowed_methods, reason = "the fixture aborts it")]
         let pump = tokio::spawn(pump);
         Self {
             way,
@@ -100,7 +100,7 @@ impl House {
     /// From now on this topic needs a token.
     pub(super) fn close(&self, topic: &str) {
         assert!(self.access.reload(&everybody_but(&[topic])));
-        self.streams.look_again();
+        self.streams.recheck_grants();
     }
 
     pub(super) async fn store(&self, topic: &str, event_type: &str, body: &str) -> Sequence {
@@ -125,7 +125,7 @@ impl House {
 
     /// Waits until every channel has been told of all up to here.
     pub(super) async fn told(&self, sequence: u64) {
-        while self.hub.done() < Sequence(sequence) {
+        while self.hub.published() < Sequence(sequence) {
             tokio::task::yield_now().await;
         }
     }

@@ -1,0 +1,171 @@
+//! One stream, written by itself: the loop that sockets and bodies share.
+//!
+//! Invariant: signals are taken up before anything is written, since every turn
+//! begins with [`StreamState::poll`](crate::subscribe::StreamState::poll).
+
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    task::coop,
+    time::{Instant, timeout},
+};
+
+use super::{
+    sink::{Disconnected, Sink, WriteOutcome},
+    writer::{StreamWriter, write_ready},
+};
+use crate::subscribe::{Step, StreamState};
+
+/// How long a stream that has ended waits for its peer to take what is left, and
+/// then to leave.
+const FINISH_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How a stream goes on that was written by itself.
+pub(super) enum Next {
+    /// It has ended, and may have a last piece ready.
+    Ended,
+    /// A group of this channel can write it.
+    Shareable(Box<str>),
+}
+
+/// Writes a stream by itself until it has ended or its peer has left.
+pub async fn write_to_end<S: Sink>(mut writer: StreamWriter<S>) {
+    loop {
+        match write_alone(&mut writer, false).await {
+            Err(Disconnected) => return,
+            Ok(Next::Ended) => break,
+            // Not asked for.
+            Ok(Next::Shareable(_)) => debug_assert!(false, "it is to be written alone"),
+        }
+    }
+    finish(&mut writer).await;
+}
+
+/// Writes until the stream has ended or, where it is to be shared, until a group
+/// can go on with it.
+pub(super) async fn write_alone<S: Sink>(
+    writer: &mut StreamWriter<S>,
+    is_shared: bool,
+) -> Result<Next, Disconnected> {
+    let StreamWriter {
+        state,
+        interrupts,
+        sink,
+    } = writer;
+    loop {
+        interrupts.set_deadline(state.deadline());
+        // Outlives many events: to listen anew for each costs more.
+        let mut interrupted = pin!(interrupts.notified());
+        loop {
+            let step = state.poll(Instant::now);
+            if state.has_ended() {
+                return Ok(Next::Ended);
+            }
+            let interrupted = interrupted.as_mut();
+            let woken = match step {
+                Step::End => return Ok(Next::Ended),
+                Step::Abort => return Err(Disconnected),
+                Step::Read => wait_for(pin!(read(state)), interrupted, sink).await?,
+                Step::Wait => {
+                    if is_shared && let Some(channel) = state.shared_channel() {
+                        return Ok(Next::Shareable(channel.into()));
+                    }
+                    wait_for(pin!(state.received()), interrupted, sink).await?
+                }
+                Step::Write if !sink.can_write() => {
+                    wait(S::poll_writable, interrupted, sink).await?
+                }
+                Step::Write => match write_ready(state, sink)? {
+                    WriteOutcome::Flushed => Woken::ByWork,
+                    WriteOutcome::Blocked => {
+                        state.release();
+                        wait(S::poll_writable, interrupted, sink).await?
+                    }
+                },
+            };
+            if woken == Woken::ByInterrupt {
+                break;
+            }
+        }
+    }
+}
+
+/// Writes what is left of a stream that has ended, and ends the body, within
+/// [`FINISH_TIME_MAX`].
+pub(super) async fn finish<S: Sink>(writer: &mut StreamWriter<S>) {
+    // Rare and larger than the rest: boxed, not a part of every task.
+    _ = Box::pin(timeout(FINISH_TIME_MAX, write_rest(writer))).await;
+}
+
+async fn write_rest<S: Sink>(writer: &mut StreamWriter<S>) -> Result<(), Disconnected> {
+    let StreamWriter { state, sink, .. } = writer;
+    loop {
+        match state.poll(Instant::now) {
+            Step::Write => {
+                let is_blocked =
+                    !sink.can_write() || write_ready(state, sink)? == WriteOutcome::Blocked;
+                if is_blocked {
+                    poll_fn(|cx| sink.poll_writable(cx)).await;
+                }
+            }
+            Step::Abort => return Err(Disconnected),
+            Step::End | Step::Read | Step::Wait => break,
+        }
+    }
+    sink.finish().await
+}
+
+/// Takes the next page from memory, or from the journal behind it. Cancel-safe.
+async fn read(state: &mut StreamState) {
+    // A fast peer must not keep the thread to itself.
+    coop::consume_budget().await;
+    if state.read_now() {
+        return;
+    }
+    // Boxed: few wait for a read, and all would make room for it.
+    match Box::pin(state.fetch_page()).await {
+        Ok(page) => state.supply(&page),
+        Err(error) => {
+            tracing::error!(%error, "a stream ends: its events cannot be read");
+            state.end();
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Woken {
+    ByWork,
+    ByInterrupt,
+}
+
+/// Waits for `work` or an interrupt, as long as the peer is there.
+async fn wait_for<S: Sink>(
+    mut work: Pin<&mut impl Future<Output = ()>>,
+    interrupted: Pin<&mut impl Future<Output = ()>>,
+    sink: &mut S,
+) -> Result<Woken, Disconnected> {
+    wait(|_, cx| work.as_mut().poll(cx), interrupted, sink).await
+}
+
+/// As [`wait_for`], for work that the sink does.
+async fn wait<S: Sink>(
+    mut work: impl FnMut(&mut S, &mut Context<'_>) -> Poll<()>,
+    mut interrupted: Pin<&mut impl Future<Output = ()>>,
+    sink: &mut S,
+) -> Result<Woken, Disconnected> {
+    poll_fn(|cx| {
+        if work(sink, cx).is_ready() {
+            return Poll::Ready(Ok(Woken::ByWork));
+        }
+        if interrupted.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(Woken::ByInterrupt));
+        }
+        sink.poll_disconnected(cx).map(Err)
+    })
+    .await
+}

@@ -1,0 +1,50 @@
+//! Where a stream's bytes go.
+
+use std::{
+    future::Future,
+    task::{Context, Poll},
+};
+
+use bytes::Buf;
+
+/// Takes the bytes of one stream.
+pub trait Sink: Send + 'static {
+    /// About how many pieces it takes in one write.
+    const PIECES_MAX: usize;
+
+    /// Whether there is a point in trying to write.
+    fn can_write(&self) -> bool;
+
+    /// Writes what it takes of `batch` now, and advances `batch` past that.
+    ///
+    /// # Errors
+    ///
+    /// [`Disconnected`] where nothing can be written any more.
+    fn try_write(&mut self, batch: &mut impl Buf) -> Result<WriteOutcome, Disconnected>;
+
+    /// Ready when it may take more, or when the next write meets an error.
+    fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Ready when the peer has left.
+    fn poll_disconnected(&mut self, cx: &mut Context<'_>) -> Poll<Disconnected>;
+
+    /// Ends the body, after its last byte was written.
+    ///
+    /// # Errors
+    ///
+    /// [`Disconnected`] where the peer left before it had all.
+    fn finish(&mut self) -> impl Future<Output = Result<(), Disconnected>> + Send;
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// All of it was written.
+    Flushed,
+    /// The sink takes no more now.
+    Blocked,
+}
+
+/// The peer left, or is not written to any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disconnected;

@@ -1,0 +1,60 @@
+//! How a stream gets from its route to the connection that writes it.
+//!
+//! hyper and axum parse, route and authorise a subscription like any request. The
+//! response that comes out of all that carries the stream in its extensions; over
+//! HTTP/1.1 its connection is then taken back from hyper, and what hyper and axum
+//! held for it is freed. Go calls this hijacking.
+
+use std::sync::Arc;
+
+use axum::{body::Body, response::Response};
+use parking_lot::Mutex;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{limits::StreamSlot, stall_timeout::StreamingGuard, stream_body::StreamBody};
+use crate::subscribe::Subscription;
+
+/// A subscription and what it holds while it is open.
+pub(super) struct EventStream {
+    pub(super) subscription: Subscription,
+    pub(super) permits: StreamPermits,
+}
+
+/// What a stream holds until its connection is closed.
+pub(super) struct StreamPermits {
+    /// Its place among all streams.
+    pub(super) _all: OwnedSemaphorePermit,
+    /// Its place among those of its address, where that is known.
+    pub(super) _address: Option<StreamSlot>,
+    /// Lets the connection be quiet, where the stream is a response's body.
+    pub(super) _streaming: Option<StreamingGuard>,
+}
+
+/// Marks a request whose connection can be taken back from hyper.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hijackable;
+
+/// In a response's extensions, which have to be `Clone`.
+#[derive(Clone)]
+struct CarriedStream(Arc<Mutex<Option<EventStream>>>);
+
+impl EventStream {
+    /// The stream as an ordinary body: a piece at a time, as all subscribers share
+    /// it.
+    pub(super) fn into_body(self) -> Body {
+        Body::new(StreamBody::new(self.subscription, self.permits))
+    }
+
+    /// The response that carries the stream to its connection.
+    pub(super) fn carried_by(self, mut response: Response) -> Response {
+        let carried = CarriedStream(Arc::new(Mutex::new(Some(self))));
+        response.extensions_mut().insert(carried);
+        response
+    }
+
+    /// The stream that `response` carries, if any.
+    pub(super) fn take_from(response: &mut Response) -> Option<Self> {
+        let CarriedStream(stream) = response.extensions_mut().remove()?;
+        stream.lock().take()
+    }
+}

@@ -1,0 +1,215 @@
+//! A stream over HTTP/1.1, written straight to its socket.
+//!
+//! The connection was taken back from hyper; the response's head goes out before
+//! the stream, and as many pieces as wait in one write. An idle subscriber costs
+//! little more than its socket.
+//!
+//! Invariant: nothing is queued here; a peer that does not read leaves its events
+//! where they are, except the one that it has taken a part of.
+
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice},
+    task::{Context, Poll, ready},
+};
+
+use axum::response::Response;
+use bytes::Buf;
+use http::{HeaderName, Version, header};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+
+use super::{
+    hijack::{EventStream, StreamPermits},
+    limits::ConnectionPermit,
+};
+use crate::{
+    deliver::{Disconnected, Sink, StreamWriter, WriteOutcome},
+    wire::{Framing, LAST_CHUNK},
+};
+
+/// How much a subscriber may send after its request; it is discarded.
+const INPUT_BYTES_MAX: usize = 64 * 1024;
+/// The most pieces of one write.
+const WRITE_PIECES_MAX: usize = 64;
+/// Most writes have no more pieces than this.
+const WRITE_PIECES_FEW: usize = 4;
+
+/// The socket of one stream.
+pub(super) struct SocketSink {
+    socket: TcpStream,
+    framing: Framing,
+    /// How much the peer has sent that nobody asked for.
+    input_bytes: usize,
+    _permits: (StreamPermits, ConnectionPermit),
+}
+
+/// A writer of `stream` to a connection that was taken back when `head` was due,
+/// and on which `read_ahead` came after the request.
+pub(super) fn stream_writer(
+    socket: TcpStream,
+    head: &Response,
+    stream: EventStream,
+    read_ahead: &[u8],
+    connection: ConnectionPermit,
+) -> StreamWriter<SocketSink> {
+    let framing = match head.version() {
+        Version::HTTP_11 => Framing::Chunked,
+        _ => Framing::Plain,
+    };
+    let EventStream {
+        mut subscription,
+        permits,
+    } = stream;
+    let head = head_bytes(head, framing);
+    subscription.state.begin_body(&head, framing);
+    let sink = SocketSink {
+        socket,
+        framing,
+        input_bytes: read_ahead.len(),
+        _permits: (permits, connection),
+    };
+    StreamWriter::new(subscription, sink)
+}
+
+impl Sink for SocketSink {
+    const PIECES_MAX: usize = WRITE_PIECES_MAX;
+
+    fn can_write(&self) -> bool {
+        true
+    }
+
+    fn try_write(&mut self, batch: &mut impl Buf) -> Result<WriteOutcome, Disconnected> {
+        let (offered, sent) = send(&self.socket, batch).map_err(|_| Disconnected)?;
+        batch.advance(sent);
+        Ok(if sent < offered {
+            WriteOutcome::Blocked
+        } else {
+            WriteOutcome::Flushed
+        })
+    }
+
+    fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Readiness by `poll`, here and below, has its place in the socket's
+        // registration; as futures they would double the task.
+        self.socket.poll_write_ready(cx).map(drop)
+    }
+
+    fn poll_disconnected(&mut self, cx: &mut Context<'_>) -> Poll<Disconnected> {
+        loop {
+            let readable = ready!(self.socket.poll_read_ready(cx));
+            let discarded = readable
+                .map_err(|_| Disconnected)
+                .and_then(|()| self.discard_input());
+            if let Err(disconnected) = discarded {
+                return Poll::Ready(disconnected);
+            }
+        }
+    }
+
+    async fn finish(&mut self) -> Result<(), Disconnected> {
+        if self.framing == Framing::Chunked {
+            let last = self.socket.write_all(LAST_CHUNK).await;
+            last.map_err(|_| Disconnected)?;
+        }
+        let shut_down = self.socket.shutdown().await;
+        shut_down.map_err(|_| Disconnected)?;
+        // To close on unread input would reset the connection, and the peer
+        // could lose the end (RFC 9112, section 9.6).
+        let Disconnected = poll_fn(|cx| self.poll_disconnected(cx)).await;
+        Ok(())
+    }
+}
+
+impl SocketSink {
+    /// Throws away what the peer has sent; an error once that is too much, or the
+    /// peer has left.
+    fn discard_input(&mut self) -> Result<(), Disconnected> {
+        let mut input = [0; 2048];
+        while self.input_bytes <= INPUT_BYTES_MAX {
+            match self.socket.try_read(&mut input) {
+                Ok(0) => return Err(Disconnected),
+                Ok(count) => self.input_bytes += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(_) => return Err(Disconnected),
+            }
+        }
+        Err(Disconnected)
+    }
+}
+
+/// One write of the first pieces of `batch`; how many bytes these have, and how
+/// many of them were taken.
+fn send(socket: &TcpStream, batch: &impl Buf) -> io::Result<(usize, usize)> {
+    let mut few = [IoSlice::new(&[]); WRITE_PIECES_FEW];
+    let count = batch.chunks_vectored(&mut few);
+    if count < WRITE_PIECES_FEW {
+        return send_pieces(socket, &few[..count]);
+    }
+    let mut many = [IoSlice::new(&[]); WRITE_PIECES_MAX];
+    let count = batch.chunks_vectored(&mut many);
+    send_pieces(socket, &many[..count])
+}
+
+fn send_pieces(socket: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<(usize, usize)> {
+    let offered = pieces.iter().map(|piece| piece.len()).sum();
+    let sent = match pieces {
+        // One piece is the rule, and cheaper to send by itself.
+        [piece] => socket.try_write(piece),
+        pieces => socket.try_write_vectored(pieces),
+    };
+    match sent {
+        Ok(sent) => Ok((offered, sent)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok((offered, 0)),
+        Err(error) => Err(error),
+    }
+}
+
+/// The head of `response` as hyper would write it, with how the body is framed. The
+/// connection ends with the stream: requests that were sent ahead are not
+/// answered.
+fn head_bytes(response: &Response, framing: Framing) -> Vec<u8> {
+    /// hyper normally sets these; here the head is written without it.
+    const OF_THE_CONNECTION: [HeaderName; 3] = [
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+    ];
+    let (version, body) = match framing {
+        Framing::Chunked => ("HTTP/1.1", "transfer-encoding: chunked\r\n"),
+        Framing::Plain => ("HTTP/1.0", ""),
+    };
+    let mut head = format!("{version} {}\r\n", response.status()).into_bytes();
+    let headers = response.headers().iter();
+    for (name, value) in headers.filter(|(name, _)| !OF_THE_CONNECTION.contains(name)) {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(body.as_bytes());
+    head.extend_from_slice(b"connection: close\r\n\r\n");
+    head
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deliver;
+
+    /// The most that one subscriber may take with a task of its own, and as the
+    /// member of a group. In addition there are the socket's registration (256
+    /// bytes), the timer of a token, the topics' names, and what the allocator
+    /// adds.
+    const ALONE_BYTES_MAX: usize = 1_000;
+    const MEMBER_BYTES_MAX: usize = 600;
+
+    #[test]
+    fn a_subscriber_costs_little_alone_and_less_in_a_group() {
+        let task = deliver::task_bytes::<SocketSink>();
+        let member = size_of::<StreamWriter<SocketSink>>();
+        assert!(
+            member <= MEMBER_BYTES_MAX && task + member <= ALONE_BYTES_MAX,
+            "a task of {task} bytes, a member of {member}"
+        );
+    }
+}

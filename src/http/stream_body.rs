@@ -1,0 +1,114 @@
+//! A stream as the body of a response: for HTTP/2, and for servers that only took
+//! the router.
+//!
+//! Runs the same loop as a socket's task, inside the body: polling the body polls
+//! the loop, which puts one piece at a time where the body finds it. Invariant:
+//! nothing is read ahead; a piece is taken only when the one before it was handed
+//! out.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame};
+use parking_lot::Mutex;
+
+use super::hijack::StreamPermits;
+use crate::{
+    deliver::{Disconnected, Sink, StreamWriter, WriteOutcome, write_to_end},
+    subscribe::Subscription,
+    wire::Framing,
+};
+
+/// The piece that is on its way. Only locked while the body is polled.
+type Slot = Arc<Mutex<Option<Bytes>>>;
+
+/// The body of one stream.
+pub(super) struct StreamBody {
+    slot: Slot,
+    /// `None` once the stream has ended.
+    writing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+/// The end of a body into which its stream is written.
+struct BodySink {
+    slot: Slot,
+    _permits: StreamPermits,
+}
+
+impl StreamBody {
+    pub(super) fn new(mut subscription: Subscription, permits: StreamPermits) -> Self {
+        // HTTP/2 has frames of its own, and a server puts chunks around a body.
+        subscription.state.begin_body(&[], Framing::Plain);
+        let slot = Slot::default();
+        let sink = BodySink {
+            slot: Arc::clone(&slot),
+            _permits: permits,
+        };
+        let writer = StreamWriter::new(subscription, sink);
+        Self {
+            slot,
+            writing: Some(Box::pin(write_to_end(writer))),
+        }
+    }
+}
+
+impl Body for StreamBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(writing) = &mut self.writing
+            && writing.as_mut().poll(cx).is_ready()
+        {
+            self.writing = None;
+        }
+        let piece = self.slot.lock().take();
+        match piece {
+            Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            None if self.writing.is_none() => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Sink for BodySink {
+    const PIECES_MAX: usize = 1;
+
+    fn can_write(&self) -> bool {
+        self.slot.lock().is_none()
+    }
+
+    fn try_write(&mut self, batch: &mut impl Buf) -> Result<WriteOutcome, Disconnected> {
+        let bytes = batch.chunk().len();
+        let previous = self.slot.lock().replace(batch.copy_to_bytes(bytes));
+        debug_assert!(previous.is_none(), "one piece is on its way at a time");
+        Ok(WriteOutcome::Flushed)
+    }
+
+    /// Whoever takes the piece polls the body again, and with it this.
+    fn poll_writable(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        if self.can_write() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Whoever serves the body drops it when the peer leaves.
+    fn poll_disconnected(&mut self, _cx: &mut Context<'_>) -> Poll<Disconnected> {
+        Poll::Pending
+    }
+
+    async fn finish(&mut self) -> Result<(), Disconnected> {
+        Ok(())
+    }
+}
