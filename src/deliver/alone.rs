@@ -26,11 +26,11 @@ use crate::subscribe::{Step, StreamState};
 const FINISH_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// How a stream goes on that was written by itself.
-pub(super) enum Next {
+pub(super) enum Handoff {
     /// It has ended, and may have a last piece ready.
-    Ended,
+    ToFinish,
     /// A group of this channel can write it.
-    Shareable(Box<str>),
+    ToGroup(Box<str>),
 }
 
 /// Writes a stream by itself until it has ended or its peer has left.
@@ -38,9 +38,9 @@ pub async fn write_to_end<S: Sink>(mut writer: StreamWriter<S>) {
     loop {
         match write_alone(&mut writer, false).await {
             Err(Disconnected) => return,
-            Ok(Next::Ended) => break,
+            Ok(Handoff::ToFinish) => break,
             // Not asked for.
-            Ok(Next::Shareable(_)) => debug_assert!(false, "it is to be written alone"),
+            Ok(Handoff::ToGroup(_)) => debug_assert!(false, "it is to be written alone"),
         }
     }
     finish(&mut writer).await;
@@ -51,7 +51,7 @@ pub async fn write_to_end<S: Sink>(mut writer: StreamWriter<S>) {
 pub(super) async fn write_alone<S: Sink>(
     writer: &mut StreamWriter<S>,
     is_shared: bool,
-) -> Result<Next, Disconnected> {
+) -> Result<Handoff, Disconnected> {
     let StreamWriter {
         state,
         interrupts,
@@ -64,16 +64,16 @@ pub(super) async fn write_alone<S: Sink>(
         loop {
             let step = state.poll(Instant::now);
             if state.has_ended() {
-                return Ok(Next::Ended);
+                return Ok(Handoff::ToFinish);
             }
             let interrupted = interrupted.as_mut();
             let woken = match step {
-                Step::End => return Ok(Next::Ended),
+                Step::End => return Ok(Handoff::ToFinish),
                 Step::Abort => return Err(Disconnected),
                 Step::Read => wait_for(pin!(read(state)), interrupted, sink).await?,
                 Step::Wait => {
                     if is_shared && let Some(channel) = state.shared_channel() {
-                        return Ok(Next::Shareable(channel.into()));
+                        return Ok(Handoff::ToGroup(channel.into()));
                     }
                     wait_for(pin!(state.received()), interrupted, sink).await?
                 }

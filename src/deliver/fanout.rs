@@ -9,8 +9,8 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    alone::{Next, finish, write_alone},
-    group::{Detach, Group},
+    alone::{Handoff, finish, write_alone},
+    group::{Detach, WriterGroup},
     groups::Groups,
     sink::{Disconnected, Sink},
     writer::StreamWriter,
@@ -46,7 +46,7 @@ impl<S: Sink> Fanout<S> {
 
     /// Puts `writer`, which has nothing pending, into a group of `channel`.
     fn join(self: &Arc<Self>, channel: &str, writer: Box<StreamWriter<S>>) {
-        let new = |first| Group::new(Arc::clone(&self.groups), self.detach(), channel, first);
+        let new = |first| WriterGroup::new(Arc::clone(&self.groups), self.detach(), channel, first);
         if let Some((group, interrupts)) = self.groups.join(channel, writer, new) {
             // Boxed: a group spawns writers, and those join groups.
             let run: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(group.run(interrupts));
@@ -70,8 +70,8 @@ fn alone<S: Sink>(
     async move {
         match write_alone(&mut writer, true).await {
             Err(Disconnected) => {}
-            Ok(Next::Shareable(channel)) => fanout.join(&channel, writer),
-            Ok(Next::Ended) => {
+            Ok(Handoff::ToGroup(channel)) => fanout.join(&channel, writer),
+            Ok(Handoff::ToFinish) => {
                 let cutting = fanout.cutting.clone();
                 _ = cutting.run_until_cancelled_owned(finish(&mut writer)).await;
             }

@@ -48,7 +48,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(1);
 pub(super) type Detach<S> = dyn Fn(Box<StreamWriter<S>>) + Send + Sync;
 
 /// One task's subscribers.
-pub(super) struct Group<S> {
+pub(super) struct WriterGroup<S> {
     groups: Arc<Groups<S>>,
     detach: Arc<Detach<S>>,
     channel: Box<str>,
@@ -59,7 +59,7 @@ pub(super) struct Group<S> {
     deadline: Option<Instant>,
 }
 
-impl<S: Sink> Group<S> {
+impl<S: Sink> WriterGroup<S> {
     /// A group of `channel` that begins with `writer`; and its inbox, and what
     /// wakes it.
     pub(super) fn new(

@@ -16,11 +16,11 @@ const SCAN_FRAMES_MAX: usize = 2_048;
 
 /// A bounded tail of the journal in memory.
 pub struct Ring {
-    tail: RwLock<Tail>,
+    tail: RwLock<RecentCommits>,
     bytes_max: usize,
 }
 
-struct Tail {
+struct RecentCommits {
     commits: VecDeque<EncodedCommit>,
     begin: Sequence,
     head: Sequence,
@@ -49,7 +49,7 @@ impl Ring {
     #[must_use]
     pub fn new(head: Sequence, bytes_max: usize) -> Self {
         Self {
-            tail: RwLock::new(Tail {
+            tail: RwLock::new(RecentCommits {
                 commits: VecDeque::new(),
                 begin: head,
                 head,
@@ -152,7 +152,7 @@ impl Ring {
 
     /// Forgets everything and goes on after `position`.
     pub(super) fn restart(&self, position: Sequence) {
-        let empty = Tail {
+        let empty = RecentCommits {
             commits: VecDeque::new(),
             begin: position,
             head: position,

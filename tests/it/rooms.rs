@@ -68,6 +68,11 @@ const ROOMS: &[Room] = &[
         avoids: &["axum", "SystemTime", "env::"],
     },
     Room {
+        name: "deliver",
+        uses: &["subscribe"],
+        avoids: &["axum", "hyper", "http", "SystemTime", "env::"],
+    },
+    Room {
         name: "http",
         // Beside its own: a refusal is an error of the rooms below, said in
         // HTTP, and a delivery is what `verify` is given.
@@ -78,6 +83,7 @@ const ROOMS: &[Room] = &[
             "ingest",
             "journal",
             "rate",
+            "deliver",
             "subscribe",
             "telemetry",
         ],

@@ -60,7 +60,7 @@ pub struct StreamState {
     coding: CodingState,
     progress: Progress,
     pending: Pending,
-    signals: Signals,
+    signals: SignalState,
     entitlement: Entitlement,
     counters: DeliveryCounters,
     /// Whether it is counted at its topics.
@@ -96,7 +96,7 @@ enum Stage {
     Aborted,
 }
 
-struct Signals {
+struct SignalState {
     heartbeat: HeartbeatCursor,
     /// A heartbeat is due. It may claim this position once all that was sent on
     /// the channel before it went out.
@@ -142,7 +142,7 @@ impl StreamState {
         Self {
             counted: context.counts.begin(&selection.topics),
             entitlement: Entitlement::new(context, grant, lifetime, Instant::now()),
-            signals: Signals {
+            signals: SignalState {
                 heartbeat: context.heartbeats.join(),
                 heartbeat_due: None,
                 encoder_generation: context.encoder_generation(),
