@@ -202,7 +202,7 @@ impl Gateway {
         match error {
             IngestError::Journal(_)
             | IngestError::SecretNotStored { .. }
-            | IngestError::Interrupted => {
+            | IngestError::Interrupted(_) => {
                 tracing::error!(client, reason = error.reason(), %error, "delivery not stored");
             }
             _ if !self.log_budget.take(self.clock.now()) => {}

@@ -92,15 +92,15 @@ impl From<IngestError> for ProblemDetails {
             | IngestError::BelowPartition(_)
             | IngestError::Unverified { .. }
             | IngestError::SecretNotAccepted(_) => Self::new(StatusCode::UNAUTHORIZED, UNPROVEN),
-            IngestError::RateLimited { over, .. } => {
-                Self::over_rate(over, "the topic takes no more deliveries now")
+            IngestError::RateLimited { limited, .. } => {
+                Self::over_rate(limited, "the topic takes no more deliveries now")
             }
             IngestError::Journal(AppendError::NoRoom { .. }) => {
                 Self::busy("there is no room to store events")
             }
             IngestError::Journal(AppendError::Closed | AppendError::Failed(_))
             | IngestError::SecretNotStored { .. }
-            | IngestError::Interrupted => Self::busy("events cannot be stored"),
+            | IngestError::Interrupted(_) => Self::busy("events cannot be stored"),
         }
     }
 }

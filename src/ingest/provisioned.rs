@@ -1,52 +1,57 @@
-//! Secrets that providers handed over, kept in the journal's folder.
+//! Secrets that providers sent during a handshake, stored in the journal's
+//! folder.
 //!
-//! One file per topic that has a section of its own, for the owner alone, so
-//! there are as many as somebody configured. Where the journal has no folder,
-//! they are kept for as long as the process lives. Invariants: a secret that
-//! is kept is never replaced by another; one that is there is whole.
+//! One file per topic that has its own section, readable by the owner alone, so
+//! the configuration bounds their number. Where the journal has no folder, they
+//! last as long as the process. Invariants: a stored secret is never replaced
+//! by another; a file under its name is whole.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
     fs,
     io::{self, Read as _},
+    ops::RangeInclusive,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use hookrill_core::{Secret, Topic};
 use hookrill_verify::CHALLENGE_BYTES_MAX;
+use parking_lot::Mutex;
 
 use crate::durable;
 
-/// The folder in the journal's.
+/// The folder within the journal's.
 const FOLDER: &str = "handed-over";
 
-/// Keeps secrets that were handed over.
+/// How long a secret is, in bytes.
+const SECRET_BYTES: RangeInclusive<usize> = 1..=CHALLENGE_BYTES_MAX;
+
+/// Stores the secrets that providers sent.
 #[derive(Debug)]
 pub struct ProvisionedSecrets {
     /// `None`: nothing outlives the process.
     folder: Option<PathBuf>,
-    /// Those that have no folder. Locked while one is written to a file, so
-    /// that there is one at a time.
-    here: Mutex<HashMap<Topic, Secret>>,
+    /// The secrets, where there is no folder. Also held while a file is written,
+    /// so that one is written at a time.
+    in_memory: Mutex<HashMap<Topic, Secret>>,
 }
 
-/// Why a secret was not kept.
+/// Why a secret was not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreSecretError {
     /// There is one already.
-    #[error("another secret is kept already")]
+    #[error("another secret is stored already")]
     Taken,
     /// It could not be written.
-    #[error("the secret that was handed over cannot be kept: {0}")]
+    #[error("the provider's secret could not be stored: {0}")]
     Io(#[from] io::Error),
 }
 
-/// Why a kept secret can't be used.
+/// Why a stored secret cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{} cannot be used: {source}; put it back, or delete it and let the provider hand over \
-     its secret anew",
+    "{} cannot be used: {source}; restore it, or delete it and let the provider send its secret \
+     again",
     path.display()
 )]
 pub struct ProvisionedSecretError {
@@ -55,23 +60,24 @@ pub struct ProvisionedSecretError {
 }
 
 impl ProvisionedSecrets {
-    /// Keeps them in this journal's folder; without one, in memory.
+    /// Stores them in this journal's folder; without one, in memory.
     #[must_use]
     pub fn new(journal: Option<&Path>) -> Self {
         Self {
             folder: journal.map(|path| path.join(FOLDER)),
-            here: Mutex::default(),
+            in_memory: Mutex::default(),
         }
     }
 
-    /// The secret that is kept for a topic.
+    /// The secret that is stored for a topic.
     ///
     /// # Errors
     ///
-    /// [`ProvisionedSecretError`] where there is a file and no secret in it.
+    /// [`ProvisionedSecretError`] where its file cannot be read or holds no
+    /// secret.
     pub fn load(&self, topic: &Topic) -> Result<Option<Secret>, ProvisionedSecretError> {
         let Some(folder) = &self.folder else {
-            return Ok(self.lock().get(topic).cloned());
+            return Ok(self.in_memory.lock().get(topic).cloned());
         };
         let path = folder.join(topic.as_str());
         match read(&path) {
@@ -81,17 +87,22 @@ impl ProvisionedSecrets {
         }
     }
 
-    /// Keeps a secret; returns once it is durable.
+    /// Stores a secret; returns once it is durable.
     ///
     /// # Errors
     ///
-    /// [`StoreSecretError`]; the one that was there before is still there.
+    /// [`StoreSecretError`]; one that was stored before is still there.
     pub fn store(&self, topic: &Topic, secret: &Secret) -> Result<(), StoreSecretError> {
-        let mut here = self.lock();
+        let bytes = secret.expose().len();
+        debug_assert!(
+            SECRET_BYTES.contains(&bytes),
+            "or it could not be read back"
+        );
+        let mut in_memory = self.in_memory.lock();
         let Some(folder) = &self.folder else {
-            return match here.entry(topic.clone()) {
-                Entry::Vacant(place) => {
-                    place.insert(secret.clone());
+            return match in_memory.entry(topic.clone()) {
+                Entry::Vacant(entry) => {
+                    entry.insert(secret.clone());
                     Ok(())
                 }
                 Entry::Occupied(_) => Err(StoreSecretError::Taken),
@@ -105,10 +116,6 @@ impl ProvisionedSecrets {
             created => Ok(created?),
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Topic, Secret>> {
-        self.here.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 fn read(path: &Path) -> io::Result<Secret> {
@@ -116,17 +123,14 @@ fn read(path: &Path) -> io::Result<Secret> {
     let file = fs::File::open(path)?;
     file.take(CHALLENGE_BYTES_MAX as u64 + 1)
         .read_to_end(&mut bytes)?;
-    // Whoever puts one there by hand leaves a line end.
-    while bytes
-        .last()
-        .is_some_and(|byte| matches!(byte, b'\r' | b'\n'))
-    {
+    // A file that was written by hand ends with a line end.
+    while let Some(b'\r' | b'\n') = bytes.last() {
         bytes.pop();
     }
-    match (1..=CHALLENGE_BYTES_MAX).contains(&bytes.len()) {
-        true => Ok(Secret::new(bytes)),
-        false => Err(io::Error::other("it holds no secret")),
+    if !SECRET_BYTES.contains(&bytes.len()) {
+        return Err(io::Error::other("it holds no secret"));
     }
+    Ok(Secret::new(bytes))
 }
 
 #[cfg(test)]
@@ -140,15 +144,15 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_secret_is_never_replaced_and_outlives_the_process() {
+    fn a_stored_secret_is_never_replaced_and_outlives_the_process() {
         let folder = tempfile::tempdir().unwrap();
         let (asana, other) = (topic("asana"), topic("asana.b"));
-        let handed = ProvisionedSecrets::new(Some(folder.path()));
-        assert!(handed.load(&asana).unwrap().is_none());
-        handed.store(&asana, &Secret::new(*b"first")).unwrap();
-        let again = handed.store(&asana, &Secret::new(*b"second"));
+        let secrets = ProvisionedSecrets::new(Some(folder.path()));
+        assert!(secrets.load(&asana).unwrap().is_none());
+        secrets.store(&asana, &Secret::new(*b"first")).unwrap();
+        let again = secrets.store(&asana, &Secret::new(*b"second"));
         assert!(matches!(again, Err(StoreSecretError::Taken)));
-        handed.store(&other, &Secret::new(*b"other")).unwrap();
+        secrets.store(&other, &Secret::new(*b"other")).unwrap();
 
         let reopened = ProvisionedSecrets::new(Some(folder.path()));
         assert_eq!(reopened.load(&asana).unwrap().unwrap().expose(), b"first");
@@ -163,19 +167,19 @@ mod tests {
     #[test]
     fn what_a_crash_left_behind_is_no_secret_and_no_obstacle() {
         let folder = tempfile::tempdir().unwrap();
-        let kept = folder.path().join(FOLDER);
-        fs::create_dir(&kept).unwrap();
-        let temporary = kept.join(".0123456789abcdef.new");
+        let inner = folder.path().join(FOLDER);
+        fs::create_dir(&inner).unwrap();
+        let temporary = inner.join(".0123456789abcdef.new");
         fs::write(&temporary, "half a se").unwrap();
-        let handed = ProvisionedSecrets::new(Some(folder.path()));
-        handed.store(&topic("a"), &Secret::new(*b"whole")).unwrap();
+        let secrets = ProvisionedSecrets::new(Some(folder.path()));
+        secrets.store(&topic("a"), &Secret::new(*b"whole")).unwrap();
         assert_eq!(
-            handed.load(&topic("a")).unwrap().unwrap().expose(),
+            secrets.load(&topic("a")).unwrap().unwrap().expose(),
             b"whole"
         );
         assert!(!temporary.exists());
-        fs::write(kept.join("b"), "\n").unwrap();
-        let error = handed.load(&topic("b")).unwrap_err().to_string();
+        fs::write(inner.join("b"), "\n").unwrap();
+        let error = secrets.load(&topic("b")).unwrap_err().to_string();
         assert!(error.contains("holds no secret"), "{error}");
     }
 }

@@ -1,7 +1,6 @@
-//! Counts the stored events of which nothing can be shown.
+//! Counts the stored events of which subscribers see nothing.
 //!
-//! Follows the journal, so that no sender waits until a body has been looked
-//! through. Invariant: an event is counted once, after it became durable.
+//! Follows the journal, so that no sender waits while a body is searched. Invariant: an event is counted once, after it became durable.
 
 use std::sync::Arc;
 

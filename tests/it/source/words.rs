@@ -46,8 +46,6 @@ const STILL_SAID: &[&str] = &[
     "docs",
     "fuzz",
     "http",
-    "identity",
-    "ingest",
     "journal",
     "subscribe",
     "wire",

@@ -1,0 +1,78 @@
+//! Why a delivery was refused, or could not be stored.
+
+use hookrill_core::{Topic, TopicError};
+use hookrill_verify::VerifyError;
+use tokio::task::JoinError;
+
+use crate::{journal::AppendError, rate::RateLimited};
+
+/// Why a delivery was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// The path does not name a topic.
+    #[error("the topic is malformed: {0}")]
+    Topic(#[from] TopicError),
+    /// No section of the configuration covers the topic.
+    #[error("no topic {0} is configured")]
+    Unconfigured(Topic),
+    /// The topic is below one whose deliveries name their subtopic themselves.
+    #[error(
+        "{0} accepts no deliveries: its section has a `partition`, so they go to the section's \
+         own topic"
+    )]
+    BelowPartition(Topic),
+    /// The delivery did not verify.
+    #[error("{topic}: signature verification failed: {source}")]
+    Unverified {
+        /// The topic that it was sent to.
+        topic: Topic,
+        /// What did not verify.
+        source: VerifyError,
+    },
+    /// A provider sent a secret to a topic that does not accept one.
+    #[error("{0}: the provider sent a secret, which only a topic with its own section accepts")]
+    SecretNotAccepted(Topic),
+    /// A provider's secret could not be stored.
+    #[error("{topic}: the provider's secret could not be stored: {source}")]
+    SecretNotStored {
+        /// The topic that it was sent to.
+        topic: Topic,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The topic's section has a rate limit, and this is beyond it.
+    #[error("{topic}: {limited}")]
+    RateLimited {
+        /// The topic that it was sent to.
+        topic: Topic,
+        /// When the next one fits.
+        #[source]
+        limited: RateLimited,
+    },
+    /// The process is stopping, or a bug ended the task.
+    #[error("verification did not finish: {0}")]
+    Interrupted(#[from] JoinError),
+    /// The journal did not store it.
+    #[error(transparent)]
+    Journal(#[from] AppendError),
+}
+
+impl IngestError {
+    /// The reason as a metric's label.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Topic(_) => "topic_malformed",
+            Self::Unconfigured(_) => "topic_unknown",
+            Self::BelowPartition(_) => "topic_below_partition",
+            Self::Unverified { source, .. } => source.reason(),
+            Self::SecretNotAccepted(_) => "handed_elsewhere",
+            Self::SecretNotStored { .. } => "not_kept",
+            Self::RateLimited { .. } => "rate_topic",
+            Self::Interrupted(_) => "interrupted",
+            Self::Journal(AppendError::NoRoom { .. }) => "journal_no_room",
+            Self::Journal(AppendError::Closed) => "journal_closed",
+            Self::Journal(AppendError::Failed(_)) => "journal_failed",
+        }
+    }
+}

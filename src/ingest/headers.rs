@@ -1,0 +1,105 @@
+//! Which headers of a delivery its event keeps.
+//!
+//! Invariant: no header is kept whose name says that it may be a secret.
+
+use hookrill_core::HEADERS_MAX;
+use http::{HeaderMap, HeaderName};
+
+/// The most bytes of header values that an event keeps.
+const KEPT_BYTES_MAX: usize = 4 * 1024;
+
+/// Whether events keep a header of this name, which is in lower case.
+#[must_use]
+pub fn keeps_header(name: &str) -> bool {
+    !may_be_secret(name)
+}
+
+/// A header's value, if it is text.
+pub(super) fn text(headers: &HeaderMap, name: &HeaderName) -> Option<Box<str>> {
+    Some(headers.get(name)?.to_str().ok()?.into())
+}
+
+/// The headers that an event keeps; beyond the bounds, the first of them.
+pub(super) fn kept(headers: &HeaderMap) -> Vec<(Box<str>, Box<str>)> {
+    let mut kept: Vec<(Box<str>, Box<str>)> = Vec::new();
+    let mut bytes = 0;
+    for (name, value) in headers {
+        if !keeps_header(name.as_str()) {
+            continue;
+        }
+        let Ok(value) = value.to_str() else {
+            continue;
+        };
+        bytes += value.len();
+        if kept.len() == HEADERS_MAX || bytes > KEPT_BYTES_MAX {
+            break;
+        }
+        debug_assert!(!may_be_secret(name.as_str()));
+        kept.push((name.as_str().into(), value.into()));
+    }
+    kept
+}
+
+/// Whether a header's name, in lower case, says that its value may be a secret,
+/// or may let whoever replays it pass a check. One pass over the name: a search
+/// for each word took longer than verifying the body.
+fn may_be_secret(name: &str) -> bool {
+    let name = name.as_bytes();
+    (0..name.len()).any(|at| {
+        let words: &[&[u8]] = match name[at] {
+            b'a' => &[b"auth"],
+            b'c' => &[b"cookie"],
+            b'h' => &[b"hmac"],
+            b'k' => &[b"key"],
+            b'p' => &[b"password"],
+            b's' => &[b"secret", b"sign"],
+            b't' => &[b"token"],
+            _ => &[],
+        };
+        words.iter().any(|word| name[at..].starts_with(word))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_header_that_may_be_a_secret_is_not_kept() {
+        for (name, keeps) in [
+            ("content-type", true),
+            ("x-github-event", true),
+            ("user-agent", true),
+            ("authorization", false),
+            ("proxy-authorization", false),
+            ("set-cookie", false),
+            ("x-hub-signature-256", false),
+            ("x-shopify-hmac-sha256", false),
+            ("x-api-key", false),
+            ("x-gitlab-token", false),
+            ("x-password", false),
+            ("x-client-secret", false),
+        ] {
+            assert_eq!(keeps_header(name), keeps, "{name}");
+        }
+    }
+
+    #[test]
+    fn no_more_is_kept_than_the_bounds_and_the_first_come_first() {
+        let mut headers = HeaderMap::new();
+        for n in 0..HEADERS_MAX + 10 {
+            let name: HeaderName = format!("x-{n}").parse().unwrap();
+            headers.insert(name, HeaderValue::from_static("v"));
+        }
+        assert_eq!(kept(&headers).len(), HEADERS_MAX);
+        let mut long = HeaderMap::new();
+        for (name, bytes) in [("x-a", KEPT_BYTES_MAX - 1), ("x-b", 2), ("x-c", 1)] {
+            long.insert(name, "v".repeat(bytes).parse().unwrap());
+        }
+        long.insert("x-binary", HeaderValue::from_bytes(b"\xff").unwrap());
+        let names: Vec<_> = kept(&long).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["x-a".into()]);
+    }
+}
