@@ -14,7 +14,7 @@ use hookrill::{
 };
 use tokio::{runtime::Runtime, sync::oneshot};
 
-/// Several times as fast as musl's own with more than one thread.
+/// With several threads, much faster than musl's own allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -36,35 +36,35 @@ fn serve(args: &serve::Args, context: &Context) -> anyhow::Result<()> {
     telemetry::log_to_stderr(&config.log)?;
     serve::raise_fd_limit(&config);
     let runtime = Runtime::new()?;
-    let ended = runtime.block_on(live(config, context, watch));
-    // What has not ended by now is not waited for.
+    let ended = runtime.block_on(run(config, context, watch));
+    // Does not wait for tasks that are still running.
     runtime.shutdown_background();
     ended
 }
 
-/// From the socket to the end: the first signal drains, a second one ends at
-/// once; what is written anew is taken meanwhile.
-async fn live(config: Config, context: &Context, watch: ConfigWatch) -> anyhow::Result<()> {
+/// From opening the socket to the end. The first signal starts the drain, and a
+/// second one ends the process at once. Reloads run meanwhile.
+async fn run(config: Config, context: &Context, watch: ConfigWatch) -> anyhow::Result<()> {
     let (mut signals, hangup) = (Signals::listen()?, Hangup::listen()?);
-    // A port that is taken is told of before anything is built.
+    // First, so that a port that is in use is reported before anything is built.
     let listener = serve::listen(config.listen)?;
     let address = listener.local_addr()?;
     let clock = system_clock();
     let app = App::build(config.clone(), clock.clone()).await?;
     serve::print_banner(&config, address, &clock);
 
-    let (drain, asked) = oneshot::channel();
-    let asked = async { asked.await.unwrap_or_default() };
-    let twice = async {
+    let (drain, requested) = oneshot::channel();
+    let shutdown = async { requested.await.unwrap_or_default() };
+    let second_signal = async {
         signals.next().await;
-        // The app listens until it has ended, and then nobody has to be told.
+        // Fails only after the app has ended.
         let _ = drain.send(());
         signals.next().await;
     };
-    let reloading = serve::reload(context, watch, hangup, app.reloader());
+    let reload_loop = serve::reload(context, watch, hangup, app.reloader());
     tokio::select! {
-        ended = app.serve(listener, asked) => Ok(ended?),
-        () = twice => bail!("ended by a second signal, before all was drained"),
-        never = reloading => match never {},
+        ended = app.serve(listener, shutdown) => Ok(ended?),
+        () = second_signal => bail!("ended by a second signal, before the drain was complete"),
+        never = reload_loop => match never {},
     }
 }

@@ -22,6 +22,22 @@ pub use readiness::Readiness;
 /// How often [`Telemetry::upkeep`] has to be called.
 pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
+/// An error with its causes, on one line: `a: b: c`. Leaves out a cause that
+/// the text already contains.
+pub fn with_causes(error: &dyn std::error::Error) -> impl fmt::Display {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let what = error.to_string();
+        if !text.contains(&what) {
+            text.push_str(": ");
+            text.push_str(&what);
+        }
+        cause = error.source();
+    }
+    text
+}
+
 /// The handles that the rooms count with, and the page that shows them.
 ///
 /// One per `App` and not global, so that two gateways in one process keep their
@@ -243,6 +259,26 @@ fn describe_labelled() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_shown_with_each_cause_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot read {name}")]
+        struct Outer {
+            name: &'static str,
+            source: std::io::Error,
+        }
+        #[derive(Debug, thiserror::Error)]
+        #[error("the start failed: {0}")]
+        struct Repeating(#[from] Outer);
+        let outer = Outer {
+            name: "a",
+            source: std::io::Error::other("it is gone"),
+        };
+        assert_eq!(with_causes(&outer).to_string(), "cannot read a: it is gone");
+        let repeating = with_causes(&Repeating(outer)).to_string();
+        assert_eq!(repeating, "the start failed: cannot read a: it is gone");
+    }
 
     #[test]
     fn two_gateways_in_one_process_keep_their_figures_apart() {

@@ -1,19 +1,17 @@
-//! Another configuration for a gateway that runs.
+//! Gives a running gateway a new configuration.
 //!
-//! Refuses whole what cannot be applied whole: all that can fail comes first.
-//! Invariant: it fails closed. Who may listen is settled before what they
-//! would see, and that before what comes in; so no event of a new topic, and
-//! none that a new rule withholds, meets a stream that the rules before let in.
+//! Applies all of it or nothing: every step that can fail comes first.
+//! Invariant: a reload fails closed. First it applies who may listen, then what
+//! subscribers are shown, and last what is accepted. So a stream that the old
+//! rules let in never receives an event of a new topic, nor one that a new rule
+//! withholds.
 
-use std::{
-    fmt,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use hookrill_core::TopicMap;
+use parking_lot::Mutex;
 
-use super::{adopt, routes, warn_of_routes};
+use super::routes::{install_secrets, routes, warn_about};
 use crate::{
     access::Access,
     config::{Config, ConfigError},
@@ -21,76 +19,75 @@ use crate::{
     identity::KeySets,
     ingest::{IngestRoute, ProvisionedSecretError, ProvisionedSecrets},
     subscribe::Streams,
-    telemetry::Telemetry,
+    telemetry::{Telemetry, with_causes},
 };
 
-/// Gives a gateway that runs another configuration. Clones are for the same
+/// Gives a running gateway a new configuration. Clones are for the same
 /// gateway; they keep none of its tasks running.
 #[derive(Clone)]
-pub struct Reloader(Arc<Running>);
+pub struct Reloader(Arc<Targets>);
 
-/// What a reload reaches.
-pub(super) struct Running {
-    /// What was read at the start.
+/// Everything that a reload changes or compares with.
+pub(super) struct Targets {
+    /// The configuration that the process started with.
     pub(super) at_start: Config,
-    /// What was taken last. Locked for a whole reload: one at a time.
-    pub(super) config: Mutex<Config>,
+    /// The configuration in use. Locked for a whole reload, so that only one
+    /// runs at a time.
+    pub(super) in_use: Mutex<Config>,
     pub(super) access: Arc<Access>,
     pub(super) key_sets: Arc<KeySets>,
     pub(super) streams: Arc<Streams>,
-    pub(super) handed: Arc<ProvisionedSecrets>,
+    pub(super) provisioned: Arc<ProvisionedSecrets>,
     pub(super) gateway: Arc<Gateway>,
     pub(super) telemetry: Arc<Telemetry>,
 }
 
-/// What came of a configuration that was taken.
+/// The result of a reload that was applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Reloaded {
     /// Whether anything is different now.
     pub changed: bool,
-    /// The keys that differ and are read at a start only: those in use stay.
+    /// The keys whose new value needs a restart. The old values stay in use.
     pub needs_restart: Vec<&'static str>,
 }
 
-/// Why a configuration was not taken. The one before stays, in all of it.
+/// Why a configuration was rejected. The old one stays in use, all of it.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReloadError {
-    /// It cannot be used.
+    /// It has mistakes.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// There is no file any more, and nobody wants what holds without one.
-    #[error("{} is gone; put it back, or restart to run without it", .0.display())]
+    /// The file was deleted; we do not silently fall back to zero-config mode.
+    #[error("{} was deleted; restore it, or restart to run without it", .0.display())]
     FileGone(PathBuf),
-    /// A secret that a provider handed over can't be read.
+    /// A secret that a provider has sent can't be read.
     #[error(transparent)]
-    HandedOver(#[from] ProvisionedSecretError),
+    ProvisionedSecret(#[from] ProvisionedSecretError),
 }
 
 impl Reloader {
-    pub(super) fn of(running: Running) -> Self {
-        Self(Arc::new(running))
+    pub(super) fn new(targets: Targets) -> Self {
+        Self(Arc::new(targets))
     }
 
-    /// Takes what was read as it is at a start, or refuses it; counts it and
-    /// logs what came of it. Blocks while it reads secrets that providers have
-    /// handed over.
+    /// Applies the configuration that was read, or rejects it; counts and logs
+    /// the result. Blocks while it reads secrets that providers have sent.
     ///
     /// # Errors
     ///
-    /// [`ReloadError`], which is logged already; nothing has changed.
+    /// [`ReloadError`], which is already logged. Nothing has changed then.
     pub fn reload(&self, read: Result<Config, ConfigError>) -> Result<Reloaded, ReloadError> {
-        let running = &*self.0;
-        let mut config = running
-            .config
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let targets = &*self.0;
+        let mut in_use = targets.in_use.lock();
         let reloaded = read
             .map_err(ReloadError::from)
-            .and_then(|new| running.apply(&mut config, new));
-        running.telemetry.reloaded(reloaded.is_ok());
+            .and_then(|new| targets.apply(&mut in_use, new));
+        targets.telemetry.reloaded(reloaded.is_ok());
         match &reloaded {
-            Ok(reloaded) => log(reloaded),
-            Err(error) => log_refused(error),
+            Ok(reloaded) => log_applied(reloaded),
+            Err(error) => log_rejected(error),
         }
         reloaded
     }
@@ -102,9 +99,9 @@ impl fmt::Debug for Reloader {
     }
 }
 
-impl Running {
-    fn apply(&self, config: &mut Config, new: Config) -> Result<Reloaded, ReloadError> {
-        if let (Some(file), None) = (&config.file, &new.file) {
+impl Targets {
+    fn apply(&self, in_use: &mut Config, new: Config) -> Result<Reloaded, ReloadError> {
+        if let (Some(file), None) = (&in_use.file, &new.file) {
             return Err(ReloadError::FileGone(file.clone()));
         }
         let needs_restart = self.at_start.needs_restart(&new);
@@ -112,32 +109,32 @@ impl Running {
             server: new.server.bounded_as(&self.at_start.server),
             ..new
         };
-        let routes = (config.topics != new.topics).then(|| routes(&new));
-        // All that can fail.
-        routes
-            .iter()
-            .try_for_each(|routes| adopt(routes, &self.handed))?;
+        let new_routes = (in_use.topics != new.topics).then(|| routes(&new));
+        // The last step that can fail.
+        if let Some(routes) = &new_routes {
+            install_secrets(routes, &self.provisioned)?;
+        }
 
-        let mut changed = self.settle_access(&new);
+        let mut changed = self.apply_access(&new);
         changed |= self.streams.replace_views(new.views(), &new.public_url);
-        if let Some(routes) = routes {
-            self.take_routes(&routes);
+        if let Some(routes) = &new_routes {
+            self.apply_routes(routes);
             changed = true;
         }
-        if config.server != new.server {
+        if in_use.server != new.server {
             self.gateway.reload(new.server.clone());
             changed = true;
         }
-        *config = new;
+        *in_use = new;
         Ok(Reloaded {
             changed,
             needs_restart,
         })
     }
 
-    /// Whether anything has changed: then streams that are no longer allowed
-    /// end.
-    fn settle_access(&self, new: &Config) -> bool {
+    /// Applies `[access]` and ends the streams that it no longer allows.
+    /// Returns whether anything has changed.
+    fn apply_access(&self, new: &Config) -> bool {
         let changed = self.access.reload(&new.access);
         if changed {
             self.key_sets.follow();
@@ -146,39 +143,40 @@ impl Running {
         changed
     }
 
-    fn take_routes(&self, routes: &TopicMap<Arc<IngestRoute>>) {
+    fn apply_routes(&self, routes: &TopicMap<Arc<IngestRoute>>) {
         self.gateway.ingest().reload(routes.clone());
-        // A provider may have handed over its secret since the first look, to
-        // a route that was still in use.
-        if let Err(error) = adopt(routes, &self.handed) {
-            tracing::error!(%error, "a topic has no secret until the next reload");
+        // A provider may have sent its secret to the old route since the secrets
+        // were read above.
+        if let Err(error) = install_secrets(routes, &self.provisioned) {
+            tracing::error!(
+                error = %with_causes(&error),
+                "a topic has no secret until the next reload"
+            );
         }
-        warn_of_routes(routes);
+        warn_about(routes);
     }
 }
 
-fn log(reloaded: &Reloaded) {
-    match reloaded.changed {
-        true => tracing::info!("the configuration was read again and is in use"),
-        false => tracing::info!("the configuration was read again; nothing in use has changed"),
+fn log_applied(reloaded: &Reloaded) {
+    if reloaded.changed {
+        tracing::info!("the new configuration is in use");
+    } else {
+        tracing::info!("the configuration was read again; nothing has changed");
     }
     for key in &reloaded.needs_restart {
-        tracing::warn!(
-            key,
-            "this has changed and is read at a start only; restart for it"
-        );
+        tracing::warn!(key, "changing this requires a restart");
     }
 }
 
-/// A line for each thing that is wrong, as `hookrill check` has it.
-fn log_refused(error: &ReloadError) {
+/// Logs a line for each mistake, as `hookrill check` prints it.
+fn log_rejected(error: &ReloadError) {
     match error {
         ReloadError::Config(error) => {
-            for problem in &error.diagnostics {
-                tracing::error!("{problem}");
+            for diagnostic in &error.diagnostics {
+                tracing::error!("{diagnostic}");
             }
         }
-        error => tracing::error!("{error}"),
+        error => tracing::error!("{}", with_causes(error)),
     }
-    tracing::error!("the configuration is refused as a whole; the one before stays in use");
+    tracing::error!("the new configuration was rejected as a whole; the old one stays in use");
 }

@@ -127,7 +127,7 @@ impl Serving {
                 // be one with the signal that it was begun by.
                 biased;
                 () = second_of(signals) => {
-                    tracing::warn!("ended by a second signal, before all was drained");
+                    tracing::warn!("ended by a second signal, before the drain was complete");
                     Ok(())
                 }
                 ended = app.serve(listener, asked) => ended,

@@ -6,6 +6,8 @@ use std::{
     process::ExitCode,
 };
 
+use crate::telemetry::with_causes;
+
 /// Nobody reads stdout any more. There is no reason to go on, and nothing
 /// failed: `hookrill presets | head` ends like this.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +41,7 @@ pub fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if !error.is::<NegativeResult>() {
-        status(format_args!("hookrill: {error:#}"));
+        status(format_args!("hookrill: {}", with_causes(error.as_ref())));
     }
     ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
 }

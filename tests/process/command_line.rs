@@ -291,7 +291,7 @@ fn a_second_signal_ends_a_gateway_that_serves_on_before_its_drain() {
     let terminate = || rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     until("listening on ");
     terminate();
-    until("serving on");
+    until("still serving");
     terminate();
     until("hookrill: ended by a second signal");
     assert_eq!(process.wait().unwrap().code(), Some(1));

@@ -8,8 +8,8 @@ use tempfile::TempDir;
 
 use super::*;
 
-const APPLIED: &str = "the configuration was read again and is in use";
-const REFUSED: &str = "the configuration is refused as a whole";
+const APPLIED: &str = "the new configuration is in use";
+const REFUSED: &str = "the new configuration was rejected as a whole";
 const SECTIONS: &str = "[topics.named]\naccess = \"public\"\npreset = \"github\"\n\
     secrets = [\"file:secrets/now/github\"]\n\
     [topics.open]\naccess = \"public\"\nscheme = { kind = \"none\" }";
@@ -106,14 +106,14 @@ async fn sighup_reads_it_at_once_and_ends_nothing() {
     let mut subscriber = gateway.subscriber("/events/open").await;
     subscriber.opened().await;
     gateway.signal(Signal::HUP);
-    gateway.wait_for_log_times("nothing in use has changed", 1);
+    gateway.wait_for_log_times("nothing has changed", 1);
     let file = gateway.folder().join("hookrill.toml");
     let text = fs::read_to_string(&file).unwrap();
     let listen = text.replace(&gateway.address.to_string(), "127.0.0.1:1");
     fs::write(&file, format!("{listen}\n{NEW}")).unwrap();
     gateway.signal(Signal::HUP);
     gateway.wait_for_log_times(APPLIED, 1);
-    gateway.wait_for_log("restart for it key=\"server.listen\"");
+    gateway.wait_for_log("changing this requires a restart key=\"server.listen\"");
     assert_eq!(gateway.post("new", "x").await.status, 202);
     let id = gateway.post("open", "x").await.id();
     assert_eq!(subscriber.events(1).await[0].id, id);
