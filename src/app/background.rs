@@ -101,7 +101,9 @@ async fn run_pump(
             ServeError::Pump(Arc::new(error))
         }
     };
-    telemetry.readiness.set_unready(with_causes(&error).to_string());
+    telemetry
+        .readiness
+        .set_unready(with_causes(&error).to_string());
     failed.send_replace(Some(error));
 }
 

@@ -99,7 +99,9 @@ fn the_delay_before_a_drain_is_served_through() {
     let mut gateway = shuttle_with(folder.path(), secrets);
     let mut stream = Peer::subscribed(&gateway);
     gateway.signal(Signal::TERM);
-    gateway.wait_for_log(r#""message":"/readyz answers 503 from now on; still serving until the delay is over""#);
+    gateway.wait_for_log(
+        r#""message":"/readyz answers 503 from now on; still serving until the delay is over""#,
+    );
     let body = r#"{"zen":"still here"}"#;
     Peer::posted(&gateway, &signature(body), body).reads("202 Accepted");
     stream.reads(body);
