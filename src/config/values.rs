@@ -14,7 +14,7 @@ use crate::{
     access::Policy,
     rate::{Rate, RateError},
     telemetry::LogFormat,
-    wire::HeaderShown,
+    wire::ShownHeader,
 };
 
 const KIB: u64 = 1 << 10;
@@ -123,9 +123,9 @@ pub(super) fn pointer(kind: &TreeValue) -> Result<Pointer, String> {
 }
 
 /// A header that goes out with events.
-pub(super) fn header_shown(kind: &TreeValue) -> Result<HeaderShown, String> {
+pub(super) fn header_shown(kind: &TreeValue) -> Result<ShownHeader, String> {
     let name = as_str(kind)?;
-    HeaderShown::new(name).map_err(|error| format!("{name:?}: {error}"))
+    ShownHeader::new(name).map_err(|error| format!("{name:?}: {error}"))
 }
 
 pub(super) fn subscribers_max(kind: &TreeValue) -> Result<usize, String> {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     ingest,
-    wire::{HeaderShown, Projection, View},
+    wire::{Projection, ShownHeader, View},
 };
 
 /// The most pointers in `expose`, and in `hide`.
@@ -63,7 +63,7 @@ fn pointers(section: &mut Section<'_>, key: &'static str) -> Option<Vec<Pointer>
     Some(list.value.into_iter().map(|item| item.value).collect())
 }
 
-fn headers(section: &mut Section<'_>) -> Vec<HeaderShown> {
+fn headers(section: &mut Section<'_>) -> Vec<ShownHeader> {
     let Some(list) = section.list("headers", values::header_shown) else {
         return Vec::new();
     };
@@ -71,14 +71,14 @@ fn headers(section: &mut Section<'_>) -> Vec<HeaderShown> {
         let what = format!("this has at most {HEADERS_MAX} headers");
         section.diagnostics.add(&list.path, &list.location, what);
     }
-    let mut headers: Vec<HeaderShown> = Vec::new();
+    let mut headers: Vec<ShownHeader> = Vec::new();
     for Located {
         path,
         location,
         value,
     } in list.value
     {
-        let same = |other: &&HeaderShown| other.attribute() == value.attribute();
+        let same = |other: &&ShownHeader| other.attribute() == value.attribute();
         if !ingest::keeps_header(value.name()) {
             let what = "a header of such a name may be a secret, and is never kept";
             section.diagnostics.add(&path, &location, what);

@@ -10,6 +10,7 @@ use std::{
 };
 
 use axum::{
+    body::Body,
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
@@ -24,6 +25,7 @@ use super::{
     params::{self, EVENT_STREAM, NDJSON, SubscribeParams},
     problem::{ProblemDetails, Requester, retry_later, retry_when_allowed},
     stall_timeout::{StreamingFlag, StreamingGuard},
+    stream_body::StreamBody,
 };
 use crate::{
     access::{AccessError, Grant, TokenError},
@@ -139,7 +141,7 @@ impl Gateway {
         };
         Ok(match request.extensions.get::<Hijackable>() {
             Some(Hijackable) => stream.carried_by(head.into_response()),
-            None => (head, stream.into_body()).into_response(),
+            None => (head, Body::new(StreamBody::new(stream))).into_response(),
         })
     }
 

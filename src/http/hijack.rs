@@ -7,11 +7,11 @@
 
 use std::sync::Arc;
 
-use axum::{body::Body, response::Response};
+use axum::response::Response;
 use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{limits::StreamSlot, stall_timeout::StreamingGuard, stream_body::StreamBody};
+use super::{limits::StreamSlot, stall_timeout::StreamingGuard};
 use crate::subscribe::Subscription;
 
 /// A subscription and what it holds while it is open.
@@ -39,12 +39,6 @@ pub(super) struct Hijackable;
 struct CarriedStream(Arc<Mutex<Option<EventStream>>>);
 
 impl EventStream {
-    /// The stream as an ordinary body: a piece at a time, as all subscribers share
-    /// it.
-    pub(super) fn into_body(self) -> Body {
-        Body::new(StreamBody::new(self.subscription, self.permits))
-    }
-
     /// The response that carries the stream to its connection.
     pub(super) fn carried_by(self, mut response: Response) -> Response {
         let carried = CarriedStream(Arc::new(Mutex::new(Some(self))));

@@ -18,10 +18,9 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame};
 use parking_lot::Mutex;
 
-use super::hijack::StreamPermits;
+use super::hijack::{EventStream, StreamPermits};
 use crate::{
     deliver::{Disconnected, Sink, StreamWriter, WriteOutcome, write_to_end},
-    subscribe::Subscription,
     wire::Framing,
 };
 
@@ -42,7 +41,11 @@ struct BodySink {
 }
 
 impl StreamBody {
-    pub(super) fn new(mut subscription: Subscription, permits: StreamPermits) -> Self {
+    pub(super) fn new(stream: EventStream) -> Self {
+        let EventStream {
+            mut subscription,
+            permits,
+        } = stream;
         // HTTP/2 has frames of its own, and a server puts chunks around a body.
         subscription.state.begin_body(&[], Framing::Plain);
         let slot = Slot::default();

@@ -209,7 +209,7 @@ fn compact(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::HeaderShown;
+    use crate::wire::ShownHeader;
     use hookrill_core::{Draft, Sequence, Timestamp, TopicMap};
 
     fn encoder() -> Encoder {
@@ -315,7 +315,7 @@ mod tests {
         .into();
         let names = ["X-A", "X-C", "x-b"];
         let view = View {
-            headers: names.map(|name| HeaderShown::new(name).unwrap()).into(),
+            headers: names.map(|name| ShownHeader::new(name).unwrap()).into(),
             source: Some("above".parse().unwrap()),
             ..View::default()
         };

@@ -16,6 +16,7 @@ use super::{
     cloudevents,
     encoder::Encoder,
     form::{Form, Format},
+    notices,
     piece::Piece,
     sse,
     view::View,
@@ -97,7 +98,7 @@ impl Frame {
             (true, _) => None,
             (false, view) => match View::cut(view, event) {
                 Ok(cut) => cut,
-                Err(withheld) => return withheld.written(form.format, id, encoder),
+                Err(why) => return notices::withheld(form.format, id, why, encoder),
             },
         };
         let named = view.is_some_and(|view| view.event_names);

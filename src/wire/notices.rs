@@ -9,8 +9,8 @@ use bytes::Bytes;
 use hookrill_core::Cursor;
 
 use super::{
-    Encoder, Format, Gap,
-    cloudevents::{expiring_line, gap_line},
+    Encoder, Format, Gap, Withheld,
+    cloudevents::{expiring_line, gap_line, withheld_line},
     sse,
 };
 
@@ -55,6 +55,15 @@ pub fn gap(format: Format, gap: &Gap, encoder: &Encoder) -> Bytes {
     match format {
         Format::Raw | Format::CloudEvents => sse::gap(gap),
         Format::NdJson => gap_line(gap, encoder),
+    }
+}
+
+/// Stands in for an event that is not shown, so that there is no silent hole.
+#[must_use]
+pub fn withheld(format: Format, id: Cursor, why: Withheld, encoder: &Encoder) -> Bytes {
+    match format {
+        Format::Raw | Format::CloudEvents => sse::withheld(id, why),
+        Format::NdJson => withheld_line(id, why, encoder),
     }
 }
 
