@@ -1,7 +1,9 @@
-//! Reading a delivery's body: bounded in bytes, in time, and in what all
-//! bodies together may take.
+//! Reads a delivery's body: bounded in bytes, in time, and in the memory of all
+//! bodies together.
 
-use std::{sync::Arc, time::Duration};
+mod budget;
+
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -9,116 +11,39 @@ use futures_util::FutureExt as _;
 use http::{HeaderMap, header};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::time::{Instant, timeout, timeout_at};
+
+pub(super) use budget::BodyBudget;
+use budget::{BudgetExhausted, BudgetShare, PORTION_BYTES, SMALL_BYTES_MAX};
 
 /// How long a body may take to arrive in full.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
-/// How long a body may say nothing.
-const SILENCE_MAX: Duration = Duration::from_secs(5);
-/// How long a body waits for memory.
-const MEMORY_WAIT_MAX: Duration = Duration::from_secs(2);
-/// How long the body of a request that is refused already is listened to.
+/// How long a sender may pause within a body.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How long the body of a rejected request is read on.
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(2);
-/// Up to this length a body is a small one, in bytes.
-const SMALL_BYTES_MAX: usize = 256 * 1024;
-/// What all small bodies that are being read may take together, in bytes.
-const SMALL_BUDGET_BYTES: usize = 128 * 1024 * 1024;
-/// What all others may take together, in bytes; more than one of the longest.
-const LARGE_BUDGET_BYTES: usize = 256 * 1024 * 1024;
-/// In what portions the budget is given out, in bytes.
-const PORTION_BYTES: usize = 16 * 1024;
 
-/// Memory for all bodies that are being read. Anybody can send a large one
-/// slowly, proven or not; so the many small ones have memory of their own.
-#[derive(Debug)]
-pub(super) struct BodyBudget {
-    small: Arc<Semaphore>,
-    large: Arc<Semaphore>,
-}
-
-impl BodyBudget {
-    pub(super) fn new(body_bytes_max: usize) -> Self {
-        let portions = |bytes: usize| {
-            let portions = (bytes / PORTION_BYTES).min(Semaphore::MAX_PERMITS);
-            Arc::new(Semaphore::new(portions))
-        };
-        Self {
-            small: portions(SMALL_BUDGET_BYTES),
-            large: portions(LARGE_BUDGET_BYTES.max(body_bytes_max.saturating_mul(2))),
-        }
-    }
-}
-
-/// A body's part of the budget.
-#[derive(Debug, Default)]
-pub(super) struct BudgetShare {
-    small: Option<OwnedSemaphorePermit>,
-    large: Option<OwnedSemaphorePermit>,
-}
-
-impl BudgetShare {
-    /// Takes as much as a body of so many bytes needs.
-    async fn grow(&mut self, budget: &BodyBudget, bytes: usize) -> Result<(), BodyError> {
-        let needed = |bytes: usize| bytes.div_ceil(PORTION_BYTES);
-        let (small, large) = match bytes <= SMALL_BYTES_MAX {
-            true => (needed(bytes), 0),
-            false => (0, needed(bytes)),
-        };
-        take(&mut self.large, &budget.large, large).await?;
-        take(&mut self.small, &budget.small, small).await?;
-        if large > 0 {
-            self.small = None;
-        }
-        Ok(())
-    }
-}
-
-/// Makes a permit as large as `needed` portions.
-async fn take(
-    permit: &mut Option<OwnedSemaphorePermit>,
-    budget: &Arc<Semaphore>,
-    needed: usize,
-) -> Result<(), BodyError> {
-    let has = permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-    let missing = u32::try_from(needed.saturating_sub(has)).map_err(|_| BodyError::NoMemory)?;
-    if missing == 0 {
-        return Ok(());
-    }
-    let more = match Arc::clone(budget).try_acquire_many_owned(missing) {
-        Ok(more) => more,
-        Err(_) => {
-            let more = Arc::clone(budget).acquire_many_owned(missing);
-            let more = timeout(MEMORY_WAIT_MAX, more).await.ok();
-            more.and_then(Result::ok).ok_or(BodyError::NoMemory)?
-        }
-    };
-    match permit {
-        Some(permit) => permit.merge(more),
-        None => *permit = Some(more),
-    }
-    Ok(())
-}
-
-/// A body, and its share of the budget, to be held as long as the request is.
+/// A body with its share of the budget, which lasts as long as the request.
 #[derive(Debug)]
 pub(super) struct ReceivedBody {
     pub(super) bytes: Bytes,
-    pub(super) share: BudgetShare,
+    pub(super) _share: BudgetShare,
 }
 
 /// Why a body was not read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BodyError {
     /// Longer than this many bytes.
+    #[error("the body is longer than {0} bytes")]
     Long(usize),
     /// It took too long to arrive.
+    #[error("the body took too long to arrive")]
     Slow,
     /// The sender left in the middle of it.
+    #[error("the body is incomplete")]
     Broken,
-    /// Other bodies took all the memory there is for them.
+    /// Other bodies hold all the memory that there is for them.
+    #[error("too many bodies are being read")]
     NoMemory,
 }
 
@@ -134,33 +59,44 @@ impl BodyError {
     }
 }
 
-/// Lets the body of a request pass that is refused unread; says whether all of
-/// it is gone, and the connection free for another request. One that is not
-/// small, or is not sent yet, is left where it is.
-pub(super) async fn drain_body(body: Body, announced: BodyHint) -> bool {
-    let is_small = announced
-        .bytes
-        .is_none_or(|bytes| bytes <= SMALL_BYTES_MAX as u64);
-    is_small && !announced.expects_continue && discard(body, SMALL_BYTES_MAX).await
+impl From<BudgetExhausted> for BodyError {
+    fn from(_: BudgetExhausted) -> Self {
+        Self::NoMemory
+    }
 }
 
-/// What a request's head says of its body.
+/// What a request's head says about its body.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BodyHint {
-    /// Its length.
-    pub(super) bytes: Option<u64>,
-    /// It is sent only after a `100 Continue` (RFC 9110, section 10.1.1).
-    pub(super) expects_continue: bool,
+    /// Its length (`Content-Length`).
+    bytes: Option<u64>,
+    /// The sender waits for `100 Continue` (RFC 9110, section 10.1.1), which
+    /// the first read of the body sends.
+    expects_continue: bool,
 }
 
 impl BodyHint {
-    pub(super) fn by(headers: &HeaderMap) -> Self {
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    pub(super) fn from_headers(headers: &HeaderMap) -> Self {
+        let length = headers.get(header::CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok());
         Self {
-            bytes: text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
+            bytes: length.and_then(|digits| digits.parse().ok()),
             expects_continue: headers.contains_key(header::EXPECT),
         }
     }
+
+    fn is_at_most(self, bytes_max: usize) -> bool {
+        self.bytes.is_none_or(|bytes| bytes <= bytes_max as u64)
+    }
+}
+
+/// Drains the body of a rejected request; returns whether it was fully read, so
+/// that the connection can be reused. A body that is not small, or that its
+/// sender has yet to send, is left unread.
+pub(super) async fn drain_body(body: Body, hint: BodyHint) -> bool {
+    hint.is_at_most(SMALL_BYTES_MAX)
+        && !hint.expects_continue
+        && discard(body, SMALL_BYTES_MAX).await
 }
 
 /// Reads a body of at most `bytes_max` bytes.
@@ -170,59 +106,58 @@ impl BodyHint {
 /// [`BodyError`].
 pub(super) async fn read(
     mut body: Body,
-    announced: BodyHint,
+    hint: BodyHint,
     bytes_max: usize,
     budget: &BodyBudget,
 ) -> Result<ReceivedBody, BodyError> {
-    if announced
-        .bytes
-        .is_some_and(|bytes| bytes > bytes_max as u64)
-    {
-        // Reading would ask for what is not wanted.
-        if !announced.expects_continue {
+    if !hint.is_at_most(bytes_max) {
+        // A sender that waits would be told to send it.
+        if !hint.expects_continue {
             discard(body, bytes_max).await;
         }
         return Err(BodyError::Long(bytes_max));
     }
-    let mut whole = Vec::with_capacity(first_capacity(announced.bytes));
+    let mut received = Vec::with_capacity(first_capacity(hint));
     let mut share = BudgetShare::default();
     let mut deadline = None;
     while let Some(chunk) = next_chunk(&mut body, &mut deadline).await? {
-        if whole.len() + chunk.len() > bytes_max {
+        if received.len() + chunk.len() > bytes_max {
             discard(body, bytes_max).await;
             return Err(BodyError::Long(bytes_max));
         }
-        whole.reserve(chunk.len());
-        share.grow(budget, whole.capacity()).await?;
+        received.reserve(chunk.len());
+        share.grow(budget, received.capacity()).await?;
         // Copied out of the connection's buffer, which a small body would
         // otherwise keep alive for as long as the event is in memory.
-        whole.extend_from_slice(&chunk);
+        received.extend_from_slice(&chunk);
     }
-    whole.shrink_to_fit();
+    debug_assert!(received.len() <= bytes_max);
+    received.shrink_to_fit();
     Ok(ReceivedBody {
-        bytes: whole.into(),
-        share,
+        bytes: received.into(),
+        _share: share,
     })
 }
 
-/// What an announced length is worth before anything has arrived.
-fn first_capacity(announced: Option<u64>) -> usize {
-    let announced = announced.and_then(|bytes| usize::try_from(bytes).ok());
+/// What to allocate before anything has arrived: an announced length costs its
+/// sender nothing.
+fn first_capacity(hint: BodyHint) -> usize {
+    let announced = hint.bytes.and_then(|bytes| usize::try_from(bytes).ok());
     announced.unwrap_or(0).min(PORTION_BYTES)
 }
 
-/// The deadline counts from the first wait: most bodies are here with their
+/// The deadline counts from the first wait: most bodies arrive with their
 /// heads, and need no clock.
 async fn next_chunk(
     body: &mut Body,
     deadline: &mut Option<Instant>,
 ) -> Result<Option<Bytes>, BodyError> {
     loop {
-        let frame = match body.frame().now_or_never() {
-            Some(frame) => frame,
+        let next = match body.frame().now_or_never() {
+            Some(next) => next,
             None => wait_for_frame(body, deadline).await?,
         };
-        let frame = match frame {
+        let frame = match next {
             None => return Ok(None),
             Some(Err(_)) => return Err(BodyError::Broken),
             Some(Ok(frame)) => frame,
@@ -240,14 +175,14 @@ async fn wait_for_frame(
 ) -> Result<Option<Result<Frame<Bytes>, axum::Error>>, BodyError> {
     let now = Instant::now();
     let deadline = *deadline.get_or_insert(now + BODY_TIME_MAX);
-    let frame = timeout_at(deadline.min(now + SILENCE_MAX), body.frame()).await;
-    frame.map_err(|_| BodyError::Slow)
+    let next = timeout_at(deadline.min(now + PAUSE_MAX), body.frame()).await;
+    next.map_err(|_| BodyError::Slow)
 }
 
-/// Reads on for a little, so that a sender that writes before it reads gets to
-/// see the refusal instead of a reset. Says whether that was all of it.
+/// Reads on for a little, so that a sender that writes before it reads sees the
+/// response instead of a reset. Returns whether that was all of the body.
 async fn discard(mut body: Body, bytes_max: usize) -> bool {
-    let reading = async {
+    let read_on = async {
         let mut bytes = 0;
         while let Some(Ok(frame)) = body.frame().await {
             bytes += frame.data_ref().map_or(0, Bytes::len);
@@ -257,50 +192,5 @@ async fn discard(mut body: Body, bytes_max: usize) -> bool {
         }
         true
     };
-    timeout(DISCARD_TIME_MAX, reading).await.unwrap_or(false)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LARGE: usize = 5 << 20;
-
-    #[tokio::test(start_paused = true)]
-    async fn large_bodies_cannot_keep_small_ones_waiting() {
-        let budget = BodyBudget::new(LARGE);
-        let mut stalled = Vec::new();
-        for _ in 0..LARGE_BUDGET_BYTES / LARGE {
-            let mut share = BudgetShare::default();
-            share.grow(&budget, LARGE).await.unwrap();
-            stalled.push(share);
-        }
-        let rest = budget.large.available_permits();
-        let _rest = budget.large.acquire_many(rest as u32).await.unwrap();
-        let refused = BudgetShare::default().grow(&budget, LARGE).await;
-        assert_eq!(refused, Err(BodyError::NoMemory));
-        let small = BudgetShare::default().grow(&budget, SMALL_BYTES_MAX).await;
-        assert_eq!(small, Ok(()));
-        stalled.pop();
-        assert_eq!(BudgetShare::default().grow(&budget, LARGE).await, Ok(()));
-    }
-
-    #[tokio::test]
-    async fn a_body_that_turns_out_large_gives_back_its_small_share() {
-        let budget = BodyBudget::new(LARGE);
-        let before = budget.small.available_permits();
-        let mut share = BudgetShare::default();
-        for bytes in [1, PORTION_BYTES + 1, SMALL_BYTES_MAX] {
-            share.grow(&budget, bytes).await.unwrap();
-            let taken = before - budget.small.available_permits();
-            assert_eq!(taken, bytes.div_ceil(PORTION_BYTES));
-        }
-        share.grow(&budget, SMALL_BYTES_MAX + 1).await.unwrap();
-        assert_eq!(budget.small.available_permits(), before);
-        drop(share);
-        assert_eq!(
-            budget.large.available_permits(),
-            LARGE_BUDGET_BYTES / PORTION_BYTES
-        );
-    }
+    timeout(DISCARD_TIME_MAX, read_on).await.unwrap_or(false)
 }

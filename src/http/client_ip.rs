@@ -1,4 +1,6 @@
-//! Who is asking: the address behind trusted proxies.
+//! The client's address, behind trusted proxies.
+//!
+//! Invariant: an address counts only if the peer or a trusted proxy wrote it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,17 +13,17 @@ use super::Gateway;
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
 impl Gateway {
-    /// The client's address; `None` where the server did not say.
+    /// The client's address; `None` where the server does not know it.
     pub(super) fn client_ip(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
         let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
         let trusted = &self.settings().trusted_proxies;
-        Some(behind(peer.ip().to_canonical(), headers, trusted))
+        Some(client_behind(peer.ip().to_canonical(), headers, trusted))
     }
 }
 
-/// From the right, the first address that no trusted proxy has: what stands
+/// From the right, the first address that is not a trusted proxy's: whatever is
 /// further left was written by whoever has that address.
-fn behind(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+fn client_behind(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
     let mut client = peer;
     let hops = headers
@@ -42,7 +44,7 @@ fn behind(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     client
 }
 
-/// A hop's address; some proxies write its port as well.
+/// A hop's address; some proxies append its port.
 fn hop_address(hop: &str) -> Option<IpAddr> {
     let with_port = || hop.parse().map(|hop: SocketAddr| hop.ip());
     hop.parse().or_else(|_| with_port()).ok()
@@ -53,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_a_trusted_proxy_wrote_is_believed() {
+    fn only_what_a_trusted_proxy_wrote_counts() {
         let trusted = ["10.0.0.0/8".parse().unwrap()];
         for (peer, forwarded, client) in [
             ("9.9.9.9", &["1.1.1.1"][..], "9.9.9.9"),
@@ -71,7 +73,7 @@ mod tests {
             for value in forwarded {
                 headers.append(FORWARDED_FOR, value.parse().unwrap());
             }
-            let found = behind(peer.parse().unwrap(), &headers, &trusted);
+            let found = client_behind(peer.parse().unwrap(), &headers, &trusted);
             assert_eq!(found.to_string(), client, "{peer} {forwarded:?}");
         }
     }

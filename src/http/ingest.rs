@@ -1,7 +1,8 @@
-//! `POST /ingest/<topic>`, and the handshakes of providers that ask by GET or
-//! HEAD. Where a topic has none, these are answered as every other method is.
+//! `POST /ingest/<topic>`, and the handshakes of providers that send them by GET
+//! or HEAD. A topic without such a handshake answers those as any other method.
 //!
-//! Whatever the method, an address that comes too often is refused first.
+//! Whatever the method, an address that sends too many requests is refused
+//! first.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -13,13 +14,13 @@ use axum::{
 use bytes::Bytes;
 use hookrill_core::Timestamp;
 use hookrill_verify::{Delivery, Reply};
-use http::{StatusCode, header, request::Parts};
+use http::{HeaderValue, StatusCode, header, request::Parts};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
 use super::{
     Gateway,
-    body::{self, BodyError, BodyHint},
+    body::{self, BodyError, BodyHint, ReceivedBody},
     limits::LimitExceeded,
     problem::{ProblemDetails, closing},
 };
@@ -29,36 +30,33 @@ const PREFIX: &str = "/ingest/";
 
 /// The route for every method.
 pub(super) fn route() -> MethodRouter<Arc<Gateway>> {
-    post(take).get(handshake).fallback(refuse_method)
+    post(deliver).get(handshake).fallback(other_method)
 }
 
-async fn take(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+async fn deliver(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let client = gateway.client_ip(request.extensions(), request.headers());
-    if let Err(over) = gateway.admit_to_ingest(client) {
-        return Box::pin(turn_away(request, over)).await;
+    if let Err(limit) = gateway.admit_to_ingest(client) {
+        return Box::pin(reject_unread(request, limit)).await;
     }
     let (head, body) = request.into_parts();
-    let announced = BodyHint::by(&head.headers);
+    let hint = BodyHint::from_headers(&head.headers);
     let bytes_max = gateway.settings().body_bytes_max;
-    let whole = body::read(body, announced, bytes_max, &gateway.body_budget).await;
-    // The share is held to the end.
-    let body::ReceivedBody {
-        bytes,
-        share: _share,
-    } = match whole {
-        Ok(whole) => whole,
+    // Its share of the budget is held until the response is made.
+    let received = match body::read(body, hint, bytes_max, &gateway.body_budget).await {
+        Ok(received) => received,
         Err(error) => {
             gateway.telemetry.ingest_refused(error.reason());
             gateway.log_unread(error, client);
             return ProblemDetails::from(error).into_response();
         }
     };
+    let ReceivedBody { bytes, _share } = received;
     let topic = topic(head.uri.path());
     let delivery = delivery(head, bytes, gateway.clock.now());
     match gateway.ingest.accept(&topic, delivery).await {
-        Ok(outcome) => {
-            gateway.log_handshake(&outcome, client);
-            accepted(outcome)
+        Ok(accepted) => {
+            gateway.log_handshake(&accepted, client);
+            success(accepted)
         }
         Err(error) => {
             gateway.log(&error, client);
@@ -67,20 +65,20 @@ async fn take(State(gateway): State<Arc<Gateway>>, request: Request) -> Response
     }
 }
 
-/// A handshake by GET or HEAD; its body is not read. One that does not prove
-/// itself looks like a topic that has none.
+/// A handshake by GET or HEAD; its body is not read. One that fails to verify
+/// looks like a topic without handshakes.
 async fn handshake(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let client = gateway.client_ip(request.extensions(), request.headers());
-    if let Err(over) = gateway.admit_to_ingest(client) {
-        return Box::pin(turn_away(request, over)).await;
+    if let Err(limit) = gateway.admit_to_ingest(client) {
+        return Box::pin(reject_unread(request, limit)).await;
     }
     let (head, _) = request.into_parts();
     let topic = topic(head.uri.path());
     let delivery = delivery(head, Bytes::new(), gateway.clock.now());
     match gateway.ingest.handshake(&topic, delivery).await {
-        Some(Ok(outcome)) => {
-            gateway.log_handshake(&outcome, client);
-            accepted(outcome)
+        Some(Ok(accepted)) => {
+            gateway.log_handshake(&accepted, client);
+            success(accepted)
         }
         Some(Err(error)) => {
             gateway.log(&error, client);
@@ -90,25 +88,26 @@ async fn handshake(State(gateway): State<Arc<Gateway>>, request: Request) -> Res
     }
 }
 
-/// What comes by a method that no topic has.
-async fn refuse_method(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+/// A request by a method that neither events nor handshakes use.
+async fn other_method(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let client = gateway.client_ip(request.extensions(), request.headers());
     match gateway.admit_to_ingest(client) {
         Ok(()) => ProblemDetails::post_only().into_response(),
-        Err(over) => turn_away(request, over).await,
+        Err(limit) => reject_unread(request, limit).await,
     }
 }
 
-/// Refuses a request of which nothing was read. To close on what the sender
-/// still writes would reset the connection, and it would not see when it may
-/// come again.
-async fn turn_away(request: Request, over: LimitExceeded) -> Response {
-    let (announced, version) = (BodyHint::by(request.headers()), request.version());
-    let passed = body::drain_body(request.into_body(), announced).await;
-    let response = ProblemDetails::from(over).into_response();
-    match passed {
-        true => response,
-        false => closing(response, version),
+/// Rejects a request whose body was not read. Drains a small body first:
+/// closing while the sender still writes would reset the connection, and it
+/// would not see when it may retry.
+async fn reject_unread(request: Request, limit: LimitExceeded) -> Response {
+    let (hint, version) = (BodyHint::from_headers(request.headers()), request.version());
+    let is_drained = body::drain_body(request.into_body(), hint).await;
+    let response = ProblemDetails::from(limit).into_response();
+    if is_drained {
+        response
+    } else {
+        closing(response, version)
     }
 }
 
@@ -116,55 +115,57 @@ fn delivery(head: Parts, body: Bytes, received_at: Timestamp) -> Delivery {
     Delivery::from_request(http::Request::from_parts(head, body), received_at)
 }
 
-/// The topic as it was meant; what is no UTF-8 turns into what is no topic.
+/// The topic in the path, decoded; bytes that are not UTF-8 become characters
+/// that no topic has.
 fn topic(path: &str) -> String {
     let raw = path.strip_prefix(PREFIX).unwrap_or_default();
     percent_decode_str(raw).decode_utf8_lossy().into_owned()
 }
 
-fn accepted(outcome: Accepted) -> Response {
-    match outcome {
-        Accepted::Answered { reply, .. } => answer(reply),
+fn success(accepted: Accepted) -> Response {
+    match accepted {
+        Accepted::Answered { reply, .. } => reply_response(reply),
         Accepted::Stored {
             respond: Some(reply),
             ..
-        } => answer(reply),
+        } => reply_response(reply),
         Accepted::Stored {
             cursor,
             topic,
             duplicate,
-            ..
+            respond: None,
         } => {
-            let status = match duplicate {
-                true => StatusCode::OK,
-                false => StatusCode::ACCEPTED,
+            let status = if duplicate {
+                StatusCode::OK
+            } else {
+                StatusCode::ACCEPTED
             };
-            let stored = StoredAnswer {
+            let receipt = Receipt {
                 id: cursor.to_string(),
                 topic: topic.as_str(),
                 duplicate,
             };
-            (status, axum::Json(stored)).into_response()
+            (status, axum::Json(receipt)).into_response()
         }
     }
 }
 
-/// The usual answer.
+/// The body of the usual answer.
 #[derive(Serialize)]
-struct StoredAnswer<'a> {
+struct Receipt<'a> {
     id: String,
     topic: &'a str,
     duplicate: bool,
 }
 
-/// What a provider wants to hear. `nosniff`, since part of it may be the
-/// sender's own text.
-fn answer(reply: Reply) -> Response {
+/// The answer that a provider expects. `nosniff`, since part of it may be text
+/// that the sender chose.
+fn reply_response(reply: Reply) -> Response {
     let head = [
         (header::CONTENT_TYPE, reply.content_type),
         (
             header::X_CONTENT_TYPE_OPTIONS,
-            http::HeaderValue::from_static("nosniff"),
+            HeaderValue::from_static("nosniff"),
         ),
     ];
     (reply.status, head, reply.headers, reply.body).into_response()
@@ -172,21 +173,22 @@ fn answer(reply: Reply) -> Response {
 
 impl Gateway {
     /// An operator who sets up a provider waits for this line.
-    fn log_handshake(&self, outcome: &Accepted, client: Option<IpAddr>) {
+    fn log_handshake(&self, accepted: &Accepted, client: Option<IpAddr>) {
         let Accepted::Answered {
             topic,
             secret_stored,
             ..
-        } = outcome
+        } = accepted
         else {
             return;
         };
         let client = client.map(tracing::field::display);
-        match secret_stored {
-            true => tracing::warn!(client, %topic, "a provider's secret was taken and is kept"),
-            // Some need no proof: anybody could fill the log.
-            false if !self.log_budget.take(self.clock.now()) => {}
-            false => tracing::info!(client, %topic, "handshake answered"),
+        if *secret_stored {
+            tracing::warn!(client, %topic, "the provider's secret was accepted and stored");
+        } else if self.log_budget.take(self.clock.now()) {
+            // Within the budget: some handshakes need no secret, so anybody
+            // could fill the log.
+            tracing::info!(client, %topic, "handshake answered");
         }
     }
 
@@ -199,14 +201,17 @@ impl Gateway {
 
     fn log(&self, error: &IngestError, client: Option<IpAddr>) {
         let client = client.map(tracing::field::display);
+        let reason = error.reason();
         match error {
             IngestError::Journal(_)
             | IngestError::SecretNotStored { .. }
             | IngestError::Interrupted(_) => {
-                tracing::error!(client, reason = error.reason(), %error, "delivery not stored");
+                tracing::error!(client, reason, %error, "delivery not stored");
             }
-            _ if !self.log_budget.take(self.clock.now()) => {}
-            _ => tracing::info!(client, reason = error.reason(), %error, "delivery refused"),
+            _ if self.log_budget.take(self.clock.now()) => {
+                tracing::info!(client, reason, %error, "delivery refused");
+            }
+            _ => {}
         }
     }
 }

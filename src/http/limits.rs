@@ -1,11 +1,11 @@
-//! What one address may do: how often it may ask, and how many streams it may
-//! have open.
+//! What one address may do: how often it may send requests, and how many
+//! streams it may have open.
 //!
-//! Looks at nothing of a request but whom it is from, before its body is read
-//! and its token looked at, so that a refusal is cheap and says nothing about
-//! topics. Where the server does not know the address (one that only takes a
-//! router may not say), there is nothing to count by, and no limit applies.
-//! Invariant: what is remembered of addresses is bounded, whoever they are.
+//! Looks only at who sent a request, before its body is read and its token
+//! verified, so that a refusal is cheap and says nothing about topics. Where the
+//! server does not know the address (one that only takes a router may not), no
+//! limit applies. Invariant: the memory for addresses is bounded, whoever they
+//! are.
 
 mod buckets;
 mod connections;
@@ -19,19 +19,19 @@ use buckets::Buckets;
 pub(super) use connections::ConnectionPermit;
 pub(super) use stream_slots::{StreamSlot, StreamSlots};
 
-/// What one address may do; `None` is as much as it likes.
+/// What one address may do; `None` is no limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AddressLimits {
-    /// How often it may come to ingest.
+    /// How often it may send requests to ingest.
     pub ingest_rate_per_address_max: Option<Rate>,
-    /// How often it may ask for a stream.
+    /// How often it may request a stream.
     pub subscribe_rate_per_address_max: Option<Rate>,
     /// How many streams it may have open.
     pub subscribers_per_address_max: Option<usize>,
 }
 
-/// The settings, and how far each address has used them up. The count of open
-/// streams is apart, in [`StreamSlots`], since it holds whatever the settings are.
+/// The limits, and what each address has left of its rates. Open streams are
+/// counted elsewhere, in [`StreamSlots`], since they outlive a change of limits.
 pub(super) struct Limits {
     ingest: Option<Buckets>,
     subscribe: Option<Buckets>,
@@ -48,8 +48,8 @@ impl Limits {
     }
 }
 
-/// Who is counted: an IPv4 address, or the /64 that an IPv6 address is in,
-/// since whoever has one of those has all of them.
+/// Who is counted: an IPv4 address, or the /64 that an IPv6 address is in, since
+/// whoever has one address of a /64 has all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Address {
     V4(Ipv4Addr),
@@ -68,12 +68,14 @@ impl From<IpAddr> for Address {
     }
 }
 
-/// What an address has too much of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which limit an address has reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum LimitExceeded {
-    /// Requests.
-    Rate(RateLimited),
-    /// Open streams.
+    /// Of requests.
+    #[error("too many requests from this address")]
+    Rate(#[source] RateLimited),
+    /// Of open streams.
+    #[error("this address has as many open streams as it may have")]
     Subscribers,
 }
 
@@ -92,12 +94,13 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// [`LimitExceeded`] where its address comes too often; counted and logged.
+    /// [`LimitExceeded`] where its address sends too many; counted and logged.
     pub(super) fn admit_to_ingest(&self, client: Option<IpAddr>) -> Result<(), LimitExceeded> {
-        let admitted = self.within_rate(self.limits.load().ingest.as_ref(), client);
-        admitted.inspect_err(|over| {
-            self.telemetry.ingest_refused(over.reason());
-            self.log_over_limit(*over, client);
+        let limits = self.limits.load();
+        let admitted = self.check_rate(limits.ingest.as_ref(), client);
+        admitted.inspect_err(|limit| {
+            self.telemetry.ingest_refused(limit.reason());
+            self.log_limit(*limit, client);
         })
     }
 
@@ -105,63 +108,69 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// [`LimitExceeded`] where its address comes too often, or has as many streams
-    /// as it may already; counted and logged.
+    /// [`LimitExceeded`] where its address sends too many, or has as many
+    /// streams as it may have; counted and logged.
     pub(super) fn admit_to_events(&self, client: Option<IpAddr>) -> Result<(), LimitExceeded> {
-        let has_room = |client: IpAddr| {
-            let max = self.limits.load().subscribers_max;
-            self.stream_slots.has_room(client.into(), max)
-        };
-        let admitted = self.within_rate(self.limits.load().subscribe.as_ref(), client);
-        let admitted = admitted.and_then(|()| match client.is_none_or(has_room) {
-            true => Ok(()),
-            false => Err(LimitExceeded::Subscribers),
-        });
-        admitted.inspect_err(|over| self.refused_at_events(*over, client))
+        let admitted = self.check_subscriber(client);
+        admitted.inspect_err(|limit| self.refuse_subscriber(*limit, client))
     }
 
-    /// Takes the place of a stream among those of its address; `None` where
-    /// the address is not known. Only what was allowed to open takes one, or
-    /// others behind the same address could be kept out without a token.
+    fn check_subscriber(&self, client: Option<IpAddr>) -> Result<(), LimitExceeded> {
+        let limits = self.limits.load();
+        self.check_rate(limits.subscribe.as_ref(), client)?;
+        if let Some(ip) = client
+            && !self
+                .stream_slots
+                .has_room(ip.into(), limits.subscribers_max)
+        {
+            return Err(LimitExceeded::Subscribers);
+        }
+        Ok(())
+    }
+
+    /// Takes one of the stream slots of its address; `None` where the address
+    /// is not known. Only an authorised stream takes one, or others behind the
+    /// same address could be kept out without a token.
     ///
     /// # Errors
     ///
-    /// [`LimitExceeded`] where others have taken the last ones in the meantime.
+    /// [`LimitExceeded`] where others have taken the last ones meanwhile.
     pub(super) fn take_stream_slot(
         &self,
         client: Option<IpAddr>,
     ) -> Result<Option<StreamSlot>, LimitExceeded> {
-        let Some(address) = client else {
+        let Some(ip) = client else {
             return Ok(None);
         };
         let max = self.limits.load().subscribers_max;
-        let seat = self.stream_slots.take(address.into(), max);
-        let seat = seat.ok_or(LimitExceeded::Subscribers);
-        seat.map(Some)
-            .inspect_err(|over| self.refused_at_events(*over, client))
+        let Some(slot) = self.stream_slots.take(ip.into(), max) else {
+            self.refuse_subscriber(LimitExceeded::Subscribers, client);
+            return Err(LimitExceeded::Subscribers);
+        };
+        Ok(Some(slot))
     }
 
-    fn within_rate(
+    fn check_rate(
         &self,
         buckets: Option<&Buckets>,
         client: Option<IpAddr>,
     ) -> Result<(), LimitExceeded> {
-        let (Some(buckets), Some(client)) = (buckets, client) else {
+        let (Some(buckets), Some(ip)) = (buckets, client) else {
             return Ok(());
         };
-        let taken = buckets.take(client.into(), self.clock.now());
+        let taken = buckets.take(ip.into(), self.clock.now());
         taken.map_err(LimitExceeded::Rate)
     }
 
-    fn refused_at_events(&self, over: LimitExceeded, client: Option<IpAddr>) {
-        self.telemetry.subscribe_refused(over.reason());
-        self.log_over_limit(over, client);
+    fn refuse_subscriber(&self, limit: LimitExceeded, client: Option<IpAddr>) {
+        self.telemetry.subscribe_refused(limit.reason());
+        self.log_limit(limit, client);
     }
 
-    fn log_over_limit(&self, over: LimitExceeded, client: Option<IpAddr>) {
+    fn log_limit(&self, limit: LimitExceeded, client: Option<IpAddr>) {
         if self.log_budget.take(self.clock.now()) {
             let client = client.map(tracing::field::display);
-            tracing::info!(client, reason = over.reason(), "over a limit");
+            tracing::info!(client, reason = limit.reason(), "limit exceeded");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What a subscriber asks for: path, query and headers.
 //!
 //! Refuses what cannot be meant, and names it: two values of a parameter that
-//! stands once, a cursor that is none. Decides nothing: whether it is granted,
-//! `access` says.
+//! may be given once, a cursor that is not one. Decides nothing: whether a
+//! stream is granted is for `access`.
 
 use axum::extract::Query;
 use hookrill_core::{Cursor, Topic, Topics};
@@ -15,16 +15,17 @@ use crate::{
     wire::{Coding, Format},
 };
 
-/// The most topics on one stream.
+/// The most topics of one stream.
 const TOPICS_MAX: usize = 64;
 /// The most event types that `types` may name.
 const TYPES_MAX: usize = 64;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const TOKEN_COOKIE: &str = "hookrill_token";
+const GIVEN_TWICE: &str = "it is given more than once";
 pub(super) const EVENT_STREAM: &str = "text/event-stream";
 pub(super) const NDJSON: &str = "application/x-ndjson";
 
-/// What a subscriber asks for, as it was understood.
+/// What a subscriber asks for.
 pub(super) struct SubscribeParams {
     pub(super) topics: Topics,
     pub(super) request: subscribe::Request,
@@ -34,7 +35,7 @@ pub(super) struct SubscribeParams {
 impl SubscribeParams {
     /// # Errors
     ///
-    /// The refusal that names the parameter or header.
+    /// A problem that names the parameter or header.
     pub(super) fn read(uri: &Uri, headers: &HeaderMap) -> Result<Self, ProblemDetails> {
         let query = QueryParams::from_uri(uri)?;
         let format = format(&query, headers)?;
@@ -46,7 +47,7 @@ impl SubscribeParams {
                 format,
                 coding: coding(headers),
             },
-            token: token(&query, headers),
+            token: token(&query, headers).map(str::to_owned),
         })
     }
 }
@@ -56,10 +57,10 @@ pub(super) struct QueryParams(Vec<(String, String)>);
 
 impl QueryParams {
     pub(super) fn from_uri(uri: &Uri) -> Result<Self, ProblemDetails> {
-        let pairs = Query::try_from_uri(uri);
-        let Query(pairs) =
-            pairs.map_err(|_| ProblemDetails::parameter("query", "it cannot be read"))?;
-        Ok(Self(pairs))
+        match Query::try_from_uri(uri) {
+            Ok(Query(pairs)) => Ok(Self(pairs)),
+            Err(_) => Err(ProblemDetails::parameter("query", "it is malformed")),
+        }
     }
 
     fn all<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
@@ -67,39 +68,39 @@ impl QueryParams {
         named.map(|(_, value)| value.as_str())
     }
 
-    /// The value of a parameter that may stand once.
+    /// The value of a parameter that may be given once.
     pub(super) fn one<'q>(&'q self, name: &'q str) -> Result<Option<&'q str>, ProblemDetails> {
         let mut values = self.all(name);
         let value = values.next();
-        match values.next() {
-            None => Ok(value),
-            Some(_) => Err(ProblemDetails::parameter(name, "it stands more than once")),
+        if values.next().is_some() {
+            return Err(ProblemDetails::parameter(name, GIVEN_TWICE));
         }
+        Ok(value)
     }
 }
 
 fn topics(path: &str, query: &QueryParams) -> Result<Topics, ProblemDetails> {
     let in_path = path.strip_prefix("/events/");
-    let in_path = in_path.map(|raw| percent_decode_str(raw).decode_utf8_lossy().into_owned());
+    let in_path = in_path.map(|raw| percent_decode_str(raw).decode_utf8_lossy());
     let mut topics: Vec<Topic> = Vec::new();
     for name in in_path.as_deref().into_iter().chain(query.all("topic")) {
         if topics.len() == TOPICS_MAX {
-            let why = format!("a stream has at most {TOPICS_MAX} topics");
+            let why = format!("a stream can have at most {TOPICS_MAX} topics");
             return Err(ProblemDetails::parameter("topic", why));
         }
-        topics.push(
-            name.parse()
-                .map_err(|e| ProblemDetails::parameter("topic", e))?,
-        );
+        match name.parse() {
+            Ok(topic) => topics.push(topic),
+            Err(error) => return Err(ProblemDetails::parameter("topic", error)),
+        }
     }
-    Ok(match topics.is_empty() {
-        true => Topics::All,
-        false => Topics::these(topics),
-    })
+    if topics.is_empty() {
+        return Ok(Topics::All);
+    }
+    Ok(Topics::these(topics))
 }
 
-/// `Last-Event-ID` wins over `since`, and `since` over `last`; each is checked
-/// all the same.
+/// `Last-Event-ID` wins over `since`, and `since` over `last`; all of them are
+/// checked.
 fn start(query: &QueryParams, headers: &HeaderMap) -> Result<Start, ProblemDetails> {
     let last = query.one("last")?.map(last).transpose()?;
     let since = query.one("since")?.map(since).transpose()?;
@@ -108,22 +109,23 @@ fn start(query: &QueryParams, headers: &HeaderMap) -> Result<Start, ProblemDetai
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<Start>, ProblemDetails> {
-    let refuse = |why: &str| ProblemDetails::parameter("Last-Event-ID", why);
+    const NAME: &str = "Last-Event-ID";
     let mut values = headers.get_all(LAST_EVENT_ID).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err(refuse("it stands more than once"));
+        return Err(ProblemDetails::parameter(NAME, GIVEN_TWICE));
     }
-    match value.to_str().map(str::trim) {
-        Ok("") => Ok(None),
-        Ok(text) => {
-            let cursor: Result<Cursor, _> = text.parse();
-            let cursor = cursor.map_err(|error| refuse(&error.to_string()))?;
-            Ok(Some(Start::After(cursor)))
-        }
-        Err(_) => Err(refuse("it is not ASCII")),
+    let Ok(text) = value.to_str() else {
+        return Err(ProblemDetails::parameter(NAME, "it is not ASCII"));
+    };
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    match text.trim().parse::<Cursor>() {
+        Ok(cursor) => Ok(Some(Start::After(cursor))),
+        Err(error) => Err(ProblemDetails::parameter(NAME, error)),
     }
 }
 
@@ -131,22 +133,21 @@ fn since(text: &str) -> Result<Start, ProblemDetails> {
     if text == "earliest" {
         return Ok(Start::Earliest);
     }
-    let cursor = text.parse().map_err(|error| {
-        let why = format!("it is earliest or a cursor; {error}");
-        ProblemDetails::parameter("since", why)
-    })?;
-    Ok(Start::After(cursor))
+    match text.parse() {
+        Ok(cursor) => Ok(Start::After(cursor)),
+        Err(error) => {
+            let why = format!("it must be earliest or a cursor; {error}");
+            Err(ProblemDetails::parameter("since", why))
+        }
+    }
 }
 
 fn last(text: &str) -> Result<Start, ProblemDetails> {
-    let count = text
-        .bytes()
-        .all(|b| b.is_ascii_digit())
-        .then(|| text.parse());
-    match count {
-        Some(Ok(count)) if (1..=LAST_MAX).contains(&count) => Ok(Start::Last(count)),
+    let is_plain = text.bytes().all(|b| b.is_ascii_digit());
+    match text.parse() {
+        Ok(count) if is_plain && (1..=LAST_MAX).contains(&count) => Ok(Start::Last(count)),
         _ => {
-            let why = format!("it is a number from 1 to {LAST_MAX}");
+            let why = format!("it must be a number from 1 to {LAST_MAX}");
             Err(ProblemDetails::parameter("last", why))
         }
     }
@@ -158,13 +159,11 @@ fn types(query: &QueryParams) -> Result<Option<Box<[Box<str>]>>, ProblemDetails>
     };
     let types: Box<[Box<str>]> = list.split(',').map(|name| name.trim().into()).collect();
     if types.iter().any(|name| name.is_empty()) {
-        return Err(ProblemDetails::parameter(
-            "types",
-            "it is a list such as push,issues",
-        ));
+        let why = "it must be a list such as push,issues";
+        return Err(ProblemDetails::parameter("types", why));
     }
     if types.len() > TYPES_MAX {
-        let why = format!("it names at most {TYPES_MAX} types");
+        let why = format!("it can name at most {TYPES_MAX} types");
         return Err(ProblemDetails::parameter("types", why));
     }
     Ok(Some(types))
@@ -175,83 +174,75 @@ fn format(query: &QueryParams, headers: &HeaderMap) -> Result<Format, ProblemDet
         None | Some("raw") => Format::Raw,
         Some("cloudevents") => Format::CloudEvents,
         Some(_) => {
-            return Err(ProblemDetails::parameter(
-                "format",
-                "it is raw or cloudevents",
-            ));
+            let why = "it must be raw or cloudevents";
+            return Err(ProblemDetails::parameter("format", why));
         }
     };
-    Ok(match accepts(headers, NDJSON) {
-        true => Format::NdJson,
-        false => named,
-    })
+    if accepts(headers, NDJSON) {
+        return Ok(Format::NdJson);
+    }
+    Ok(named)
 }
 
 /// Whether `Accept` names this media type.
 pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
-    listed(headers, header::ACCEPT)
+    list_items(headers, header::ACCEPT)
         .filter_map(|range| range.split(';').next())
         .any(|range| range.trim().eq_ignore_ascii_case(media_type))
 }
 
-/// Whether `Accept-Encoding` takes gzip (RFC 9110, section 12.5.3): named, or
-/// meant by `*`, and not at a weight of zero.
+/// Gzip where `Accept-Encoding` accepts it (RFC 9110, section 12.5.3): by name,
+/// else by `*`, and not with a weight of zero.
 fn coding(headers: &HeaderMap) -> Coding {
-    let mut any = None;
-    for range in listed(headers, header::ACCEPT_ENCODING) {
+    let mut by_name = None;
+    let mut by_wildcard = None;
+    for range in list_items(headers, header::ACCEPT_ENCODING) {
         let (name, parameters) = range.split_once(';').unwrap_or((range, ""));
-        let taken = !refused(parameters);
-        match name.trim() {
-            "*" => any = any.or(Some(taken)),
-            name if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") => {
-                return if taken {
-                    Coding::Gzip
-                } else {
-                    Coding::Identity
-                };
-            }
-            _ => {}
+        let name = name.trim();
+        let accepted = !has_zero_weight(parameters);
+        if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") {
+            by_name = by_name.or(Some(accepted));
+        } else if name == "*" {
+            by_wildcard = by_wildcard.or(Some(accepted));
         }
     }
-    match any {
-        Some(true) => Coding::Gzip,
-        Some(false) | None => Coding::Identity,
+    if by_name.or(by_wildcard).unwrap_or(false) {
+        Coding::Gzip
+    } else {
+        Coding::Identity
     }
 }
 
 /// Whether parameters have a weight of zero (RFC 9110, section 12.4.2).
-fn refused(parameters: &str) -> bool {
+fn has_zero_weight(parameters: &str) -> bool {
     let weight = parameters.split(';').find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("q").then(|| value.trim())
+        let is_weight = name.trim().eq_ignore_ascii_case("q");
+        is_weight.then(|| value.trim())
     });
-    weight.is_some_and(|weight| weight.parse::<f32>().is_ok_and(|weight| weight <= 0.0))
+    match weight.map(str::parse::<f32>) {
+        Some(Ok(weight)) => weight <= 0.0,
+        Some(Err(_)) | None => false,
+    }
 }
 
-/// The elements of a header that is a list, over all its lines.
-fn listed(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+/// The items of a header that is a list, over all its lines.
+fn list_items(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(name).into_iter();
     lines
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
 }
 
-fn token(query: &QueryParams, headers: &HeaderMap) -> Option<String> {
-    let cookie = || {
-        headers
-            .get_all(header::COOKIE)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(';'))
-            .filter_map(|pair| pair.trim().split_once('='))
-            .find(|(name, _)| *name == TOKEN_COOKIE)
-            .map(|(_, value)| value.trim_matches('"'))
-            .filter(|token| !token.is_empty())
-    };
-    bearer_token(headers)
-        .or_else(|| query.all("token").next().filter(|token| !token.is_empty()))
-        .or_else(cookie)
-        .map(str::to_owned)
+/// The token: in `Authorization`, else in the query, else in the cookie.
+fn token<'r>(query: &'r QueryParams, headers: &'r HeaderMap) -> Option<&'r str> {
+    if let Some(token) = bearer_token(headers) {
+        return Some(token);
+    }
+    match query.all("token").next() {
+        Some(token) if !token.is_empty() => Some(token),
+        _ => cookie_token(headers),
+    }
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750, section 2.1), if there is
@@ -261,4 +252,71 @@ pub(super) fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+fn cookie_token(headers: &HeaderMap) -> Option<&str> {
+    let lines = headers.get_all(header::COOKIE).into_iter();
+    let mut pairs = lines
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='));
+    let (_, value) = pairs.find(|(name, _)| *name == TOKEN_COOKIE)?;
+    let token = value.trim_matches('"');
+    (!token.is_empty()).then_some(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gzip_is_accepted_by_name_or_by_wildcard_and_never_at_a_weight_of_zero() {
+        for (accept, gzip) in [
+            (&[][..], false),
+            (&["gzip"], true),
+            (&["X-GZip"], true),
+            (&["br, gzip;q=0.5"], true),
+            (&["gzip;q=0"], false),
+            (&["gzip; Q=0.000"], false),
+            (&["gzip;q=0, *"], false),
+            (&["*;q=0, gzip"], true),
+            (&["*"], true),
+            (&["*;q=0"], false),
+            (&["identity"], false),
+            (&["gzip;q=much"], true),
+            (&["br", "gzip"], true),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in accept {
+                headers.append(header::ACCEPT_ENCODING, line.parse().unwrap());
+            }
+            assert_eq!(coding(&headers) == Coding::Gzip, gzip, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_goes_before_the_query_and_the_query_before_the_cookie() {
+        for (bearer, in_query, cookie, expected) in [
+            (Some("Bearer h"), "token=q", Some("c"), Some("h")),
+            (Some("Basic h"), "token=q", Some("c"), Some("q")),
+            (Some("Bearer "), "token=", Some("c"), Some("c")),
+            (None, "", Some("\"c\""), Some("c")),
+            (None, "", Some(""), None),
+            (None, "", None, None),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(value) = bearer {
+                headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+            }
+            if let Some(value) = cookie {
+                let line = format!("a=b; {TOKEN_COOKIE}={value}");
+                headers.insert(header::COOKIE, line.parse().unwrap());
+            }
+            let uri: Uri = format!("/events/a?{in_query}").parse().unwrap();
+            let Ok(query) = QueryParams::from_uri(&uri) else {
+                panic!("{uri}");
+            };
+            assert_eq!(token(&query, &headers), expected, "{uri}");
+        }
+    }
 }

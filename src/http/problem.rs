@@ -1,13 +1,12 @@
-//! From errors to responses: the one place that chooses refusing statuses.
+//! From errors to responses: the one place that chooses error statuses.
 //!
-//! Strangers see little: every delivery that does not prove gets one and the
-//! same 401, to the byte, whatever the reason. `application/problem+json` is
-//! RFC 9457.
+//! Strangers see little: every delivery that fails to verify gets one and the
+//! same 401, to the byte, whatever the reason.
 
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use serde_json::json;
 
 use super::{body::BodyError, limits::LimitExceeded};
@@ -20,15 +19,17 @@ use crate::{
     subscribe::{TopicStatsError, retry_later_body},
 };
 
-/// How long a sender is asked to wait, in seconds.
-const RETRY_AFTER_SECS: &str = "5";
+/// How long a client is asked to wait, in seconds, where nobody knows better.
+const RETRY_AFTER_SECS: HeaderValue = HeaderValue::from_static("5");
+/// The one answer to every delivery that fails to verify.
+const UNVERIFIED: &str = "signature verification failed: check topic, secret and signature";
 
-/// An answer that is not what was asked for.
+/// An error response, as problem details (RFC 9457).
 #[derive(Debug)]
 pub(super) struct ProblemDetails {
     status: StatusCode,
     detail: String,
-    header: Option<(header::HeaderName, HeaderValue)>,
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl ProblemDetails {
@@ -40,49 +41,54 @@ impl ProblemDetails {
         }
     }
 
-    fn with(mut self, name: header::HeaderName, value: &'static str) -> Self {
-        self.header = Some((name, HeaderValue::from_static(value)));
+    fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        debug_assert!(self.header.is_none(), "a problem has one header");
+        self.header = Some((name, value));
         self
     }
 
-    /// More than a rate lets through; says when the next one fits.
-    fn over_rate(over: RateLimited, what: &'static str) -> Self {
-        let after = HeaderValue::from(over.wait_secs());
-        let mut refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, what);
-        refusal.header = Some((header::RETRY_AFTER, after));
-        refusal
-    }
-
-    /// A parameter that can't be used; says which and why.
+    /// 400: a parameter that cannot be used, and why.
     pub(super) fn parameter(name: &str, why: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::BAD_REQUEST, format!("{name}: {why}"))
     }
 
-    pub(super) fn busy(what: &'static str) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, what).with(header::RETRY_AFTER, RETRY_AFTER_SECS)
+    /// 503: the client may retry in a few seconds.
+    fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            .with_header(header::RETRY_AFTER, RETRY_AFTER_SECS)
     }
 
+    /// 429, with when the next request fits.
+    fn rate_limited(limited: RateLimited, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
+            .with_header(header::RETRY_AFTER, limited.wait_secs().into())
+    }
+
+    /// 405 on the ingest routes.
     pub(super) fn post_only() -> Self {
-        Self::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "webhooks are sent with POST",
-        )
-        .with(header::ALLOW, "POST")
+        Self::not_post("webhooks are sent with POST")
     }
 
+    fn not_post(detail: &str) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+            .with_header(header::ALLOW, HeaderValue::from_static("POST"))
+    }
+
+    /// 401 without the admin token.
     pub(super) fn operator_only() -> Self {
-        let detail = "for the operator: Authorization: Bearer with the admin token";
-        Self::new(StatusCode::UNAUTHORIZED, detail).with(header::WWW_AUTHENTICATE, "Bearer")
+        Self::unauthorized("this route needs the admin token, as Authorization: Bearer")
     }
 
+    fn unauthorized(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, detail)
+            .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    }
+
+    /// 503 of `/readyz`.
     pub(super) fn not_ready(reason: &str) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, reason)
-            .with(header::RETRY_AFTER, RETRY_AFTER_SECS)
+        Self::unavailable(reason)
     }
 }
-
-/// What does not prove: one text for all of it.
-const UNPROVEN: &str = "the delivery does not prove: check topic, secret and signature";
 
 impl From<IngestError> for ProblemDetails {
     fn from(error: IngestError) -> Self {
@@ -91,68 +97,56 @@ impl From<IngestError> for ProblemDetails {
             | IngestError::Unconfigured(_)
             | IngestError::BelowPartition(_)
             | IngestError::Unverified { .. }
-            | IngestError::SecretNotAccepted(_) => Self::new(StatusCode::UNAUTHORIZED, UNPROVEN),
+            | IngestError::SecretNotAccepted(_) => Self::new(StatusCode::UNAUTHORIZED, UNVERIFIED),
             IngestError::RateLimited { limited, .. } => {
-                Self::over_rate(limited, "the topic takes no more deliveries now")
+                Self::rate_limited(limited, "too many deliveries to this topic")
             }
             IngestError::Journal(AppendError::NoRoom { .. }) => {
-                Self::busy("there is no room to store events")
+                Self::unavailable("there is no room to store events")
             }
             IngestError::Journal(AppendError::Closed | AppendError::Failed(_))
             | IngestError::SecretNotStored { .. }
-            | IngestError::Interrupted(_) => Self::busy("events cannot be stored"),
+            | IngestError::Interrupted(_) => Self::unavailable("events cannot be stored"),
         }
     }
 }
 
 impl From<BodyError> for ProblemDetails {
     fn from(error: BodyError) -> Self {
+        let detail = error.to_string();
         match error {
-            BodyError::Long(bytes_max) => {
-                let detail = format!("a body has at most {bytes_max} bytes");
-                Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-            }
-            BodyError::Slow => {
-                let detail = "the body took too long to arrive";
-                Self::new(StatusCode::REQUEST_TIMEOUT, detail)
-            }
-            BodyError::Broken => Self::new(StatusCode::BAD_REQUEST, "the body broke off"),
-            BodyError::NoMemory => Self::busy("too many bodies are being read"),
+            BodyError::Long(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail),
+            BodyError::Slow => Self::new(StatusCode::REQUEST_TIMEOUT, detail),
+            BodyError::Broken => Self::new(StatusCode::BAD_REQUEST, detail),
+            BodyError::NoMemory => Self::unavailable(detail),
         }
     }
 }
 
 impl From<LimitExceeded> for ProblemDetails {
-    fn from(over: LimitExceeded) -> Self {
-        match over {
-            LimitExceeded::Rate(over) => {
-                Self::over_rate(over, "too many requests from this address")
-            }
-            LimitExceeded::Subscribers => {
-                let detail = "this address has as many streams as it may";
-                Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
-                    .with(header::RETRY_AFTER, RETRY_AFTER_SECS)
-            }
+    fn from(limit: LimitExceeded) -> Self {
+        let detail = limit.to_string();
+        match limit {
+            LimitExceeded::Rate(limited) => Self::rate_limited(limited, detail),
+            LimitExceeded::Subscribers => Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
+                .with_header(header::RETRY_AFTER, RETRY_AFTER_SECS),
         }
     }
 }
 
 impl From<AccessError> for ProblemDetails {
     fn from(error: AccessError) -> Self {
-        let status = match error {
-            AccessError::UnknownTopic(_) => StatusCode::NOT_FOUND,
-            AccessError::TokenMissing => StatusCode::UNAUTHORIZED,
-            // What is configured is the operator's to know.
+        let detail = match error {
+            // Strangers need not know what is configured.
             AccessError::TokenBad(TokenError::NoSecret) => {
-                return Self::from(AccessError::TokenBad(TokenError::Signature));
+                AccessError::TokenBad(TokenError::Signature).to_string()
             }
-            AccessError::TokenBad(_) => StatusCode::UNAUTHORIZED,
-            AccessError::NotCovered(_) => StatusCode::FORBIDDEN,
+            _ => error.to_string(),
         };
-        let refusal = Self::new(status, error.to_string());
-        match status {
-            StatusCode::UNAUTHORIZED => refusal.with(header::WWW_AUTHENTICATE, "Bearer"),
-            _ => refusal,
+        match error {
+            AccessError::UnknownTopic(_) => Self::new(StatusCode::NOT_FOUND, detail),
+            AccessError::TokenMissing | AccessError::TokenBad(_) => Self::unauthorized(detail),
+            AccessError::NotCovered(_) => Self::new(StatusCode::FORBIDDEN, detail),
         }
     }
 }
@@ -161,13 +155,14 @@ impl From<RevokeError> for ProblemDetails {
     fn from(error: RevokeError) -> Self {
         match error {
             RevokeError::Full(full) => {
-                let hint = "set access.token_ttl_max, so that old ones are forgotten";
+                let hint = "set access.token_ttl_max, so that old ones expire";
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, format!("{full}; {hint}"))
             }
             // The cause is in the log.
-            RevokeError::NotKept(_) => {
-                Self::busy("it is revoked until a restart, and could not be kept; try again")
-            }
+            RevokeError::NotKept(_) => Self::unavailable(
+                "the revocation is in force only until a restart, since it could not be stored; \
+                 try again",
+            ),
         }
     }
 }
@@ -175,30 +170,28 @@ impl From<RevokeError> for ProblemDetails {
 impl From<TopicStatsError> for ProblemDetails {
     fn from(error: TopicStatsError) -> Self {
         match error {
-            TopicStatsError::Busy => Self::busy("topics are being counted for another request"),
+            TopicStatsError::Busy => {
+                Self::unavailable("topics are being counted for another request")
+            }
             // The cause is in the log.
-            TopicStatsError::Journal(_) => Self::busy("the journal cannot be read"),
+            TopicStatsError::Journal(_) => Self::unavailable("the journal cannot be read"),
         }
     }
 }
 
 impl IntoResponse for ProblemDetails {
     fn into_response(self) -> Response {
-        let problem = json!({
+        let body = json!({
             "type": "about:blank",
             "title": self.status.canonical_reason().unwrap_or_default(),
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
-        let mut response = (
-            self.status,
-            [
-                (header::CONTENT_TYPE, "application/problem+json"),
-                (header::CACHE_CONTROL, "no-store"),
-            ],
-            problem.to_string(),
-        )
-            .into_response();
+        let head = [
+            (header::CONTENT_TYPE, "application/problem+json"),
+            (header::CACHE_CONTROL, "no-store"),
+        ];
+        let mut response = (self.status, head, body.to_string()).into_response();
         if let Some((name, value)) = self.header {
             response.headers_mut().insert(name, value);
         }
@@ -206,7 +199,7 @@ impl IntoResponse for ProblemDetails {
     }
 }
 
-/// Who is asked to come back later.
+/// What decides how a subscriber is told to retry.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Requester {
     /// It accepts `text/event-stream`.
@@ -214,35 +207,34 @@ pub(super) struct Requester {
     pub(super) version: Version,
 }
 
-/// A subscriber that can't be served now. `EventSource` gives up for ever on
-/// any status but 200, so one that may be there gets 200, a wait, and the end.
-/// Its connection is closed: it would take a place from ingest and health.
-pub(super) fn retry_later(waiter: Requester, what: &'static str) -> Response {
-    answer_unavailable(waiter, Duration::ZERO, ProblemDetails::busy(what))
+/// For a subscriber that cannot be served now. `EventSource` stops for good on
+/// any status but 200, so a client that may be one gets 200, a wait, and the
+/// end. The connection is closed, or it would hold a permit that ingest and
+/// health need.
+pub(super) fn retry_later(requester: Requester, what: &'static str) -> Response {
+    retry_after(requester, Duration::ZERO, ProblemDetails::unavailable(what))
 }
 
-/// As [`retry_later`], for whoever has too much of what its address may
-/// have.
-pub(super) fn retry_when_allowed(waiter: Requester, over: LimitExceeded) -> Response {
-    let least = match over {
-        LimitExceeded::Rate(over) => over.wait,
+/// As [`retry_later`], for a subscriber whose address has reached a limit.
+pub(super) fn retry_when_allowed(requester: Requester, limit: LimitExceeded) -> Response {
+    let wait_min = match limit {
+        LimitExceeded::Rate(limited) => limited.wait,
         LimitExceeded::Subscribers => Duration::ZERO,
     };
-    answer_unavailable(waiter, least, ProblemDetails::from(over))
+    retry_after(requester, wait_min, limit.into())
 }
 
-fn answer_unavailable(waiter: Requester, least: Duration, otherwise: ProblemDetails) -> Response {
-    let response = match waiter.wants_event_stream {
-        true => {
-            let head = [
-                (header::CONTENT_TYPE, "text/event-stream"),
-                (header::CACHE_CONTROL, "no-store"),
-            ];
-            (head, retry_later_body(least)).into_response()
-        }
-        false => otherwise.into_response(),
+fn retry_after(requester: Requester, wait_min: Duration, problem: ProblemDetails) -> Response {
+    let response = if requester.wants_event_stream {
+        let head = [
+            (header::CONTENT_TYPE, "text/event-stream"),
+            (header::CACHE_CONTROL, "no-store"),
+        ];
+        (head, retry_later_body(wait_min)).into_response()
+    } else {
+        problem.into_response()
     };
-    closing(response, waiter.version)
+    closing(response, requester.version)
 }
 
 /// The same response, after which the connection is closed.
@@ -254,16 +246,18 @@ pub(super) fn closing(mut response: Response, version: Version) -> Response {
     response
 }
 
+/// 404 for a path that is not a route.
 pub(super) async fn no_such_route() -> ProblemDetails {
-    let detail = "there is POST /ingest/<topic> and GET /events/<topic>";
+    let detail = "no such route; the main ones are POST /ingest/<topic> and GET /events/<topic>";
     ProblemDetails::new(StatusCode::NOT_FOUND, detail)
 }
 
+/// 405 on a route that takes POST.
 pub(super) async fn not_a_post() -> ProblemDetails {
-    ProblemDetails::new(StatusCode::METHOD_NOT_ALLOWED, "this route takes POST")
-        .with(header::ALLOW, "POST")
+    ProblemDetails::not_post("this route takes POST")
 }
 
+/// 405 on a route that takes GET; axum adds `Allow`.
 pub(super) async fn method_not_allowed() -> ProblemDetails {
     let detail = "this route takes GET";
     ProblemDetails::new(StatusCode::METHOD_NOT_ALLOWED, detail)

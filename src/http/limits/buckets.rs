@@ -1,9 +1,10 @@
-//! A bucket for each address, as many as there may be.
+//! A bucket for each address, up to a bound.
 //!
-//! Refuses to grow beyond [`ADDRESSES_MAX`]: where that many addresses have
-//! something to wait for, all newcomers share one bucket, and those that are
-//! known keep theirs. Invariant: an address that is forgotten had a full
-//! bucket, so that nobody gets ahead by being forgotten.
+//! Refuses to grow beyond [`ADDRESSES_MAX`]: where that many addresses have used
+//! some of their rate, all others share one bucket, and those that have their
+//! own keep it. Invariants: an address is dropped only when its bucket is full,
+//! so that nobody gains by being dropped; there is room reserved for each
+//! address before it is added, and no more than the bound.
 
 use std::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -18,96 +19,112 @@ use crate::rate::{Bucket, Rate, RateLimited};
 
 /// The most addresses that have a bucket of their own; some megabytes.
 const ADDRESSES_MAX: usize = 65_536;
-/// How often newcomers make the map forget those with full buckets. A look at
-/// all of them takes a millisecond.
-const FORGET_EVERY: Duration = Duration::from_secs(60);
-/// How often where there is no room.
-const FORGET_EVERY_WHEN_FULL: Duration = Duration::from_secs(1);
+/// Minimum interval between sweeps that drop idle (full) buckets. A sweep takes
+/// a millisecond.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// The same while there is no room.
+const SWEEP_INTERVAL_WHEN_FULL: Duration = Duration::from_secs(1);
 
 /// Holds each address to a rate.
 pub(super) struct Buckets {
     rate: Rate,
     addresses_max: usize,
-    known: DashMap<Address, Bucket>,
-    /// How many places of `known` are taken, or are about to be.
-    taken: AtomicUsize,
-    /// What all those share for whom there is no room.
-    newcomers: Bucket,
-    /// When the last look for full buckets was, in milliseconds.
-    forgot_at_ms: AtomicU64,
+    buckets: DashMap<Address, Bucket>,
+    /// How many places in `buckets` are taken, or are about to be.
+    reserved: AtomicUsize,
+    /// Shared by all addresses that there is no room for.
+    overflow: Bucket,
+    /// When the last sweep was, in milliseconds.
+    swept_at_ms: AtomicU64,
 }
 
 impl Buckets {
     pub(super) fn new(rate: Rate) -> Self {
-        Self::for_at_most(ADDRESSES_MAX, rate)
+        Self::with_addresses_max(ADDRESSES_MAX, rate)
     }
 
-    fn for_at_most(addresses_max: usize, rate: Rate) -> Self {
+    fn with_addresses_max(addresses_max: usize, rate: Rate) -> Self {
         Self {
             rate,
             addresses_max,
-            known: DashMap::new(),
-            taken: AtomicUsize::new(0),
-            newcomers: Bucket::default(),
-            forgot_at_ms: AtomicU64::new(0),
+            buckets: DashMap::new(),
+            reserved: AtomicUsize::new(0),
+            overflow: Bucket::default(),
+            swept_at_ms: AtomicU64::new(0),
         }
     }
 
-    /// Lets one request of `address` through.
+    /// Counts one request of `address`.
     ///
     /// # Errors
     ///
-    /// [`RateLimited`] where it comes too often.
+    /// [`RateLimited`] where it sends too many.
     pub(super) fn take(&self, address: Address, now: Timestamp) -> Result<(), RateLimited> {
-        if let Some(bucket) = self.known.get(&address) {
+        if let Some(bucket) = self.buckets.get(&address) {
             return bucket.take(self.rate, now);
         }
-        self.forget_full(now);
+        self.sweep_if_due(now);
         if !self.reserve() {
-            return self.newcomers.take(self.rate, now);
+            return self.overflow.take(self.rate, now);
         }
-        match self.known.entry(address) {
-            Entry::Vacant(place) => place.insert(Bucket::default()).take(self.rate, now),
-            Entry::Occupied(known) => {
-                // Another request of it was faster.
-                self.taken.fetch_sub(1, Ordering::Relaxed);
-                known.get().take(self.rate, now)
+        match self.buckets.entry(address) {
+            Entry::Vacant(entry) => entry.insert(Bucket::default()).take(self.rate, now),
+            Entry::Occupied(entry) => {
+                // Another request of this address was faster.
+                self.release();
+                entry.get().take(self.rate, now)
             }
         }
     }
 
-    /// Takes a place in the map, before it is filled: so many at once as there
-    /// are threads would otherwise get past the bound.
+    /// Reserves a place in the map before it is filled: otherwise as many
+    /// threads as there are could exceed the bound at once.
     fn reserve(&self) -> bool {
         let order = Ordering::Relaxed;
-        let one_more = |taken| (taken < self.addresses_max).then_some(taken + 1);
-        self.taken.fetch_update(order, order, one_more).is_ok()
+        let one_more = |reserved| (reserved < self.addresses_max).then_some(reserved + 1);
+        let reserved = self.reserved.fetch_update(order, order, one_more);
+        debug_assert!(self.reserved.load(order) <= self.addresses_max);
+        reserved.is_ok()
     }
 
-    /// Forgets addresses that are as good as new, if it is time to.
-    fn forget_full(&self, now: Timestamp) {
-        let order = Ordering::Relaxed;
-        let every = match self.taken.load(order) >= self.addresses_max {
-            true => FORGET_EVERY_WHEN_FULL,
-            false => FORGET_EVERY,
-        };
-        let (before, now_ms) = (self.forgot_at_ms.load(order), now.unix_ms());
-        // The clock may have been set back.
-        let is_early = u128::from(now_ms.abs_diff(before)) < every.as_millis();
-        let is_others = || {
-            let claimed = self
-                .forgot_at_ms
-                .compare_exchange(before, now_ms, order, order);
-            claimed.is_err()
-        };
-        if is_early || is_others() {
+    /// Gives a place back.
+    fn release(&self) {
+        let before = self.reserved.fetch_sub(1, Ordering::Relaxed);
+        debug_assert!(before > 0, "only a reserved place is given back");
+    }
+
+    /// Drops addresses whose buckets are as good as new, if it is time to.
+    fn sweep_if_due(&self, now: Timestamp) {
+        if !self.claim_sweep(now) {
             return;
         }
-        self.known.retain(|_, bucket| {
-            let forget = bucket.is_full(self.rate, now);
-            self.taken.fetch_sub(usize::from(forget), order);
-            !forget
+        self.buckets.retain(|_, bucket| {
+            let is_full = bucket.is_full(self.rate, now);
+            if is_full {
+                self.release();
+            }
+            !is_full
         });
+    }
+
+    /// Whether a sweep is due, and this thread is the one to do it.
+    fn claim_sweep(&self, now: Timestamp) -> bool {
+        let order = Ordering::Relaxed;
+        let has_room = self.reserved.load(order) < self.addresses_max;
+        let interval = if has_room {
+            SWEEP_INTERVAL
+        } else {
+            SWEEP_INTERVAL_WHEN_FULL
+        };
+        let (before, now_ms) = (self.swept_at_ms.load(order), now.unix_ms());
+        // Either way: the clock may have been set back.
+        let elapsed = Duration::from_millis(now_ms.abs_diff(before));
+        if elapsed < interval {
+            return false;
+        }
+        let swept_at = &self.swept_at_ms;
+        let claimed = swept_at.compare_exchange(before, now_ms, order, order);
+        claimed.is_ok()
     }
 }
 
@@ -124,7 +141,7 @@ mod tests {
     }
 
     fn buckets(addresses_max: usize, rate: &str) -> Buckets {
-        Buckets::for_at_most(addresses_max, rate.parse().unwrap())
+        Buckets::with_addresses_max(addresses_max, rate.parse().unwrap())
     }
 
     fn at(secs: u64) -> Timestamp {
@@ -142,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_no_room_newcomers_share_one_bucket_and_the_known_keep_theirs() {
+    fn where_there_is_no_room_new_addresses_share_one_bucket_and_the_others_keep_theirs() {
         let buckets = buckets(3, "2/m");
         for n in 0..3 {
             assert_eq!(buckets.take(address(n), NOW), Ok(()));
@@ -156,7 +173,7 @@ mod tests {
             assert_eq!(buckets.take(address(n), NOW), Ok(()), "{n}");
             assert!(buckets.take(address(n), NOW).is_err(), "{n}");
         }
-        assert_eq!(buckets.known.len(), 3);
+        assert_eq!(buckets.buckets.len(), 3);
     }
 
     #[test]
@@ -165,41 +182,40 @@ mod tests {
         for n in 0..100_000 {
             _ = buckets.take(address(n), NOW);
         }
-        assert_eq!(buckets.known.len(), ADDRESSES_MAX);
-        // All are as good as new an hour later, and gone with the first one
-        // that comes.
+        assert_eq!(buckets.buckets.len(), ADDRESSES_MAX);
+        // All buckets are full an hour later, and the next request sweeps them.
         assert_eq!(buckets.take(address(1 << 31), at(3_601)), Ok(()));
-        assert_eq!(buckets.known.len(), 1);
+        assert_eq!(buckets.buckets.len(), 1);
     }
 
     #[test]
-    fn who_is_over_the_rate_is_not_forgotten_and_who_has_waited_is() {
+    fn an_address_over_its_rate_is_not_dropped_and_one_that_has_waited_is() {
         let buckets = buckets(2, "2/m");
-        // At 60 s, the first one's bucket is full, the other's is not.
+        // At 60 s, the first bucket is full and the other is not.
         _ = buckets.take(address(0), NOW);
         for _ in 0..2 {
             _ = buckets.take(address(1), at(50));
         }
         assert_eq!(buckets.take(address(2), at(60)), Ok(()));
-        assert!(!buckets.known.contains_key(&address(0)));
+        assert!(!buckets.buckets.contains_key(&address(0)));
         assert!(buckets.take(address(1), at(60)).is_err());
     }
 
     #[test]
-    fn the_map_forgets_at_times_also_where_it_has_room() {
+    fn a_sweep_comes_even_where_there_is_room() {
         let buckets = buckets(1_000, "2/s");
         for n in 0..100 {
             _ = buckets.take(address(n), NOW);
         }
         _ = buckets.take(address(1_000), at(59));
-        assert_eq!(buckets.known.len(), 101);
+        assert_eq!(buckets.buckets.len(), 101);
         _ = buckets.take(address(1_001), at(60));
-        assert_eq!(buckets.known.len(), 1);
-        assert_eq!(buckets.taken.load(Ordering::Relaxed), 1);
+        assert_eq!(buckets.buckets.len(), 1);
+        assert_eq!(buckets.reserved.load(Ordering::Relaxed), 1);
     }
 
     #[test]
-    fn those_who_come_at_once_take_no_more_places_than_there_are() {
+    fn threads_that_come_at_once_take_no_more_places_than_there_are() {
         let buckets = buckets(100, "1/h");
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -210,7 +226,7 @@ mod tests {
                 });
             }
         });
-        assert_eq!(buckets.known.len(), 100);
-        assert_eq!(buckets.taken.load(Ordering::Relaxed), 100);
+        assert_eq!(buckets.buckets.len(), 100);
+        assert_eq!(buckets.reserved.load(Ordering::Relaxed), 100);
     }
 }

@@ -1,4 +1,4 @@
-//! The place of a connection among all that are open.
+//! A connection among all that may be open.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::telemetry::Telemetry;
 
-/// A connection's place among all, until it is closed; counted as open.
+/// A connection's permit, until it is closed; counted as open meanwhile.
 pub(in crate::http) struct ConnectionPermit {
     telemetry: Arc<Telemetry>,
     _permit: OwnedSemaphorePermit,

@@ -1,0 +1,163 @@
+//! Memory for all bodies that are being read.
+//!
+//! Anybody can send a large body slowly, verified or not; so the many small
+//! ones have a budget of their own. Invariant: a body is filled only as far as
+//! its share reaches, and all shares together are no more than the budget.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+/// Up to this length a body is a small one, in bytes.
+pub(super) const SMALL_BYTES_MAX: usize = 256 * 1024;
+/// The size of a portion, in which the budget is given out, in bytes.
+pub(super) const PORTION_BYTES: usize = 16 * 1024;
+/// What all small bodies may take together, in bytes.
+const SMALL_BUDGET_BYTES: usize = 128 * 1024 * 1024;
+/// What all others may take together, in bytes; at least two of the longest.
+const LARGE_BUDGET_BYTES: usize = 256 * 1024 * 1024;
+/// How long a body waits for memory.
+const WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Memory for all bodies that are being read.
+#[derive(Debug)]
+pub(in crate::http) struct BodyBudget {
+    small: Arc<Semaphore>,
+    large: Arc<Semaphore>,
+}
+
+/// Other bodies hold all the memory that there is for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BudgetExhausted;
+
+impl BodyBudget {
+    /// A budget for bodies of at most `body_bytes_max` bytes.
+    pub(in crate::http) fn new(body_bytes_max: usize) -> Self {
+        let large_bytes = LARGE_BUDGET_BYTES.max(body_bytes_max.saturating_mul(2));
+        Self {
+            small: semaphore(SMALL_BUDGET_BYTES),
+            large: semaphore(large_bytes),
+        }
+    }
+}
+
+fn semaphore(bytes: usize) -> Arc<Semaphore> {
+    let portions = (bytes / PORTION_BYTES).min(Semaphore::MAX_PERMITS);
+    Arc::new(Semaphore::new(portions))
+}
+
+/// A body's part of the budget, given back when it is dropped.
+#[derive(Debug, Default)]
+pub(in crate::http) struct BudgetShare {
+    small: Option<OwnedSemaphorePermit>,
+    large: Option<OwnedSemaphorePermit>,
+}
+
+impl BudgetShare {
+    /// Grows the share to what a body of so many bytes needs.
+    pub(super) async fn grow(
+        &mut self,
+        budget: &BodyBudget,
+        body_bytes: usize,
+    ) -> Result<(), BudgetExhausted> {
+        let portions = body_bytes.div_ceil(PORTION_BYTES);
+        if body_bytes <= SMALL_BYTES_MAX {
+            grow_permit(&mut self.small, &budget.small, portions).await?;
+        } else {
+            grow_permit(&mut self.large, &budget.large, portions).await?;
+            self.small = None;
+        }
+        debug_assert!(self.portions() >= portions, "each byte is paid for");
+        Ok(())
+    }
+
+    fn portions(&self) -> usize {
+        held(&self.small) + held(&self.large)
+    }
+}
+
+/// Makes a permit as large as `needed` portions.
+async fn grow_permit(
+    permit: &mut Option<OwnedSemaphorePermit>,
+    budget: &Arc<Semaphore>,
+    needed: usize,
+) -> Result<(), BudgetExhausted> {
+    let missing = needed.saturating_sub(held(permit));
+    if missing == 0 {
+        return Ok(());
+    }
+    let missing = u32::try_from(missing).map_err(|_| BudgetExhausted)?;
+    let more = match Arc::clone(budget).try_acquire_many_owned(missing) {
+        Ok(more) => more,
+        Err(_) => wait_for(budget, missing).await?,
+    };
+    match permit {
+        Some(permit) => permit.merge(more),
+        None => *permit = Some(more),
+    }
+    Ok(())
+}
+
+async fn wait_for(
+    budget: &Arc<Semaphore>,
+    portions: u32,
+) -> Result<OwnedSemaphorePermit, BudgetExhausted> {
+    let more = Arc::clone(budget).acquire_many_owned(portions);
+    match timeout(WAIT_MAX, more).await {
+        Ok(Ok(more)) => Ok(more),
+        Ok(Err(_)) | Err(_) => Err(BudgetExhausted),
+    }
+}
+
+fn held(permit: &Option<OwnedSemaphorePermit>) -> usize {
+    permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LARGE: usize = 5 << 20;
+
+    #[tokio::test(start_paused = true)]
+    async fn large_bodies_cannot_keep_small_ones_waiting() {
+        let budget = BodyBudget::new(LARGE);
+        let mut stalled = Vec::new();
+        for _ in 0..LARGE_BUDGET_BYTES / LARGE {
+            let mut share = BudgetShare::default();
+            share.grow(&budget, LARGE).await.unwrap();
+            stalled.push(share);
+        }
+        let rest = budget.large.available_permits();
+        let _rest = budget.large.acquire_many(rest as u32).await.unwrap();
+        let refused = BudgetShare::default().grow(&budget, LARGE).await;
+        assert_eq!(refused, Err(BudgetExhausted));
+        let small = BudgetShare::default().grow(&budget, SMALL_BYTES_MAX).await;
+        assert_eq!(small, Ok(()));
+        stalled.pop();
+        let large = BudgetShare::default().grow(&budget, LARGE).await;
+        assert_eq!(large, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_turns_out_large_gives_back_its_small_share() {
+        let budget = BodyBudget::new(LARGE);
+        let before = budget.small.available_permits();
+        let mut share = BudgetShare::default();
+        for bytes in [1, PORTION_BYTES + 1, SMALL_BYTES_MAX] {
+            share.grow(&budget, bytes).await.unwrap();
+            let taken = before - budget.small.available_permits();
+            assert_eq!(taken, bytes.div_ceil(PORTION_BYTES));
+        }
+        share.grow(&budget, SMALL_BYTES_MAX + 1).await.unwrap();
+        assert_eq!(budget.small.available_permits(), before);
+        drop(share);
+        assert_eq!(
+            budget.large.available_permits(),
+            LARGE_BUDGET_BYTES / PORTION_BYTES
+        );
+    }
+}
