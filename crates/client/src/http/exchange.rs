@@ -1,0 +1,166 @@
+//! One connection, and the response that comes over it.
+//!
+//! Whoever reads the body also drives the connection, so no task is spawned
+//! and nothing is read while nobody asks. Invariant: of a body that is not
+//! asked for, at most [`BUFFER_BYTES_MAX`] bytes are read ahead, beside what
+//! the kernel keeps.
+
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{Request, StatusCode, response::Parts};
+use http_body::Body as _;
+use http_body_util::Full;
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{Builder, Connection, SendRequest},
+};
+use hyper_util::rt::TokioIo;
+
+use super::{
+    ConnectError,
+    connect::{ByteStream, Connector},
+};
+
+/// hyper's buffer for reads; a response head has to fit into it.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+type Io = TokioIo<Box<dyn ByteStream>>;
+
+/// There was no response, or not all of it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExchangeError {
+    /// There is no connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The connection broke, or what came over it is not HTTP.
+    #[error("the connection broke")]
+    Http(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A response whose body is yet to be read.
+pub(crate) struct Exchange {
+    /// `None` once it is closed.
+    connection: Option<Connection<Io, Full<Bytes>>>,
+    /// Kept, since hyper closes a connection that can't be asked again.
+    sender: SendRequest<Full<Bytes>>,
+    pub(crate) head: Parts,
+    body: Incoming,
+}
+
+/// A connection that waits for a request.
+pub(crate) struct IdleConnection {
+    connection: Connection<Io, Full<Bytes>>,
+    sender: SendRequest<Full<Bytes>>,
+}
+
+impl IdleConnection {
+    pub(crate) async fn open(connector: &Connector) -> Result<Self, ExchangeError> {
+        let stream = TokioIo::new(connector.connect().await?);
+        let mut builder = Builder::new();
+        let builder = builder.max_buf_size(BUFFER_BYTES_MAX);
+        let (sender, connection) = builder.handshake(stream).await?;
+        Ok(Self { connection, sender })
+    }
+
+    /// Sends a request and reads the head of the response.
+    pub(crate) async fn ask(
+        self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Exchange, ExchangeError> {
+        let mut sender = self.sender;
+        let mut connection = Some(self.connection);
+        let mut response = pin!(sender.send_request(request));
+        let response = poll_fn(|cx| {
+            drive(&mut connection, cx);
+            response.as_mut().poll(cx)
+        });
+        let (head, body) = response.await?.into_parts();
+        Ok(Exchange {
+            connection,
+            sender,
+            head,
+            body,
+        })
+    }
+
+    /// Whether it still seems to be open.
+    pub(crate) async fn is_open(&mut self) -> bool {
+        let Self { connection, sender } = self;
+        // What has happened to it is seen by looking once.
+        let ended = poll_fn(|cx| Poll::Ready(Pin::new(&mut *connection).poll(cx).is_ready()));
+        !ended.await && sender.is_ready()
+    }
+}
+
+impl Exchange {
+    pub(crate) fn status(&self) -> StatusCode {
+        self.head.status
+    }
+
+    /// The next piece of the body; `None` at its end.
+    pub(crate) fn poll_data(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, ExchangeError>>> {
+        if let Poll::Ready(data) = self.poll_body(cx) {
+            return Poll::Ready(data);
+        }
+        drive(&mut self.connection, cx);
+        match self.poll_body(cx) {
+            Poll::Pending if self.connection.is_none() => Poll::Ready(None),
+            polled => polled,
+        }
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ExchangeError>>> {
+        loop {
+            let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else {
+                return Poll::Ready(None);
+            };
+            // Trailers say nothing that anybody here wants to know.
+            if let Ok(data) = frame?.into_data() {
+                return Poll::Ready(Some(Ok(data)));
+            }
+        }
+    }
+
+    /// The connection, once the body was read, if it takes another request.
+    pub(crate) async fn into_idle(mut self) -> Option<IdleConnection> {
+        let is_ready = poll_fn(|cx| {
+            drive(&mut self.connection, cx);
+            match self.sender.poll_ready(cx) {
+                Poll::Ready(ready) => Poll::Ready(ready.is_ok()),
+                Poll::Pending if self.connection.is_none() => Poll::Ready(false),
+                Poll::Pending => Poll::Pending,
+            }
+        });
+        if !is_ready.await {
+            return None;
+        }
+        Some(IdleConnection {
+            connection: self.connection?,
+            sender: self.sender,
+        })
+    }
+}
+
+/// Reads and writes what is to be read and written; forgets the connection
+/// once it is closed. Why it was is said by the response, or by its body.
+fn drive(connection: &mut Option<Connection<Io, Full<Bytes>>>, cx: &mut Context<'_>) {
+    let Some(open) = connection else { return };
+    if Pin::new(open).poll(cx).is_ready() {
+        *connection = None;
+    }
+}
+
+impl From<hyper::Error> for ExchangeError {
+    fn from(error: hyper::Error) -> Self {
+        Self::Http(error.into())
+    }
+}

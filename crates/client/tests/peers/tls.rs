@@ -1,0 +1,68 @@
+//! TLS: who is trusted, and who is not.
+
+use std::sync::Arc;
+
+use hookrill_client::{ConnectOptions, SubscribeError, Subscription};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ClientConfig, RootCertStore, ServerConfig,
+        crypto::aws_lc_rs,
+        pki_types::{CertificateDer, PrivateKeyDer},
+    },
+};
+
+use crate::peer::{STREAM, event, interruption, spawn};
+
+/// A gateway at `localhost` that speaks TLS, and its certificate.
+async fn encrypted_gateway() -> (String, CertificateDer<'static>) {
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = cert.der().clone();
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("localhost:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            // Whoever does not trust it goes away.
+            if let Ok(mut stream) = acceptor.accept(stream).await {
+                let answer = [STREAM, "id: e-1\ndata: x\n\n"].concat();
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                std::future::pending::<()>().await;
+            }
+        }
+    });
+    (format!("https://localhost:{port}"), certificate)
+}
+
+#[tokio::test]
+async fn who_is_trusted_is_the_callers_to_say() {
+    let (url, certificate) = encrypted_gateway().await;
+    let mut stranger = Subscription::builder(&url).topic("a").build().unwrap();
+    let cause = interruption(&mut stranger).await.cause.unwrap();
+    assert!(matches!(cause, SubscribeError::Exchange(_)), "{cause}");
+    assert_eq!(cause.to_string(), "TLS with localhost failed");
+
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connect = ConnectOptions::new().tls(Arc::new(config));
+    let options = Subscription::builder(&url)
+        .topic("a")
+        .connect_options(connect);
+    assert_eq!(event(&mut options.build().unwrap()).await.data, "x");
+}
