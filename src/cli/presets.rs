@@ -31,7 +31,7 @@ fn table(presets: &[Preset]) -> String {
         [
             preset.name.to_string(),
             preset.title.to_string(),
-            preset.scheme.place(),
+            preset.scheme.location(),
             preset.scheme.algorithm(),
             preset.handshake.to_string(),
         ]
@@ -43,7 +43,7 @@ fn object(preset: &Preset) -> serde_json::Value {
     json!({
         "name": preset.name,
         "provider": preset.title,
-        "header": preset.scheme.place(),
+        "header": preset.scheme.location(),
         "algorithm": preset.scheme.algorithm(),
         "handshake": preset.handshake,
         "setup": preset.setup,

@@ -201,7 +201,7 @@ pub(super) fn policy(kind: &TreeValue) -> Result<Policy, String> {
 /// What stands below a topic for each of its deliveries.
 pub(super) fn partition(kind: &TreeValue) -> Result<Partition, String> {
     let parsed = as_str(kind)?.parse();
-    parsed.map_err(|why: PartitionError| not_a(kind, &why.to_string()))
+    parsed.map_err(|error: PartitionError| format!("{} is {error}", quoted(kind)))
 }
 
 /// The secret that signs subscriber tokens.

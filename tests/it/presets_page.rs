@@ -210,7 +210,7 @@ fn row(preset: &Preset) -> String {
     format!(
         "| [{name}](#{name}) | {} | `{}` | {} | {tolerance} | {} | {} | {handshake} |\n",
         preset.title,
-        scheme.place(),
+        scheme.location(),
         scheme.algorithm(),
         yes(!scheme.dedup_id.is_empty(), preset.signed.dedup_id),
         yes(!scheme.event_type.is_empty(), preset.signed.event_type),
@@ -294,6 +294,7 @@ fn signed(scheme: &Scheme) -> String {
         SchemeKind::Token => return format!("nothing; the token is in {}", token_place(scheme)),
         SchemeKind::None => return "nothing".to_owned(),
         SchemeKind::Hmac | SchemeKind::Ed25519 => {}
+        other => panic!("the page has no words for {other}"),
     }
     let parts: Vec<_> = scheme.parts().iter().map(part).collect();
     let (parts, form) = (parts.join(", then "), signature_form(scheme));
@@ -325,7 +326,7 @@ fn token_place(scheme: &Scheme) -> String {
             authorization: Some(Authorization::Basic),
             ..
         }) => "`Authorization: Basic`; the secret is `user:password`".to_owned(),
-        _ => format!("`{}`", scheme.place()),
+        _ => format!("`{}`", scheme.location()),
     }
 }
 
@@ -345,7 +346,7 @@ fn signature_form(scheme: &Scheme) -> String {
         Some(_) => " (one of several items)",
         None => "",
     };
-    format!("`{}: {key}{}…`{many}", scheme.place(), signature.prefix)
+    format!("`{}: {key}{}…`{many}", scheme.location(), signature.prefix)
 }
 
 fn part(part: &MessagePart) -> String {
@@ -370,6 +371,7 @@ fn source(source: &Source) -> String {
         Source::Json(pointer) => format!("`{pointer}` of the body"),
         Source::Query(name) => format!("`{name}` of the query"),
         Source::Form(name) => format!("`{name}` of the form"),
+        other => panic!("the page has no words for {other}"),
     }
 }
 

@@ -1,98 +1,56 @@
-//! Says step by step how a delivery proves, or where it fails.
-//!
-//! Follows the proof itself, so that it cannot tell another story.
+//! Explains step by step how a delivery is verified, or where that fails.
 
-use super::{delivery::Outcome, error::VerifyError};
+use hookrill_core::Timestamp;
 
-/// How a delivery was proven, or where and why it was not. Holds no secret.
+use crate::{
+    delivery::{Delivery, Outcome},
+    error::VerifyError,
+    hint::hint,
+    trace::{ExplanationStep, Trace},
+    verifier::Verifier,
+};
+
+/// How a delivery was verified, or where and why that failed. Holds no secret,
+/// except where the delivery brings one ([`Outcome::ProvisionedSecret`]).
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Explanation {
     /// The steps taken, in order; of a refusal, the last one failed.
     pub steps: Vec<ExplanationStep>,
     /// Which secret matched, from 0.
     pub secret_index: Option<usize>,
-    /// What came of it.
+    /// What [`Verifier::verify`] returns.
     pub outcome: Result<Outcome, VerifyError>,
     /// What to try, where something is known to help. May hold header names
     /// that the sender chose: printable ASCII only.
     pub hint: Option<String>,
 }
 
-/// One step of a proof.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExplanationStep {
-    /// What was looked at: `signature`.
-    pub name: &'static str,
-    /// Whether it went well.
-    pub passed: bool,
-    /// What was found there, or why it failed. May hold text that the sender
-    /// chose: printable ASCII only.
-    pub detail: String,
-}
-
-/// Listens to a proof; deaf, unless somebody asked.
-#[derive(Default)]
-pub(super) struct Trace {
-    listening: bool,
-    current: &'static str,
-    steps: Vec<ExplanationStep>,
-    secret_index: Option<usize>,
-}
-
-impl Trace {
-    /// Keeps nothing.
-    pub(super) fn deaf() -> Self {
-        Self::default()
-    }
-
-    /// Keeps each step.
-    pub(super) fn listening() -> Self {
-        Self {
-            listening: true,
-            ..Self::default()
+impl Verifier {
+    /// Verifies a delivery as [`Verifier::verify`] does, and explains each step.
+    ///
+    /// For a person who asks: it tries other forms of the body, the secret and
+    /// the URL for a hint, which takes several times as long.
+    #[must_use]
+    pub fn explain(&self, delivery: &Delivery, now: Timestamp) -> Explanation {
+        let mut trace = Trace::enabled();
+        let outcome = self.verify_traced(delivery.clone(), now, &mut trace);
+        let mut tip = None;
+        if let Err(error) = &outcome {
+            trace.failed(error.to_string());
+            tip = hint(self, error, delivery, now);
         }
-    }
-
-    /// A step begins.
-    pub(super) fn at(&mut self, name: &'static str) {
-        self.current = name;
-    }
-
-    /// The step went well.
-    pub(super) fn found(&mut self, detail: impl FnOnce() -> String) {
-        if self.listening {
-            self.push(true, detail());
-        }
-    }
-
-    /// The step went well, and this secret matched.
-    pub(super) fn matched(&mut self, index: usize) {
-        self.secret_index = Some(index);
-        self.found(|| format!("number {} matches", index + 1));
-    }
-
-    /// Ends with what came of it.
-    pub(super) fn conclude(
-        mut self,
-        outcome: Result<Outcome, VerifyError>,
-        hint: Option<String>,
-    ) -> Explanation {
-        if let Err(why) = &outcome {
-            self.push(false, why.to_string());
-        }
+        let (steps, secret_index) = trace.into_parts();
+        debug_assert_eq!(
+            outcome.is_ok(),
+            steps.iter().all(|step| step.passed),
+            "the steps tell what the outcome tells"
+        );
         Explanation {
-            steps: self.steps,
-            secret_index: self.secret_index,
+            steps,
+            secret_index,
             outcome,
-            hint,
+            hint: tip,
         }
-    }
-
-    fn push(&mut self, passed: bool, detail: String) {
-        self.steps.push(ExplanationStep {
-            name: self.current,
-            passed,
-            detail,
-        });
     }
 }

@@ -1,68 +1,70 @@
-//! What is taken out of a delivery, once it is proven.
+//! What is taken out of a delivery, once it is verified.
 
-use std::borrow::Cow;
-
-use super::{
-    delivery::{Delivery, Facts},
+use crate::{
+    delivery::{Delivery, Facts, Reply},
     error::VerifyError,
-    form, headers,
     limits::FACT_BYTES_MAX,
-    plan::{Pick, Plan},
+    partition::Partition,
     scheme::Source,
 };
 
-impl Plan {
-    /// Event type, dedup id and subtopic, and what stands for the content.
-    pub(super) fn facts(
+/// Where facts are, and which of them are signed.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FactSources {
+    pub(crate) event_type: Vec<FactSource>,
+    pub(crate) dedup_id: Vec<FactSource>,
+    pub(crate) partition: Option<Partition>,
+    /// The answer on success, where the provider demands one.
+    pub(crate) respond: Option<Reply>,
+}
+
+/// Where a fact is, and whether the signature covers that place.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FactSource {
+    pub(crate) source: Source,
+    pub(crate) signed: bool,
+}
+
+impl FactSources {
+    /// The facts of a verified delivery; `content` stands for its body.
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError::HeaderDuplicate`].
+    pub(crate) fn facts(
         &self,
         delivery: &Delivery,
         content: Option<[u8; 32]>,
     ) -> Result<Facts, VerifyError> {
-        let (event_type, event_type_signed) = pick(&self.event_type, delivery)?.unzip();
-        let (dedup_id, dedup_id_signed) = pick(&self.dedup_id, delivery)?.unzip();
+        let (event_type, event_type_signed) = first(&self.event_type, delivery)?.unzip();
+        let (dedup_id, dedup_id_signed) = first(&self.dedup_id, delivery)?.unzip();
+        let partition = match &self.partition {
+            Some(partition) => Some(partition.subtopic(delivery)?),
+            None => None,
+        };
         Ok(Facts {
             event_type,
             event_type_signed: event_type_signed.unwrap_or_default(),
             dedup_id,
             dedup_id_signed: dedup_id_signed.unwrap_or_default(),
-            partition: self
-                .partition
-                .as_ref()
-                .map(|partition| partition.of(delivery))
-                .transpose()?,
+            partition,
             content,
             respond: self.respond.clone(),
         })
     }
 }
 
-impl Source {
-    /// The text at this place.
-    pub(super) fn find<'d>(
-        &self,
-        delivery: &'d Delivery,
-    ) -> Result<Option<Cow<'d, str>>, VerifyError> {
-        Ok(match self {
-            Self::Header(names) => headers::first(&delivery.headers, names)?.map(Cow::Borrowed),
-            Self::Json(pointer) => pointer.find(&delivery.body).map(Cow::Owned),
-            Self::Query(name) => {
-                form::value(form::query(&delivery.path_and_query), name).map(Cow::Owned)
-            }
-            Self::Form(name) => {
-                let body = std::str::from_utf8(&delivery.body).ok();
-                body.and_then(|body| form::value(body, name))
-                    .map(Cow::Owned)
-            }
-        })
-    }
-}
-
-fn pick(picks: &[Pick], delivery: &Delivery) -> Result<Option<(Box<str>, bool)>, VerifyError> {
-    for pick in picks {
-        if let Some(text) = pick.source.find(delivery)?
+/// The first fact that is there and of a length that is taken, and whether it
+/// is signed.
+fn first(
+    sources: &[FactSource],
+    delivery: &Delivery,
+) -> Result<Option<(Box<str>, bool)>, VerifyError> {
+    for FactSource { source, signed } in sources {
+        if let Some(text) = source.find(delivery)?
             && (1..=FACT_BYTES_MAX).contains(&text.len())
         {
-            return Ok(Some((text.into(), pick.signed)));
+            return Ok(Some((text.into(), *signed)));
         }
     }
     Ok(None)

@@ -1,4 +1,4 @@
-//! What commonly went wrong on the way here: tried, and said.
+//! Common reasons for a refusal, tried out on the delivery.
 //!
 //! Only for explanations, which are made where nobody waits for many. A hint
 //! never says more of a secret than that another form of it matches.
@@ -6,18 +6,18 @@
 use hookrill_core::{Secret, Timestamp};
 use http::{HeaderMap, HeaderName};
 
-use super::{delivery::Delivery, error::VerifyError, proof::Proof, verifier::Verifier};
+use crate::{check::Check, delivery::Delivery, error::VerifyError, verifier::Verifier};
 
 /// What to try about a refusal, where something is known to help.
-pub(super) fn hint(
+pub(crate) fn hint(
     verifier: &Verifier,
-    why: &VerifyError,
+    error: &VerifyError,
     delivery: &Delivery,
     now: Timestamp,
 ) -> Option<String> {
-    let said = match why {
-        VerifyError::Mismatch => return mismatch(verifier, delivery, now).map(str::to_owned),
-        VerifyError::HeaderMissing { header } => return missing(header, &delivery.headers),
+    let text = match error {
+        VerifyError::Mismatch => mismatch(verifier, delivery, now),
+        VerifyError::HeaderMissing { header } => return Some(missing(header, &delivery.headers)),
         VerifyError::Stale { .. } => {
             "the signature is genuine: the sender's clock or this one is off, or it is an old \
              delivery (--at judges it as of then)"
@@ -33,17 +33,17 @@ pub(super) fn hint(
             "create the webhook at the provider now: its secret comes with the first request"
         }
         VerifyError::SecretAlreadyProvisioned => {
-            "each webhook has a secret of its own: give it a topic of its own, or delete the kept \
-             secret and restart"
+            "each webhook has its own secret: give it its own topic, or delete the stored secret \
+             and restart"
         }
-        VerifyError::VerifyTokenMismatch => "the same word goes into the topic's verify_token",
+        VerifyError::VerifyTokenMismatch => "the same token goes into the topic's verify_token",
         _ => return None,
     };
-    Some(said.to_owned())
+    Some(text.to_owned())
 }
 
 /// Tries other forms of the body, the secret and the URL.
-fn mismatch(verifier: &Verifier, delivery: &Delivery, now: Timestamp) -> Option<&'static str> {
+fn mismatch(verifier: &Verifier, delivery: &Delivery, now: Timestamp) -> &'static str {
     let matches = |verifier: &Verifier, delivery: Delivery| {
         !matches!(verifier.verify(delivery, now), Err(VerifyError::Mismatch))
     };
@@ -52,27 +52,27 @@ fn mismatch(verifier: &Verifier, delivery: &Delivery, now: Timestamp) -> Option<
         let mut without = delivery.clone();
         without.body.truncate(delivery.body.len() - 1);
         if matches(verifier, without) {
-            return Some("it matches without the last line feed, which the capture added");
+            return "it matches without the last line feed, which the capture added";
         }
     }
     if matches(&with_trimmed_secrets(verifier), delivery.clone()) {
-        return Some("it matches without the white space around the secret");
+        return "it matches without the white space around the secret";
     }
-    for (change, said) in URLS {
-        if with_url(verifier, change).is_some_and(|other| matches(&other, delivery.clone())) {
-            return Some(said);
+    for (change, text) in URLS {
+        if let Some(other) = with_url(verifier, change)
+            && matches(&other, delivery.clone())
+        {
+            return text;
         }
     }
-    Some(
-        "the secret is another one, or the body is not what was sent, byte for byte: was it \
-         parsed and written anew, or decompressed?",
-    )
+    "the secret is another one, or the body is not byte for byte what was sent: was it parsed and \
+     re-encoded, or decompressed?"
 }
 
-type Change = fn(&str) -> Option<String>;
+type UrlChange = fn(&str) -> Option<String>;
 
 /// Other public URLs that the provider may have been given.
-const URLS: [(Change, &str); 3] = [
+const URLS: [(UrlChange, &str); 3] = [
     (
         |url| Some(format!("https://{}", url.strip_prefix("http://")?)),
         "it matches with https:// in the public URL",
@@ -87,38 +87,36 @@ const URLS: [(Change, &str); 3] = [
     ),
 ];
 
-fn with_url(verifier: &Verifier, change: Change) -> Option<Verifier> {
+fn with_url(verifier: &Verifier, change: UrlChange) -> Option<Verifier> {
     let mut other = verifier.clone();
-    let Proof::Signed(proof) = &mut other.plan.proof else {
+    let Check::Signature(check) = &mut other.compiled.check else {
         return None;
     };
-    proof.public_url = change(&proof.public_url)?;
+    check.public_url = change(&check.public_url)?;
     Some(other)
 }
 
 fn with_trimmed_secrets(verifier: &Verifier) -> Verifier {
+    let trimmed = |secret: &Secret| Secret::new(secret.expose().trim_ascii());
     let mut other = verifier.clone();
-    let secrets = match &mut other.plan.proof {
-        Proof::Signed(proof) => &mut proof.keys,
-        Proof::Token(proof) => &mut proof.secrets,
-        Proof::None => return other,
-    };
-    for secret in secrets {
-        *secret = Secret::new(secret.expose().trim_ascii());
+    match &mut other.compiled.check {
+        Check::Signature(check) => check.keys = check.keys.iter().map(trimmed).collect(),
+        Check::Token(check) => *check = check.map_secrets(trimmed),
+        Check::None => {}
     }
     other
 }
 
-/// A header of a similar name says that this is another scheme.
-fn missing(header: &HeaderName, headers: &HeaderMap) -> Option<String> {
-    const ALIKE_MIN: f64 = 0.85;
-    let alike = |name: &&HeaderName| {
-        strsim::jaro_winkler(name.as_str(), header.as_str()) >= ALIKE_MIN
+/// A header of a similar name hints at another scheme.
+fn missing(header: &HeaderName, headers: &HeaderMap) -> String {
+    const SIMILARITY_MIN: f64 = 0.85;
+    let is_similar = |name: &&HeaderName| {
+        strsim::jaro_winkler(name.as_str(), header.as_str()) >= SIMILARITY_MIN
             || name.as_str().contains("signature")
     };
-    Some(match headers.keys().find(alike) {
+    match headers.keys().find(is_similar) {
         Some(other) => format!("there is {other}: is this the right preset or scheme?"),
         None => "most providers sign only once a secret is set there; and a proxy may drop headers"
             .to_owned(),
-    })
+    }
 }

@@ -1,48 +1,51 @@
 //! Where a delivery's subtopic comes from: `{/data/object/customer}`.
 //!
-//! What a topic's section says is read here; whether the signature covers it is
-//! decided by `plan`, and its text for a delivery is a fact. Refuses what has
-//! no value in it, and what could make topics that the grammar does not have.
-//! Invariant: two deliveries have one subtopic only where their values are the
-//! same, since each value is one whole segment, spelled by `event::segment`.
+//! What a configuration says is parsed here; whether the signature covers it is
+//! decided by `compile`. Refuses what has no value in it, and what could make
+//! topics outside the grammar. Invariant: two deliveries have the same subtopic
+//! only where their values are the same, since each value is one whole segment,
+//! spelled by [`hookrill_core::segment`].
 
 use std::{fmt, str::FromStr};
 
 use hookrill_core::{SEGMENT_BYTES_MAX, Topic, TopicError, segment};
 use http::HeaderName;
 
-use super::{delivery::Delivery, error::VerifyError, scheme::Source};
+use crate::{delivery::Delivery, error::VerifyError, scheme::Source};
 
 /// The most segments that a partition has.
 const SEGMENTS_MAX: usize = 3;
 
-/// What stands below a topic for each of its deliveries: literal segments, and
+/// Which subtopic each delivery of a topic belongs to: literal segments, and
 /// segments that are a value of the delivery.
+///
+/// Parsed from a text such as `{/data/object/customer}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partition {
     text: Box<str>,
-    segments: Box<[Segment]>,
+    segments: Box<[PartitionSegment]>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Segment {
+enum PartitionSegment {
     Literal(Box<str>),
     Value(Source),
 }
 
-/// Why a text is no [`Partition`].
+/// Why a text is not a [`Partition`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PartitionError {
-    /// Neither literal segments nor values.
+    /// Neither literal segments nor values, or too many of them.
     #[error(
-        "a partition such as \"{{/data/object/customer}}\": 1 to {SEGMENTS_MAX} segments with \
+        "not a partition such as \"{{/data/object/customer}}\": 1 to {SEGMENTS_MAX} segments with \
          dots between, each a literal or one {{/json/pointer}}, {{header:X-Customer}} or \
          {{query:customer}}"
     )]
-    Form,
+    Malformed,
     /// Literals alone, which would put all events into one subtopic.
     #[error(
-        "a partition, since no segment of it is a value of the delivery; write one in braces, \
+        "not a partition, since no segment of it is a value of the delivery; write one in braces, \
          such as \"{{/data/object/customer}}\""
     )]
     Constant,
@@ -55,18 +58,18 @@ impl FromStr for Partition {
         let mut segments = Vec::new();
         let mut rest = Some(text);
         while let Some(written) = rest.take() {
-            let (segment, after) = next(written)?;
+            let (segment, after) = parse_segment(written)?;
             segments.push(segment);
-            rest = match after {
-                "" => None,
-                after => Some(after.strip_prefix('.').ok_or(PartitionError::Form)?),
-            };
+            if segments.len() > SEGMENTS_MAX {
+                return Err(PartitionError::Malformed);
+            }
+            if !after.is_empty() {
+                let next = after.strip_prefix('.');
+                rest = Some(next.ok_or(PartitionError::Malformed)?);
+            }
         }
-        if segments.len() > SEGMENTS_MAX {
-            return Err(PartitionError::Form);
-        }
-        let value = |segment: &Segment| matches!(segment, Segment::Value(_));
-        if !segments.iter().any(value) {
+        let is_value = |segment: &PartitionSegment| matches!(segment, PartitionSegment::Value(_));
+        if !segments.iter().any(is_value) {
             return Err(PartitionError::Constant);
         }
         Ok(Self {
@@ -76,41 +79,44 @@ impl FromStr for Partition {
     }
 }
 
-/// The first segment, and what is behind it. Pointers and names may have dots
-/// in them, so a brace goes to its other half.
-fn next(text: &str) -> Result<(Segment, &str), PartitionError> {
+/// The first segment, and the text behind it. Pointers and names may have dots
+/// in them, so an opening brace goes to its closing one.
+fn parse_segment(text: &str) -> Result<(PartitionSegment, &str), PartitionError> {
     if let Some(braced) = text.strip_prefix('{') {
-        let (place, after) = braced.split_once('}').ok_or(PartitionError::Form)?;
-        let source = source(place).ok_or(PartitionError::Form)?;
-        return Ok((Segment::Value(source), after));
+        let (inside, after) = braced.split_once('}').ok_or(PartitionError::Malformed)?;
+        let source = parse_source(inside).ok_or(PartitionError::Malformed)?;
+        return Ok((PartitionSegment::Value(source), after));
     }
     let (literal, after) = text.split_at(text.find('.').unwrap_or(text.len()));
-    match literal.parse::<Topic>() {
-        Ok(_) => Ok((Segment::Literal(literal.into()), after)),
-        Err(_) => Err(PartitionError::Form),
+    if literal.parse::<Topic>().is_err() {
+        return Err(PartitionError::Malformed);
     }
+    Ok((PartitionSegment::Literal(literal.into()), after))
 }
 
-fn source(place: &str) -> Option<Source> {
-    if let Some(name) = place.strip_prefix("header:") {
+/// What stands in the braces: `/json/pointer`, `header:Name` or `query:name`.
+fn parse_source(text: &str) -> Option<Source> {
+    if let Some(name) = text.strip_prefix("header:") {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
         return Some(Source::Header(name.into()));
     }
-    if let Some(name) = place.strip_prefix("query:") {
-        let named = !name.is_empty() && !name.contains(char::is_whitespace);
-        return named.then(|| Source::Query(name.to_owned()));
+    if let Some(name) = text.strip_prefix("query:") {
+        let is_name = !name.is_empty() && !name.contains(char::is_whitespace);
+        return is_name.then(|| Source::Query(name.to_owned()));
     }
-    // A pointer may have a brace too, and then its end would be anyone's guess.
-    let pointer = Some(place).filter(|place| !place.contains('{'));
-    pointer?.to_owned().try_into().ok().map(Source::Json)
+    // A pointer may contain a brace too, and then its end would be ambiguous.
+    if text.contains('{') {
+        return None;
+    }
+    text.parse().ok().map(Source::Json)
 }
 
 impl Partition {
     /// Where its values come from.
-    pub(super) fn sources(&self) -> impl Iterator<Item = &Source> {
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &Source> {
         self.segments.iter().filter_map(|segment| match segment {
-            Segment::Literal(_) => None,
-            Segment::Value(source) => Some(source),
+            PartitionSegment::Literal(_) => None,
+            PartitionSegment::Value(source) => Some(source),
         })
     }
 
@@ -122,25 +128,37 @@ impl Partition {
     pub fn longest_topic(&self, topic: &Topic) -> Result<Topic, TopicError> {
         let longest = "x".repeat(SEGMENT_BYTES_MAX);
         let segments = self.segments.iter().map(|segment| match segment {
-            Segment::Literal(text) => text,
-            Segment::Value(_) => &*longest,
+            PartitionSegment::Literal(text) => text,
+            PartitionSegment::Value(_) => &*longest,
         });
         topic.below(&segments.collect::<Vec<_>>().join("."))
     }
 
-    /// What stands below the topic for this delivery.
+    /// The subtopic of this delivery: segments joined by dots.
     ///
     /// # Errors
     ///
-    /// [`VerifyError::HeaderDuplicate`] where a header says two things.
-    pub(super) fn of(&self, delivery: &Delivery) -> Result<Box<str>, VerifyError> {
-        let text = |one: &Segment| match one {
-            Segment::Literal(text) => Ok(text.to_string()),
-            Segment::Value(source) => Ok(segment(source.find(delivery)?.as_deref())),
-        };
-        let segments = self.segments.iter().map(text);
-        let segments = segments.collect::<Result<Vec<_>, VerifyError>>()?;
-        Ok(segments.join(".").into())
+    /// [`VerifyError::HeaderDuplicate`], [`VerifyError::HeaderNotAscii`].
+    pub(crate) fn subtopic(&self, delivery: &Delivery) -> Result<Box<str>, VerifyError> {
+        let mut subtopic = String::new();
+        for part in &self.segments {
+            if !subtopic.is_empty() {
+                subtopic.push('.');
+            }
+            match part {
+                PartitionSegment::Literal(text) => subtopic.push_str(text),
+                PartitionSegment::Value(source) => {
+                    let value = source.find(delivery)?;
+                    subtopic.push_str(&segment(value.as_deref()));
+                }
+            }
+        }
+        debug_assert_eq!(
+            subtopic.split('.').count(),
+            self.segments.len(),
+            "a value is one whole segment"
+        );
+        Ok(subtopic.into())
     }
 }
 
@@ -177,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_partition_is_refused() {
+    fn a_text_that_is_not_a_partition_is_refused() {
         for text in [
             "",
             ".",
@@ -209,7 +227,7 @@ mod tests {
         ] {
             assert_eq!(
                 text.parse::<Partition>(),
-                Err(PartitionError::Form),
+                Err(PartitionError::Malformed),
                 "{text}"
             );
         }

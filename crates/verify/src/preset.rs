@@ -1,27 +1,31 @@
-//! The schemes that ship with Hookrill: `presets.toml`, in the language that
-//! a topic's own scheme uses.
+//! The schemes that ship with this crate: `presets.toml`, in the language that
+//! a scheme of one's own uses.
 //!
 //! To add one: write it there with its source, and give the tests a vector or
-//! an independent signer as evidence that it is right.
+//! an independent signer as evidence that it is right. Invariants: names are
+//! in lower case; each preset has a scheme, and says truly what its signature
+//! covers.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::scheme::{Scheme, Source};
+use crate::scheme::{Scheme, Source};
 
 /// A named scheme.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Preset {
-    /// What a topic calls it: `preset = "github"`.
+    /// Its name: `github`. Lower-case letters, digits and hyphens.
     pub name: Box<str>,
     /// Who signs like this.
     pub title: Box<str>,
-    /// The provider's own description of it.
+    /// The address of the provider's own description.
     pub docs: Box<str>,
     /// What to do at the provider, and where its secret is found.
     pub setup: Box<str>,
-    /// What the provider asks before it sends events; `none` where nothing.
+    /// What the provider asks before it sends events; `none` where it asks
+    /// nothing.
     pub handshake: Box<str>,
     /// What else to know, where there is something.
     pub notes: Option<Box<str>>,
@@ -34,10 +38,11 @@ pub struct Preset {
     pub scheme: Scheme,
 }
 
-/// Which facts a signature covers. One that it does not cover can be forged
+/// Which facts a signature covers. One that it does not cover can be changed
 /// by whoever replays a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Coverage {
     /// The kind of event.
     pub event_type: bool,
@@ -46,16 +51,16 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// What a scheme covers: a fact counts only if each place it may be taken
-    /// from is covered.
+    /// What a scheme covers: a fact counts only if each place that it may be
+    /// taken from is covered.
     #[must_use]
     pub fn from_scheme(scheme: &Scheme) -> Self {
-        let all = |sources: &[Source]| {
+        let covers_all = |sources: &[Source]| {
             !sources.is_empty() && sources.iter().all(|source| scheme.covers(source))
         };
         Self {
-            event_type: all(&scheme.event_type),
-            dedup_id: all(&scheme.dedup_id),
+            event_type: covers_all(&scheme.event_type),
+            dedup_id: covers_all(&scheme.dedup_id),
         }
     }
 }
@@ -63,7 +68,7 @@ impl Coverage {
 /// A preset as written; its name is the table's.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct PresetEntry {
     title: Box<str>,
     docs: Box<str>,
     setup: Box<str>,
@@ -81,49 +86,52 @@ fn none() -> Box<str> {
     "none".into()
 }
 
-/// All presets, by name. Parses them anew: keep what you need.
+/// All presets, by name. Parses them on every call: keep what you need.
 #[must_use]
 pub fn presets() -> Vec<Preset> {
-    let mut written: BTreeMap<Box<str>, Written> = toml::from_str(include_str!("presets.toml"))
+    let mut entries: BTreeMap<Box<str>, PresetEntry> = toml::from_str(include_str!("presets.toml"))
         .expect("presets.toml is part of the program, and a test parses it");
-    let schemes: BTreeMap<Box<str>, Scheme> = written
+    let schemes: BTreeMap<Box<str>, Scheme> = entries
         .iter_mut()
-        .filter_map(|(name, preset)| Some((name.clone(), preset.scheme.take()?)))
+        .filter_map(|(name, entry)| Some((name.clone(), entry.scheme.take()?)))
         .collect();
-    let preset = |(name, written): (Box<str>, Written)| Preset {
+    let preset = |(name, entry): (Box<str>, PresetEntry)| Preset {
         scheme: schemes
-            .get(written.like.as_ref().unwrap_or(&name))
+            .get(entry.like.as_ref().unwrap_or(&name))
             .cloned()
             .expect("a preset has a scheme or is like one that has, and a test reads them all"),
         name,
-        title: written.title,
-        docs: written.docs,
-        setup: written.setup,
-        handshake: written.handshake,
-        notes: written.notes,
-        evidence: written.evidence,
-        signed: written.signed,
+        title: entry.title,
+        docs: entry.docs,
+        setup: entry.setup,
+        handshake: entry.handshake,
+        notes: entry.notes,
+        evidence: entry.evidence,
+        signed: entry.signed,
     };
-    written.into_iter().map(preset).collect()
+    entries.into_iter().map(preset).collect()
+}
+
+/// The preset of that name. Parses all of them: keep what you need.
+#[must_use]
+pub fn preset(name: &str) -> Option<Preset> {
+    presets().into_iter().find(|preset| *preset.name == *name)
 }
 
 /// The name of a preset that was probably meant, if one is near enough.
 #[must_use]
 pub fn nearest_preset(written: &str) -> Option<Box<str>> {
-    const ALIKE_MIN: f64 = 0.8;
-    let alike = |name: Box<str>| (strsim::jaro_winkler(written, &name), name);
-    presets()
-        .into_iter()
-        .map(|preset| alike(preset.name))
-        .filter(|(alike, _)| *alike >= ALIKE_MIN)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, name)| name)
-}
-
-/// The preset of that name.
-#[must_use]
-pub fn preset(name: &str) -> Option<Preset> {
-    presets().into_iter().find(|preset| *preset.name == *name)
+    const SIMILARITY_MIN: f64 = 0.8;
+    let mut nearest = None;
+    let mut highest = SIMILARITY_MIN;
+    for preset in presets() {
+        let similarity = strsim::jaro_winkler(written, &preset.name);
+        if similarity >= highest {
+            highest = similarity;
+            nearest = Some(preset.name);
+        }
+    }
+    nearest
 }
 
 #[cfg(test)]
@@ -147,10 +155,11 @@ mod tests {
                 &preset.evidence,
             ];
             assert!(texts.iter().all(|text| !text.is_empty()), "{}", preset.name);
-            let greets = !preset.scheme.challenge.is_empty() || preset.scheme.hand_over.is_some();
+            let has_handshake =
+                !preset.scheme.challenge.is_empty() || preset.scheme.hand_over.is_some();
             assert_eq!(
                 !preset.handshake.starts_with("none"),
-                greets,
+                has_handshake,
                 "{}",
                 preset.name
             );
@@ -159,11 +168,11 @@ mod tests {
 
     #[test]
     fn a_preset_has_a_scheme_or_is_like_one() {
-        let written: BTreeMap<Box<str>, Written> =
+        let entries: BTreeMap<Box<str>, PresetEntry> =
             toml::from_str(include_str!("presets.toml")).unwrap();
-        for (name, preset) in &written {
+        for (name, preset) in &entries {
             assert!(preset.like.is_some() != preset.scheme.is_some(), "{name}");
-            let like = preset.like.as_ref().map(|like| &written[like]);
+            let like = preset.like.as_ref().map(|like| &entries[like]);
             assert!(like.is_none_or(|like| like.scheme.is_some()), "{name}");
         }
     }
@@ -179,7 +188,7 @@ mod tests {
             "{names:?}"
         );
         let github = preset("github").unwrap();
-        assert_eq!(github.scheme.place(), "x-hub-signature-256");
+        assert_eq!(github.scheme.location(), "x-hub-signature-256");
         assert_eq!(github.scheme.algorithm(), "hmac-sha256, hex");
         assert!(preset("Github").is_none());
     }

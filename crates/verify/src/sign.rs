@@ -1,35 +1,39 @@
 //! Signs a request as a scheme's provider would.
 //!
-//! For `hookrill send` and for tests. Invariant: what is returned proves; it
+//! For `hookrill send` and for tests. Invariant: what is returned verifies; it
 //! has been tried.
 
 use std::fmt;
 
 use data_encoding::BASE64;
-use hookrill_core::Timestamp;
+use hookrill_core::{Secret, Timestamp};
 use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{
+use crate::{
+    check::{
+        Check,
+        grammar::SignatureLocation,
+        signature::{Algorithm, SignatureCheck, TimestampSource},
+        token::TokenLocation,
+    },
     delivery::Delivery,
     error::SignError,
-    grammar, mac,
-    plan::Pick,
-    proof::{Lock, Moment, Proof, SignedProof},
+    facts::FactSource,
     scheme::Source,
-    token::Place,
     verifier::Verifier,
 };
 
-/// What to add to a request so that it proves.
+/// What to add to a request so that it verifies.
 ///
 /// Its `Debug` shows no values: a token would be among them.
 #[derive(Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Signed {
     /// Headers, each to replace one of the same name.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// What to append to the query: `token=…`, already encoded. Only schemes
-    /// whose token travels there have it.
+    /// with a token in the query have it.
     pub query: Option<String>,
 }
 
@@ -65,17 +69,13 @@ impl Verifier {
             signed: Signed::default(),
         };
         if let Some(event_type) = event_type {
-            signing.put_event_type(&self.plan.event_type, event_type)?;
+            signing.put_event_type(&self.compiled.facts.event_type, event_type)?;
         }
-        signing.put_first(&self.plan.dedup_id, id)?;
-        match &self.plan.proof {
-            Proof::Signed(proof) => signing.put_mac(proof, now)?,
-            Proof::Token(proof) => {
-                // Not empty: a plan without a secret is not made.
-                let secret = proof.secrets.first().map_or(&[][..], |one| one.expose());
-                signing.put_token(&proof.place, secret)?;
-            }
-            Proof::None => {}
+        signing.put_first(&self.compiled.facts.dedup_id, id)?;
+        match &self.compiled.check {
+            Check::Signature(check) => signing.put_signature(check, now)?,
+            Check::Token(check) => signing.put_token(check.location(), check.first_secret())?,
+            Check::None => {}
         }
         self.verify(signing.draft, now)?;
         Ok(signing.signed)
@@ -89,20 +89,21 @@ struct Signing {
 }
 
 impl Signing {
-    fn put(&mut self, header: &HeaderName, value: &str) -> Result<(), SignError> {
-        let invalid = |_| SignError::HeaderValueInvalid {
-            header: header.clone(),
+    fn put(&mut self, header: &HeaderName, text: &str) -> Result<(), SignError> {
+        let Ok(value) = HeaderValue::from_str(text) else {
+            return Err(SignError::HeaderValueInvalid {
+                header: header.clone(),
+            });
         };
-        let value = HeaderValue::from_str(value).map_err(invalid)?;
         self.draft.headers.insert(header, value.clone());
         self.signed.headers.push((header.clone(), value));
         Ok(())
     }
 
-    /// Puts `text` into the first place that is a header; says whether the
-    /// draft now has one.
-    fn put_first(&mut self, picks: &[Pick], text: &str) -> Result<bool, SignError> {
-        let header = picks.iter().find_map(|pick| match &pick.source {
+    /// Puts `text` into the first source that is a header, unless the draft has
+    /// it; returns whether there is such a source.
+    fn put_first(&mut self, sources: &[FactSource], text: &str) -> Result<bool, SignError> {
+        let header = sources.iter().find_map(|fact| match &fact.source {
             Source::Header(names) => Some(names),
             Source::Json(_) | Source::Query(_) | Source::Form(_) => None,
         });
@@ -115,12 +116,16 @@ impl Signing {
         Ok(true)
     }
 
-    fn put_event_type(&mut self, picks: &[Pick], event_type: &str) -> Result<(), SignError> {
-        if self.put_first(picks, event_type)? {
+    fn put_event_type(
+        &mut self,
+        sources: &[FactSource],
+        event_type: &str,
+    ) -> Result<(), SignError> {
+        if self.put_first(sources, event_type)? {
             return Ok(());
         }
-        let source = picks.first().map(|pick| &pick.source);
-        let Some(location @ (Source::Json(_) | Source::Form(_))) = source else {
+        let first = sources.first().map(|fact| &fact.source);
+        let Some(location @ (Source::Json(_) | Source::Form(_))) = first else {
             return Err(SignError::EventTypeUnsupported);
         };
         if location.find(&self.draft)?.as_deref() == Some(event_type) {
@@ -131,51 +136,53 @@ impl Signing {
         })
     }
 
-    fn put_mac(&mut self, proof: &SignedProof, now: Timestamp) -> Result<(), SignError> {
-        let Lock::Mac(hash, keyed) = proof.lock else {
+    fn put_signature(&mut self, check: &SignatureCheck, now: Timestamp) -> Result<(), SignError> {
+        let Algorithm::Mac(algorithm) = check.algorithm else {
             return Err(SignError::PublicKeyOnly);
         };
-        let grammar::Place::Header(names) = &proof.grammar.place else {
+        let SignatureLocation::Header(names) = &check.grammar.location else {
             return Err(SignError::SignatureInBody);
         };
-        let clock = proof.clock.as_ref();
-        let timestamp = clock.map(|clock| clock.format.write(now));
+        let policy = check.timestamp.as_ref();
+        let timestamp = policy.map(|policy| policy.format.format(now));
         let mut field = None;
-        match (clock.map(|clock| &clock.moment), &timestamp) {
-            (Some(Moment::Header(names)), Some(text)) => self.put(names.first(), text)?,
-            (Some(Moment::Field(key)), Some(text)) => field = Some((&**key, &**text)),
+        match (policy.map(|policy| &policy.source), &timestamp) {
+            (Some(TimestampSource::Header(names)), Some(text)) => self.put(names.first(), text)?,
+            (Some(TimestampSource::Field(key)), Some(text)) => field = Some((&**key, &**text)),
             _ => {}
         }
-        let message = proof.message(&self.draft, timestamp.as_deref())?;
-        let key = proof.keys.first().ok_or(SignError::SecretPending)?;
-        let mac = mac::compute((hash, keyed), key, &message);
-        let value = proof.grammar.write(field, &proof.encoding.encode(&mac));
+        let message = check.message(&self.draft, timestamp.as_deref())?;
+        let key = check.keys.first().ok_or(SignError::SecretPending)?;
+        let mac = algorithm.compute(key, &message);
+        let value = check.grammar.format(field, &check.encoding.encode(&mac));
         self.put(names.first(), &value)
     }
 
-    fn put_token(&mut self, place: &Place, secret: &[u8]) -> Result<(), SignError> {
-        let text = String::from_utf8_lossy(secret);
-        match place {
-            Place::Header { names, prefix } => self.put(names.first(), &format!("{prefix}{text}")),
-            Place::Bearer => self.put(&AUTHORIZATION, &format!("Bearer {text}")),
-            Place::Basic => {
-                let pair = BASE64.encode(secret);
+    fn put_token(&mut self, location: &TokenLocation, secret: &Secret) -> Result<(), SignError> {
+        let text = String::from_utf8_lossy(secret.expose());
+        match location {
+            TokenLocation::Header { names, prefix } => {
+                self.put(names.first(), &format!("{prefix}{text}"))
+            }
+            TokenLocation::Bearer => self.put(&AUTHORIZATION, &format!("Bearer {text}")),
+            TokenLocation::Basic => {
+                let pair = BASE64.encode(secret.expose());
                 self.put(&AUTHORIZATION, &format!("Basic {pair}"))
             }
-            Place::Query(name) => {
-                let escape = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
-                let query = format!("{}={}", escape(name), escape(&text));
-                let next = if self.draft.path_and_query.contains('?') {
-                    '&'
-                } else {
-                    '?'
-                };
-                self.draft.path_and_query.push(next);
-                self.draft.path_and_query.push_str(&query);
-                self.signed.query = Some(query);
+            TokenLocation::Query(name) => {
+                self.put_parameter(name, &text);
                 Ok(())
             }
         }
+    }
+
+    fn put_parameter(&mut self, name: &str, text: &str) {
+        let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+        let parameter = format!("{}={}", encode(name), encode(text));
+        let target = &mut self.draft.path_and_query;
+        target.push(if target.contains('?') { '&' } else { '?' });
+        target.push_str(&parameter);
+        self.signed.query = Some(parameter);
     }
 }
 

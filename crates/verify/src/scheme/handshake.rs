@@ -9,49 +9,53 @@ use super::{Encoding, Source};
 /// A handshake and its answer: a text, a JSON object, or nothing.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Handshake {
     /// By which method it comes.
     #[serde(default)]
     pub method: HandshakeMethod,
-    /// Whether it is answered before anything is proven; default: for GET and
-    /// HEAD, which carry no signature.
+    /// Whether it is answered before the delivery is verified; default: for GET
+    /// and HEAD, which carry no signature.
     pub before_proof: Option<bool>,
     /// What must hold, all of it.
     #[serde(default)]
     pub when: Vec<Condition>,
-    /// Where the word stands that the operator and the provider agreed on;
-    /// compared with the topic's `verify_token` in constant time.
+    /// Where the token is that the operator and the provider agreed on;
+    /// compared with [`Settings::verify_token`](crate::Settings::verify_token)
+    /// in constant time.
     pub verify_token: Option<Source>,
-    /// The status; default: 200.
+    /// The status of the answer; default: 200.
     pub status: Option<u16>,
     /// The answer as `text/plain`.
     pub text: Option<AnswerValue>,
-    /// The answer as a JSON object of texts and numbers.
+    /// The answer as a JSON object of strings and numbers.
     pub json: Option<BTreeMap<String, AnswerValue>>,
 }
 
 /// The method of a handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
+#[non_exhaustive]
 pub enum HandshakeMethod {
     /// The method of events.
     #[default]
     Post,
-    /// A question.
+    /// The usual method of handshakes.
     Get,
-    /// A question without an answer's body.
+    /// A GET whose answer has no body.
     Head,
 }
 
 /// A text that must be there, must equal another, or must not be there.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Condition {
     /// Where to look.
     pub at: Source,
-    /// What must stand there; without it, anything may.
+    /// What the text must be; without it, any text will do.
     pub equals: Option<String>,
-    /// Nothing may stand there.
+    /// No text may be there.
     #[serde(default)]
     pub absent: bool,
 }
@@ -59,28 +63,30 @@ pub struct Condition {
 /// A value of an answer.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum AnswerValue {
     /// This text.
     Literal(String),
     /// This number.
     Number(u32),
-    /// A text of the delivery as it stands.
+    /// A text of the delivery as it is.
     Echo(Source),
-    /// The MAC of a text of the delivery, by the topic's first secret.
+    /// The MAC of a text of the delivery, made with the first secret.
     Hmac(HmacOf),
-    /// The SHA-256 of texts, one behind the other.
+    /// The SHA-256 of several texts, joined.
     Sha256(Sha256Of),
 }
 
 /// A MAC as an answer.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct HmacOf {
-    /// Of what.
+    /// Where the text is.
     pub of: Source,
-    /// How it is written.
+    /// How the MAC is written.
     pub encoding: Encoding,
-    /// What stands before it.
+    /// What stands in front of it.
     #[serde(default)]
     pub prefix: String,
 }
@@ -88,31 +94,34 @@ pub struct HmacOf {
 /// A hash as an answer.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Sha256Of {
-    /// Of what, in order.
+    /// What is hashed, in order.
     pub of: Vec<DigestInput>,
-    /// How it is written.
+    /// How the hash is written.
     pub encoding: Encoding,
 }
 
 /// A part of what is hashed for an answer.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum DigestInput {
     /// A text of the delivery.
     Text(Source),
-    /// The topic's `verify_token`.
+    /// [`Settings::verify_token`](crate::Settings::verify_token).
     VerifyToken,
     /// The URL that the sender was given, without its query.
     Url,
 }
 
-/// Where a provider hands over the secret that it will sign by.
+/// Where a provider sends the secret that it will sign with.
 ///
-/// The first one is believed, whoever sends it; see the documentation of
+/// The first one is accepted, whoever sends it; see the documentation of
 /// presets that have it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct SecretProvisioning {
     /// Where the secret is.
     pub at: Source,
@@ -122,9 +131,9 @@ pub struct SecretProvisioning {
 }
 
 impl Handshake {
-    /// Whether it is answered before anything is proven.
+    /// Whether it is answered before the delivery is verified.
     #[must_use]
-    pub fn is_before_proof(&self) -> bool {
+    pub fn is_before_verification(&self) -> bool {
         self.before_proof
             .unwrap_or(self.method != HandshakeMethod::Post)
     }
@@ -135,30 +144,33 @@ impl Handshake {
         self.text.iter().chain(json)
     }
 
-    /// Whether a part of it needs the topic's `verify_token`.
+    /// Whether a part of it needs
+    /// [`Settings::verify_token`](crate::Settings::verify_token).
     #[must_use]
     pub fn needs_verify_token(&self) -> bool {
-        self.verify_token.is_some() || self.digests(|one| matches!(one, DigestInput::VerifyToken))
+        self.verify_token.is_some()
+            || self.hashes(|input| matches!(input, DigestInput::VerifyToken))
     }
 
-    /// Whether a part of it needs the URL that the sender was given.
+    /// Whether a part of it needs
+    /// [`Settings::public_url`](crate::Settings::public_url).
     #[must_use]
-    pub fn needs_url(&self) -> bool {
-        self.digests(|one| matches!(one, DigestInput::Url))
+    pub fn needs_public_url(&self) -> bool {
+        self.hashes(|input| matches!(input, DigestInput::Url))
     }
 
-    fn digests(&self, wanted: fn(&DigestInput) -> bool) -> bool {
-        self.values().any(|value| match value {
-            AnswerValue::Sha256(hash) => hash.of.iter().any(wanted),
-            _ => false,
-        })
-    }
-
-    /// Whether a part of it is made with the topic's first secret.
+    /// Whether a part of it is made with the first secret.
     #[must_use]
     pub fn needs_secret(&self) -> bool {
         self.values()
             .any(|value| matches!(value, AnswerValue::Hmac(_)))
+    }
+
+    fn hashes(&self, wanted: fn(&DigestInput) -> bool) -> bool {
+        self.values().any(|value| match value {
+            AnswerValue::Sha256(hash) => hash.of.iter().any(wanted),
+            _ => false,
+        })
     }
 }
 

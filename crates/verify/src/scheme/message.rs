@@ -9,6 +9,7 @@ use super::{HeaderNames, Pointer};
 /// One part of what is signed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum MessagePart {
     /// The body's bytes.
     Body,
@@ -21,10 +22,10 @@ pub enum MessagePart {
     /// The public URL and the request target: the URL that the sender was
     /// given, not the one that arrives behind a proxy.
     ///
-    /// Where the body follows at once, as some providers have it, a replayer
-    /// can move the end of the path to the front of the body, and so to the
-    /// topic of the shorter path: give such a topic no subtopics and a secret
-    /// of its own.
+    /// Where the body follows at once, as some providers have it, whoever
+    /// replays a delivery can move the end of the path to the front of the
+    /// body, and so to the topic of the shorter path: give such a topic no
+    /// subtopics and a secret of its own.
     Url,
     /// The body's form fields, sorted by name, each as its name and its value
     /// with nothing between: what Twilio signs. Bytes can be moved between
@@ -36,26 +37,31 @@ pub enum MessagePart {
     Header(HeaderNames),
     /// A string or whole number in the JSON body.
     Json(Pointer),
-    /// The same, and nothing where it is not there.
+    /// The same, or nothing where it is not there.
     JsonOrEmpty(Pointer),
-    /// What one provider does that cannot be said otherwise.
+    /// What one provider does and no other part can express.
     Function(Function),
 }
 
-/// What no list of parts can say; each is a function in `functions.rs`.
+/// What no list of parts can express; each is a function in `check/provider.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Function {
     /// Twilio: the URL and the sorted form; or, where the URL's query has
     /// `bodySHA256`, the URL alone, and the body must have that hash.
+    ///
+    /// Source: <https://www.twilio.com/docs/usage/webhooks/webhooks-security>.
     Twilio,
     /// HubSpot version 3: the URL with some of its escapes decoded.
+    ///
+    /// Source: <https://developers.hubspot.com/docs/apps/developer-platform/build-apps/authentication/request-validation>.
     HubspotUrl,
 }
 
 impl MessagePart {
-    /// Whether the text of this part may be of any form, so that nothing says
-    /// where it ends.
+    /// Whether the text of this part may have any length, so that nothing in
+    /// it marks where it ends.
     #[must_use]
     pub fn is_variable_length(&self) -> bool {
         match self {
@@ -70,6 +76,21 @@ impl MessagePart {
             // dates have one form. A hash has one length.
             Self::Timestamp | Self::Method | Self::BodySha256 | Self::Literal(_) => false,
         }
+    }
+
+    /// Whether this is the body byte for byte.
+    pub(crate) fn is_whole_body(&self) -> bool {
+        matches!(self, Self::Body | Self::BodySha256)
+    }
+
+    /// Whether this reads the body as a form.
+    pub(crate) fn is_form(&self) -> bool {
+        matches!(self, Self::FormSorted | Self::Function(Function::Twilio))
+    }
+
+    /// Whether this needs the URL that the sender was given.
+    pub(crate) fn needs_public_url(&self) -> bool {
+        matches!(self, Self::Url | Self::Function(_))
     }
 }
 

@@ -377,7 +377,7 @@ fn a_handshake_that_contradicts_itself_is_refused_with_what_to_do() {
         ),
         (
             r#"{ method = "GET", text = { literal = "a" } }"#.to_owned(),
-            "a GET that says nothing",
+            "it answers any GET",
         ),
         (
             r#"{ when = [{ at = { json = "/a" }, absent = true }], status = 200 }"#.to_owned(),

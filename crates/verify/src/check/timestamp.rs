@@ -1,14 +1,14 @@
 //! When the sender says it signed, and whether that is now.
 //!
-//! Each format is read strictly: one text for one instant, save for fractions
-//! and offsets of RFC 3339. Where a timestamp is signed beside other text, a
-//! looser reader would let a replayer move bytes into it.
+//! Each format is read strictly: one text for one instant, except for fractions
+//! and offsets of RFC 3339. Where a timestamp is signed next to other text, a
+//! looser parser would let whoever replays a delivery move bytes into it.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use hookrill_core::Timestamp;
 
-use super::{error::VerifyError, scheme::TimeFormat};
+use crate::{error::VerifyError, scheme::TimeFormat};
 
 /// The most digits that a timestamp may have: seconds of the next 300
 /// million years, and no overflow.
@@ -17,13 +17,13 @@ const DIGITS_MAX: usize = 16;
 const YEAR_9999_END_SECS: u64 = 253_402_300_799;
 
 impl TimeFormat {
-    /// Reads a timestamp.
+    /// Parses a timestamp.
     ///
     /// # Errors
     ///
     /// [`VerifyError::TimestampMalformed`].
-    pub(super) fn read(self, text: &str) -> Result<Timestamp, VerifyError> {
-        let read = match self {
+    pub(super) fn parse(self, text: &str) -> Result<Timestamp, VerifyError> {
+        let parsed = match self {
             Self::UnixSecs => digits(text).map(Timestamp::from_unix_secs),
             Self::UnixMs => digits(text).map(Timestamp::from_unix_ms),
             Self::Rfc3339 => rfc3339(text),
@@ -32,11 +32,11 @@ impl TimeFormat {
             Self::Iso8601Utc => None,
             Self::HttpDate => http_date(text),
         };
-        read.ok_or(VerifyError::TimestampMalformed { format: self })
+        parsed.ok_or(VerifyError::TimestampMalformed { format: self })
     }
 
-    /// Writes an instant as the sender would.
-    pub(super) fn write(self, at: Timestamp) -> String {
+    /// An instant as the sender would write it.
+    pub(crate) fn format(self, at: Timestamp) -> String {
         match self {
             Self::UnixSecs => at.unix_secs().to_string(),
             Self::UnixMs => at.unix_ms().to_string(),
@@ -71,8 +71,10 @@ fn rfc3339(text: &str) -> Option<Timestamp> {
         digits.parse().ok().filter(|_| plain)
     };
     let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
-    let marked = marks.iter().all(|(at, mark)| date.as_bytes()[*at] == *mark);
-    let day = days(number(0..4)?, number(5..7)?, number(8..10)?).filter(|_| marked)?;
+    if marks.iter().any(|(at, mark)| date.as_bytes()[*at] != *mark) {
+        return None;
+    }
+    let day = days(number(0..4)?, number(5..7)?, number(8..10)?)?;
     let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
     if hour > 23 || minute > 59 || second > 60 {
         return None;
@@ -101,13 +103,13 @@ fn days(year: u64, month: u64, day: u64) -> Option<u64> {
     Some(years + lengths[..month].iter().sum::<u64>() + day - 1)
 }
 
-/// Milliseconds, and what stands behind the fraction.
+/// The fraction in milliseconds, and the text behind it.
 fn fraction(text: &str) -> Option<(u64, &str)> {
-    let Some(digits) = text.strip_prefix('.') else {
+    let Some(rest) = text.strip_prefix('.') else {
         return Some((0, text));
     };
-    let end = digits.find(|c: char| !c.is_ascii_digit())?;
-    let (digits, zone) = digits.split_at_checked(end)?;
+    let end = rest.find(|c: char| !c.is_ascii_digit())?;
+    let (digits, zone) = rest.split_at_checked(end)?;
     if !(1..=9).contains(&digits.len()) {
         return None;
     }
@@ -115,26 +117,32 @@ fn fraction(text: &str) -> Option<(u64, &str)> {
     Some((ms, zone))
 }
 
+/// The offset of `Z`, `+hh:mm` or `-hh:mm`, in minutes.
 fn offset_minutes(zone: &str) -> Option<i32> {
     if zone == "Z" {
         return Some(0);
     }
-    let (sign, hours, minutes) = match zone.as_bytes() {
-        [sign, h1, h2, b':', m1, m2] => (sign, [*h1, *h2], [*m1, *m2]),
-        _ => return None,
+    let [sign, h1, h2, b':', m1, m2] = zone.as_bytes() else {
+        return None;
     };
-    let two = |digits: [u8; 2]| -> Option<i32> {
-        let plain = digits.iter().all(u8::is_ascii_digit);
-        plain.then(|| i32::from(digits[0] - b'0') * 10 + i32::from(digits[1] - b'0'))
-    };
-    let (hours, minutes) = (two(hours)?, two(minutes)?);
+    let hours = two_digits([*h1, *h2])?;
+    let minutes = two_digits([*m1, *m2])?;
+    if hours > 23 || minutes > 59 {
+        return None;
+    }
     let offset = hours * 60 + minutes;
     match sign {
-        _ if hours > 23 || minutes > 59 => None,
         b'+' => Some(offset),
         b'-' => Some(-offset),
         _ => None,
     }
+}
+
+fn two_digits(digits: [u8; 2]) -> Option<i32> {
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(i32::from(digits[0] - b'0') * 10 + i32::from(digits[1] - b'0'))
 }
 
 /// The preferred form of an HTTP date, and no other.
@@ -153,18 +161,16 @@ fn http_date(text: &str) -> Option<Timestamp> {
 ///
 /// [`VerifyError::Stale`].
 pub(super) fn require_fresh(
-    signed: Timestamp,
+    signed_at: Timestamp,
     now: Timestamp,
     tolerance: Duration,
 ) -> Result<(), VerifyError> {
-    let skew = Duration::from_millis(signed.unix_ms().abs_diff(now.unix_ms()));
+    let skew = Duration::from_millis(signed_at.unix_ms().abs_diff(now.unix_ms()));
     if skew <= tolerance {
         return Ok(());
     }
     Err(VerifyError::Stale {
-        skew_secs: skew
-            .as_secs()
-            .saturating_add(u64::from(skew.subsec_nanos() > 0)),
+        skew_secs: u64::try_from(skew.as_millis().div_ceil(1000)).unwrap_or(u64::MAX),
         skew_secs_max: tolerance.as_secs(),
     })
 }
@@ -177,12 +183,12 @@ mod tests {
 
     fn refused(format: TimeFormat, text: &str) {
         let form = Err(VerifyError::TimestampMalformed { format });
-        assert_eq!(format.read(text), form, "{text:?}");
+        assert_eq!(format.parse(text), form, "{text:?}");
     }
 
     #[test]
     fn a_number_is_decimal_digits_and_nothing_else() {
-        let secs = |text| TimeFormat::UnixSecs.read(text);
+        let secs = |text| TimeFormat::UnixSecs.parse(text);
         assert_eq!(
             secs("1614265330"),
             Ok(Timestamp::from_unix_secs(1_614_265_330))
@@ -192,7 +198,7 @@ mod tests {
             Ok(9_999_999_999_999_999)
         );
         assert_eq!(
-            TimeFormat::UnixMs.read("12"),
+            TimeFormat::UnixMs.parse("12"),
             Ok(Timestamp::from_unix_ms(12))
         );
         for bad in [
@@ -219,14 +225,14 @@ mod tests {
     #[test]
     fn dates_of_rfc_3339_are_read_with_fraction_and_offset() {
         let at = |ms| Ok(Timestamp::from_unix_ms(ms));
-        let read = |text| TimeFormat::Rfc3339.read(text);
-        assert_eq!(read("2021-02-25T15:02:10Z"), at(1_614_265_330_000));
-        assert_eq!(read("2021-02-25T15:02:10.123Z"), at(1_614_265_330_123));
-        assert_eq!(read("2021-02-25T15:02:10.1239876Z"), at(1_614_265_330_123));
-        assert_eq!(read("2021-02-25T15:02:10.1+00:00"), at(1_614_265_330_100));
-        assert_eq!(read("2021-02-25T07:32:10-07:30"), at(1_614_265_330_000));
-        assert_eq!(read("2024-02-29T23:59:60Z"), at(1_709_251_200_000));
-        assert_eq!(read("1970-01-01T00:00:00Z"), at(0));
+        let parse = |text| TimeFormat::Rfc3339.parse(text);
+        assert_eq!(parse("2021-02-25T15:02:10Z"), at(1_614_265_330_000));
+        assert_eq!(parse("2021-02-25T15:02:10.123Z"), at(1_614_265_330_123));
+        assert_eq!(parse("2021-02-25T15:02:10.1239876Z"), at(1_614_265_330_123));
+        assert_eq!(parse("2021-02-25T15:02:10.1+00:00"), at(1_614_265_330_100));
+        assert_eq!(parse("2021-02-25T07:32:10-07:30"), at(1_614_265_330_000));
+        assert_eq!(parse("2024-02-29T23:59:60Z"), at(1_709_251_200_000));
+        assert_eq!(parse("1970-01-01T00:00:00Z"), at(0));
         for bad in [
             "",
             "2021-02-25",
@@ -259,10 +265,10 @@ mod tests {
 
     #[test]
     fn dates_without_a_zone_are_those_of_utc_and_have_none() {
-        let read = |text| TimeFormat::Iso8601Utc.read(text);
+        let parse = |text| TimeFormat::Iso8601Utc.parse(text);
         let at = |ms| Ok(Timestamp::from_unix_ms(ms));
-        assert_eq!(read("2021-02-25T15:02:10"), at(1_614_265_330_000));
-        assert_eq!(read("2021-02-25T15:02:10.123987"), at(1_614_265_330_123));
+        assert_eq!(parse("2021-02-25T15:02:10"), at(1_614_265_330_000));
+        assert_eq!(parse("2021-02-25T15:02:10.123987"), at(1_614_265_330_123));
         for bad in [
             "2021-02-25T15:02:10Z",
             "2021-02-25T15:02:10+00:00",
@@ -276,8 +282,8 @@ mod tests {
 
     #[test]
     fn http_dates_are_read_in_their_preferred_form_only() {
-        let read = TimeFormat::HttpDate.read("Thu, 25 Feb 2021 15:02:10 GMT");
-        assert_eq!(read, Ok(Timestamp::from_unix_secs(1_614_265_330)));
+        let parsed = TimeFormat::HttpDate.parse("Thu, 25 Feb 2021 15:02:10 GMT");
+        assert_eq!(parsed, Ok(Timestamp::from_unix_secs(1_614_265_330)));
         for bad in [
             "Fri, 25 Feb 2021 15:02:10 GMT",
             "Thursday, 25-Feb-21 15:02:10 GMT",
@@ -323,14 +329,14 @@ mod tests {
                 TimeFormat::Iso8601Utc,
                 TimeFormat::HttpDate,
             ] {
-                prop_assert_eq!(format.read(&format.write(at)), Ok(at));
+                prop_assert_eq!(format.parse(&format.format(at)), Ok(at));
             }
         }
 
         #[test]
         fn arbitrary_texts_never_panic(text in "\\PC{0,40}") {
-            let _ = TimeFormat::Rfc3339.read(&text);
-            let _ = TimeFormat::HttpDate.read(&text);
+            let _ = TimeFormat::Rfc3339.parse(&text);
+            let _ = TimeFormat::HttpDate.parse(&text);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! MacConstruction hashes over a message in pieces: HMAC (RFC 2104), and the older form
-//! of the secret before the message.
+//! MACs over a message in pieces: HMAC (RFC 2104), and the older construction
+//! that hashes the secret in front of the message.
 //!
 //! Invariant: MACs are compared as bytes and in constant time, and one of
 //! another length never matches.
@@ -12,44 +12,51 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use subtle::ConstantTimeEq as _;
 
-use super::scheme::{Hash, MacConstruction};
+use crate::scheme::{Hash, MacConstruction};
 
 /// What is signed, piece by piece, so that a body of megabytes is not copied.
-pub(super) type Message<'m> = Vec<Cow<'m, [u8]>>;
+pub(crate) type Message<'m> = Vec<Cow<'m, [u8]>>;
 
-/// Whether one of `candidates` is this message's MAC under `key`.
-pub(super) fn any(
-    (hash, keyed): (Hash, MacConstruction),
-    key: &Secret,
-    message: &Message<'_>,
-    candidates: &[Vec<u8>],
-) -> bool {
-    let mac = compute((hash, keyed), key, message);
-    candidates
-        .iter()
-        .any(|candidate| mac.ct_eq(candidate).into())
+/// How a MAC is made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct MacAlgorithm {
+    pub(crate) hash: Hash,
+    pub(crate) construction: MacConstruction,
 }
 
-/// This message's MAC under `key`.
-pub(super) fn compute(
-    (hash, keyed): (Hash, MacConstruction),
-    key: &Secret,
-    message: &Message<'_>,
-) -> Vec<u8> {
-    match (hash, keyed) {
-        (Hash::Sha1, MacConstruction::Hmac) => hmac::<Hmac<Sha1>>(key, message),
-        (Hash::Sha256, MacConstruction::Hmac) => hmac::<Hmac<Sha256>>(key, message),
-        (Hash::Sha384, MacConstruction::Hmac) => hmac::<Hmac<Sha384>>(key, message),
-        (Hash::Sha512, MacConstruction::Hmac) => hmac::<Hmac<Sha512>>(key, message),
-        (hash, MacConstruction::Prefix) => {
-            let secret = Cow::Borrowed(key.expose());
-            digest(hash, std::iter::once(&secret).chain(message))
-        }
+impl MacAlgorithm {
+    /// The message's MAC under `key`.
+    pub(crate) fn compute(self, key: &Secret, message: &Message<'_>) -> Vec<u8> {
+        let mac = match (self.hash, self.construction) {
+            (Hash::Sha1, MacConstruction::Hmac) => hmac::<Hmac<Sha1>>(key, message),
+            (Hash::Sha256, MacConstruction::Hmac) => hmac::<Hmac<Sha256>>(key, message),
+            (Hash::Sha384, MacConstruction::Hmac) => hmac::<Hmac<Sha384>>(key, message),
+            (Hash::Sha512, MacConstruction::Hmac) => hmac::<Hmac<Sha512>>(key, message),
+            (hash, MacConstruction::Prefix) => {
+                let secret = Cow::Borrowed(key.expose());
+                digest(hash, std::iter::once(&secret).chain(message))
+            }
+        };
+        debug_assert_eq!(mac.len(), self.hash.bytes());
+        mac
+    }
+
+    /// Whether one of `candidates` is the message's MAC under `key`.
+    pub(super) fn matches_any(
+        self,
+        key: &Secret,
+        message: &Message<'_>,
+        candidates: &[Vec<u8>],
+    ) -> bool {
+        let mac = self.compute(key, message);
+        candidates
+            .iter()
+            .any(|candidate| mac.ct_eq(candidate).into())
     }
 }
 
 /// The hash of pieces, one behind the other.
-pub(super) fn digest<'p>(
+pub(crate) fn digest<'p>(
     hash: Hash,
     pieces: impl IntoIterator<Item = &'p Cow<'p, [u8]>>,
 ) -> Vec<u8> {
@@ -102,7 +109,11 @@ mod tests {
                  9758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737",
             ),
         ] {
-            let mac = compute((hash, MacConstruction::Hmac), &key, &message);
+            let algorithm = MacAlgorithm {
+                hash,
+                construction: MacConstruction::Hmac,
+            };
+            let mac = algorithm.compute(&key, &message);
             assert_eq!(data_encoding::HEXLOWER.encode(&mac), hex);
             assert_eq!(mac.len(), hash.bytes());
             // Each byte missing at an end would make a forgery 256 times as
@@ -110,19 +121,9 @@ mod tests {
             let cut = [&mac[..0], &mac[..1], &mac[1..], &mac[..mac.len() - 1]];
             let mut candidates: Vec<Vec<u8>> = cut.map(<[u8]>::to_vec).into();
             candidates.push([&mac[..], &[0]].concat());
-            assert!(!any(
-                (hash, MacConstruction::Hmac),
-                &key,
-                &message,
-                &candidates
-            ));
+            assert!(!algorithm.matches_any(&key, &message, &candidates));
             candidates.push(mac);
-            assert!(any(
-                (hash, MacConstruction::Hmac),
-                &key,
-                &message,
-                &candidates
-            ));
+            assert!(algorithm.matches_any(&key, &message, &candidates));
         }
     }
 }

@@ -9,6 +9,7 @@ use super::{HeaderNames, Pointer};
 /// Where a text is in a delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Source {
     /// A header; of several names, the first that is there.
     Header(HeaderNames),
@@ -34,19 +35,21 @@ impl fmt::Display for Source {
 /// When the sender says it signed. Exactly one of `header`, `field`, `json`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct TimestampRule {
     /// A header of its own.
     pub header: Option<HeaderNames>,
     /// An item of the signature header, by its key: `t`.
     pub field: Option<String>,
-    /// A place in the JSON body; read after the proof, unless the message has
-    /// the timestamp apart from the body.
+    /// A place in the JSON body. Read once the signature is verified, unless
+    /// the message has the timestamp apart from the body.
     pub json: Option<Pointer>,
     /// How it is written.
     #[serde(default)]
     pub format: TimeFormat,
-    /// By how much it may be off, in either direction, unless the topic says
-    /// otherwise.
+    /// How far it may be off, in either direction, unless
+    /// [`Settings::tolerance`](crate::Settings::tolerance) says otherwise;
+    /// default: 5 minutes.
     #[serde(
         default = "TimestampRule::tolerance_default",
         deserialize_with = "duration"
@@ -63,6 +66,7 @@ impl TimestampRule {
 /// How a timestamp is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum TimeFormat {
     /// Seconds since the Unix epoch.
     #[default]
@@ -71,8 +75,8 @@ pub enum TimeFormat {
     UnixMs,
     /// `2026-11-23T15:41:00Z`, with or without a fraction and an offset.
     Rfc3339,
-    /// `2026-11-23T15:41:00`, with or without a fraction: the same in UTC, and
-    /// without saying so. Nothing in it says where it ends.
+    /// `2026-11-23T15:41:00`, with or without a fraction: a time in UTC that
+    /// does not say so. Nothing in it marks where it ends.
     #[serde(rename = "iso8601_utc")]
     Iso8601Utc,
     /// `Mon, 23 Nov 2026 15:41:00 GMT`: RFC 9110 section 5.6.7, its preferred
@@ -97,10 +101,11 @@ impl TimeFormat {
 /// Where a token is. Exactly one of `header`, `query`, `authorization`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Token {
-    /// A header, with `prefix` before the token.
+    /// A header, with `prefix` in front of the token.
     pub header: Option<HeaderNames>,
-    /// What stands before the token in that header.
+    /// What stands in front of the token in that header.
     #[serde(default)]
     pub prefix: String,
     /// A query parameter.
@@ -112,6 +117,7 @@ pub struct Token {
 /// A scheme of the `Authorization` header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Authorization {
     /// RFC 6750: the secret is the token.
     Bearer,

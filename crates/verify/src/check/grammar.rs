@@ -1,57 +1,63 @@
-//! The grammar of a signature header: items, keys, prefix.
+//! How a signature header is written: items, keys, prefix.
 //!
 //! Always multi-valued; items with unknown keys are ignored, so that a
-//! provider can add a version beside the one that is read here.
+//! provider can add a new version next to the one that is read here. Invariant:
+//! one delivery gives 1 to [`SIGNATURES_MAX`] signatures, or an error.
 
-use hookrill_core::Pointer;
 use std::borrow::Cow;
 
-use super::{
+use hookrill_core::Pointer;
+
+use super::headers;
+use crate::{
     delivery::Delivery,
     error::VerifyError,
-    headers,
     limits::SIGNATURES_MAX,
-    message,
     scheme::{HeaderNames, Source},
 };
 
 /// Where signatures are and how they are written; checked.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Grammar {
-    pub(super) place: Place,
-    pub(super) prefix: String,
-    pub(super) prefix_optional: bool,
+pub(crate) struct SignatureGrammar {
+    pub(crate) location: SignatureLocation,
+    pub(crate) prefix: String,
+    pub(crate) prefix_optional: bool,
     /// Each character separates items.
-    pub(super) separators: String,
-    pub(super) keys: Option<Keys>,
+    pub(crate) separators: String,
+    pub(crate) item_key: Option<ItemKey>,
 }
 
 /// Where signatures are.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Place {
+pub(crate) enum SignatureLocation {
     Header(HeaderNames),
     Json(Pointer),
 }
 
-/// The grammar of an item.
+/// Which items are signatures, where items have keys.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Keys {
-    pub(super) separator: String,
-    pub(super) signature: String,
+pub(crate) struct ItemKey {
+    /// What separates an item's key from its value.
+    pub(crate) separator: String,
+    /// The key of signatures: `v1`.
+    pub(crate) signature: String,
 }
 
-impl Grammar {
-    /// The signatures as written, of all the places that are there.
+impl SignatureGrammar {
+    /// The signatures as written, in all the places that are there.
     ///
     /// # Errors
     ///
-    /// Where there is no such place, no signature in it, too many, or a
-    /// header twice with different values.
+    /// Where there is no such place, no signature in it, too many, or a header
+    /// more than once with different values.
     pub(super) fn signatures<'d>(
         &self,
         delivery: &'d Delivery,
     ) -> Result<Vec<Cow<'d, str>>, VerifyError> {
         let values = self.values(delivery)?;
+        if values.is_empty() {
+            return Err(self.missing());
+        }
         let mut found = Vec::new();
         for value in &values {
             match value {
@@ -65,30 +71,30 @@ impl Grammar {
                 return Err(VerifyError::SignaturesTooMany);
             }
         }
-        match (values.is_empty(), found.is_empty()) {
-            (true, _) => Err(self.missing()),
-            (false, true) => Err(self.misshapen(&values)),
-            (false, false) => Ok(found),
+        if found.is_empty() {
+            return Err(self.malformed(&values));
         }
+        Ok(found)
     }
 
     /// The value of another field of the same header, such as `t`.
     ///
     /// # Errors
     ///
-    /// [`VerifyError::HeaderDuplicate`] where it is there twice and differs.
+    /// [`VerifyError::HeaderDuplicate`] where it is given more than once with
+    /// different values.
     pub(super) fn field<'d>(
         &self,
         delivery: &'d Delivery,
         key: &str,
     ) -> Result<Option<&'d str>, VerifyError> {
-        let Place::Header(names) = &self.place else {
+        let SignatureLocation::Header(names) = &self.location else {
             return Ok(None);
         };
         let mut found = None;
         for name in names.iter() {
-            let value = headers::only(&delivery.headers, name)?.unwrap_or_default();
-            for value in self.items(value).filter_map(|item| self.value(item, key)) {
+            let header = headers::only(&delivery.headers, name)?.unwrap_or_default();
+            for value in self.items(header).filter_map(|item| self.value(item, key)) {
                 if *found.get_or_insert(value) != value {
                     return Err(VerifyError::HeaderDuplicate {
                         header: name.clone(),
@@ -99,73 +105,74 @@ impl Grammar {
         Ok(found)
     }
 
-    fn values<'d>(&self, delivery: &'d Delivery) -> Result<Vec<Cow<'d, str>>, VerifyError> {
-        let mut values = Vec::new();
-        match &self.place {
-            Place::Header(names) => {
-                for name in names.iter() {
-                    let value = headers::only(&delivery.headers, name)?;
-                    values.extend(value.map(Cow::Borrowed));
-                }
-            }
-            Place::Json(pointer) => values.extend(pointer.find(&delivery.body).map(Cow::Owned)),
-        }
-        Ok(values)
-    }
-
-    fn missing(&self) -> VerifyError {
-        match &self.place {
-            Place::Header(names) => VerifyError::HeaderMissing {
-                header: names.first().clone(),
-            },
-            Place::Json(pointer) => message::missing(pointer),
-        }
-    }
-
-    /// There is a value, and no signature in it: is it for want of a prefix?
-    fn misshapen(&self, values: &[Cow<'_, str>]) -> VerifyError {
-        let mut items = values.iter().flat_map(|value| self.items(value));
-        let location = match &self.place {
-            Place::Header(names) => Source::Header(names.first().clone().into()),
-            Place::Json(pointer) => Source::Json(pointer.clone()),
-        };
-        match items.any(|item| self.prefixed(item).is_some()) {
-            true => VerifyError::SignaturePrefixMissing {
-                location,
-                prefix: self.prefix.clone(),
-            },
-            false => VerifyError::SignatureMalformed {
-                location,
-                form: self.form(),
-            },
-        }
-    }
-
-    /// How a signature has to look, for people.
-    fn form(&self) -> String {
-        match &self.keys {
-            Some(Keys {
-                separator,
-                signature,
-            }) => format!("{signature}{separator}{}…", self.prefix),
-            None => format!("{}…", self.prefix),
-        }
-    }
-
-    /// A header value that offers `signature`, with a field before it.
-    pub(super) fn write(&self, field: Option<(&str, &str)>, signature: &str) -> String {
-        let Some(keys) = &self.keys else {
+    /// A header value that offers `signature`, with a field in front of it.
+    pub(crate) fn format(&self, field: Option<(&str, &str)>, signature: &str) -> String {
+        let Some(ItemKey {
+            separator,
+            signature: signature_key,
+        }) = &self.item_key
+        else {
             return format!("{}{signature}", self.prefix);
         };
-        let separator = &keys.separator;
-        let item = format!("{}{separator}{}{signature}", keys.signature, self.prefix);
+        let item = format!("{signature_key}{separator}{}{signature}", self.prefix);
         match (field, self.separators.chars().next()) {
             (Some((key, value)), Some(next)) => format!("{key}{separator}{value}{next}{item}"),
             _ => item,
         }
     }
 
-    /// The signatures in one value; no more than are taken, and one.
+    fn values<'d>(&self, delivery: &'d Delivery) -> Result<Vec<Cow<'d, str>>, VerifyError> {
+        let mut values = Vec::new();
+        match &self.location {
+            SignatureLocation::Header(names) => {
+                for name in names.iter() {
+                    let value = headers::only(&delivery.headers, name)?;
+                    values.extend(value.map(Cow::Borrowed));
+                }
+            }
+            SignatureLocation::Json(pointer) => {
+                values.extend(pointer.find(&delivery.body).map(Cow::Owned));
+            }
+        }
+        Ok(values)
+    }
+
+    fn missing(&self) -> VerifyError {
+        match &self.location {
+            SignatureLocation::Header(names) => VerifyError::HeaderMissing {
+                header: names.first().clone(),
+            },
+            SignatureLocation::Json(pointer) => VerifyError::JsonMissing {
+                pointer: pointer.clone(),
+            },
+        }
+    }
+
+    /// Why there is no signature in these values: is only the prefix missing?
+    fn malformed(&self, values: &[Cow<'_, str>]) -> VerifyError {
+        let location = match &self.location {
+            SignatureLocation::Header(names) => Source::Header(names.first().clone().into()),
+            SignatureLocation::Json(pointer) => Source::Json(pointer.clone()),
+        };
+        let mut items = values.iter().flat_map(|value| self.items(value));
+        if items.any(|item| self.prefixed(item).is_some()) {
+            return VerifyError::SignaturePrefixMissing {
+                location,
+                prefix: self.prefix.clone(),
+            };
+        }
+        VerifyError::SignatureMalformed {
+            location,
+            form: self.form(),
+        }
+    }
+
+    /// How a signature begins, for people.
+    fn form(&self) -> String {
+        self.format(None, "…")
+    }
+
+    /// The signatures in one value; at most one more than are accepted.
     fn within<'h>(&self, value: &'h str) -> impl Iterator<Item = &'h str> {
         let items = self.items(value).filter_map(|item| self.signature(item));
         items.take(SIGNATURES_MAX + 1)
@@ -180,22 +187,24 @@ impl Grammar {
 
     fn signature<'h>(&self, item: &'h str) -> Option<&'h str> {
         let value = self.prefixed(item)?;
-        match value.strip_prefix(&*self.prefix) {
-            None if self.prefix_optional => Some(value),
-            bare => bare,
+        let bare = value.strip_prefix(&*self.prefix);
+        if bare.is_none() && self.prefix_optional {
+            return Some(value);
         }
+        bare
     }
 
     /// A signature with the prefix that it should have.
     fn prefixed<'h>(&self, item: &'h str) -> Option<&'h str> {
-        match &self.keys {
-            Some(keys) => self.value(item, &keys.signature),
+        match &self.item_key {
+            Some(item_key) => self.value(item, &item_key.signature),
             None => Some(item),
         }
     }
 
+    /// The value of an item that has this key.
     fn value<'h>(&self, item: &'h str, key: &str) -> Option<&'h str> {
-        let (found, value) = item.split_once(&*self.keys.as_ref()?.separator)?;
+        let (found, value) = item.split_once(&*self.item_key.as_ref()?.separator)?;
         (found.trim_end() == key).then(|| value.trim_start())
     }
 }
@@ -208,13 +217,13 @@ mod tests {
     use super::*;
     use crate::tests::post;
 
-    fn grammar(separators: &str, keys: Option<(&str, &str)>) -> Grammar {
-        Grammar {
-            place: Place::Header(HeaderName::from_static("x-sig").into()),
+    fn grammar(separators: &str, item_key: Option<(&str, &str)>) -> SignatureGrammar {
+        SignatureGrammar {
+            location: SignatureLocation::Header(HeaderName::from_static("x-sig").into()),
             prefix: String::new(),
             prefix_optional: false,
             separators: separators.into(),
-            keys: keys.map(|(separator, signature)| Keys {
+            item_key: item_key.map(|(separator, signature)| ItemKey {
                 separator: separator.into(),
                 signature: signature.into(),
             }),
@@ -243,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_or_a_field_that_says_two_things_is_refused() {
+    fn a_header_or_a_field_with_two_values_is_refused() {
         let stripe = grammar(",", Some(("=", "v1")));
         let header = HeaderName::from_static("x-sig");
         let twice = VerifyError::HeaderDuplicate { header };
@@ -278,11 +287,11 @@ mod tests {
             time in "[0-9]{1,16}",
             junk in "[a-zA-Z0-9]{0,20}",
         ) {
-            let keys = keys.as_ref().map(|(separator, key)| (&**separator, &**key));
-            let grammar = Grammar { prefix, ..grammar(&separators, keys) };
+            let item_key = keys.as_ref().map(|(separator, key)| (&**separator, &**key));
+            let grammar = SignatureGrammar { prefix, ..grammar(&separators, item_key) };
             let field = ("time", &*time);
             let next = separators.chars().next().unwrap();
-            let value = format!("{junk}{next}{}{next}", grammar.write(Some(field), &signature));
+            let value = format!("{junk}{next}{}{next}", grammar.format(Some(field), &signature));
             let delivery = lines(&[&*value]);
             let found = texts(grammar.signatures(&delivery));
             prop_assert!(found.contains(&signature), "{value:?}: {found:?}");
@@ -300,8 +309,8 @@ mod tests {
             prefix in "[ -~]{0,3}",
             prefix_optional: bool,
         ) {
-            let keys = keys.as_ref().map(|(separator, key)| (&**separator, &**key));
-            let grammar = Grammar { prefix, prefix_optional, ..grammar(&separators, keys) };
+            let item_key = keys.as_ref().map(|(separator, key)| (&**separator, &**key));
+            let grammar = SignatureGrammar { prefix, prefix_optional, ..grammar(&separators, item_key) };
             let delivery = lines(&[&*value]);
             if let Ok(found) = grammar.signatures(&delivery) {
                 prop_assert!((1..=SIGNATURES_MAX).contains(&found.len()));

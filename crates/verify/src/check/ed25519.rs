@@ -1,13 +1,13 @@
 //! Ed25519 (RFC 8032): public keys and their signatures.
 //!
-//! Strict: a key of small order, under which one signature would do for many
+//! Strict: a key of small order, under which one signature is valid for many
 //! messages, makes no verifier. The library refuses signatures whose scalar
 //! is not reduced, so that no signature has a second form.
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 
 /// The length of a public key, in bytes.
-pub(super) const KEY_BYTES: usize = 32;
+const KEY_BYTES: usize = 32;
 /// The length of a signature, in bytes.
 pub(super) const SIGNATURE_BYTES: usize = 64;
 
@@ -40,7 +40,7 @@ const fn ends(first: [u8; 2], between: u8, last: u8) -> [u8; KEY_BYTES] {
 }
 
 /// Whether these bytes can be a provider's public key.
-pub(super) fn is_key(bytes: &[u8]) -> bool {
+pub(crate) fn is_public_key(bytes: &[u8]) -> bool {
     let Ok(mut bytes) = <[u8; KEY_BYTES]>::try_from(bytes) else {
         return false;
     };
@@ -70,10 +70,10 @@ mod tests {
                              085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00";
 
     #[test]
-    fn the_rfcs_signature_verifies_and_no_other() {
+    fn the_signature_of_the_rfc_verifies_and_no_other() {
         let (key, signature) = (hex(KEY), hex(SIGNATURE));
         let verifies = |message: &[u8], signature: &[u8]| super::verifies(&key, message, signature);
-        assert!(is_key(&key));
+        assert!(is_public_key(&key));
         assert!(verifies(&[0x72], &signature));
         assert!(!verifies(&[0x73], &signature));
         assert!(!verifies(&[0x72], &signature[..63]));
@@ -96,12 +96,15 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_small_order_are_no_keys() {
+    fn keys_of_small_order_are_refused() {
         for key in SMALL_ORDER {
             let mut negative = key;
             negative[31] |= 0x80;
-            assert!(!is_key(&key) && !is_key(&negative), "{key:x?}");
+            assert!(
+                !is_public_key(&key) && !is_public_key(&negative),
+                "{key:x?}"
+            );
         }
-        assert!(!is_key(&hex(KEY)[1..]));
+        assert!(!is_public_key(&hex(KEY)[1..]));
     }
 }

@@ -1,8 +1,9 @@
 //! What a delivery's subtopic may be made of.
 //!
 //! Refuses what the signature does not cover: whoever captures a delivery could
-//! change that, and put it before another customer. Where nothing is signed,
-//! whoever can send at all can write any body, and so any source is as good.
+//! change that, and send it to another customer's subtopic. Where nothing is
+//! signed, whoever can send at all can write any body, and so any source is as
+//! good.
 
 use crate::{
     error::SchemeError,

@@ -1,17 +1,21 @@
 //! Bytes as text: hex and the base64 alphabets.
 //!
-//! Strict: one text for one value, save for the case of hex digits and the
+//! Strict: one text for one value, except for the case of hex digits and for the
 //! padding where both forms are in use.
 
 use data_encoding::{
     BASE64, BASE64_NOPAD, BASE64URL_NOPAD, DecodeError, DecodeKind, HEXLOWER, HEXLOWER_PERMISSIVE,
 };
 
-use super::scheme::{Encoding, SecretEncoding};
+use crate::scheme::{Encoding, SecretEncoding};
 
 impl Encoding {
     /// The bytes that `text` stands for.
-    pub(super) fn decode(self, text: &str) -> Result<Vec<u8>, DecodeError> {
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`]: what is wrong, and at which byte.
+    pub(crate) fn decode(self, text: &str) -> Result<Vec<u8>, DecodeError> {
         let text = text.as_bytes();
         match self {
             Self::Hex => HEXLOWER_PERMISSIVE.decode(text),
@@ -21,7 +25,7 @@ impl Encoding {
     }
 
     /// The text for `bytes`, as providers write it.
-    pub(super) fn encode(self, bytes: &[u8]) -> String {
+    pub(crate) fn encode(self, bytes: &[u8]) -> String {
         match self {
             Self::Hex => HEXLOWER.encode(bytes),
             Self::Base64 => BASE64.encode(bytes),
@@ -32,7 +36,11 @@ impl Encoding {
 
 impl SecretEncoding {
     /// The key bytes that a configured text stands for.
-    pub(super) fn decode(self, text: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`]: what is wrong, and at which byte.
+    pub(crate) fn decode(self, text: &[u8]) -> Result<Vec<u8>, DecodeError> {
         match self {
             Self::Utf8 => Ok(text.to_vec()),
             Self::Hex => HEXLOWER_PERMISSIVE.decode(text),
@@ -41,7 +49,7 @@ impl SecretEncoding {
     }
 }
 
-/// Takes off padding that is whole, and refuses any other.
+/// The text without its padding, which must be whole or absent.
 fn unpadded(text: &[u8]) -> Result<&[u8], DecodeError> {
     let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
     let (bare, _) = text.split_at(text.len() - padding);

@@ -2,33 +2,33 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::error::VerifyError;
+use crate::error::VerifyError;
 
 /// The most fields of a form that is signed field by field.
 const FIELDS_MAX: usize = 1000;
 
-/// Name and value of each field as written, still escaped.
+/// Name and value of each field as written, still percent-encoded.
 pub(super) fn fields(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let fields = text.split('&').filter(|field| !field.is_empty());
     fields.map(|field| field.split_once('=').unwrap_or((field, "")))
 }
 
-/// What a text of a form stands for: `+` is a space.
-pub(super) fn unescape(text: &str) -> Vec<u8> {
+/// The bytes that a name or value of a form stands for: `+` is a space.
+pub(super) fn decode(text: &str) -> Vec<u8> {
     percent_decode_str(&text.replace('+', " ")).collect()
 }
 
-/// The value of a field as UTF-8; `None` where it is not there, is no UTF-8,
-/// or is there twice and says two things.
+/// The value of a field as UTF-8; `None` where it is not there, is not UTF-8,
+/// or is given more than once with different values.
 pub(super) fn value(text: &str, name: &str) -> Option<String> {
     let mut values = fields(text)
-        .filter(|(key, _)| unescape(key) == name.as_bytes())
-        .map(|(_, value)| unescape(value));
+        .filter(|(key, _)| decode(key) == name.as_bytes())
+        .map(|(_, value)| decode(value));
     let value = values.next()?;
-    match values.all(|other| other == value) {
-        true => String::from_utf8(value).ok(),
-        false => None,
+    if values.any(|other| other != value) {
+        return None;
     }
+    String::from_utf8(value).ok()
 }
 
 /// The query of a request target.
@@ -36,21 +36,24 @@ pub(super) fn query(path_and_query: &str) -> &str {
     path_and_query.split_once('?').unwrap_or_default().1
 }
 
-/// The fields sorted by name, each as name and value with nothing between.
-/// Of a name that is there more than once, each value counts once, and they
-/// are sorted: so does Twilio.
+/// The fields sorted by name, each as name and value with nothing between, as
+/// Twilio signs them. Of a name that is given more than once, each value counts
+/// once, and the values are sorted.
 ///
 /// # Errors
 ///
-/// [`VerifyError::NotAForm`] where the body is not ASCII or has too many
-/// fields: no form is.
-pub(super) fn sorted(body: &[u8]) -> Result<Vec<u8>, VerifyError> {
+/// [`VerifyError::NotAForm`] where the body is not ASCII, which no form is, or
+/// has more than [`FIELDS_MAX`] fields.
+pub(super) fn sorted_fields(body: &[u8]) -> Result<Vec<u8>, VerifyError> {
     let text = std::str::from_utf8(body).map_err(|_| VerifyError::NotAForm)?;
+    if !text.is_ascii() {
+        return Err(VerifyError::NotAForm);
+    }
     let mut pairs: Vec<_> = fields(text)
         .take(FIELDS_MAX + 1)
-        .map(|(name, value)| (unescape(name), unescape(value)))
+        .map(|(name, value)| (decode(name), decode(value)))
         .collect();
-    if pairs.len() > FIELDS_MAX || !text.is_ascii() {
+    if pairs.len() > FIELDS_MAX {
         return Err(VerifyError::NotAForm);
     }
     pairs.sort();
@@ -65,7 +68,7 @@ mod tests {
 
     #[test]
     fn fields_are_sorted_and_run_together() {
-        let sorted = |text: &str| sorted(text.as_bytes());
+        let sorted = |text: &str| sorted_fields(text.as_bytes());
         assert_eq!(
             sorted("b=2&a=1+1&c=%2B&a=1+1&a=0"),
             Ok(b"a0a1 1b2c+".into())
@@ -78,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_says_two_things_says_nothing() {
+    fn a_field_with_two_values_has_none() {
         assert_eq!(value("a=1&b=2", "a").as_deref(), Some("1"));
         assert_eq!(value("%61=1&a=1", "a").as_deref(), Some("1"));
         assert_eq!(value("a=1&a=2", "a"), None);

@@ -1,43 +1,46 @@
-//! What single providers do that no list of parts can say: all of it is here.
+//! What single providers do and no list of parts can express: all of it is here.
 //!
-//! To add one: a variant of [`Function`](super::scheme::Function), and a
+//! To add one: a variant of [`Function`](crate::scheme::Function), and a
 //! function that makes bytes of a delivery.
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::{delivery::Delivery, error::VerifyError, form};
+use super::form;
+use crate::{delivery::Delivery, error::VerifyError};
 
-/// Twilio signs the URL with the form's fields behind it. Where the body is
-/// no form, the URL says its hash, and is signed alone.
+/// What Twilio signs: the URL followed by the form's fields. Where the body is
+/// not a form, the URL's `bodySHA256` is its hash, and the URL is signed alone.
+///
+/// Source: <https://www.twilio.com/docs/usage/webhooks/webhooks-security>.
 ///
 /// # Errors
 ///
-/// [`VerifyError::BodyHashMismatch`] where the body is not what the URL says.
+/// [`VerifyError::BodyHashMismatch`] where the body does not have the hash that
+/// the URL announces; [`VerifyError::NotAForm`].
 pub(super) fn twilio(url: &str, delivery: &Delivery) -> Result<Vec<u8>, VerifyError> {
     let query = form::query(&delivery.path_and_query);
     let announced = form::fields(query).find(|(name, _)| *name == "bodySHA256");
     let Some((_, hex)) = announced else {
         let mut message = url.as_bytes().to_vec();
-        message.extend(form::sorted(&delivery.body)?);
+        message.extend(form::sorted_fields(&delivery.body)?);
         return Ok(message);
     };
-    let announced = HEXLOWER_PERMISSIVE.decode(hex.as_bytes());
-    let announced = announced.map_err(|_| VerifyError::BodyHashMismatch)?;
-    let same: bool = Sha256::digest(&delivery.body)
-        .as_slice()
-        .ct_eq(&announced)
-        .into();
-    match same {
-        true => Ok(url.as_bytes().to_vec()),
-        false => Err(VerifyError::BodyHashMismatch),
+    let Ok(hash) = HEXLOWER_PERMISSIVE.decode(hex.as_bytes()) else {
+        return Err(VerifyError::BodyHashMismatch);
+    };
+    let body_hash = Sha256::digest(&delivery.body);
+    if !bool::from(body_hash.as_slice().ct_eq(&hash)) {
+        return Err(VerifyError::BodyHashMismatch);
     }
+    Ok(url.as_bytes().to_vec())
 }
 
-/// The escapes that HubSpot decodes before it signs a URL, by its
-/// documentation on request signatures, version 3.
-const HUBSPOT_DECODES: [(&str, &str); 12] = [
+/// The escapes that HubSpot decodes before it signs a URL (version 3).
+///
+/// Source: <https://developers.hubspot.com/docs/apps/developer-platform/build-apps/authentication/request-validation>.
+const HUBSPOT_ESCAPES: [(&str, &str); 12] = [
     ("%3A", ":"),
     ("%2F", "/"),
     ("%3F", "?"),
@@ -59,7 +62,7 @@ pub(super) fn hubspot_url(url: &str) -> String {
     while let Some(at) = rest.find('%') {
         decoded.push_str(&rest[..at]);
         rest = &rest[at..];
-        let known = HUBSPOT_DECODES.iter().find(|(escape, _)| {
+        let known = HUBSPOT_ESCAPES.iter().find(|(escape, _)| {
             let head = rest.get(..escape.len());
             head.is_some_and(|head| head.eq_ignore_ascii_case(escape))
         });

@@ -2,14 +2,14 @@
 
 use http::{HeaderMap, HeaderName};
 
-use super::{error::VerifyError, scheme::HeaderNames};
+use crate::{error::VerifyError, scheme::HeaderNames};
 
-/// Refuses a delivery that has a header with bytes that are not ASCII.
+/// Refuses a delivery that has a header with bytes outside ASCII.
 ///
 /// # Errors
 ///
 /// [`VerifyError::HeaderNotAscii`].
-pub(super) fn require_ascii(headers: &HeaderMap) -> Result<(), VerifyError> {
+pub(crate) fn require_ascii(headers: &HeaderMap) -> Result<(), VerifyError> {
     match headers.iter().find(|(_, value)| value.to_str().is_err()) {
         Some((header, _)) => Err(VerifyError::HeaderNotAscii {
             header: header.clone(),
@@ -22,7 +22,7 @@ pub(super) fn require_ascii(headers: &HeaderMap) -> Result<(), VerifyError> {
 ///
 /// # Errors
 ///
-/// [`VerifyError::HeaderDuplicate`] where it is there twice with different values.
+/// Those of [`only`].
 pub(super) fn first<'h>(
     headers: &'h HeaderMap,
     names: &HeaderNames,
@@ -39,7 +39,7 @@ pub(super) fn first<'h>(
 ///
 /// # Errors
 ///
-/// [`VerifyError::HeaderMissing`], and those of [`first`].
+/// [`VerifyError::HeaderMissing`], and those of [`only`].
 pub(super) fn required<'h>(
     headers: &'h HeaderMap,
     names: &HeaderNames,
@@ -49,7 +49,7 @@ pub(super) fn required<'h>(
     })
 }
 
-/// The one value of a header; of several lines, all must say the same.
+/// The one value of a header; of several lines, all must have the same.
 ///
 /// # Errors
 ///

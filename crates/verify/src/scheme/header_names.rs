@@ -1,4 +1,6 @@
 //! Header names as a scheme writes them: one, or several that mean the same.
+//!
+//! Invariant: never empty, and in lower case, as `http` keeps them.
 
 use std::fmt;
 
@@ -8,8 +10,8 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
-/// One header name or several that mean the same; written as a text or a list
-/// of texts. Never empty.
+/// One header name, or several that mean the same; written as a string or a
+/// list of strings. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderNames {
     first: HeaderName,
@@ -17,22 +19,20 @@ pub struct HeaderNames {
 }
 
 impl HeaderNames {
-    /// The one that Hookrill itself sends.
+    /// The preferred one, which is also used to sign.
     #[must_use]
     pub fn first(&self) -> &HeaderName {
         &self.first
     }
 
-    /// All, in order of preference.
+    /// All of them, in order of preference.
     pub fn iter(&self) -> impl Iterator<Item = &HeaderName> {
         std::iter::once(&self.first).chain(&self.others)
     }
-}
 
-impl HeaderNames {
-    /// The family of the first name: with each number from 1 to `last` behind
-    /// it. `None` where that makes no header names.
-    pub(super) fn numbered(&self, last: u16) -> Option<Self> {
+    /// The numbered family of the first name: `x-signature-` and each number
+    /// from 1 to `last`. `None` where that makes no header names.
+    pub(crate) fn numbered(&self, last: u16) -> Option<Self> {
         let name = |number| HeaderName::try_from(format!("{}{number}", self.first)).ok();
         Some(Self {
             first: name(1)?,
@@ -41,7 +41,7 @@ impl HeaderNames {
     }
 
     /// Whether this is one name.
-    pub(super) fn is_single(&self) -> bool {
+    pub(crate) fn is_single(&self) -> bool {
         self.others.is_empty()
     }
 }
@@ -86,13 +86,15 @@ impl<'de> Visitor<'de> for HeaderNamesVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<HeaderNames, A::Error> {
-        let empty = || A::Error::custom("a list of header names needs at least one");
-        let text: String = list.next_element()?.ok_or_else(empty)?;
-        let mut names: HeaderNames = self.visit_str(&text)?;
-        while let Some(text) = list.next_element::<String>()? {
+        let Some(first) = list.next_element::<String>()? else {
+            let empty = "a list of header names needs at least one";
+            return Err(A::Error::custom(empty));
+        };
+        let mut names: HeaderNames = self.visit_str(&first)?;
+        while let Some(other) = list.next_element::<String>()? {
             names
                 .others
-                .push(HeaderNamesVisitor.visit_str(&text)?.first);
+                .push(HeaderNamesVisitor.visit_str(&other)?.first);
         }
         Ok(names)
     }

@@ -1,0 +1,143 @@
+//! From a scheme as written to one that can be carried out.
+//!
+//! Invariant: a [`CompiledScheme`] that exists can be carried out. What
+//! contradicts itself, or would verify less than it seems to, is refused here,
+//! at start, and not at the first delivery.
+
+mod handshake;
+mod message;
+mod partition;
+mod signature;
+mod token;
+
+use hookrill_core::Secret;
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use crate::{
+    check::{Check, handshake::Handshakes},
+    delivery::Reply,
+    error::SchemeError,
+    facts::{FactSource, FactSources},
+    limits::SECRETS_MAX,
+    scheme::{Respond, Scheme, SchemeKind, Source},
+    settings::Settings,
+};
+
+/// A scheme with its secrets, ready for deliveries.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CompiledScheme {
+    pub(crate) check: Check,
+    pub(crate) handshakes: Handshakes,
+    pub(crate) facts: FactSources,
+}
+
+/// Checks a scheme and its settings, and compiles them.
+///
+/// # Errors
+///
+/// [`SchemeError`], the first that is found.
+pub(crate) fn compile(scheme: Scheme, settings: Settings) -> Result<CompiledScheme, SchemeError> {
+    refuse_inapplicable(&scheme)?;
+    let mut handshakes = handshake::compile(&scheme, &settings)?;
+    partition::check(&scheme, settings.partition.as_ref())?;
+    let facts = FactSources {
+        event_type: fact_sources(&scheme, &scheme.event_type),
+        dedup_id: fact_sources(&scheme, &scheme.dedup_id),
+        partition: settings.partition.clone(),
+        respond: scheme.respond.as_ref().map(reply).transpose()?,
+    };
+    let check = match scheme.kind {
+        SchemeKind::Hmac | SchemeKind::Ed25519 => {
+            let signature = signature::compile(scheme, settings, handshakes.sign_for_anyone())?;
+            if let Some(key) = signature.keys.first() {
+                handshakes.set_key(key);
+            }
+            Check::Signature(Box::new(signature))
+        }
+        SchemeKind::Token => Check::Token(token::compile(scheme, settings.secrets)?),
+        SchemeKind::None if settings.secrets.is_empty() => Check::None,
+        SchemeKind::None => return Err(SchemeError::SecretUseless),
+    };
+    Ok(CompiledScheme {
+        check,
+        handshakes,
+        facts,
+    })
+}
+
+/// Refuses a key without effect: whoever wrote it is mistaken about what is
+/// verified.
+fn refuse_inapplicable(scheme: &Scheme) -> Result<(), SchemeError> {
+    let of_hmac = [
+        ("hash", scheme.hash.is_some()),
+        ("keyed", scheme.keyed.is_some()),
+        ("hand_over", scheme.hand_over.is_some()),
+    ];
+    let of_signatures = [
+        ("signature", scheme.signature.is_some()),
+        ("encoding", scheme.encoding.is_some()),
+        ("message", scheme.message.is_some()),
+        ("body_unsigned", scheme.body_unsigned),
+        ("timestamp", scheme.timestamp.is_some()),
+        ("secret", scheme.secret.is_some()),
+    ];
+    let of_tokens = [("token", scheme.token.is_some())];
+    let inapplicable: &[&[_]] = match scheme.kind {
+        SchemeKind::Hmac => &[&of_tokens],
+        SchemeKind::Ed25519 => &[&of_hmac, &of_tokens],
+        SchemeKind::Token => &[&of_hmac, &of_signatures],
+        SchemeKind::None => &[&of_hmac, &of_signatures, &of_tokens],
+    };
+    let written = inapplicable.iter().copied().flatten();
+    match written.copied().find(|(_, is_there)| *is_there) {
+        Some((key, _)) => Err(SchemeError::KeyInapplicable {
+            kind: scheme.kind,
+            key,
+        }),
+        None => Ok(()),
+    }
+}
+
+fn fact_sources(scheme: &Scheme, sources: &[Source]) -> Vec<FactSource> {
+    let fact_source = |source: &Source| FactSource {
+        source: source.clone(),
+        signed: scheme.covers(source),
+    };
+    sources.iter().map(fact_source).collect()
+}
+
+/// Refuses no secrets, too many, and empty ones.
+fn check_secrets(secrets: &[Secret]) -> Result<(), SchemeError> {
+    let count = secrets.len();
+    if count == 0 {
+        return Err(SchemeError::SecretMissing);
+    }
+    if count > SECRETS_MAX {
+        return Err(SchemeError::SecretsTooMany { count });
+    }
+    match secrets.iter().position(|one| one.expose().is_empty()) {
+        Some(index) => Err(SchemeError::SecretEmpty { index }),
+        None => Ok(()),
+    }
+}
+
+fn reply(respond: &Respond) -> Result<Reply, SchemeError> {
+    const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
+    let content_type = respond.content_type.as_deref().unwrap_or(PLAIN_TEXT);
+    let Ok(content_type) = HeaderValue::from_str(content_type) else {
+        return Err(SchemeError::RespondContentType {
+            content_type: content_type.to_owned(),
+        });
+    };
+    match StatusCode::from_u16(respond.status) {
+        Ok(status) if status.is_success() => Ok(Reply {
+            status,
+            content_type,
+            headers: HeaderMap::new(),
+            body: respond.body.clone().into(),
+        }),
+        _ => Err(SchemeError::RespondStatus {
+            status: respond.status,
+        }),
+    }
+}

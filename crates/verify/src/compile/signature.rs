@@ -1,0 +1,222 @@
+//! Signatures: where they are, when they were made, and with which keys.
+
+use std::time::Duration;
+
+use hookrill_core::Secret;
+
+use super::{check_secrets, message};
+use crate::{
+    check::{
+        ed25519,
+        grammar::{ItemKey, SignatureGrammar, SignatureLocation},
+        mac::{self, MacAlgorithm},
+        signature::{Algorithm, SignatureCheck, TimestampPolicy, TimestampSource},
+    },
+    error::SchemeError,
+    scheme::{
+        Hash, HeaderNames, MessagePart, Scheme, SchemeKind, SecretForm, Signature, TimestampRule,
+    },
+    settings::Settings,
+};
+
+/// The longest numbered family of headers: DocuSign's.
+const NUMBERED_MAX: u16 = 100;
+
+/// Compiles a scheme that signs.
+///
+/// # Errors
+///
+/// [`SchemeError`], the first that is found.
+pub(super) fn compile(
+    scheme: Scheme,
+    settings: Settings,
+    words_are_signable_by_anyone: bool,
+) -> Result<SignatureCheck, SchemeError> {
+    let kind = scheme.kind;
+    let missing = |key, example| SchemeError::KeyMissing { kind, key, example };
+    let algorithm = algorithm(&scheme)?;
+    let covers_body = scheme.covers_body();
+    let signature = scheme
+        .signature
+        .ok_or(missing("signature", r#"{ header = "X-Signature" }"#))?;
+    let encoding = scheme.encoding.ok_or(missing("encoding", r#""hex""#))?;
+    let mut parts = scheme.message.ok_or(missing("message", r#"["body"]"#))?;
+    parts.retain(|part| !matches!(part, MessagePart::Literal(text) if text.is_empty()));
+    let grammar = grammar(signature)?;
+    let timestamp = match scheme.timestamp {
+        Some(rule) => {
+            let is_separate = parts.contains(&MessagePart::Timestamp);
+            let policy = timestamp_policy(rule, &grammar, settings.tolerance, is_separate)?;
+            Some(policy)
+        }
+        None => None,
+    };
+    message::check(&parts, timestamp.as_ref(), scheme.body_unsigned)?;
+    if settings.public_url.is_none() && parts.iter().any(MessagePart::needs_public_url) {
+        return Err(SchemeError::PublicUrlMissing);
+    }
+    let awaits_secret = scheme.hand_over.is_some() && settings.secrets.is_empty();
+    let keys = if awaits_secret {
+        Vec::new()
+    } else {
+        let form = scheme.secret.unwrap_or_default();
+        keys(algorithm, &settings.secrets, &form)?
+    };
+    Ok(SignatureCheck {
+        algorithm,
+        grammar,
+        encoding,
+        message: parts,
+        timestamp,
+        keys,
+        provisioning: scheme.hand_over,
+        public_url: settings.public_url.unwrap_or_default(),
+        covers_body,
+        words_are_signable_by_anyone,
+    })
+}
+
+fn algorithm(scheme: &Scheme) -> Result<Algorithm, SchemeError> {
+    if scheme.kind == SchemeKind::Ed25519 {
+        return Ok(Algorithm::Ed25519);
+    }
+    Ok(Algorithm::Mac(MacAlgorithm {
+        hash: require_hash(scheme)?,
+        construction: scheme.keyed.unwrap_or_default(),
+    }))
+}
+
+/// The hash of a scheme's MAC.
+///
+/// # Errors
+///
+/// [`SchemeError::KeyMissing`].
+pub(super) fn require_hash(scheme: &Scheme) -> Result<Hash, SchemeError> {
+    scheme.hash.ok_or(SchemeError::KeyMissing {
+        kind: scheme.kind,
+        key: "hash",
+        example: r#""sha256""#,
+    })
+}
+
+/// The keys that configured secrets stand for.
+fn keys(
+    algorithm: Algorithm,
+    secrets: &[Secret],
+    form: &SecretForm,
+) -> Result<Vec<Secret>, SchemeError> {
+    check_secrets(secrets)?;
+    let keys = secrets.iter().enumerate();
+    keys.map(|(index, secret)| key(algorithm, index, secret, form))
+        .collect()
+}
+
+fn key(
+    algorithm: Algorithm,
+    index: usize,
+    secret: &Secret,
+    form: &SecretForm,
+) -> Result<Secret, SchemeError> {
+    let text = secret.expose();
+    let text = text.strip_prefix(form.prefix.as_bytes()).unwrap_or(text);
+    let invalid = |source| SchemeError::SecretEncoding {
+        index,
+        encoding: form.encoding,
+        source,
+    };
+    let key = Secret::new(form.encoding.decode(text).map_err(invalid)?);
+    if key.expose().is_empty() {
+        return Err(SchemeError::SecretEmpty { index });
+    }
+    if algorithm == Algorithm::Ed25519 && !ed25519::is_public_key(key.expose()) {
+        return Err(SchemeError::PublicKeyInvalid { index });
+    }
+    match form.hash {
+        Some(hash) => Ok(Secret::new(mac::digest(hash, [&key.expose().into()]))),
+        None => Ok(key),
+    }
+}
+
+fn grammar(signature: Signature) -> Result<SignatureGrammar, SchemeError> {
+    let texts = [
+        &signature.separator,
+        &signature.key_separator,
+        &signature.key,
+    ];
+    if texts.iter().any(|text| text.as_deref() == Some("")) {
+        return Err(SchemeError::SeparatorEmpty);
+    }
+    if signature.prefix_optional && signature.prefix.is_empty() {
+        return Err(SchemeError::PrefixMissing);
+    }
+    let item_key = match (signature.key_separator, signature.key) {
+        (Some(separator), Some(key)) => Some(ItemKey {
+            separator,
+            signature: key,
+        }),
+        (None, None) => None,
+        _ => return Err(SchemeError::ItemKeyIncomplete),
+    };
+    let location = match (signature.header, signature.numbered, signature.json) {
+        (Some(names), None, None) => SignatureLocation::Header(names),
+        (Some(names), Some(last), None) => SignatureLocation::Header(family(&names, last)?),
+        (None, None, Some(pointer)) => SignatureLocation::Json(pointer),
+        (None, Some(_), _) => return Err(SchemeError::NumberedInvalid),
+        _ => {
+            return Err(SchemeError::LocationAmbiguous {
+                key: "signature",
+                choices: "`header` and `json`",
+            });
+        }
+    };
+    Ok(SignatureGrammar {
+        location,
+        prefix: signature.prefix,
+        prefix_optional: signature.prefix_optional,
+        separators: signature.separator.unwrap_or_default(),
+        item_key,
+    })
+}
+
+fn family(names: &HeaderNames, last: u16) -> Result<HeaderNames, SchemeError> {
+    if !names.is_single() || !(1..=NUMBERED_MAX).contains(&last) {
+        return Err(SchemeError::NumberedInvalid);
+    }
+    names.numbered(last).ok_or(SchemeError::NumberedInvalid)
+}
+
+/// `is_separate`: whether the message has the timestamp as a part of its own.
+fn timestamp_policy(
+    rule: TimestampRule,
+    grammar: &SignatureGrammar,
+    tolerance: Option<Duration>,
+    is_separate: bool,
+) -> Result<TimestampPolicy, SchemeError> {
+    let source = match (rule.header, rule.field, rule.json) {
+        (Some(names), None, None) => TimestampSource::Header(names),
+        (None, Some(key), None) => TimestampSource::Field(key),
+        (None, None, Some(pointer)) if is_separate => TimestampSource::Json(pointer),
+        (None, None, Some(pointer)) => TimestampSource::SignedJson(pointer),
+        _ => {
+            return Err(SchemeError::LocationAmbiguous {
+                key: "timestamp",
+                choices: "`header`, `field` and `json`",
+            });
+        }
+    };
+    let has_fields = grammar.item_key.is_some()
+        && !grammar.separators.is_empty()
+        && matches!(grammar.location, SignatureLocation::Header(_));
+    if matches!(source, TimestampSource::Field(_)) && !has_fields {
+        return Err(SchemeError::ItemKeyIncomplete);
+    }
+    let tolerance = tolerance.unwrap_or(rule.tolerance);
+    if tolerance.is_zero() {
+        return Err(SchemeError::ToleranceZero);
+    }
+    Ok(TimestampPolicy {
+        source,
+        format: rule.format,
+        tolerance,
+    })
+}

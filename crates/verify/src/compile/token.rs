@@ -1,0 +1,45 @@
+//! Tokens: where they are, and which ones are accepted.
+
+use hookrill_core::Secret;
+
+use super::check_secrets;
+use crate::{
+    check::token::{TokenCheck, TokenLocation},
+    error::SchemeError,
+    scheme::{Authorization, Scheme, SchemeKind, Token},
+};
+
+/// Compiles a scheme that compares a token.
+///
+/// # Errors
+///
+/// [`SchemeError`], the first that is found.
+pub(super) fn compile(scheme: Scheme, secrets: Vec<Secret>) -> Result<TokenCheck, SchemeError> {
+    let token = scheme.token.ok_or(SchemeError::KeyMissing {
+        kind: SchemeKind::Token,
+        key: "token",
+        example: r#"{ header = "X-Token" }"#,
+    })?;
+    let location = location(token)?;
+    check_secrets(&secrets)?;
+    Ok(TokenCheck::new(location, secrets))
+}
+
+fn location(token: Token) -> Result<TokenLocation, SchemeError> {
+    let Token {
+        header,
+        prefix,
+        query,
+        authorization,
+    } = token;
+    match (header, query, authorization) {
+        (Some(names), None, None) => Ok(TokenLocation::Header { names, prefix }),
+        (None, Some(name), None) if prefix.is_empty() => Ok(TokenLocation::Query(name)),
+        (None, None, Some(Authorization::Bearer)) if prefix.is_empty() => Ok(TokenLocation::Bearer),
+        (None, None, Some(Authorization::Basic)) if prefix.is_empty() => Ok(TokenLocation::Basic),
+        _ => Err(SchemeError::LocationAmbiguous {
+            key: "token",
+            choices: "`header` (with `prefix`, if you like), `query` and `authorization`",
+        }),
+    }
+}
