@@ -1,10 +1,16 @@
-//! The clients in `clients/` keep what they promise, with the built gateway.
+//! Clients with a gateway: those in `clients/`, and curl.
 //!
-//! Each has its own tests, in its own language, and they are run as its users
-//! would run them; here is only that they pass. `scripts/test` installs what
-//! they need.
+//! Those in `clients/` have tests of their own, each in its own language, which
+//! run as their users would run them; here is only that they pass.
+//! `scripts/test` installs what they need.
 
-use std::process::Command;
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use hookrill_testing::{Gateway, PATIENCE};
+use tokio::time::{sleep, timeout};
 
 use crate::installed::installed;
 
@@ -21,4 +27,29 @@ fn the_javascript_client_keeps_what_it_promises() {
     let said = String::from_utf8_lossy(&tests.stdout);
     let complained = String::from_utf8_lossy(&tests.stderr);
     assert!(tests.status.success(), "{said}\n{complained}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn curl_decodes_a_compressed_stream() {
+    let gateway = Gateway::in_memory().start().await;
+    let body = "{\"key\":\"value\"}".repeat(100);
+    gateway.post("open", &body).await;
+    let url = format!("http://{}/events/open?since=earliest", gateway.address);
+    let curl = Command::new("curl")
+        .args(["--silent", "--show-error", "--no-buffer", "--compressed"])
+        .args(["--max-time", "60", &url])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("curl is installed");
+    while gateway.metric("hookrill_delivered_total").await < 1.0 {
+        sleep(Duration::from_millis(10)).await;
+    }
+    gateway.stop().await;
+    let output = tokio::task::spawn_blocking(|| curl.wait_with_output());
+    let output = timeout(PATIENCE, output).await.expect("curl ends");
+    let output = output.unwrap().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains(&format!("data: {body}\n\n")), "{text}");
+    // It checks the trailer.
+    assert!(output.status.success(), "{}", output.status);
 }

@@ -1,10 +1,7 @@
 //! Streams written straight to their sockets: what hyper did for them before,
 //! and what only this can do.
 
-use std::{
-    io::Write as _,
-    process::{Command, Stdio},
-};
+use std::io::Write as _;
 
 use flate2::write::GzDecoder;
 use tokio::{
@@ -114,31 +111,6 @@ async fn compression_is_for_those_who_ask() {
         assert_eq!(found, compressed, "{accepted:?}: {head}");
         assert!(head.contains("\r\nvary: accept-encoding\r\n"), "{head}");
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn curl_decodes_a_compressed_stream() {
-    let gateway = Gateway::in_memory().start().await;
-    let body = "{\"key\":\"value\"}".repeat(100);
-    gateway.post("open", &body).await;
-    let url = format!("http://{}/events/open?since=earliest", gateway.address);
-    let curl = Command::new("curl")
-        .args(["--silent", "--show-error", "--no-buffer", "--compressed"])
-        .args(["--max-time", "60", &url])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("curl is installed");
-    while gateway.metric("hookrill_delivered_total").await < 1.0 {
-        sleep(std::time::Duration::from_millis(10)).await;
-    }
-    gateway.stop().await;
-    let output = tokio::task::spawn_blocking(|| curl.wait_with_output());
-    let output = timeout(PATIENCE, output).await.expect("curl ends");
-    let output = output.unwrap().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains(&format!("data: {body}\n\n")), "{text}");
-    // It checks the trailer.
-    assert!(output.status.success(), "{}", output.status);
 }
 
 #[tokio::test]
