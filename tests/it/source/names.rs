@@ -1,6 +1,7 @@
 //! One word, one meaning: no type's name stands in two rooms.
 //!
-//! `Settings`, `Args` and errors may: what they are is said by their room.
+//! `Settings`, `Args` and errors may: what they are is said by their room. The
+//! tests' own crate is left out, like all test code.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,45 +9,30 @@ use super::{crates, room};
 
 /// Names that still stand in several rooms. This list only ever gets shorter.
 const STILL_SHARED: &[&str] = &[
-    "Asked",
     "At",
-    "Audience",
     "Counts",
     "Event",
     "Facts",
-    "Found",
     "Gateway",
-    "Held",
     "Hub",
     "Kept",
-    "Kind",
     "Lock",
     "Making",
-    "Page",
-    "Part",
     "Place",
-    "Places",
-    "Reader",
     "Record",
     "Request",
     "Run",
-    "Running",
     "Segment",
     "Server",
-    "Shelf",
     "Stage",
     "Start",
     "State",
-    "Step",
-    "Streams",
     "Subscription",
-    "Tally",
     "Topic",
     "Topics",
     "Turn",
     "Verdict",
     "Walk",
-    "Writer",
     "Written",
 ];
 
@@ -54,7 +40,8 @@ const STILL_SHARED: &[&str] = &[
 fn no_type_has_the_name_of_another_rooms() {
     let mut rooms: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for modules in crates() {
-        for module in modules.0 {
+        let tested = modules.0.into_iter();
+        for module in tested.filter(|module| room(&module.file) != "crates/testing") {
             for name in module.types {
                 rooms.entry(name).or_default().insert(room(&module.file));
             }
