@@ -5,9 +5,9 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::{
-    http::{ConnectOptionsError, ExchangeError, StatusError},
     sse::EventTooLong,
     token::BoxError,
+    transport::{ConnectOptionsError, ExchangeError, StatusError},
 };
 
 /// Why a connection ended, or none came about.

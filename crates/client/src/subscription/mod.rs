@@ -34,9 +34,9 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use crate::{
     backoff::Backoff,
-    http::{Answer, Connector, Exchange, IdleConnection},
     sse::SseReader,
     token::{BoxError, TokenFuture, TokenSource, bearer},
+    transport::{Answer, Connector, Exchange, IdleConnection},
 };
 pub use error::{SubscribeError, SubscribeOptionsError};
 pub use item::{GapReason, Interruption, Item, ReceivedEvent, ReceivedGap, WithheldEvent};

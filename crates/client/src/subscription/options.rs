@@ -8,9 +8,9 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use super::{SubscribeOptionsError, Subscription};
 use crate::{
     backoff::RETRY,
-    http::{ConnectOptions, Connector},
     sse::EVENT_BYTES_MAX,
     token::{TokenSource, bearer},
+    transport::{ConnectOptions, Connector},
 };
 
 /// A gateway gives a sign of life every 15 seconds, unless it is configured

@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{
     gzip::Inflater,
-    http::Exchange,
     sse::{SseEvent, SseReader},
+    transport::Exchange,
 };
 
 /// A block of the stream.

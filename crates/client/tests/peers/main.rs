@@ -11,6 +11,7 @@ mod hostile;
 mod peer;
 mod proxy;
 mod resume;
+mod sending;
 mod streams;
 #[cfg(feature = "tls")]
 mod tls;

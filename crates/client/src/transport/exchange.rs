@@ -130,8 +130,11 @@ impl Exchange {
         }
     }
 
-    /// The connection, once the body was read, if it takes another request.
+    /// The connection, if the body was read and it takes another request.
     pub(crate) async fn into_idle(mut self) -> Option<IdleConnection> {
+        // What is left of a body would be waited for; without a reader hyper
+        // closes the connection.
+        drop(self.body);
         let is_ready = poll_fn(|cx| {
             drive(&mut self.connection, cx);
             match self.sender.poll_ready(cx) {
