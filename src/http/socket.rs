@@ -31,8 +31,6 @@ use crate::{
 const INPUT_BYTES_MAX: usize = 64 * 1024;
 /// The most pieces of one write.
 const WRITE_PIECES_MAX: usize = 64;
-/// Most writes have no more pieces than this.
-const WRITE_PIECES_FEW: usize = 4;
 
 /// The socket of one stream.
 pub(super) struct SocketSink {
@@ -140,14 +138,9 @@ impl SocketSink {
 /// One write of the first pieces of `batch`; how many bytes these have, and how
 /// many of them were taken.
 fn send(socket: &TcpStream, batch: &impl Buf) -> io::Result<(usize, usize)> {
-    let mut few = [IoSlice::new(&[]); WRITE_PIECES_FEW];
-    let count = batch.chunks_vectored(&mut few);
-    if count < WRITE_PIECES_FEW {
-        return send_pieces(socket, &few[..count]);
-    }
-    let mut many = [IoSlice::new(&[]); WRITE_PIECES_MAX];
-    let count = batch.chunks_vectored(&mut many);
-    send_pieces(socket, &many[..count])
+    let mut pieces = [IoSlice::new(&[]); WRITE_PIECES_MAX];
+    let count = batch.chunks_vectored(&mut pieces);
+    send_pieces(socket, &pieces[..count])
 }
 
 fn send_pieces(socket: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<(usize, usize)> {

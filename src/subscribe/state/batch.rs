@@ -21,11 +21,21 @@ use crate::wire::{Frame, Piece};
 pub struct Batch<'a> {
     state: &'a mut StreamState,
     ready: &'a Ready,
+    /// The frame that is looked at next: all before it are sent or not wanted.
+    next: FrameIndex,
+}
+
+/// A frame's place in what is ready.
+#[derive(Debug, Clone, Copy)]
+struct FrameIndex {
+    slice: usize,
+    frame: usize,
 }
 
 impl<'a> Batch<'a> {
     pub(super) fn new(state: &'a mut StreamState, ready: &'a Ready) -> Self {
-        Self { state, ready }
+        let next = FrameIndex::after(state.progress.position, ready);
+        Self { state, ready, next }
     }
 
     /// Whether there is nothing to send.
@@ -34,9 +44,11 @@ impl<'a> Batch<'a> {
         !self.has_remaining()
     }
 
-    /// The frames that are still to be sent.
-    fn frames(&self) -> impl Iterator<Item = &'a Frame> {
-        wanted(self.state, self.ready)
+    /// The frames that are still to be sent, each with its place.
+    fn frames(&self) -> impl Iterator<Item = (FrameIndex, &'a Frame)> {
+        let selection = &self.state.selection;
+        let frames = self.next.onwards(self.ready);
+        frames.filter(|(_, frame)| selection.wants_type(&frame.event().draft.event_type))
     }
 
     /// All of it, piece by piece.
@@ -48,7 +60,7 @@ impl<'a> Batch<'a> {
             Queued::Nothing | Queued::Slice(_) | Queued::Page(..) => None,
         };
         let frames = self.frames();
-        let frames = frames.map(|frame| self.bytes_of(frame.piece(self.state.form)));
+        let frames = frames.map(|(_, frame)| self.bytes_of(frame.piece(self.state.form)));
         rest.into_iter().chain(notice).chain(frames)
     }
 
@@ -77,11 +89,12 @@ impl<'a> Batch<'a> {
 
     /// Sends `left` bytes of frames.
     fn advance_frames(&mut self, mut left: usize) {
+        let mut next = self.next;
         let mut position = self.state.progress.position;
         let mut rest = Bytes::new();
         let mut counters = DeliveryCounters::default();
         let mut coding = std::mem::take(&mut self.state.coding);
-        for frame in wanted(self.state, self.ready) {
+        for (at, frame) in self.frames() {
             if left == 0 {
                 break;
             }
@@ -91,11 +104,13 @@ impl<'a> Batch<'a> {
                 rest = piece.chunk().rest(self.state.framing, left);
             }
             left = left.saturating_sub(bytes);
+            next = at.following();
             position = frame.sequence();
             coding.add(piece);
             counters.add(bytes);
         }
         debug_assert_eq!(left, 0, "no more is sent than there is");
+        self.next = next;
         self.state.coding = coding;
         self.state.advance_to(position);
         self.state.pending.rest = rest;
@@ -103,15 +118,46 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// The frames of `ready` that this subscriber wants and has not been sent.
-fn wanted<'a>(state: &StreamState, ready: &'a Ready) -> impl Iterator<Item = &'a Frame> {
-    let position = state.progress.position;
-    let selection = &state.selection;
-    ready.slices.iter().flat_map(move |frames| {
-        let newer = frames.partition_point(|frame| frame.sequence() <= position);
-        let newer = frames[newer..].iter();
-        newer.filter(move |frame| selection.wants_type(&frame.event().draft.event_type))
-    })
+impl FrameIndex {
+    /// The first frame that comes after `position`.
+    fn after(position: Sequence, ready: &Ready) -> Self {
+        let is_sent = |frame: &Frame| frame.sequence() <= position;
+        let mut slices = ready.slices.iter();
+        let is_over = |slice: &Arc<[Frame]>| slice.last().is_none_or(is_sent);
+        let slice = slices.position(|slice| !is_over(slice));
+        let Some(slice) = slice else {
+            return Self {
+                slice: ready.slices.len(),
+                frame: 0,
+            };
+        };
+        let frames = &ready.slices[slice];
+        // Mostly, none of them is sent.
+        let frame = if frames.first().is_some_and(is_sent) {
+            frames.partition_point(is_sent)
+        } else {
+            0
+        };
+        Self { slice, frame }
+    }
+
+    /// The frames from here on, in order.
+    fn onwards(self, ready: &Ready) -> impl Iterator<Item = (Self, &Frame)> {
+        let slices = ready.slices.iter().enumerate().skip(self.slice);
+        slices.flat_map(move |(slice, frames)| {
+            let first = if slice == self.slice { self.frame } else { 0 };
+            let frames = frames.iter().enumerate().skip(first);
+            frames.map(move |(frame, found)| (Self { slice, frame }, found))
+        })
+    }
+
+    /// The place behind this one.
+    fn following(self) -> Self {
+        Self {
+            frame: self.frame + 1,
+            ..self
+        }
+    }
 }
 
 impl Buf for Batch<'_> {
@@ -168,7 +214,7 @@ impl Batch<'_> {
         if let Queued::Notice(piece) = &pending.next {
             return Some(piece.chunk().rest(framing, 0));
         }
-        let frame = self.frames().next()?;
+        let (_, frame) = self.frames().next()?;
         Some(frame.piece(self.state.form).chunk().rest(framing, 0))
     }
 
