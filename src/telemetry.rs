@@ -3,6 +3,7 @@
 //! Invariant: labels are `&'static str`, so that their number is bounded and no
 //! secret, token or body can become one.
 
+mod causes;
 mod log;
 mod readiness;
 
@@ -16,27 +17,12 @@ use metrics_exporter_prometheus::{
     BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
+pub use causes::{append_causes, with_causes};
 pub use log::{LogError, LogFormat, Settings, log_to_stderr};
 pub use readiness::Readiness;
 
 /// How often [`Telemetry::upkeep`] has to be called.
 pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
-
-/// An error with its causes, on one line: `a: b: c`. Leaves out a cause that
-/// the text already contains.
-pub fn with_causes(error: &dyn std::error::Error) -> impl fmt::Display {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let what = error.to_string();
-        if !text.contains(&what) {
-            text.push_str(": ");
-            text.push_str(&what);
-        }
-        cause = error.source();
-    }
-    text
-}
 
 /// The handles that the rooms count with, and the page that shows them.
 ///
@@ -259,26 +245,6 @@ fn describe_labelled() {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_error_is_shown_with_each_cause_once() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("cannot read {name}")]
-        struct Outer {
-            name: &'static str,
-            source: std::io::Error,
-        }
-        #[derive(Debug, thiserror::Error)]
-        #[error("the start failed: {0}")]
-        struct Repeating(#[from] Outer);
-        let outer = Outer {
-            name: "a",
-            source: std::io::Error::other("it is gone"),
-        };
-        assert_eq!(with_causes(&outer).to_string(), "cannot read a: it is gone");
-        let repeating = with_causes(&Repeating(outer)).to_string();
-        assert_eq!(repeating, "the start failed: cannot read a: it is gone");
-    }
 
     #[test]
     fn two_gateways_in_one_process_keep_their_figures_apart() {

@@ -164,7 +164,7 @@ pub fn run(command: Command, context: &Context) -> anyhow::Result<()> {
 
 /// Parses `--url`.
 fn url(text: &str) -> Result<String, &'static str> {
-    crate::config::url::base(text).ok_or("must be a URL such as https://hooks.example.com")
+    crate::config::url::base_url(text).ok_or("must be a URL such as https://hooks.example.com")
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ fn verifier(args: &Args, url: &str, context: &Context) -> anyhow::Result<Verifie
                 args.topic
             )
         })?;
-        match settings.elsewhere(&args.topic) {
+        match settings.partitioned_above(&args.topic) {
             Some(name) => bail!(
                 "{} accepts no deliveries, because {name} is partitioned; send to {name}",
                 args.topic
@@ -91,7 +91,10 @@ fn verifier(args: &Args, url: &str, context: &Context) -> anyhow::Result<Verifie
         (None, Ok(topic)) => topic.scheme.into(),
         (None, Err(_)) => PRESET.to_owned(),
     };
-    let secret = context.sources().value(secret).map_err(UsageError::new)?;
+    let secret = context
+        .sources()
+        .value(secret)
+        .context(UsageError::new("--secret cannot be used"))?;
     let secrets = vec![Secret::new(secret.into_bytes())];
     with_preset(&preset, secrets, Some(url.to_owned()))
 }

@@ -84,7 +84,7 @@ fn verifier(args: &Args, context: &Context) -> anyhow::Result<Verifier> {
         let settings = config.topics.lookup(topic);
         let settings = settings
             .ok_or_else(|| anyhow!("no section of the configuration covers the topic {topic}"))?;
-        if let Some(name) = settings.elsewhere(topic) {
+        if let Some(name) = settings.partitioned_above(topic) {
             bail!("{topic} accepts no deliveries, because {name} is partitioned; use {name}");
         }
         return Ok(settings.verifier.clone());
@@ -93,7 +93,10 @@ fn verifier(args: &Args, context: &Context) -> anyhow::Result<Verifier> {
         return Err(UsageError::new("give --preset and --secret, or --topic").into());
     };
     let secrets = args.secrets.iter().map(|secret| {
-        let secret = context.sources().value(secret).map_err(UsageError::new)?;
+        let secret = context
+            .sources()
+            .value(secret)
+            .context(UsageError::new("--secret cannot be used"))?;
         Ok(Secret::new(secret.into_bytes()))
     });
     let secrets = secrets.collect::<anyhow::Result<Vec<_>>>()?;

@@ -1,8 +1,8 @@
-//! The process's environment, and the keys of a configuration in it.
+//! The process's environment, and the configuration keys in it.
 //!
-//! `HOOKRILL__SERVER__LISTEN` is `server.listen`: levels are parted by `__`
-//! and lower-cased, list items are `__0`, `__1`. Reads nothing itself but in
-//! [`Environment::from_process`].
+//! `HOOKRILL__SERVER__LISTEN` is `server.listen`: `__` separates the levels,
+//! which are converted to lower case; `__0`, `__1` are the items of a list.
+//! Reads the environment only in [`Environment::from_process`].
 
 use std::{collections::BTreeMap, ffi::OsString, sync::Arc};
 
@@ -11,46 +11,49 @@ use super::{
     tree::{Node, TreeValue},
 };
 
-/// What the name of every key in the environment begins with.
+/// The prefix of every variable that sets a key.
 const PREFIX: &str = "HOOKRILL__";
 /// The deepest key there is: `topics.<name>.scheme.<part>.<part>.<part>`.
 const LEVELS_MAX: usize = 12;
 
-/// Environment variables: the process's own, or a test's.
+/// Environment variables: those of the process, or others.
 ///
-/// Shows itself to nobody, since secrets stand in it.
+/// Not `Debug`, since there are secrets in it.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, OsString>);
 
-/// Why a variable gives no text.
+/// Why a variable can't be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NoText {
+pub enum VariableError {
+    /// There is no such variable.
     #[error("is not set")]
     Unset,
+    /// Its value is empty.
     #[error("is empty")]
     Empty,
+    /// Its value is not UTF-8.
     #[error("is not UTF-8")]
-    NotUnicode,
+    NotUtf8,
 }
 
 impl Environment {
-    /// The environment that this process was started with.
+    /// The environment of this process.
     #[must_use]
     pub fn from_process() -> Self {
         std::env::vars_os().collect()
     }
 
-    /// What a variable holds.
-    pub(super) fn text(&self, name: &str) -> Result<&str, NoText> {
-        let value = self.0.get(name).ok_or(NoText::Unset)?;
+    /// The value of a variable.
+    pub(super) fn text(&self, name: &str) -> Result<&str, VariableError> {
+        let value = self.0.get(name).ok_or(VariableError::Unset)?;
         match value.to_str() {
-            Some("") => Err(NoText::Empty),
+            Some("") => Err(VariableError::Empty),
             Some(text) => Ok(text),
-            None => Err(NoText::NotUnicode),
+            None => Err(VariableError::NotUtf8),
         }
     }
 
-    /// What a variable holds; `None` if that is nothing or no text.
+    /// The value of a variable; `None` where it is not set, empty or not UTF-8.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.text(name).ok()
@@ -63,28 +66,41 @@ impl Environment {
             .keys()
             .filter_map(|name| Some((levels(name.strip_prefix(PREFIX)?), name)))
             .collect();
-        // `__10` comes after `__2`, and a section after a value of its name.
-        keys.sort_by_cached_key(|(levels, _)| natural(levels));
+        // So that `__10` comes after `__2`, and a section after a value of the
+        // same name.
+        keys.sort_by_cached_key(|(levels, _)| numeric_order(levels));
         for (levels, name) in keys {
             let location = Location::Variable(Arc::from(name.as_str()));
-            let what = match self.text(name) {
-                _ if levels.len() > LEVELS_MAX || levels.iter().any(String::is_empty) => {
-                    Some("a key is words with `__` between them, such as HOOKRILL__SERVER__LISTEN")
-                }
-                Err(NoText::NotUnicode) => Some("the value is not UTF-8"),
-                // An empty value is a value: what takes none will say so.
-                text => insert(root, &levels, text.unwrap_or_default(), &location).err(),
-            };
-            if let Some(what) = what {
-                diagnostics.add(&KeyPath::root(), &location, what);
+            if let Err(message) = self.insert_variable(root, &levels, name, &location) {
+                diagnostics.report(&KeyPath::root(), &location, message);
             }
+        }
+    }
+
+    fn insert_variable(
+        &self,
+        root: &mut Node,
+        levels: &[String],
+        name: &str,
+        location: &Location,
+    ) -> Result<(), &'static str> {
+        if levels.len() > LEVELS_MAX || levels.iter().any(String::is_empty) {
+            return Err(
+                "the name must be words with `__` between them, such as HOOKRILL__SERVER__LISTEN",
+            );
+        }
+        match self.text(name) {
+            Err(VariableError::NotUtf8) => Err("the value is not UTF-8"),
+            // An empty value counts as written: keys that need a value report
+            // it.
+            text => insert(root, levels, text.unwrap_or_default(), location),
         }
     }
 }
 
 impl FromIterator<(OsString, OsString)> for Environment {
     fn from_iter<I: IntoIterator<Item = (OsString, OsString)>>(variables: I) -> Self {
-        // No name that Hookrill or a configuration can ask for is not UTF-8.
+        // Nothing asks for a name that is not UTF-8.
         let named = |(name, value): (OsString, _)| Some((name.into_string().ok()?, value));
         Self(variables.into_iter().filter_map(named).collect())
     }
@@ -101,9 +117,9 @@ fn levels(key: &str) -> Vec<String> {
     key.split("__").map(str::to_ascii_lowercase).collect()
 }
 
-/// Orders numbers by value, and everything else somehow.
-fn natural(levels: &[String]) -> Vec<(usize, String)> {
-    let level = |level: &String| match index(level) {
+/// Sorts indexes by number, before everything else.
+fn numeric_order(levels: &[String]) -> Vec<(usize, String)> {
+    let level = |level: &String| match parse_index(level) {
         Some(index) => (index, String::new()),
         None => (usize::MAX, level.clone()),
     };
@@ -111,17 +127,20 @@ fn natural(levels: &[String]) -> Vec<(usize, String)> {
 }
 
 /// A list index: decimal, without leading zeros.
-pub(super) fn index(level: &str) -> Option<usize> {
-    let digits = !level.is_empty() && level.bytes().all(|b| b.is_ascii_digit());
-    let canonical = level == "0" || !level.starts_with('0');
-    (digits && canonical).then(|| level.parse().ok()).flatten()
+pub(super) fn parse_index(level: &str) -> Option<usize> {
+    let is_number = !level.is_empty() && level.bytes().all(|b| b.is_ascii_digit());
+    let is_canonical = level == "0" || !level.starts_with('0');
+    if !is_number || !is_canonical {
+        return None;
+    }
+    level.parse().ok()
 }
 
-/// Puts a value at its key_path, making sections on the way.
+/// Puts a value at its place, and creates the sections on the way.
 ///
-/// Whether `0` is an item or a topic of that name shows only where the key
-/// meets a list of the file's; elsewhere a section is made, which
-/// [`Node::items`] can read as a list.
+/// `0` may be an item of a list or the name of a topic. That is known only
+/// where the file has a list at that place; elsewhere this creates a section,
+/// which [`Node::items`] can read as a list.
 fn insert(
     node: &mut Node,
     levels: &[String],
@@ -129,8 +148,8 @@ fn insert(
     location: &Location,
 ) -> Result<(), &'static str> {
     let Some((level, below)) = levels.split_first() else {
-        // Nothing but the environment makes untyped values so far.
-        if let TreeValue::Untyped { .. } = node.kind {
+        // At this point, only the environment has made untyped values.
+        if let TreeValue::Untyped { .. } = node.value {
             return Err("another variable sets the same key");
         }
         *node = Node::untyped(text, location.clone());
@@ -138,22 +157,23 @@ fn insert(
     };
     let section = || Node::section(location.clone());
     if !matches!(
-        node.kind,
+        node.value,
         TreeValue::Table(_) | TreeValue::List(_) | TreeValue::Untyped { .. }
     ) {
         *node = section();
     }
-    let child = match &mut node.kind {
-        TreeValue::Table(keys) => keys.entry(level.clone()).or_insert_with(section),
+    let child = match &mut node.value {
+        TreeValue::Table(table) => table.entry(level.clone()).or_insert_with(section),
         TreeValue::List(items) => {
-            let index = index(level).ok_or("this is a list: its items are __0, __1, …")?;
+            let index =
+                parse_index(level).ok_or("this key is a list: its items are __0, __1, …")?;
             if index == items.len() {
                 items.push(section());
             }
             let item = items.get_mut(index);
-            item.ok_or("an item before this one is missing: count from __0")?
+            item.ok_or("an item before this one is missing: number the items from __0")?
         }
-        _ => return Err("another variable sets the key above this one as a value"),
+        _ => return Err("another variable sets the key above this one to a single value"),
     };
     insert(child, below, text, location)
 }

@@ -1,10 +1,9 @@
-//! What was written → what can be used.
+//! Turns a file and the environment into a configuration that can be used.
 //!
-//! A file and the environment are merged into one tree ([`written`]), and the
-//! whole tree is checked before anything starts: all that is wrong is listed
-//! at once, each with its place and who wrote it. Nothing here opens a socket
-//! or builds what the settings describe.
-//! Invariant: each room's settings in a [`Config`] are valid.
+//! Both are merged into one tree ([`tree`]), and the whole tree is checked
+//! before anything starts: every mistake is reported at once, with the key and
+//! the line. Nothing here opens a socket, or builds what the settings describe.
+//! Invariant: the settings in a [`Config`] are valid.
 
 mod access;
 mod diagnostic;
@@ -27,9 +26,9 @@ mod zero_config;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 pub use diagnostic::{ConfigError, Diagnostic, KeyPath, Location};
-pub use environment::Environment;
+pub use environment::{Environment, VariableError};
 use hookrill_core::TopicMap;
-pub use sources::{Sources, read_file};
+pub use sources::{ReferenceError, Sources, read_file};
 pub use topics::TopicSettings;
 pub use zero_config::{MissingSecrets, ZeroConfig};
 
@@ -37,63 +36,66 @@ use crate::{http, journal, subscribe, telemetry, wire::View};
 use diagnostic::Diagnostics;
 
 /// A configuration that can be used.
+///
+/// [`Config::load`] makes one.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Config {
-    /// Where to listen. Port 0 lets the system choose.
+    /// The address to listen on. Port 0 lets the system choose.
     pub listen: SocketAddr,
-    /// How the world reaches the gateway, without a trailing slash; where it
-    /// is not written, how this machine does.
+    /// The URL at which the world reaches the gateway, without a trailing
+    /// slash. By default, the URL at which this machine reaches it.
     pub public_url: String,
-    /// The bounds of what a stranger may do.
+    /// Limits, timeouts, and who the operator is.
     pub server: http::Settings,
-    /// Where events are kept.
+    /// Where events are stored.
     pub journal: journal::Settings,
-    /// How streams are kept alive.
+    /// Heartbeats and retries of streams.
     pub subscribe: subscribe::Settings,
-    /// How subscriber tokens are checked, and which topics need one.
+    /// How subscriber tokens are verified, and which topics need one.
     pub access: crate::access::Settings,
     /// What is logged.
     pub log: telemetry::Settings,
-    /// What each topic's deliveries must look like.
+    /// The settings of each topic.
     pub topics: TopicMap<TopicSettings>,
     /// The file that was read, if there was one.
     pub file: Option<PathBuf>,
-    /// Where nothing was configured: what was made instead.
+    /// The secrets in use where there is no configuration.
     pub zero_config: Option<ZeroConfig>,
 }
 
 impl Config {
     /// Reads, merges and checks everything.
     ///
-    /// With neither file nor topics, this is a newcomer's start, and `missing`
-    /// says what becomes of secrets that are not there.
+    /// Without a file and without topics in the environment, zero configuration
+    /// applies, and `missing` says what to do where its secrets do not exist.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] with all that is wrong.
+    /// [`ConfigError`] with every mistake.
     pub fn load(sources: Sources<'_>, missing: MissingSecrets) -> Result<Self, ConfigError> {
         let diagnostics = Diagnostics::default();
-        let written = sources::collect(sources, &diagnostics)?;
-        let zero_config = written.file.is_none() && written.root.get("topics").is_none();
-        if zero_config && missing == MissingSecrets::Create {
-            // Nothing is made for a start that fails anyway.
-            let root = written.root.clone();
-            let rehearsal = Self::zero_config(root, MissingSecrets::Assume, sources, &diagnostics);
-            if diagnostics.any() {
-                return diagnostics.unless_any(rehearsal);
+        let merged = sources::merge(sources, &diagnostics)?;
+        if merged.file.is_some() || merged.root.get("topics").is_some() {
+            let config = settings::from_tree(merged.root, sources.environment, &diagnostics);
+            return diagnostics.into_result(Self {
+                file: merged.file,
+                ..config
+            });
+        }
+        if missing == MissingSecrets::Create {
+            // A dry run, so that no secret is created for a start that fails.
+            let root = merged.root.clone();
+            let dry_run = Self::without_file(root, MissingSecrets::Assume, sources, &diagnostics);
+            if !diagnostics.is_empty() {
+                return diagnostics.into_result(dry_run);
             }
         }
-        let config = match zero_config {
-            true => Self::zero_config(written.root, missing, sources, &diagnostics),
-            false => settings::config(written.root, sources.environment, &diagnostics),
-        };
-        diagnostics.unless_any(Self {
-            file: written.file,
-            ..config
-        })
+        let config = Self::without_file(merged.root, missing, sources, &diagnostics);
+        diagnostics.into_result(config)
     }
 
-    fn zero_config(
+    fn without_file(
         mut root: tree::Node,
         missing: MissingSecrets,
         sources: Sources<'_>,
@@ -102,22 +104,22 @@ impl Config {
         let path = root
             .get("journal")
             .and_then(|journal| journal.get("path"))
-            .and_then(|path| values::text(&path.kind).ok());
+            .and_then(|path| values::text(&path.value).ok());
         let folder = settings::journal_path(path);
         let zero_config = zero_config::ensure_secrets(&mut root, folder, missing, diagnostics);
         Self {
             zero_config: Some(zero_config),
-            ..settings::config(root, sources.environment, diagnostics)
+            ..settings::from_tree(root, sources.environment, diagnostics)
         }
     }
 
-    /// How this machine reaches the gateway.
+    /// The URL at which this machine reaches the gateway.
     #[must_use]
     pub fn local_url(&self) -> String {
         settings::local_url(self.listen)
     }
 
-    /// Per topic, what its subscribers are shown.
+    /// What the subscribers of each topic are shown.
     #[must_use]
     pub fn views(&self) -> TopicMap<Arc<View>> {
         self.topics.map(|topic| Arc::clone(&topic.view))

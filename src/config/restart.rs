@@ -1,15 +1,15 @@
-//! What a gateway that runs cannot change.
+//! The keys whose change requires a restart.
 //!
-//! Compares what is used, not what is written: a default that somebody writes
-//! down is no change. Invariant: a key that is named here is read at a start
-//! only, and every other one is taken by a reload.
+//! Compares the values in use, not the text: writing down a default is not a
+//! change. Invariant: the keys that are named here are read only at a start, and
+//! a reload applies all others.
 
 use super::Config;
 use crate::journal::Backend;
 
 impl Config {
-    /// The keys in which `new` differs from this, the configuration of the
-    /// start, and that only another start can heed.
+    /// Compares this, the configuration of the start, with `new`: returns the
+    /// keys that differ and that a reload does not apply.
     #[must_use]
     pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
         let own = [

@@ -1,8 +1,8 @@
-//! Reads a scheme of one's own out of the tree.
+//! Reads a scheme of one's own from the tree.
 //!
-//! The scheme language is `verify`'s, given as serde types; this hands it the
-//! tree, and finds the path of what does not fit. It stops at a scheme's
-//! first error.
+//! The scheme language is `hookrill_verify`'s, defined by its serde types. This
+//! deserializes them from the tree, and finds the key that an error is about.
+//! It stops at the first error of a scheme.
 
 use std::fmt;
 
@@ -16,66 +16,66 @@ use super::{
     tree::{Node, Table, TreeValue},
 };
 
-/// Reads a node as any serde type.
+/// Deserializes a node into any serde type.
 pub(super) fn read<T: DeserializeOwned>(
     node: Node,
     path: &KeyPath,
     diagnostics: &Diagnostics,
 ) -> Option<T> {
-    let section = (path.clone(), node.location.clone());
+    let whole = (path.clone(), node.location.clone());
     match T::deserialize(NodeDeserializer(node, path.clone())) {
         Ok(value) => Some(value),
-        Err(DeError { at, what }) => {
-            let (path, location) = at.unwrap_or(section);
-            diagnostics.add(&path, &location, what);
+        Err(DeError { at, message }) => {
+            let (path, location) = at.unwrap_or(whole);
+            diagnostics.report(&path, &location, message);
             None
         }
     }
 }
 
-/// A node at its path.
+/// Deserializes a node at its path.
 struct NodeDeserializer(Node, KeyPath);
 
-/// What does not fit, and where.
+/// An error of serde, and the key that it is about.
 #[derive(Debug)]
 struct DeError {
     at: Option<(KeyPath, Location)>,
-    what: String,
+    message: String,
 }
 
 impl de::Error for DeError {
-    fn custom<T: fmt::Display>(what: T) -> Self {
+    fn custom<T: fmt::Display>(message: T) -> Self {
         Self {
             at: None,
-            what: what.to_string(),
+            message: message.to_string(),
         }
     }
 }
 
 impl fmt::Display for DeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)
+        f.write_str(&self.message)
     }
 }
 
 impl std::error::Error for DeError {}
 
 impl NodeDeserializer {
-    /// Gives a value to serde, and its path to the error if that fails.
+    /// Gives the value to serde. Adds the path to the error if that fails.
     fn visit<T>(
         self,
         visit: impl FnOnce(TreeValue, &KeyPath) -> Result<T, DeError>,
     ) -> Result<T, DeError> {
-        let Self(Node { kind, location }, path) = self;
-        let hidden = matches!(kind, TreeValue::Untyped { hidden: true, .. });
-        visit(kind, &path).map_err(|error| match error {
-            DeError { at: None, .. } if hidden => DeError {
+        let Self(Node { value, location }, path) = self;
+        let is_secret = matches!(value, TreeValue::Untyped { secret: true, .. });
+        visit(value, &path).map_err(|error| match error {
+            DeError { at: None, .. } if is_secret => DeError {
                 at: Some((path, location)),
-                what: "what this points to does not fit here".to_owned(),
+                message: "the value that env: or file: refers to is not valid here".to_owned(),
             },
-            DeError { at: None, what } => DeError {
+            DeError { at: None, message } => DeError {
                 at: Some((path, location)),
-                what,
+                message,
             },
             error => error,
         })
@@ -86,24 +86,24 @@ impl<'de> Deserializer<'de> for NodeDeserializer {
     type Error = DeError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
-        self.visit(|kind, path| match kind {
+        self.visit(|value, path| match value {
             TreeValue::Text(text) | TreeValue::Untyped { text, .. } => visitor.visit_string(text),
-            TreeValue::Integer(number) => visitor.visit_i64(number),
-            TreeValue::Boolean(yes) => visitor.visit_bool(yes),
-            TreeValue::List(items) => visitor.visit_seq(Items::new(items, path.clone())),
-            TreeValue::Table(keys) => match counts_from_zero(&keys) {
-                true => visitor.visit_seq(Items::new(keys.into_values().collect(), path.clone())),
-                false => visitor.visit_map(Fields::new(keys, path.clone())),
-            },
-            TreeValue::Foreign(form) => {
-                Err(de::Error::custom(format_args!("{form} does not fit here")))
+            TreeValue::Integer(integer) => visitor.visit_i64(integer),
+            TreeValue::Boolean(boolean) => visitor.visit_bool(boolean),
+            TreeValue::List(items) => visitor.visit_seq(ItemAccess::new(items, path.clone())),
+            TreeValue::Table(table) if is_indexed_list(&table) => {
+                visitor.visit_seq(ItemAccess::new(table.into_values().collect(), path.clone()))
             }
-            TreeValue::Unreadable => Err(de::Error::custom("this could not be read")),
+            TreeValue::Table(table) => visitor.visit_map(FieldAccess::new(table, path.clone())),
+            TreeValue::Unsupported(form) => {
+                Err(de::Error::custom(format_args!("{form} is not valid here")))
+            }
+            TreeValue::Invalid => Err(de::Error::custom("the value could not be read")),
         })
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
-        match &self.0.kind {
+        match &self.0.value {
             TreeValue::Untyped { text, .. } => match text.parse() {
                 Ok(yes) => self.visit(|_, _| visitor.visit_bool(yes)),
                 Err(_) => self.deserialize_any(visitor),
@@ -121,7 +121,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer {
     }
 
     fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
-        match &self.0.kind {
+        match &self.0.value {
             TreeValue::Untyped { text, .. } => match text.parse() {
                 Ok(number) => self.visit(|_, _| visitor.visit_u64(number)),
                 Err(_) => self.deserialize_any(visitor),
@@ -142,21 +142,23 @@ impl<'de> Deserializer<'de> for NodeDeserializer {
         visitor.visit_newtype_struct(self)
     }
 
-    /// A word, or a section with one key.
+    /// A word, or a section with a single key.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DeError> {
-        self.visit(|kind, path| match kind {
+        self.visit(|value, path| match value {
             TreeValue::Text(text) | TreeValue::Untyped { text, .. } => {
                 visitor.visit_enum(text.into_deserializer())
             }
             TreeValue::Table(keys) if keys.len() == 1 => visitor.visit_enum(
-                de::value::MapAccessDeserializer::new(Fields::new(keys, path.clone())),
+                de::value::MapAccessDeserializer::new(FieldAccess::new(keys, path.clone())),
             ),
-            _ => Err(de::Error::custom("this is a word, or a section of one key")),
+            _ => Err(de::Error::custom(
+                "must be a word, or a section with a single key",
+            )),
         })
     }
 
@@ -166,31 +168,29 @@ impl<'de> Deserializer<'de> for NodeDeserializer {
     }
 }
 
-/// Whether the environment spelled a list here.
-fn counts_from_zero(keys: &Table) -> bool {
-    // Nothing in a scheme has more items than digits, so that order by text
-    // is order by number.
-    !keys.is_empty()
-        && keys.len() <= 10
-        && keys
-            .keys()
-            .enumerate()
-            .all(|(i, key)| *key == i.to_string())
+/// Whether the environment has written a list here.
+fn is_indexed_list(table: &Table) -> bool {
+    // No list of a scheme has more than ten items, so that sorting by text and
+    // sorting by number are the same.
+    const ITEMS_MAX: usize = 10;
+    !table.is_empty()
+        && table.len() <= ITEMS_MAX
+        && table.keys().zip(0..).all(|(key, i)| *key == i.to_string())
 }
 
-struct Items {
+struct ItemAccess {
     path: KeyPath,
     items: std::iter::Enumerate<std::vec::IntoIter<Node>>,
 }
 
-impl Items {
+impl ItemAccess {
     fn new(items: Vec<Node>, path: KeyPath) -> Self {
         let items = items.into_iter().enumerate();
         Self { path, items }
     }
 }
 
-impl<'de> SeqAccess<'de> for Items {
+impl<'de> SeqAccess<'de> for ItemAccess {
     type Error = DeError;
 
     fn next_element_seed<T: de::DeserializeSeed<'de>>(
@@ -205,13 +205,13 @@ impl<'de> SeqAccess<'de> for Items {
     }
 }
 
-struct Fields {
+struct FieldAccess {
     path: KeyPath,
     fields: std::collections::btree_map::IntoIter<String, Node>,
     pending: Option<(String, Node)>,
 }
 
-impl Fields {
+impl FieldAccess {
     fn new(keys: Table, path: KeyPath) -> Self {
         Self {
             path,
@@ -221,7 +221,7 @@ impl Fields {
     }
 }
 
-impl<'de> MapAccess<'de> for Fields {
+impl<'de> MapAccess<'de> for FieldAccess {
     type Error = DeError;
 
     fn next_key_seed<K: de::DeserializeSeed<'de>>(
@@ -246,7 +246,7 @@ impl<'de> MapAccess<'de> for Fields {
     ) -> Result<V::Value, DeError> {
         match self.pending.take() {
             Some((key, node)) => seed.deserialize(NodeDeserializer(node, self.path.key(&key))),
-            None => Err(de::Error::custom("a value without its key")),
+            None => Err(de::Error::custom("a value came without its key")),
         }
     }
 }

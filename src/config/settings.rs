@@ -1,5 +1,5 @@
-//! What was written → what each room takes. One function per section, with
-//! its defaults; the rules that join sections come last.
+//! Turns the tree into each room's settings: one function per section, with its
+//! defaults. Rules that concern several sections come last.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -28,16 +28,20 @@ const RETAIN_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const RETAIN_BYTES: u64 = 10 << 30;
 const DISK_RESERVE: u64 = 256 << 20;
 const DEDUP_ENTRIES_MAX: u64 = 1_000_000;
-/// What fits beside everything else in a small container.
+/// Leaves room for everything else in a small container.
 const RETAIN_BYTES_IN_MEMORY: u64 = 64 << 20;
 const DEDUP_ENTRIES_MAX_IN_MEMORY: u64 = 100_000;
 const HEARTBEAT: Duration = Duration::from_secs(15);
 const RETRY: Duration = Duration::from_secs(3);
 const LOG_LEVEL: &str = "info";
 
-/// Checks the whole tree. What it returns is good only if no problem was
-/// added.
-pub(super) fn config(root: Node, environment: &Environment, diagnostics: &Diagnostics) -> Config {
+/// Checks the whole tree. What it returns is valid only if no diagnostic was
+/// reported.
+pub(super) fn from_tree(
+    root: Node,
+    environment: &Environment,
+    diagnostics: &Diagnostics,
+) -> Config {
     let mut root = Section::new(root, KeyPath::root(), diagnostics);
     let server = server(root.section("server"), environment);
     let journal = journal(root.section("journal"));
@@ -46,7 +50,7 @@ pub(super) fn config(root: Node, environment: &Environment, diagnostics: &Diagno
     let access = root.section("access");
     let topics = topics::topics(root.section("topics"), server.public_url.as_deref());
     let access = access::access(access, topics.policies);
-    root.end();
+    root.finish();
     Config {
         listen: server.listen,
         public_url: server
@@ -63,25 +67,25 @@ pub(super) fn config(root: Node, environment: &Environment, diagnostics: &Diagno
     }
 }
 
-struct Server {
+struct ServerSection {
     listen: SocketAddr,
     public_url: Option<String>,
     settings: http::Settings,
 }
 
-fn server(mut section: Section<'_>, environment: &Environment) -> Server {
+fn server(mut section: Section<'_>, environment: &Environment) -> ServerSection {
     let mut listen = section.value("listen", values::address).unwrap_or(LISTEN);
     if let Some(port) = environment.get("PORT") {
         match values::port(port) {
             Ok(port) => listen.set_port(port),
-            Err(what) => {
+            Err(mistake) => {
                 let location = Location::Variable("PORT".into());
-                let key_path = section.path.key("listen");
-                section.diagnostics.add(&key_path, &location, what);
+                let path = section.path.key("listen");
+                section.diagnostics.report(&path, &location, mistake);
             }
         }
     }
-    let public_url = section.value("public_url", url::public);
+    let public_url = section.value("public_url", url::public_url);
     let settings = http::Settings {
         body_bytes_max: section
             .value("body_bytes_max", values::body_bytes_max)
@@ -97,7 +101,7 @@ fn server(mut section: Section<'_>, environment: &Environment) -> Server {
                 .value("subscribers_per_address_max", values::subscribers_max),
         },
         trusted_proxies: items(section.list("trusted_proxies", values::network)),
-        cors_origins: items(section.list("cors_origins", url::origin)),
+        cors_origins: items(section.list("cors_origins", url::cors_origin)),
         shutdown_delay: section
             .value("shutdown_delay", values::shutdown_delay)
             .unwrap_or(SHUTDOWN_DELAY),
@@ -109,18 +113,18 @@ fn server(mut section: Section<'_>, environment: &Environment) -> Server {
             .value("metrics_public", values::boolean)
             .unwrap_or(false),
     };
-    section.end();
-    Server {
+    section.finish();
+    ServerSection {
         listen,
         public_url,
         settings,
     }
 }
 
-/// How this machine reaches what listens at `address`.
+/// The URL at which this machine reaches a server that listens at `address`.
 pub(super) fn local_url(mut address: SocketAddr) -> String {
-    // One cannot connect to the address that means all addresses everywhere;
-    // where one can, it is the loopback that answers.
+    // 0.0.0.0 and :: mean all addresses. Not every system connects to them, and
+    // where one does, the loopback address answers.
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -148,17 +152,12 @@ fn journal(mut section: Section<'_>) -> journal::Settings {
         None | Some("disk") => disk,
         Some("memory") => journal::Backend::Memory,
         Some(other) => {
-            let what = match other {
-                "nats" => "the nats journal is not built yet; use \"disk\" or \"memory\"",
-                _ => "this is no journal: \"disk\" or \"memory\"",
+            let message = match other {
+                "nats" => "\"nats\" is not supported yet; use \"disk\" or \"memory\"",
+                _ => "must be \"disk\" or \"memory\"",
             };
-            if let Some(Located {
-                path: key_path,
-                location,
-                ..
-            }) = &kind
-            {
-                section.diagnostics.add(key_path, location, what);
+            if let Some(kind) = &kind {
+                kind.report(section.diagnostics, message);
             }
             disk
         }
@@ -181,11 +180,11 @@ fn journal(mut section: Section<'_>) -> journal::Settings {
             .value("dedup_entries_max", values::dedup_entries_max)
             .unwrap_or(dedup_entries),
     };
-    section.end();
+    section.finish();
     settings
 }
 
-/// The folder of the journal, and of a newcomer's secrets.
+/// The folder of the journal, and of the secrets of zero configuration.
 pub(super) fn journal_path(written: Option<String>) -> PathBuf {
     written.unwrap_or_else(|| JOURNAL_PATH.to_owned()).into()
 }
@@ -193,7 +192,7 @@ pub(super) fn journal_path(written: Option<String>) -> PathBuf {
 fn subscribe(mut section: Section<'_>) -> subscribe::Settings {
     let heartbeat = section.value("heartbeat", values::heartbeat);
     let retry = section.value("retry", values::retry);
-    section.end();
+    section.finish();
     subscribe::Settings {
         heartbeat: heartbeat.unwrap_or(HEARTBEAT),
         retry: retry.unwrap_or(RETRY),
@@ -203,7 +202,7 @@ fn subscribe(mut section: Section<'_>) -> subscribe::Settings {
 fn log(mut section: Section<'_>) -> telemetry::Settings {
     let level = section.value("level", values::log_level);
     let format = section.value("format", values::log_format);
-    section.end();
+    section.finish();
     telemetry::Settings {
         level: level.unwrap_or_else(|| LOG_LEVEL.to_owned()),
         format: format.unwrap_or_default(),

@@ -1,48 +1,83 @@
-//! Where a configuration comes from: a file, the environment, and what values
-//! of the form `env:NAME` and `file:PATH` point to.
+//! Reads what a configuration consists of: a file, the environment, and the
+//! values that `env:NAME` and `file:PATH` refer to.
 //!
-//! Files are read through a function that is handed in, so that tests are
-//! tables.
+//! Reads files through a function that the caller provides, so that tests need
+//! no files.
 
 use std::{
-    fmt::Write as _,
     io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::{
-    diagnostic::{ConfigError, Diagnostics, KeyPath, Location},
-    environment::Environment,
+    diagnostic::{ConfigError, Diagnostics, KeyPath, Location, Mistake},
+    environment::{Environment, VariableError},
     tree::{self, Node, TreeValue},
 };
 
-/// The file that is read without being asked for.
+/// The file that is read by default.
 const FILE: &str = "hookrill.toml";
-/// The longest configuration or secret that is read: a device or a log named
-/// by mistake must not fill the memory.
+/// The longest file that is read, in bytes: a device or a log that was named by
+/// mistake must not fill the memory.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// What a configuration is read from.
+/// What to read a configuration from.
 #[derive(Clone, Copy)]
 pub struct Sources<'a> {
-    /// The file that was asked for by `--config`.
+    /// The configuration file. `None`: the one that `HOOKRILL_CONFIG` names, or
+    /// else `./hookrill.toml` if it exists.
     pub file: Option<&'a Path>,
     /// The environment.
     pub environment: &'a Environment,
-    /// Reads a whole file.
+    /// Reads a whole file; [`read_file`], usually.
     pub read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
 }
 
+/// Why the value that `env:NAME` or `file:PATH` refers to can't be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReferenceError {
+    /// The environment variable can't be used.
+    #[error("the environment variable {name} {problem}; set it, or change `env:{name}`")]
+    Variable {
+        /// The variable.
+        name: String,
+        /// What is wrong with it.
+        problem: VariableError,
+    },
+    /// The file can't be read.
+    #[error("cannot read {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The file is not UTF-8.
+    #[error("{} is not UTF-8", path.display())]
+    FileNotUtf8 {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is empty.
+    #[error("{} is empty; write the value into it", path.display())]
+    FileEmpty {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
 impl Sources<'_> {
-    /// A value given elsewhere than in a configuration, such as on the command
-    /// line: itself, or what it points to by `env:NAME` or `file:PATH`.
+    /// A value that stands somewhere else than in a configuration, such as on
+    /// the command line: `text` itself, or what it refers to by `env:NAME` or
+    /// `file:PATH`.
     ///
     /// # Errors
     ///
-    /// What is wrong with the key_path it points to.
-    pub fn value(&self, text: &str) -> Result<String, String> {
-        pointed_to(text, *self).unwrap_or_else(|| Ok(text.to_owned()))
+    /// [`ReferenceError`] where the reference can't be resolved.
+    pub fn value(&self, text: &str) -> Result<String, ReferenceError> {
+        resolve(text, *self).unwrap_or_else(|| Ok(text.to_owned()))
     }
 }
 
@@ -50,22 +85,22 @@ impl Sources<'_> {
 ///
 /// # Errors
 ///
-/// As the file system says, and for longer files.
+/// The system's error, or one of its own for longer files.
 pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     use io::Read as _;
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path)?;
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 > FILE_BYTES_MAX {
-        true => Err(io::Error::other("it is longer than 1 MiB")),
-        false => Ok(bytes),
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::other("the file is longer than 1 MiB"));
     }
+    Ok(bytes)
 }
 
-/// All that was written, merged: the environment over the file.
-pub(super) struct Written {
+/// Everything that was written: the environment over the file.
+pub(super) struct Merged {
     pub(super) root: Node,
-    /// The file that was found.
+    /// The file that was read.
     pub(super) file: Option<PathBuf>,
 }
 
@@ -73,76 +108,73 @@ pub(super) struct Written {
 ///
 /// # Errors
 ///
-/// Where a file cannot be read or is not TOML. Then nothing else is checked:
-/// what half a file seems to say is a guess.
-pub(super) fn collect(
+/// Where the file can't be read or is not TOML. Then nothing else is checked,
+/// because half a file says little.
+pub(super) fn merge(
     sources: Sources<'_>,
     diagnostics: &Diagnostics,
-) -> Result<Written, ConfigError> {
-    let unread = Diagnostics::default();
-    let file = find(sources, &unread);
+) -> Result<Merged, ConfigError> {
+    let of_file = Diagnostics::default();
+    let file = find_file(sources, &of_file);
     let mut root = match &file {
         Some((path, text)) => {
             let name = Arc::from(path.display().to_string());
-            tree::toml(&name, text, &unread)
+            tree::parse_toml(&name, text, &of_file)
         }
-        None => Node::section(Location::Hookrill),
+        None => Node::section(Location::Default),
     };
-    unread.unless_any(())?;
+    of_file.into_result(())?;
     sources.environment.overlay(&mut root, diagnostics);
-    follow(&mut root, &KeyPath::root(), sources, diagnostics);
-    Ok(Written {
+    resolve_all(&mut root, &KeyPath::root(), sources, diagnostics);
+    Ok(Merged {
         root,
         file: file.map(|(path, _)| path),
     })
 }
 
 /// The file: `--config`, else `HOOKRILL_CONFIG`, else `./hookrill.toml`.
-fn find(sources: Sources<'_>, unread: &Diagnostics) -> Option<(PathBuf, String)> {
+fn find_file(sources: Sources<'_>, diagnostics: &Diagnostics) -> Option<(PathBuf, String)> {
     const VARIABLE: &str = "HOOKRILL_CONFIG";
-    let named = sources.environment.get(VARIABLE);
-    let (path, asked_by) = match (sources.file, named) {
-        (Some(path), _) => (path, Some("--config")),
-        (None, Some(path)) => (Path::new(path), Some(VARIABLE)),
-        (None, None) => (Path::new(FILE), None),
+    let (path, named_by) = match (sources.file, sources.environment.get(VARIABLE)) {
+        (Some(path), _) => (path, " (named by --config)"),
+        (None, Some(path)) => (Path::new(path), " (named by HOOKRILL_CONFIG)"),
+        (None, None) => (Path::new(FILE), ""),
     };
-    let error = match (sources.read)(path).map(String::from_utf8) {
+    let is_default = named_by.is_empty();
+    let message = format!("cannot read {}{named_by}", path.display());
+    let mistake = match (sources.read)(path).map(String::from_utf8) {
         Ok(Ok(text)) => return Some((path.to_owned(), text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && asked_by.is_none() => return None,
-        Ok(Err(_)) => "it is not UTF-8".to_owned(),
-        Err(error) => error.to_string(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_default => return None,
+        Ok(Err(_)) => Mistake::from(format!("{message}: it is not UTF-8")),
+        Err(error) => Mistake::caused_by(message, error),
     };
-    let mut what = format!("{} cannot be read: {error}", path.display());
-    if let Some(asked_by) = asked_by {
-        let _ = write!(what, "; {asked_by} names it");
-    }
-    unread.add(&KeyPath::root(), &Location::Hookrill, what);
+    diagnostics.report(&KeyPath::root(), &Location::Default, mistake);
     None
 }
 
-/// Replaces each `env:NAME` and `file:PATH` by what it points to, once: what
-/// is found there is a value, and points nowhere.
-fn follow(node: &mut Node, key_path: &KeyPath, sources: Sources<'_>, diagnostics: &Diagnostics) {
-    match &mut node.kind {
-        TreeValue::Table(keys) => {
-            for (key, child) in keys {
-                follow(child, &key_path.key(key), sources, diagnostics);
+/// Replaces each `env:NAME` and `file:PATH` by the value that it refers to.
+/// What stands there is a value, and never refers to another.
+fn resolve_all(node: &mut Node, path: &KeyPath, sources: Sources<'_>, diagnostics: &Diagnostics) {
+    match &mut node.value {
+        TreeValue::Table(table) => {
+            for (key, child) in table {
+                resolve_all(child, &path.key(key), sources, diagnostics);
             }
         }
         TreeValue::List(items) => {
             for (index, item) in items.iter_mut().enumerate() {
-                follow(item, &key_path.item(index), sources, diagnostics);
+                resolve_all(item, &path.item(index), sources, diagnostics);
             }
         }
         TreeValue::Text(text) | TreeValue::Untyped { text, .. } => {
-            let Some(found) = pointed_to(text, sources) else {
+            let Some(resolved) = resolve(text, sources) else {
                 return;
             };
-            node.kind = match found {
-                Ok(text) => TreeValue::Untyped { text, hidden: true },
-                Err(what) => {
-                    diagnostics.add(key_path, &node.location, what);
-                    TreeValue::Unreadable
+            node.value = match resolved {
+                Ok(text) => TreeValue::Untyped { text, secret: true },
+                Err(error) => {
+                    diagnostics.report(path, &node.location, Mistake::from_error(error));
+                    TreeValue::Invalid
                 }
             };
         }
@@ -150,8 +182,8 @@ fn follow(node: &mut Node, key_path: &KeyPath, sources: Sources<'_>, diagnostics
     }
 }
 
-/// What a pointer points to; `None` if the value is none.
-fn pointed_to(text: &str, sources: Sources<'_>) -> Option<Result<String, String>> {
+/// The value that `text` refers to; `None` where it is not a reference.
+fn resolve(text: &str, sources: Sources<'_>) -> Option<Result<String, ReferenceError>> {
     match text.split_once(':')? {
         ("env", name) => Some(variable(name, sources.environment)),
         ("file", path) => Some(file(Path::new(path), sources.read)),
@@ -159,23 +191,33 @@ fn pointed_to(text: &str, sources: Sources<'_>) -> Option<Result<String, String>
     }
 }
 
-fn variable(name: &str, environment: &Environment) -> Result<String, String> {
+fn variable(name: &str, environment: &Environment) -> Result<String, ReferenceError> {
     match environment.text(name) {
         Ok(text) => Ok(text.to_owned()),
-        Err(why) => Err(format!(
-            "the environment variable {name} {why}; set it, or write another source"
-        )),
+        Err(problem) => Err(ReferenceError::Variable {
+            name: name.to_owned(),
+            problem,
+        }),
     }
 }
 
 /// The text of a file without the line ends that editors and `echo` leave at
 /// its end.
-fn file(path: &Path, read: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Result<String, String> {
-    let path_shown = path.display();
-    let bytes = read(path).map_err(|error| format!("{path_shown} cannot be read: {error}"))?;
-    let text = String::from_utf8(bytes).map_err(|_| format!("{path_shown} is not UTF-8"))?;
+fn file(
+    path: &Path,
+    read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Result<String, ReferenceError> {
+    let path = path.to_owned();
+    let bytes = match read(&path) {
+        Ok(bytes) => bytes,
+        Err(source) => return Err(ReferenceError::File { path, source }),
+    };
+    // Not with the error as the source: that holds the bytes, which are secret.
+    let Ok(text) = String::from_utf8(bytes) else {
+        return Err(ReferenceError::FileNotUtf8 { path });
+    };
     match text.trim_end_matches(['\r', '\n']) {
-        "" => Err(format!("{path_shown} is empty; write the value into it")),
+        "" => Err(ReferenceError::FileEmpty { path }),
         text => Ok(text.to_owned()),
     }
 }

@@ -1,4 +1,4 @@
-//! The sections `[topics.<name>]`, and the rules that join them.
+//! The sections `[topics.<name>]`, and the rules that concern several of them.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use hookrill_core::{Pointer, SEGMENT_BYTES_MAX, Topic, TopicMap};
 use hookrill_verify::{Partition, Verifier};
 
 use super::{
-    diagnostic::{Diagnostics, KeyPath, Location},
+    diagnostic::{Diagnostics, Mistake},
     section::{Located, Section},
     tree::TreeValue,
     values,
@@ -20,135 +20,141 @@ use crate::{
     wire::View,
 };
 
-/// For how long a delivery's id is remembered where nothing is written.
+/// How long the id of a delivery is remembered by default.
 const DEDUP_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What holds for deliveries to a topic.
+/// The settings of a topic.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TopicSettings {
     /// The section's name; `None` for `"*"`.
     pub name: Option<Topic>,
-    /// Proves deliveries.
+    /// Verifies deliveries.
     pub verifier: Verifier,
     /// The preset's name, or the algorithm of a scheme of one's own.
     pub scheme: Box<str>,
     /// Who may subscribe.
     pub access: Policy,
-    /// How deliveries that come again are recognised; `None`: they are not.
+    /// How duplicates are detected; `None`: they are not.
     pub dedup: Option<DedupRule>,
-    /// How many proven deliveries are taken, over all topics of the section;
-    /// `None`: as many as come.
+    /// How many verified deliveries are accepted, over all topics of the
+    /// section; `None`: any number.
     pub rate_max: Option<Rate>,
     /// What subscribers are shown of its events.
     pub view: Arc<View>,
-    /// What stands below the topic for each delivery; `None`: nothing. Only
-    /// under a name, and then deliveries come to that topic itself, never below
-    /// it.
+    /// The subtopic that each delivery belongs to; `None`: the topic that it was
+    /// sent to. Never in the section of `"*"`. Deliveries are sent to the topic
+    /// of the section itself, never below it.
     pub partition: Option<Partition>,
 }
 
 impl TopicSettings {
-    /// The topic that deliveries come to, where `topic` is below it and takes
-    /// none because their own content says their subtopic.
+    /// The partitioned topic that `topic` is below. Deliveries have to be sent
+    /// to that topic, since their content determines the subtopic.
     #[must_use]
-    pub fn elsewhere(&self, topic: &Topic) -> Option<&Topic> {
+    pub fn partitioned_above(&self, topic: &Topic) -> Option<&Topic> {
         self.partition.as_ref()?;
         self.name.as_ref().filter(|name| *name != topic)
     }
 }
 
-/// All topics.
-pub(super) struct Topics {
-    /// Those that are good.
+/// All topic sections.
+pub(super) struct TopicSections {
+    /// The settings of those without a mistake.
     pub(super) settings: TopicMap<TopicSettings>,
-    /// Who may subscribe, of all of which that is known.
+    /// Who may subscribe, for all sections where that could be read.
     pub(super) policies: TopicMap<Policy>,
 }
 
 /// Reads `[topics]`.
-pub(super) fn topics(section: Section<'_>, public_url: Option<&str>) -> Topics {
+pub(super) fn topics(section: Section<'_>, public_url: Option<&str>) -> TopicSections {
     let diagnostics = section.diagnostics;
     let above = section.path.clone();
-    let (mut settings, mut policies) = (Collected::default(), Collected::default());
-    let mut places = Vec::new();
-    for (name, node) in section.into_names() {
-        if let TreeValue::Unreadable = node.kind {
+    let (mut settings, mut policies) = (TopicMapBuilder::default(), TopicMapBuilder::default());
+    let mut named = Vec::new();
+    for (name, node) in section.into_table() {
+        if let TreeValue::Invalid = node.value {
             continue;
         }
         let (path, location) = (above.key(&name), node.location.clone());
-        let topic = name.parse::<Topic>();
-        if let (Err(why), true) = (&topic, name != "*") {
-            diagnostics.add(&path, &location, why.to_string());
-        }
-        // With a bad name nothing comes of it all, so it may stand for "*".
-        let topic = topic.ok();
-        let section = Section::new(node, path.clone(), diagnostics);
-        let (policy, read) = one(section, topic.as_ref(), public_url);
-        policies.put(topic.as_ref(), policy);
-        settings.put(topic.as_ref(), read);
-        places.extend(topic.map(|topic| (topic, path, location)));
+        let topic = match name.parse::<Topic>() {
+            Ok(topic) => Some(topic),
+            Err(error) => {
+                if name != "*" {
+                    diagnostics.report(&path, &location, Mistake::from_error(error));
+                }
+                // A section with a bad name stands for "*" from here on. It is
+                // checked, and comes to nothing because of the diagnostic.
+                None
+            }
+        };
+        let topic_section = Section::new(node, path.clone(), diagnostics);
+        let (policy, topic_settings) = read_topic(topic_section, topic.as_ref(), public_url);
+        policies.insert(topic.as_ref(), policy);
+        settings.insert(topic.as_ref(), topic_settings);
+        named.extend(topic.map(|topic| Located {
+            path,
+            location,
+            value: topic,
+        }));
     }
-    let topics = Topics {
-        settings: settings.map(),
-        policies: policies.map(),
+    let sections = TopicSections {
+        settings: settings.build(),
+        policies: policies.build(),
     };
-    for (topic, path, location) in places {
-        topics.refuse_what_is_above(&topic, &path, &location, diagnostics);
+    for topic in named {
+        sections.check_against_above(&topic, diagnostics);
     }
-    topics
+    sections
 }
 
-impl Topics {
-    /// Refuses a section that promises what one above it does not keep.
-    fn refuse_what_is_above(
-        &self,
-        topic: &Topic,
-        path: &KeyPath,
-        location: &Location,
-        diagnostics: &Diagnostics,
-    ) {
-        if let Some((above, hidden)) = type_from_above(topic, &self.settings) {
-            let what = format!(
-                "events of `{above}` may belong here by its partition, and their type is taken \
-                 from {hidden}, which would go out with them though it is not shown here; show \
-                 it, or take the type from elsewhere there"
+impl TopicSections {
+    /// Reports a section that promises something that a section above it
+    /// breaks.
+    fn check_against_above(&self, topic: &Located<Topic>, diagnostics: &Diagnostics) {
+        if let Some((above, hidden)) = hidden_type_from_above(&topic.value, &self.settings) {
+            let message = format!(
+                "the partition of `{above}` may put events here, and their type is read from \
+                 {hidden}, so it would be sent with them although it is hidden here; show it \
+                 here, or read the type from somewhere else there"
             );
-            diagnostics.add(path, location, what);
+            topic.report(diagnostics, message);
         }
-        if let Some(above) = public_above(topic, &self.policies) {
-            let what = format!(
-                "this topic needs a token, and `{above}` above it is public and includes it; \
-                 write access = \"public\" here, or \"token\" there"
+        if let Some(above) = public_above(&topic.value, &self.policies) {
+            let message = format!(
+                "this topic needs a token, but `{above}` above it is public and includes its \
+                 events; write access = \"public\" here, or access = \"token\" there"
             );
-            diagnostics.add(&path.key("access"), location, what);
+            diagnostics.report(&topic.path.key("access"), &topic.location, message);
         }
     }
 }
 
-/// A [`TopicMap`] that is being filled.
-struct Collected<T> {
+/// Collects the values of a [`TopicMap`].
+struct TopicMapBuilder<T> {
     named: HashMap<Topic, T>,
     any: Option<T>,
 }
 
-impl<T> Collected<T> {
-    /// Takes the value of a topic, or of `"*"` where there is no topic.
-    fn put(&mut self, topic: Option<&Topic>, value: Option<T>) {
-        match (topic, value) {
-            (_, None) => {}
-            (None, value) => self.any = value,
-            (Some(topic), Some(value)) => {
+impl<T> TopicMapBuilder<T> {
+    /// Adds the value of a topic, or of `"*"` where `topic` is `None`.
+    fn insert(&mut self, topic: Option<&Topic>, value: Option<T>) {
+        let Some(value) = value else {
+            return;
+        };
+        match topic {
+            Some(topic) => {
                 self.named.insert(topic.clone(), value);
             }
+            None => self.any = Some(value),
         }
     }
 
-    fn map(self) -> TopicMap<T> {
+    fn build(self) -> TopicMap<T> {
         TopicMap::new(self.named, self.any)
     }
 }
 
-impl<T> Default for Collected<T> {
+impl<T> Default for TopicMapBuilder<T> {
     fn default() -> Self {
         Self {
             named: HashMap::new(),
@@ -166,35 +172,32 @@ pub(super) fn names(policies: &TopicMap<Policy>, policy: Policy) -> Vec<String> 
     names
 }
 
-/// The public topic whose subscribers would get this one's events, if this
-/// one needs a token.
+/// The public topic whose subscribers would receive the events of `topic`,
+/// although `topic` needs a token.
 ///
-/// A name above may be public without a section: through one further above,
-/// or through `"*"`.
+/// A topic above may be public without a section of its own: through one
+/// further above, or through `"*"`.
 fn public_above<'t>(topic: &'t Topic, policies: &TopicMap<Policy>) -> Option<&'t str> {
     if policies.lookup(topic) != Some(&Policy::Token) {
         return None;
     }
     topic.lineage().skip(1).find(|above| {
-        let policy = above
-            .parse()
-            .ok()
-            .and_then(|above: Topic| policies.lookup(&above).copied());
-        policy == Some(Policy::Public)
+        let above = above.parse::<Topic>();
+        above.is_ok_and(|above| policies.lookup(&above) == Some(&Policy::Public))
     })
 }
 
-/// The topic above whose events may belong to this one, and where in their
-/// bodies their type stands, if this one does not show what stands there.
+/// The topic above whose partition may put events into `topic`, and where in
+/// their bodies their type is read from, if `topic` hides that place.
 ///
-/// That each section shows what its own types are taken from, `view` has seen.
-fn type_from_above<'t>(
+/// `view` has checked already that each section shows its own types.
+fn hidden_type_from_above<'t>(
     topic: &Topic,
     settings: &'t TopicMap<TopicSettings>,
 ) -> Option<(&'t Topic, &'t Pointer)> {
     let shown = settings.lookup(topic)?.view.projection.as_ref()?;
-    let above = settings.named().filter(|(above, _)| *above != topic);
-    let above = above.filter(|(above, from)| above.covers(topic) && from.partition.is_some());
+    let others = settings.named().filter(|(other, _)| *other != topic);
+    let above = others.filter(|(other, from)| other.covers(topic) && from.partition.is_some());
     let mut types = above.flat_map(|(above, from)| {
         let types = from.verifier.type_pointers();
         types.map(move |type_| (above, type_))
@@ -202,37 +205,39 @@ fn type_from_above<'t>(
     types.find(|(_, type_)| !shown.shows(type_))
 }
 
-/// Reads one topic's section. What is bad in it is reported and left out.
-fn one(
+/// Reads the section of one topic. Reports what is bad in it and leaves it out.
+fn read_topic(
     mut section: Section<'_>,
     name: Option<&Topic>,
     public_url: Option<&str>,
 ) -> (Option<Policy>, Option<TopicSettings>) {
-    let access = match section.has("access") {
-        true => section.value("access", values::policy),
-        false => Some(Policy::default()),
+    let access = if section.has("access") {
+        section.value("access", values::policy)
+    } else {
+        Some(Policy::default())
     };
     let dedup = section.value("dedup", values::dedup);
     let by_body = section.value("dedup_by", values::dedup_by);
     let rate_max = section.value("rate_max", values::rate);
     if let (Some(None), Some(true)) = (dedup, by_body) {
-        section.refuse(
+        section.report(
             "dedup_by",
-            "dedup is off, so nothing is recognised; remove one",
+            "must not be set together with dedup = \"off\"; remove one of them",
         );
     }
     let partition = partition(&mut section, name);
     let verification = verification(&mut section, partition.as_ref(), name.is_none(), public_url);
-    let type_pointers = verification
+    let type_pointers: Vec<Pointer> = verification
         .iter()
-        .flat_map(|verification| verification.verifier.type_pointers());
-    let type_pointers: Vec<Pointer> = type_pointers.cloned().collect();
+        .flat_map(|verification| verification.verifier.type_pointers())
+        .cloned()
+        .collect();
     let mut view = view(&mut section, &type_pointers);
     view.source = name.filter(|_| partition.is_some()).cloned();
-    section.end();
+    section.finish();
     let settings = verification.map(|verification| TopicSettings {
         name: name.cloned(),
-        dedup: dedup_rule(dedup, by_body.unwrap_or(false), verification.names_an_id),
+        dedup: dedup_rule(dedup, by_body.unwrap_or(false), verification.has_id),
         rate_max,
         verifier: verification.verifier,
         scheme: verification.scheme,
@@ -243,35 +248,33 @@ fn one(
     (access, settings)
 }
 
-/// Reads what stands below a topic, and sees that it makes a topic for every
+/// Reads `partition`, and checks that it leads to a valid topic for every
 /// delivery.
 fn partition(section: &mut Section<'_>, name: Option<&Topic>) -> Option<Located<Partition>> {
-    let located = section.located("partition", values::partition)?;
-    let what = match name.map(|name| located.value.longest_topic(name)) {
-        Some(Ok(_)) => return Some(located),
-        None => "below \"*\" nothing says which topic is partitioned; name the topic".to_owned(),
-        Some(Err(why)) => format!(
-            "not every value would make a topic, since each may have {SEGMENT_BYTES_MAX} bytes: \
-             {why}; shorten the topic's name, or leave a segment out"
-        ),
+    let partition = section.located("partition", values::partition)?;
+    let Some(name) = name else {
+        let message = "must not be set for \"*\"; write a section for the topic to partition";
+        partition.report(section.diagnostics, message);
+        return None;
     };
-    section
-        .diagnostics
-        .add(&located.path, &located.location, what);
+    let Err(error) = partition.value.longest_topic(name) else {
+        return Some(partition);
+    };
+    let message = format!(
+        "a value can have {SEGMENT_BYTES_MAX} bytes, and the resulting topic would not be valid; \
+         shorten the topic's name, or remove a segment"
+    );
+    partition.report(section.diagnostics, Mistake::caused_by(message, error));
     None
 }
 
-/// The body's hash serves only where somebody wrote `dedup` or `dedup_by`: two
-/// deliveries with one body may well be two events.
-fn dedup_rule(
-    written: Option<Option<Duration>>,
-    by_body: bool,
-    names_an_id: bool,
-) -> Option<DedupRule> {
+/// The hash of the body serves as an id only where `dedup` or `dedup_by` is
+/// written, because two deliveries with the same body may well be two events.
+fn dedup_rule(written: Option<Option<Duration>>, by_body: bool, has_id: bool) -> Option<DedupRule> {
     let by = match (by_body, written.is_some()) {
         (true, _) => DedupBy::Body,
         (false, true) => DedupBy::IdOrBody,
-        (false, false) if names_an_id => DedupBy::Id,
+        (false, false) if has_id => DedupBy::Id,
         (false, false) => return None,
     };
     let window = written.unwrap_or(Some(DEDUP_WINDOW))?;

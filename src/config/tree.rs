@@ -1,7 +1,8 @@
-//! What people wrote, with who wrote it: a tree out of TOML and environment.
+//! A tree of the values that people wrote, each with where it was written.
 //!
-//! Knows no keys and no types of Hookrill's. Not serde, because serde stops
-//! at the first error and keeps no origins.
+//! Built from TOML and the environment; knows neither the keys nor the types of
+//! Hookrill. Not serde, because serde stops at the first error and does not
+//! keep where a value was written.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -9,111 +10,112 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostics, KeyPath, Location};
 
-/// A value and who wrote it.
+/// A value and where it was written.
 #[derive(Clone)]
 pub(super) struct Node {
-    pub(super) kind: TreeValue,
+    pub(super) value: TreeValue,
     pub(super) location: Location,
 }
 
-/// A section's keys.
+/// The keys of a section.
 pub(super) type Table = BTreeMap<String, Node>;
 
-/// The forms that a value can have. Shows itself to nobody: it may be secret.
+/// The forms of a value. Not `Debug`: it may be a secret.
 #[derive(Clone)]
 pub(super) enum TreeValue {
     Table(Table),
     List(Vec<Node>),
-    /// A string that stands in the file.
+    /// A string in the file.
     Text(String),
     Integer(i64),
     Boolean(bool),
-    /// Text whose type the target decides: the environment knows strings only.
+    /// Text whose type depends on the key: the environment has only strings.
     Untyped {
         text: String,
-        /// Read through `env:` or `file:`, so that nothing may repeat it.
-        hidden: bool,
+        /// Whether it was read through `env:` or `file:`. Then no message may
+        /// repeat it.
+        secret: bool,
     },
-    /// A form that no key takes: a float, a date.
-    Foreign(&'static str),
-    /// What was written could not be read, and that was said already.
-    Unreadable,
+    /// A form that no key accepts: a float, a date.
+    Unsupported(&'static str),
+    /// It could not be read. A diagnostic says so already.
+    Invalid,
 }
 
 impl Node {
     /// An empty section.
     pub(super) fn section(location: Location) -> Self {
         Self {
-            kind: TreeValue::Table(Table::new()),
+            value: TreeValue::Table(Table::new()),
             location,
         }
     }
 
-    /// A value as the environment gives it.
+    /// The value of an environment variable.
     pub(super) fn untyped(text: &str, location: Location) -> Self {
         let text = text.to_owned();
         Self {
-            kind: TreeValue::Untyped {
+            value: TreeValue::Untyped {
                 text,
-                hidden: false,
+                secret: false,
             },
             location,
         }
     }
 
-    /// A value that nothing may repeat.
-    pub(super) fn hidden(text: String) -> Self {
+    /// A value that no message may repeat.
+    pub(super) fn secret(text: String) -> Self {
         Self {
-            kind: TreeValue::Untyped { text, hidden: true },
-            location: Location::Hookrill,
+            value: TreeValue::Untyped { text, secret: true },
+            location: Location::Default,
         }
     }
 
-    /// A value that was complained of already.
-    pub(super) fn unreadable() -> Self {
+    /// A value that a diagnostic is about already.
+    pub(super) fn invalid() -> Self {
         Self {
-            kind: TreeValue::Unreadable,
-            location: Location::Hookrill,
+            value: TreeValue::Invalid,
+            location: Location::Default,
         }
     }
 
     /// The node at `key`, if this is a section that has it.
     pub(super) fn get(&self, key: &str) -> Option<&Node> {
-        match &self.kind {
-            TreeValue::Table(keys) => keys.get(key),
+        match &self.value {
+            TreeValue::Table(table) => table.get(key),
             _ => None,
         }
     }
 }
 
-/// Reads a TOML file, as far as it can be read.
-pub(super) fn toml(name: &Arc<str>, text: &str, diagnostics: &Diagnostics) -> Node {
-    let lines = Lines { name, text };
+/// Parses a TOML file, as far as possible.
+pub(super) fn parse_toml(name: &Arc<str>, text: &str, diagnostics: &Diagnostics) -> Node {
+    let file = TomlFile { name, text };
     let (table, mut errors) = DeTable::parse_recoverable(text);
     errors.sort_by_key(|error| error.span().map(|span| span.start));
     for error in &errors {
-        // Not the error's `Display`, which quotes the line: a secret may
-        // stand in it.
-        let location = lines.location(error.span().map(|span| span.start));
-        diagnostics.add(
+        // Not the error's `Display`, and not the error as the source: both
+        // quote the line, which may contain a secret.
+        let location = file.location(error.span().map(|span| span.start));
+        diagnostics.report(
             &KeyPath::root(),
             &location,
-            format!("this is not TOML: {}", error.message()),
+            format!("this is not valid TOML: {}", error.message()),
         );
     }
     Node {
-        kind: TreeValue::Table(lines.keys(table.into_inner())),
-        location: lines.location(None),
+        value: TreeValue::Table(file.table(table.into_inner())),
+        location: file.location(None),
     }
 }
 
-/// Finds the line of an offset.
-struct Lines<'a> {
+/// Knows the line of every byte of a file.
+struct TomlFile<'a> {
     name: &'a Arc<str>,
     text: &'a str,
 }
 
-impl Lines<'_> {
+impl TomlFile<'_> {
     fn location(&self, offset: Option<usize>) -> Location {
         let line = offset.and_then(|end| {
             let before = self.text.as_bytes().get(..end)?;
@@ -125,37 +127,36 @@ impl Lines<'_> {
         }
     }
 
-    fn keys(&self, table: DeTable<'_>) -> Table {
-        table
-            .into_iter()
-            .map(|(key, value)| {
-                // A section's own span covers its header only in some forms;
-                // the key is what people look for.
-                let location = self.location(Some(key.span().start));
-                let kind = self.kind(value.into_inner());
-                (key.into_inner().into_owned(), Node { kind, location })
-            })
-            .collect()
+    fn table(&self, table: DeTable<'_>) -> Table {
+        let node = |(key, value): (toml::Spanned<_>, toml::Spanned<DeValue<'_>>)| {
+            // Of a section, the span covers the header only in some forms; the
+            // key is what people look for.
+            let location = self.location(Some(key.span().start));
+            let value = self.value(value.into_inner());
+            let key: std::borrow::Cow<'_, str> = key.into_inner();
+            (key.into_owned(), Node { value, location })
+        };
+        table.into_iter().map(node).collect()
     }
 
-    fn kind(&self, value: DeValue<'_>) -> TreeValue {
+    fn value(&self, value: DeValue<'_>) -> TreeValue {
         match value {
             DeValue::String(text) => TreeValue::Text(text.into_owned()),
             DeValue::Integer(digits) => {
                 match i64::from_str_radix(digits.as_str(), digits.radix()) {
                     Ok(integer) => TreeValue::Integer(integer),
-                    Err(_) => TreeValue::Foreign("a number beyond 64 bits"),
+                    Err(_) => TreeValue::Unsupported("a number that does not fit into 64 bits"),
                 }
             }
-            DeValue::Boolean(yes) => TreeValue::Boolean(yes),
-            DeValue::Float(_) => TreeValue::Foreign("a fraction"),
-            DeValue::Datetime(_) => TreeValue::Foreign("a date"),
-            DeValue::Table(table) => TreeValue::Table(self.keys(table)),
+            DeValue::Boolean(boolean) => TreeValue::Boolean(boolean),
+            DeValue::Float(_) => TreeValue::Unsupported("a number with a fraction"),
+            DeValue::Datetime(_) => TreeValue::Unsupported("a date"),
+            DeValue::Table(table) => TreeValue::Table(self.table(table)),
             DeValue::Array(items) => TreeValue::List(
                 items
                     .iter()
                     .map(|item| Node {
-                        kind: self.kind(item.get_ref().clone()),
+                        value: self.value(item.get_ref().clone()),
                         location: self.location(Some(item.span().start)),
                     })
                     .collect(),

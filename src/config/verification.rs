@@ -1,49 +1,52 @@
-//! How a topic's deliveries are proven: a preset or a scheme of one's own,
-//! and the secrets.
+//! How the deliveries of a topic are verified: a preset or a scheme of one's
+//! own, and the secrets.
 
 use hookrill_core::Secret;
 use hookrill_verify::{Partition, Scheme, SchemeError, Settings, Verifier};
 
 use super::{
+    diagnostic::Mistake,
     scheme,
     section::{Located, Section},
     values,
 };
 
-/// What a topic's `preset` or `scheme`, `secrets` and `tolerance` come to.
+/// The result of a topic's `preset` or `scheme`, `secrets` and `tolerance`.
 pub(super) struct Verification {
     pub(super) verifier: Verifier,
     /// The preset's name, or the algorithm of a scheme of one's own.
     pub(super) scheme: Box<str>,
-    /// Whether the scheme says where the provider's id of a delivery is.
-    pub(super) names_an_id: bool,
+    /// Whether the scheme reads the provider's id of a delivery.
+    pub(super) has_id: bool,
 }
 
-/// Reads a topic's proof; `None` where something about it is wrong.
+type Secrets = Located<Vec<Located<String>>>;
+
+/// Reads how a topic's deliveries are verified; `None` where there is a
+/// mistake.
 ///
-/// `any`: whether this is the section of `"*"`.
+/// `is_wildcard`: whether this is the section of `"*"`.
 pub(super) fn verification(
     section: &mut Section<'_>,
     partition: Option<&Located<Partition>>,
-    any: bool,
+    is_wildcard: bool,
     public_url: Option<&str>,
 ) -> Option<Verification> {
-    let before = section.diagnostics.count();
+    let before = section.diagnostics.len();
     let tolerance = section.value("tolerance", values::tolerance);
     let secrets = section.list("secrets", values::secret);
     let verify_token = section.value("verify_token", values::secret);
-    let chosen = chosen(section);
-    let (name, scheme) = match section.diagnostics.count() == before {
-        true => chosen?,
-        false => return None,
-    };
-    let own = |scheme: &Scheme| scheme.algorithm().into();
-    let label = name.unwrap_or_else(|| own(&scheme));
-    let names_an_id = !scheme.dedup_id.is_empty();
-    if any && scheme.hand_over.is_some() && secrets.is_none() {
-        let what = "the provider hands over its secret here, which only a topic with a section \
-                    of its own takes; name the topic";
-        section.refuse("preset", what);
+    let chosen = choose(section);
+    if section.diagnostics.len() > before {
+        return None;
+    }
+    let (preset, scheme) = chosen?;
+    let label = preset.unwrap_or_else(|| scheme.algorithm().into());
+    let has_id = !scheme.dedup_id.is_empty();
+    if is_wildcard && scheme.hand_over.is_some() && secrets.is_none() {
+        let message = "this provider sends its secret itself, which only a topic with a section \
+                       of its own accepts; write a section for the topic";
+        section.report("preset", message);
         return None;
     }
     let texts = secrets.iter().flat_map(|list| &list.value);
@@ -56,35 +59,30 @@ pub(super) fn verification(
         Ok(verifier) => Some(Verification {
             verifier,
             scheme: label,
-            names_an_id,
+            has_id,
         }),
         Err(error) => {
-            match (&error, partition) {
-                (SchemeError::PartitionUnsigned { .. }, Some(Located { path, location, .. })) => {
-                    section.diagnostics.add(path, location, error.to_string());
-                }
-                _ => refuse(section, &error, secrets.as_ref()),
-            }
+            report(section, error, secrets.as_ref(), partition);
             None
         }
     }
 }
 
-/// The preset with its name or the scheme, of which there must be one.
-fn chosen(section: &mut Section<'_>) -> Option<(Option<Box<str>>, Scheme)> {
-    let preset_written = section.has("preset");
+/// The preset with its name, or the scheme. There must be exactly one of them.
+fn choose(section: &mut Section<'_>) -> Option<(Option<Box<str>>, Scheme)> {
+    let has_preset = section.has("preset");
     let preset = section.located("preset", values::text);
     let own = section.node("scheme");
-    match (preset_written, own) {
+    match (has_preset, own) {
         (true, Some(own)) => {
             let path = section.path.key("scheme");
-            let what = "a topic has a preset or a scheme, not both; remove one";
-            section.diagnostics.add(&path, &own.location, what);
+            let message = "must not be set together with `preset`; remove one of them";
+            section.diagnostics.report(&path, &own.location, message);
             None
         }
         (true, None) => {
             let preset = preset?;
-            let scheme = named(section, &preset)?;
+            let scheme = scheme_of(section, &preset)?;
             Some((Some(preset.value.into()), scheme))
         }
         (false, Some(own)) => {
@@ -92,17 +90,17 @@ fn chosen(section: &mut Section<'_>) -> Option<(Option<Box<str>>, Scheme)> {
             Some((None, scheme::read(own, &path, section.diagnostics)?))
         }
         (false, None) => {
-            section.refuse(
+            section.report(
                 "preset",
-                "nothing says how deliveries are proven; write preset = \"…\" \
-                 (`hookrill presets` lists them) or a scheme",
+                "must be set, since nothing else says how to verify deliveries: write preset = \
+                 \"…\" (`hookrill presets` lists them), or a scheme",
             );
             None
         }
     }
 }
 
-fn named(section: &Section<'_>, preset: &Located<String>) -> Option<Scheme> {
+fn scheme_of(section: &Section<'_>, preset: &Located<String>) -> Option<Scheme> {
     if let Some(known) = hookrill_verify::preset(&preset.value) {
         return Some(known.scheme);
     }
@@ -110,46 +108,51 @@ fn named(section: &Section<'_>, preset: &Located<String>) -> Option<Scheme> {
         Some(near) => format!("did you mean \"{near}\"? "),
         None => String::new(),
     };
-    let what = format!("there is no preset of this name; {near}`hookrill presets` lists them");
-    section
-        .diagnostics
-        .add(&preset.path, &preset.location, what);
+    let message = format!("there is no preset with this name; {near}`hookrill presets` lists them");
+    preset.report(section.diagnostics, message);
     None
 }
 
-/// Says what `verify` says, at the key that it is about.
-fn refuse(
+/// Reports an error of `hookrill_verify` at the key that it is about.
+fn report(
     section: &Section<'_>,
-    error: &SchemeError,
-    secrets: Option<&Located<Vec<Located<String>>>>,
+    error: SchemeError,
+    secrets: Option<&Secrets>,
+    partition: Option<&Located<Partition>>,
 ) {
-    let what = error.to_string();
-    match (error, secrets) {
-        // What was written could not be read, and that is said already.
-        (SchemeError::SecretMissing, Some(list)) if section.diagnostics.below(&list.path) => {}
+    let diagnostics = section.diagnostics;
+    match (&error, secrets, partition) {
+        (SchemeError::PartitionUnsigned { .. }, _, Some(partition)) => {
+            partition.report(diagnostics, Mistake::from_error(error));
+        }
+        // The secrets that are written have diagnostics of their own.
+        (SchemeError::SecretMissing, Some(list), _) if diagnostics.any_in(&list.path) => {}
         (
             SchemeError::SecretEmpty { index }
             | SchemeError::SecretEncoding { index, .. }
             | SchemeError::PublicKeyInvalid { index },
             Some(list),
+            _,
         ) if *index < list.value.len() => {
-            let Located { path, location, .. } = &list.value[*index];
-            section.diagnostics.add(path, location, what);
+            list.value[*index].report(diagnostics, Mistake::from_error(error));
         }
         (
             SchemeError::SecretMissing
             | SchemeError::SecretUseless
             | SchemeError::SecretsTooMany { .. },
             Some(list),
-        ) => section.diagnostics.add(&list.path, &list.location, what),
-        (SchemeError::SecretMissing, None) => section.refuse("secrets", what),
-        (SchemeError::VerifyTokenMissing | SchemeError::VerifyTokenUseless, _) => {
-            section.refuse("verify_token", what);
+            _,
+        ) => list.report(diagnostics, Mistake::from_error(error)),
+        (SchemeError::SecretMissing, None, _) => {
+            section.report("secrets", Mistake::from_error(error));
         }
-        (SchemeError::PublicUrlMissing, _) => section.refuse(
+        (SchemeError::VerifyTokenMissing | SchemeError::VerifyTokenUseless, ..) => {
+            section.report("verify_token", Mistake::from_error(error));
+        }
+        (SchemeError::PublicUrlMissing, ..) => section.report(
             "scheme",
-            "this scheme signs the URL that the sender was given; set server.public_url",
+            "this scheme signs the URL that the provider was given; set server.public_url",
         ),
-        _ => section.refuse("scheme", what),
+        _ => section.report("scheme", Mistake::from_error(error)),
     }
 }

@@ -1,14 +1,12 @@
-//! What a topic's section says about what its subscribers are shown.
+//! The keys of a topic's section that say what subscribers are shown.
 //!
-//! Refuses what would show more than it seems to: a hidden event type, which
-//! goes out as a name; two headers that would become one.
+//! Refuses a configuration that shows more than it seems to: a hidden event
+//! type, which would still be sent as the event's name, and two headers that
+//! would become one attribute.
 
 use hookrill_core::Pointer;
 
-use super::{
-    section::{Located, Section},
-    values,
-};
+use super::{section::Section, values};
 use crate::{
     ingest,
     wire::{Projection, ShownHeader, View},
@@ -19,32 +17,21 @@ const POINTERS_MAX: usize = 64;
 /// The most headers.
 const HEADERS_MAX: usize = 16;
 
-/// Reads `event_names`, `expose`, `hide` and `headers`. Events have their type
-/// from `type_pointers`, where they have it from the body.
+/// Reads `event_names`, `expose`, `hide` and `headers`. `type_pointers` are the
+/// places in the body that the event's type is read from.
 pub(super) fn view(section: &mut Section<'_>, type_pointers: &[Pointer]) -> View {
     let event_names = section.value("event_names", values::boolean);
-    let before = section.diagnostics.count();
+    let before = section.diagnostics.len();
     let expose = pointers(section, "expose");
     let hide = pointers(section, "hide");
-    let as_written = section.diagnostics.count() == before;
+    let is_complete = section.diagnostics.len() == before;
     let projection = match (expose, hide) {
         (None, None) => None,
         (expose, hide) => Some(Projection::new(expose, hide.unwrap_or_default())),
     };
-    // What was left out for a mistake would look like something hidden.
-    if let (Some(projection), true) = (&projection, as_written) {
-        let hidden = type_pointers.iter().find(|type_| !projection.shows(type_));
-        if let Some(hidden) = hidden {
-            let key = match section.has_taken("expose") {
-                true => "expose",
-                false => "hide",
-            };
-            let what = format!(
-                "the event's type is taken from {hidden}, which would go out with every event \
-                 though it is not shown; show it, or take the type from elsewhere"
-            );
-            section.refuse(key, what);
-        }
+    // A pointer that was left out for a mistake would look hidden.
+    if let Some(projection) = projection.as_ref().filter(|_| is_complete) {
+        check_type_is_shown(section, projection, type_pointers);
     }
     View {
         event_names: event_names.unwrap_or(false),
@@ -54,11 +41,32 @@ pub(super) fn view(section: &mut Section<'_>, type_pointers: &[Pointer]) -> View
     }
 }
 
+fn check_type_is_shown(section: &Section<'_>, projection: &Projection, type_pointers: &[Pointer]) {
+    let mut hidden = type_pointers
+        .iter()
+        .filter(|type_| !projection.shows(type_));
+    let Some(hidden) = hidden.next() else {
+        return;
+    };
+    let key = if section.has_taken("expose") {
+        "expose"
+    } else {
+        "hide"
+    };
+    section.report(
+        key,
+        format!(
+            "the event's type is read from {hidden}, so it would be sent with every event \
+             although it is hidden; show it, or read the type from somewhere else"
+        ),
+    );
+}
+
 fn pointers(section: &mut Section<'_>, key: &'static str) -> Option<Vec<Pointer>> {
     let list = section.list(key, values::pointer)?;
     if list.value.len() > POINTERS_MAX {
-        let what = format!("this has at most {POINTERS_MAX} pointers");
-        section.diagnostics.add(&list.path, &list.location, what);
+        let message = format!("must be at most {POINTERS_MAX} pointers");
+        list.report(section.diagnostics, message);
     }
     Some(list.value.into_iter().map(|item| item.value).collect())
 }
@@ -68,30 +76,32 @@ fn headers(section: &mut Section<'_>) -> Vec<ShownHeader> {
         return Vec::new();
     };
     if list.value.len() > HEADERS_MAX {
-        let what = format!("this has at most {HEADERS_MAX} headers");
-        section.diagnostics.add(&list.path, &list.location, what);
+        let message = format!("must be at most {HEADERS_MAX} headers");
+        list.report(section.diagnostics, message);
     }
     let mut headers: Vec<ShownHeader> = Vec::new();
-    for Located {
-        path,
-        location,
-        value,
-    } in list.value
-    {
-        let same = |other: &&ShownHeader| other.attribute() == value.attribute();
-        if !ingest::keeps_header(value.name()) {
-            let what = "a header of such a name may be a secret, and is never kept";
-            section.diagnostics.add(&path, &location, what);
-        } else if let Some(other) = headers.iter().find(same) {
-            let what = format!(
-                "its attribute would be `{}`, as that of {}",
-                value.attribute(),
-                other.name()
-            );
-            section.diagnostics.add(&path, &location, what);
-        } else {
-            headers.push(value);
+    for header in list.value {
+        match mistake(&header.value, &headers) {
+            Some(message) => header.report(section.diagnostics, message),
+            None => headers.push(header.value),
         }
     }
     headers
+}
+
+/// What is wrong with showing this header next to the others.
+fn mistake(header: &ShownHeader, others: &[ShownHeader]) -> Option<String> {
+    if !ingest::keeps_header(header.name()) {
+        let message = "a header with such a name may contain a secret, and is never stored";
+        return Some(message.to_owned());
+    }
+    let mut same = others
+        .iter()
+        .filter(|other| other.attribute() == header.attribute());
+    let other = same.next()?;
+    Some(format!(
+        "its attribute would be `{}`, which is that of {} already",
+        header.attribute(),
+        other.name()
+    ))
 }

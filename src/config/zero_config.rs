@@ -1,8 +1,8 @@
-//! The start without any configuration: secrets that are made once and kept.
+//! The start without any configuration: secrets that are created once and kept.
 //!
-//! Each is a file of its own in the journal's folder, readable by the owner
-//! alone. Invariant: a file that is there is never written to; one that makes
-//! no sense is an error, not a reason to make another.
+//! Each secret is a file of its own in the journal's folder, readable by the
+//! owner alone. Invariant: an existing file is never written to. A file without
+//! a usable secret is an error, not a reason to create another secret.
 
 use std::{
     fs,
@@ -13,66 +13,94 @@ use std::{
 use data_encoding::{BASE64, HEXLOWER};
 
 use super::{
-    diagnostic::{Diagnostics, KeyPath, Location},
+    diagnostic::{Diagnostics, KeyPath, Location, Mistake},
     tree::{Node, TreeValue},
 };
 use crate::durable;
 
-/// What the signing secret is made of, in bytes: Standard Webhooks wants 24
-/// to 64.
+/// The entropy of each secret, in bytes: Standard Webhooks requires 24 to 64.
 const ENTROPY_BYTES: usize = 32;
-/// No secret is that long: what is longer is another file.
+/// The most bytes that are read. No secret is that long: a longer file is not
+/// one of ours.
 const SECRET_BYTES_MAX: u64 = 1024;
 
-/// What may be done about secrets that are not there.
+/// What to do where the secrets of zero configuration do not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MissingSecrets {
-    /// Make them: this is `serve`.
+    /// Create them, as `hookrill serve` does.
     Create,
-    /// Say so: they belong to a gateway that was not started here.
+    /// Refuse: they belong to a gateway that was not started in this folder.
     Refuse,
-    /// Go on as if they were made: this is `check`.
+    /// Continue as if they had been created, as `hookrill check` does.
     Assume,
 }
 
-/// Where a newcomer's secrets are.
+/// The secrets of zero configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ZeroConfig {
-    /// The folder.
+    /// The folder that they are in.
     pub folder: PathBuf,
-    /// Whether they were made just now.
+    /// Whether they were created just now.
     pub created: bool,
 }
 
-/// One secret: where it is kept, which key it sets, how it is made.
-struct Kept {
-    file: &'static str,
+/// One secret: its file, the key that it sets, and how to generate it.
+struct SecretFile {
+    name: &'static str,
     key: [&'static str; 2],
-    make: fn(&[u8; ENTROPY_BYTES]) -> String,
+    generate: fn(&[u8; ENTROPY_BYTES]) -> String,
     bytes_min: usize,
 }
 
-const SIGNING: Kept = Kept {
-    file: "webhook-secret",
-    key: ["topics", "*"],
-    make: |entropy| format!("whsec_{}", BASE64.encode(entropy)),
-    bytes_min: 38,
-};
-const TOKEN: Kept = Kept {
-    file: "token-secret",
-    key: ["access", "secret"],
-    make: |entropy| HEXLOWER.encode(entropy),
-    bytes_min: 32,
-};
-const ADMIN: Kept = Kept {
-    file: "admin-token",
-    key: ["server", "admin_token"],
-    make: |entropy| HEXLOWER.encode(entropy),
-    bytes_min: 16,
-};
+const FILES: [SecretFile; 3] = [
+    SecretFile {
+        name: "webhook-secret",
+        key: ["topics", "*"],
+        generate: |entropy| format!("whsec_{}", BASE64.encode(entropy)),
+        bytes_min: 38,
+    },
+    SecretFile {
+        name: "token-secret",
+        key: ["access", "secret"],
+        generate: |entropy| HEXLOWER.encode(entropy),
+        bytes_min: 32,
+    },
+    SecretFile {
+        name: "admin-token",
+        key: ["server", "admin_token"],
+        generate: |entropy| HEXLOWER.encode(entropy),
+        bytes_min: 16,
+    },
+];
 
-/// Writes into the tree what a newcomer is given: every topic, signed by
-/// Standard Webhooks and read with a token. Table that are there stay.
+/// Why a secret can't be used.
+#[derive(Debug, thiserror::Error)]
+enum SecretFileError {
+    #[error(
+        "{} does not contain a complete secret; restore it, or delete it to get a new one",
+        .0.display()
+    )]
+    Incomplete(PathBuf),
+    #[error("cannot read {}", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error(
+        "there is no configuration, and the secret of a gateway without one, {}, does not exist; \
+         name a configuration file with --config, or run `hookrill serve` in this folder first",
+        .0.display()
+    )]
+    Missing(PathBuf),
+    #[error(
+        "cannot create {} (set journal.path to a writable folder, or write a configuration)",
+        path.display()
+    )]
+    NotCreated { path: PathBuf, source: io::Error },
+    #[error("the system provides no random numbers")]
+    Random(#[source] getrandom::Error),
+}
+
+/// Adds to the tree what holds without a configuration: every topic, signed by
+/// Standard Webhooks and read with a token. Keys that are written stay.
 pub(super) fn ensure_secrets(
     root: &mut Node,
     folder: PathBuf,
@@ -80,102 +108,115 @@ pub(super) fn ensure_secrets(
     diagnostics: &Diagnostics,
 ) -> ZeroConfig {
     let mut created = false;
-    // One cause, such as a folder that is not there, is said once.
-    let before = diagnostics.count();
-    for kept in [SIGNING, TOKEN, ADMIN] {
-        let [section, key] = kept.key;
-        let TreeValue::Table(sections) = &mut root.kind else {
-            break;
-        };
-        let section = sections
-            .entry(section.to_owned())
-            .or_insert_with(|| Node::section(Location::Hookrill));
-        let TreeValue::Table(keys) = &mut section.kind else {
-            continue; // A section that is none is an error of its own.
-        };
-        if keys.contains_key(key) {
+    // A cause that all three share, such as a missing folder, is reported once.
+    let before = diagnostics.len();
+    for file in FILES {
+        let Some((table, key)) = file.place(root) else {
             continue;
-        }
-        match kept.secret(&folder, missing) {
-            Ok((secret, new)) => {
-                created |= new;
-                let secret = Node::hidden(secret);
+        };
+        match file.secret(&folder, missing) {
+            Ok((secret, is_new)) => {
+                created |= is_new;
+                let secret = Node::secret(secret);
                 let value = match key {
                     "*" => standard_webhooks(secret),
                     _ => secret,
                 };
-                keys.insert(key.to_owned(), value);
+                table.insert(key.to_owned(), value);
             }
-            Err(what) => {
-                let key_path = KeyPath::root();
-                if diagnostics.count() == before {
-                    diagnostics.add(&key_path, &Location::Hookrill, what);
+            Err(error) => {
+                if diagnostics.len() == before {
+                    let mistake = Mistake::from_error(error);
+                    diagnostics.report(&KeyPath::root(), &Location::Default, mistake);
                 }
-                keys.insert(key.to_owned(), Node::unreadable());
+                table.insert(key.to_owned(), Node::invalid());
             }
         }
     }
     ZeroConfig { folder, created }
 }
 
-/// A topic's section.
+/// The section of a topic.
 fn standard_webhooks(secret: Node) -> Node {
-    let secrets = Node {
-        kind: TreeValue::List(vec![secret]),
-        location: Location::Hookrill,
+    let node = |value| Node {
+        value,
+        location: Location::Default,
     };
-    let preset = Node {
-        kind: TreeValue::Text("standard-webhooks".to_owned()),
-        location: Location::Hookrill,
-    };
-    let keys = [("preset", preset), ("secrets", secrets)];
-    Node {
-        kind: TreeValue::Table(keys.map(|(key, node)| (key.to_owned(), node)).into()),
-        location: Location::Hookrill,
-    }
+    let keys = [
+        (
+            "preset",
+            node(TreeValue::Text("standard-webhooks".to_owned())),
+        ),
+        ("secrets", node(TreeValue::List(vec![secret]))),
+    ];
+    node(TreeValue::Table(
+        keys.map(|(key, value)| (key.to_owned(), value)).into(),
+    ))
 }
 
-impl Kept {
-    /// The secret, and whether it is new.
-    fn secret(&self, folder: &Path, missing: MissingSecrets) -> Result<(String, bool), String> {
-        let path = folder.join(self.file);
-        let shown = path.display();
-        match (read(&path), missing) {
-            (Ok(text), _) => match text.trim_end_matches(['\r', '\n']) {
-                text if text.len() < self.bytes_min => Err(format!(
-                    "{shown} holds no whole secret; put it back, or delete it and a new one is made"
-                )),
-                text => Ok((text.to_owned(), false)),
-            },
-            (Err(error), _) if error.kind() != io::ErrorKind::NotFound => {
-                Err(format!("{shown} cannot be read: {error}"))
-            }
-            (Err(_), MissingSecrets::Refuse) => Err(format!(
-                "there is no configuration, and no {shown} of a gateway that runs without one; \
-                 name a file with --config, or run `hookrill serve` in this folder first"
-            )),
-            (Err(_), MissingSecrets::Assume) => Ok((self.generate()?, true)),
-            (Err(_), MissingSecrets::Create) => {
-                let secret = self.generate()?;
-                let line = format!("{secret}\n");
-                let written = durable::create_folder(folder)
-                    .and_then(|()| durable::create_new(&path, line.as_bytes()));
-                written.map_err(|error| {
-                    format!(
-                        "{shown} cannot be made: {error}; give journal.path a folder that can \
-                         be written to, or write a configuration"
-                    )
-                })?;
-                Ok((secret, true))
-            }
+impl SecretFile {
+    /// Where in the tree to put the secret; `None` where the key is written
+    /// already, or its section is not a section, which is an error of its own.
+    fn place<'t>(&self, root: &'t mut Node) -> Option<(&'t mut super::tree::Table, &'static str)> {
+        let [section, key] = self.key;
+        let TreeValue::Table(sections) = &mut root.value else {
+            return None;
+        };
+        let section = sections
+            .entry(section.to_owned())
+            .or_insert_with(|| Node::section(Location::Default));
+        match &mut section.value {
+            TreeValue::Table(table) if !table.contains_key(key) => Some((table, key)),
+            _ => None,
         }
     }
 
-    fn generate(&self) -> Result<String, String> {
+    /// The secret, and whether it is new.
+    fn secret(
+        &self,
+        folder: &Path,
+        missing: MissingSecrets,
+    ) -> Result<(String, bool), SecretFileError> {
+        let path = folder.join(self.name);
+        match read(&path) {
+            Ok(text) => self.checked(text, path).map(|secret| (secret, false)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match missing {
+                MissingSecrets::Refuse => Err(SecretFileError::Missing(path)),
+                MissingSecrets::Assume => Ok((self.new_secret()?, true)),
+                MissingSecrets::Create => Ok((self.create(folder, path)?, true)),
+            },
+            Err(source) => Err(SecretFileError::Unreadable { path, source }),
+        }
+    }
+
+    fn checked(&self, text: String, path: PathBuf) -> Result<String, SecretFileError> {
+        let secret = text.trim_end_matches(['\r', '\n']);
+        if secret.len() < self.bytes_min {
+            return Err(SecretFileError::Incomplete(path));
+        }
+        Ok(secret.to_owned())
+    }
+
+    fn create(&self, folder: &Path, path: PathBuf) -> Result<String, SecretFileError> {
+        let secret = self.new_secret()?;
+        let line = format!("{secret}\n");
+        let written = durable::create_folder(folder)
+            .and_then(|()| durable::create_new(&path, line.as_bytes()));
+        match written {
+            Ok(()) => Ok(secret),
+            Err(source) => Err(SecretFileError::NotCreated { path, source }),
+        }
+    }
+
+    fn new_secret(&self) -> Result<String, SecretFileError> {
         let mut entropy = [0; ENTROPY_BYTES];
-        let unable = |error| format!("the system gives no random numbers: {error}");
-        getrandom::fill(&mut entropy).map_err(unable)?;
-        Ok((self.make)(&entropy))
+        getrandom::fill(&mut entropy).map_err(SecretFileError::Random)?;
+        let secret = (self.generate)(&entropy);
+        debug_assert!(
+            secret.len() >= self.bytes_min,
+            "a new secret is long enough to be read again"
+        );
+        Ok(secret)
     }
 }
 

@@ -38,15 +38,15 @@ enum PartitionSegment {
 pub enum PartitionError {
     /// Neither literal segments nor values, or too many of them.
     #[error(
-        "not a partition such as \"{{/data/object/customer}}\": 1 to {SEGMENTS_MAX} segments with \
-         dots between, each a literal or one {{/json/pointer}}, {{header:X-Customer}} or \
-         {{query:customer}}"
+        "a partition is 1 to {SEGMENTS_MAX} segments with dots between them, such as \
+         \"{{/data/object/customer}}\"; each is a literal or one {{/json/pointer}}, \
+         {{header:X-Customer}} or {{query:customer}}"
     )]
     Malformed,
     /// Literals alone, which would put all events into one subtopic.
     #[error(
-        "not a partition, since no segment of it is a value of the delivery; write one in braces, \
-         such as \"{{/data/object/customer}}\""
+        "no segment of it is a value of the delivery; write one in braces, such as \
+         \"{{/data/object/customer}}\""
     )]
     Constant,
 }

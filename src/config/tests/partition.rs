@@ -14,17 +14,17 @@ const TOKEN: &str =
     "secrets = [\"s\"]\nscheme = { kind = \"token\", token = { header = \"X-Token\" } }";
 const NONE: &str = "scheme = { kind = \"none\" }";
 
-fn problems(name: &str, proof: &str, partition: &str) -> Vec<String> {
+fn problems(name: &str, scheme: &str, partition: &str) -> Vec<String> {
     let toml = format!(
         "[server]\npublic_url = \"https://hooks.example.com\"\n[topics.{name:?}]\n\
-         access = \"public\"\npartition = '{partition}'\n{proof}"
+         access = \"public\"\npartition = '{partition}'\n{scheme}"
     );
     Machine::with(&toml).diagnostics()
 }
 
 #[test]
 fn what_the_signature_covers_may_choose_the_subtopic() {
-    for (proof, partition) in [
+    for (scheme, partition) in [
         (GITHUB, "{/data/object/customer}"),
         (GITHUB, "customers.{/data.object/customer}"),
         (GITHUB, "{/org}.{/customer}"),
@@ -34,13 +34,13 @@ fn what_the_signature_covers_may_choose_the_subtopic() {
         (TOKEN, "{header:X-Customer}"),
         (NONE, "{query:customer}"),
     ] {
-        assert_eq!(problems("a", proof, partition), [""; 0], "{partition}");
+        assert_eq!(problems("a", scheme, partition), [""; 0], "{partition}");
     }
 }
 
 #[test]
 fn what_the_signature_does_not_cover_is_named_with_the_reason() {
-    for (proof, partition, what) in [
+    for (scheme, partition, what) in [
         (
             GITHUB,
             "{/a}.{header:X-Customer}",
@@ -71,7 +71,7 @@ fn what_the_signature_does_not_cover_is_named_with_the_reason() {
              signed as it stands)",
         ),
     ] {
-        let problems = problems("a", proof, partition);
+        let problems = problems("a", scheme, partition);
         let [problem] = &problems[..] else {
             panic!("{partition}: {problems:#?}");
         };
@@ -87,35 +87,34 @@ fn a_partition_that_is_none_is_shown_the_right_form() {
         (
             "a",
             "/data/object/customer",
-            "\"/data/object/customer\" is not a partition such as \"{/data/object/customer}\": 1 \
-             to 3 segments",
+            "\"/data/object/customer\" is not a partition: a partition is 1 to 3 segments",
         ),
         (
             "a",
             "cus_{/a}",
-            "\"cus_{/a}\" is not a partition such as \"{/data/object/customer}\"",
+            "\"cus_{/a}\" is not a partition: a partition is 1 to 3 segments",
         ),
         (
             "a",
             "customer",
-            "\"customer\" is not a partition, since no segment of it is a value",
+            "\"customer\" is not a partition: no segment of it is a value",
         ),
         (
             "a",
             "{/a}.{/b}.{/c}",
-            "not every value would make a topic, since each may have 80 bytes: a topic has at \
-             most 200 bytes; shorten",
+            "a value can have 80 bytes, and the resulting topic would not be valid; shorten the \
+             topic's name, or remove a segment: a topic has at most 200 bytes",
         ),
         (
             "1.2.3.4.5.6.7.8",
             "{/a}",
-            "not every value would make a topic, since each may have 80 bytes: a topic has at \
-             most 8 segments; shorten",
+            "a value can have 80 bytes, and the resulting topic would not be valid; shorten the \
+             topic's name, or remove a segment: a topic has at most 8 segments",
         ),
         (
             "*",
             "{/a}",
-            "below \"*\" nothing says which topic is partitioned; name the topic",
+            "must not be set for \"*\"; write a section for the topic to partition",
         ),
     ] {
         let problems = problems(name, NONE, partition);
@@ -128,7 +127,9 @@ fn a_partition_that_is_none_is_shown_the_right_form() {
     let toml = format!("[topics.a]\naccess = \"public\"\npartition = true\n{NONE}");
     let problems = Machine::with(&toml).diagnostics();
     assert!(
-        problems[0].starts_with("topics.a.partition: true is no string"),
+        problems[0].starts_with(
+            "topics.a.partition: must be a partition such as \"{/data/object/customer}\", not true"
+        ),
         "{problems:?}"
     );
 }
@@ -140,8 +141,8 @@ fn deliveries_come_to_the_topic_that_has_the_partition() {
     let topic = |name: &str| name.parse().unwrap();
     let settings = config.topics.lookup(&topic("a.b")).unwrap();
     assert_eq!(settings.partition.as_ref().unwrap().to_string(), "{/c}");
-    assert_eq!(settings.elsewhere(&topic("a")), None);
-    assert_eq!(settings.elsewhere(&topic("a.b")), Some(&topic("a")));
+    assert_eq!(settings.partitioned_above(&topic("a")), None);
+    assert_eq!(settings.partitioned_above(&topic("a.b")), Some(&topic("a")));
 }
 
 #[test]
@@ -164,9 +165,9 @@ fn a_type_that_comes_from_above_is_not_hidden_below() {
             panic!("{hidden}: {problems:#?}");
         };
         assert!(
-            problem.contains("events of `a` may belong here"),
+            problem.contains("the partition of `a` may put events here"),
             "{problem}"
         );
-        assert!(problem.contains("taken from /type"), "{problem}");
+        assert!(problem.contains("read from /type"), "{problem}");
     }
 }

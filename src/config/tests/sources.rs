@@ -6,7 +6,7 @@ use super::{Machine, usable::least};
 use crate::access::Policy;
 
 #[test]
-fn the_file_that_is_asked_for_goes_before_the_others() {
+fn the_file_that_is_named_wins_over_the_others() {
     let [a, b, c] = ["[log]\nlevel = \"debug\"", "[log]\nlevel = \"warn\"", ""].map(least);
     let machine = || {
         let machine = Machine::with(&c).file("a.toml", &a);
@@ -20,24 +20,23 @@ fn the_file_that_is_asked_for_goes_before_the_others() {
 }
 
 #[test]
-fn a_file_that_is_asked_for_has_to_be_there() {
+fn a_file_that_is_named_has_to_exist() {
     let problems = Machine::default().ask("none.toml").diagnostics();
     assert!(
-        problems[0].starts_with("none.toml cannot be read: "),
+        problems[0].starts_with("cannot read none.toml (named by --config): "),
         "{problems:?}"
     );
-    assert!(problems[0].ends_with("; --config names it"), "{problems:?}");
     let problems = Machine::default()
         .set("HOOKRILL_CONFIG", "none.toml")
         .diagnostics();
     assert!(
-        problems[0].ends_with("; HOOKRILL_CONFIG names it"),
+        problems[0].starts_with("cannot read none.toml (named by HOOKRILL_CONFIG): "),
         "{problems:?}"
     );
 }
 
 #[test]
-fn the_environment_goes_before_the_file() {
+fn the_environment_wins_over_the_file() {
     let toml = r#"
         [server]
         listen = "127.0.0.1:1"
@@ -129,25 +128,25 @@ fn keys_of_the_environment_that_contradict_each_other_are_refused() {
         ),
         (
             &[("HOOKRILL__SERVER__CORS_ORIGINS__X", "https://a")],
-            "this is a list: its items are __0",
+            "this key is a list: its items are __0",
         ),
         (
             &[("HOOKRILL__SERVER__CORS_ORIGINS__01", "https://a")],
-            "this is a list: its items are __0",
+            "this key is a list: its items are __0",
         ),
         (
             &[("HOOKRILL__SERVER__CORS_ORIGINS", "https://a")],
-            "server.cors_origins: this is a list: add __0",
+            "server.cors_origins: must be a list: append __0",
         ),
         (
             &[("HOOKRILL__SERVER__TRUSTED_PROXIES__1", "::1")],
-            "server.trusted_proxies: this is a list: count",
+            "server.trusted_proxies: must be a list: number",
         ),
         (
             &[("HOOKRILL__SERVER__LISTEN", "")],
-            "server.listen: \"\" is not an address",
+            "server.listen: must be an address",
         ),
-        (&[("HOOKRILL__SERVER", "")], "server: this is a section"),
+        (&[("HOOKRILL__SERVER", "")], "server: must be a section"),
     ] {
         let mut machine = Machine::with(&toml);
         for (name, value) in variables {
@@ -171,17 +170,17 @@ fn port_sets_the_port_and_nothing_else() {
     assert_eq!(listen("8123"), "0.0.0.0:8123");
     assert_eq!(listen(""), "0.0.0.0:1");
     let machine = Machine::with(&toml).set("PORT", "65536");
-    let problem = "server.listen: PORT is no port number: it sets the port of server.listen, \
+    let problem = "server.listen: PORT sets the port of server.listen, and must be a number from \
                    0 to 65535 (environment variable PORT)";
     assert_eq!(machine.diagnostics(), [problem]);
 }
 
 #[test]
-fn what_is_pointed_to_is_read_once() {
+fn a_reference_is_resolved_once() {
     let secret = "0123456789abcdef0123456789abcdef";
     let line = format!("{secret}\n\n");
     let toml = least("[access]\nsecret = \"file:a\"\n[server]\nadmin_token = \"env:A\"");
-    // A value that looks like a pointer is none when it was pointed to.
+    // A value that was read through a reference is never one itself.
     let machine = Machine::with(&toml)
         .file("a", &line)
         .set("A", "file:0123456789ab");
@@ -192,12 +191,12 @@ fn what_is_pointed_to_is_read_once() {
 }
 
 #[test]
-fn what_is_pointed_to_has_to_be_there() {
+fn what_a_reference_names_has_to_exist() {
     let toml = least("[access]\nsecret = \"env:A\"\n[server]\nadmin_token = \"file:a\"");
     let machine = Machine::with(&toml).set("A", "").file("a", "\n");
     let problems = machine.diagnostics();
     let expected = [
-        "access.secret: the environment variable A is empty; set it, or write another source \
+        "access.secret: the environment variable A is empty; set it, or change `env:A` \
          (hookrill.toml:2)",
         "server.admin_token: a is empty; write the value into it (hookrill.toml:4)",
     ];

@@ -80,7 +80,8 @@ fn the_documented_example_says_all_but_what_any_topic_is() {
         panic!("{problems:#?}");
     };
     assert!(
-        problem.starts_with("topics.\"*\".preset: nothing says how deliveries are proven"),
+        problem
+            .starts_with("topics.\"*\".preset: must be set, since nothing else says how to verify"),
         "{problem}"
     );
     assert!(problem.ends_with("(hookrill.toml:48)"), "{problem}");
@@ -133,7 +134,7 @@ fn a_body_counts_as_an_id_only_where_dedup_is_written() {
     let id = "preset = \"github\"\nsecrets = [\"s\"]\n";
     let none = "scheme = { kind = \"none\" }\n";
     let by = |window, by| Some(DedupRule { window, by });
-    for (proof, written, expected) in [
+    for (scheme, written, expected) in [
         (id, "", by(DAY, DedupBy::Id)),
         (id, "dedup = \"1h\"", by(HOUR, DedupBy::IdOrBody)),
         (id, "dedup_by = \"id\"", by(DAY, DedupBy::Id)),
@@ -148,7 +149,7 @@ fn a_body_counts_as_an_id_only_where_dedup_is_written() {
         (none, "dedup = \"1h\"", by(HOUR, DedupBy::IdOrBody)),
         (none, "dedup_by = \"body\"", by(DAY, DedupBy::Body)),
     ] {
-        let toml = format!("[topics.a]\naccess = \"public\"\n{proof}{written}");
+        let toml = format!("[topics.a]\naccess = \"public\"\n{scheme}{written}");
         let config = Machine::with(&toml).load().unwrap();
         assert_eq!(topic(&config, "a").dedup, expected, "{toml}");
     }

@@ -34,7 +34,7 @@ fn secrets(config: &Config) -> [Vec<u8>; 2] {
 }
 
 #[test]
-fn a_newcomer_is_given_secrets_that_only_the_owner_can_read_and_that_stay() {
+fn secrets_are_created_once_and_only_the_owner_can_read_them() {
     let (_home, data) = folder();
     let config = machine(&data).load_or(MissingSecrets::Create).unwrap();
     let zero_config = config.zero_config.as_ref().unwrap();
@@ -71,19 +71,19 @@ fn a_newcomer_is_given_secrets_that_only_the_owner_can_read_and_that_stay() {
 }
 
 #[test]
-fn two_newcomers_have_different_secrets() {
-    let made = || {
+fn two_folders_get_different_secrets() {
+    let created = || {
         let (home, data) = folder();
         let config = machine(&data).load_or(MissingSecrets::Create).unwrap();
         drop(home);
         secrets(&config)
     };
-    let (one, other) = (made(), made());
+    let (one, other) = (created(), created());
     assert!(one[0] != other[0] && one[1] != other[1] && one[0] != one[1]);
 }
 
 #[test]
-fn only_serve_makes_secrets() {
+fn only_serve_creates_secrets() {
     let (_home, data) = folder();
     let error = machine(&data).load_or(MissingSecrets::Refuse).unwrap_err();
     assert_eq!(error.diagnostics.len(), 1, "{error}");
@@ -97,7 +97,7 @@ fn only_serve_makes_secrets() {
 }
 
 #[test]
-fn nothing_is_made_for_a_start_that_fails() {
+fn nothing_is_created_for_a_start_that_fails() {
     let (_home, data) = folder();
     let machine = machine(&data).set("HOOKRILL__LOG__FORMAT", "xml");
     let error = machine.load_or(MissingSecrets::Create).unwrap_err();
@@ -106,7 +106,7 @@ fn nothing_is_made_for_a_start_that_fails() {
 }
 
 #[test]
-fn a_secret_that_makes_no_sense_is_neither_used_nor_overwritten() {
+fn an_incomplete_secret_is_neither_used_nor_overwritten() {
     let (_home, data) = folder();
     machine(&data).load_or(MissingSecrets::Create).unwrap();
     let path = data.join("token-secret");
@@ -115,7 +115,7 @@ fn a_secret_that_makes_no_sense_is_neither_used_nor_overwritten() {
     assert!(
         error
             .to_string()
-            .contains("token-secret holds no whole secret"),
+            .contains("token-secret does not contain a complete secret"),
         "{error}"
     );
     assert!(!error.to_string().contains("short"));
@@ -124,28 +124,27 @@ fn a_secret_that_makes_no_sense_is_neither_used_nor_overwritten() {
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
     let error = machine(&data).load_or(MissingSecrets::Create).unwrap_err();
-    assert!(
-        error.to_string().contains("token-secret cannot be read"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("token-secret: "), "{error}");
 }
 
 #[test]
-fn a_link_in_the_place_of_a_secret_is_not_written_through() {
+fn a_link_in_place_of_a_secret_is_not_written_through() {
     let (home, data) = folder();
     fs::create_dir_all(&data).unwrap();
     let target = home.path().join("target");
     std::os::unix::fs::symlink(&target, data.join("webhook-secret")).unwrap();
     let error = machine(&data).load_or(MissingSecrets::Create).unwrap_err();
     assert!(
-        error.to_string().contains("webhook-secret cannot be made"),
+        error
+            .to_string()
+            .contains("webhook-secret (set journal.path"),
         "{error}"
     );
     assert!(!target.exists());
 }
 
 #[test]
-fn a_newcomer_may_set_everything_but_topics() {
+fn without_a_file_the_environment_may_set_everything_but_topics() {
     let (_home, data) = folder();
     let secret = "0123456789abcdef0123456789abcdef";
     let machine = machine(&data)
@@ -158,11 +157,9 @@ fn a_newcomer_may_set_everything_but_topics() {
 }
 
 #[test]
-fn a_file_or_a_topic_makes_nobody_a_newcomer() {
-    let error = Machine::with("")
-        .load()
-        .map(|config| config.zero_config.is_none());
-    assert_eq!(error, Ok(true));
+fn a_file_or_a_topic_ends_zero_configuration() {
+    let config = Machine::with("").load().unwrap();
+    assert!(config.zero_config.is_none());
     let topic = Machine::default()
         .set("HOOKRILL__TOPICS__A__SCHEME__KIND", "none")
         .set("HOOKRILL__TOPICS__A__ACCESS", "public");

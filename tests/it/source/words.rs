@@ -38,7 +38,6 @@ const STILL_SAID: &[&str] = &[
     "README.md",
     "SECURITY.md",
     "bench",
-    "config",
     "crates/core",
     "crates/verify",
     "docs",
