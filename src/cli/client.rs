@@ -1,9 +1,10 @@
-//! How the command line speaks to a gateway: blocking, no redirects.
+//! A blocking request without redirects, for `hookrill health`.
 
 use std::time::Duration;
 
 use ureq::{Agent, Body, Proxy, http::Response};
 
+use super::{USER_AGENT, output};
 use crate::config::url::is_loopback;
 
 /// The longest answer that is read where a short one is expected, in bytes.
@@ -14,16 +15,6 @@ pub(super) fn short(url: &str, timeout: Duration) -> Agent {
     base(url).timeout_global(Some(timeout)).build().into()
 }
 
-/// A client for a stream at `url`: it may last, but it may not fall silent.
-pub(super) fn streaming(url: &str, silence_max: Duration) -> Agent {
-    base(url)
-        .timeout_connect(Some(Duration::from_secs(10)))
-        .timeout_recv_response(Some(silence_max))
-        .timeout_per_read(Some(silence_max))
-        .build()
-        .into()
-}
-
 fn base(url: &str) -> ureq::config::ConfigBuilder<ureq::typestate::AgentScope> {
     Agent::config_builder()
         .proxy(proxy(url))
@@ -31,7 +22,7 @@ fn base(url: &str) -> ureq::config::ConfigBuilder<ureq::typestate::AgentScope> {
         // --url.
         .max_redirects(0)
         .http_status_as_error(false)
-        .user_agent(concat!("hookrill/", env!("CARGO_PKG_VERSION")))
+        .user_agent(USER_AGENT)
 }
 
 /// The environment's proxy, but for this machine itself: Docker hands the
@@ -43,7 +34,7 @@ fn proxy(url: &str) -> Option<Proxy> {
 }
 
 /// The answer's text.
-pub(super) fn text(response: &mut Response<Body>) -> String {
+fn text(response: &mut Response<Body>) -> String {
     let body = response.body_mut().with_config();
     let text = body.limit(ANSWER_BYTES_MAX).lossy_utf8(true);
     text.read_to_string().unwrap_or_default()
@@ -60,14 +51,6 @@ pub(super) fn refusal(response: &mut Response<Body>) -> String {
         .find_map(|key| problem[*key].as_str());
     match said.unwrap_or(text.trim()) {
         "" => status.to_string(),
-        said => format!("{status}: {}", printable(said)),
+        said => format!("{status}: {}", output::printable(said)),
     }
-}
-
-/// A stranger's text without what a terminal would act upon.
-pub(super) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .take(500)
-        .collect()
 }

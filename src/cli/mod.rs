@@ -31,6 +31,9 @@ pub use output::exit_code;
 use output::{NegativeResult, UsageError};
 use watch::RecordingReader;
 
+/// What the commands send as `User-Agent`.
+const USER_AGENT: &str = concat!("hookrill/", env!("CARGO_PKG_VERSION"));
+
 /// The arguments of the process.
 #[derive(Debug, Parser)]
 #[command(name = "hookrill", version, about, max_term_width = 100)]
@@ -160,6 +163,18 @@ pub fn run(command: Command, context: &Context) -> anyhow::Result<()> {
         Command::Presets(args) => presets::run(&args),
         Command::Verify(args) => verify::run(&args, context),
     }
+}
+
+/// Runs a command that waits for a gateway.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the asynchronous runtime cannot be started")?;
+    let done = runtime.block_on(work);
+    // Does not wait for a name that is still being resolved.
+    runtime.shutdown_background();
+    done
 }
 
 /// Parses `--url`.

@@ -1,14 +1,14 @@
-//! `hookrill send`: signs an event as its topic demands, and posts it.
+//! `hookrill send`: signs an event as its topic requires, and posts it.
 
-use std::{io::Read as _, time::Duration};
+use std::io::Read as _;
 
 use anyhow::{Context as _, anyhow, bail};
-use data_encoding::HEXLOWER;
+use hookrill_client::{ConnectOptions, SendError, Sender, Webhook};
 use hookrill_core::{Secret, Topic};
-use hookrill_verify::{Delivery, Signed, Verifier};
-use http::{HeaderMap, HeaderValue, Method, header::CONTENT_TYPE};
+use hookrill_verify::Verifier;
+use http::HeaderValue;
 
-use super::{Context, UsageError, client, output};
+use super::{Context, USER_AGENT, UsageError, block_on, output};
 use crate::config::MissingSecrets;
 
 /// What signs where nothing is configured.
@@ -17,34 +17,35 @@ const PRESET: &str = "standard-webhooks";
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where to
+    /// Topic to send to
     topic: Topic,
 
-    /// The event; "-" or nothing reads it from stdin
+    /// Body of the event; "-", or leaving it out, reads it from stdin
     body: Option<String>,
 
-    /// The gateway [default: the configured one on this machine]
+    /// URL of the gateway [default: the configured gateway on this machine]
     #[arg(long, value_parser = super::url)]
     url: Option<String>,
 
-    /// The secret, instead of the configured one; env:NAME and file:PATH keep
-    /// it out of the process list
+    /// Secret to sign with, instead of the configured one; env:NAME and file:PATH
+    /// keep it out of the process list
     #[arg(long, hide_env_values = true)]
     secret: Option<String>,
 
-    /// How to sign, instead of as configured
+    /// Preset to sign with, instead of the configured scheme
     #[arg(long, requires = "secret")]
     preset: Option<String>,
 
-    /// The event's type, put where the topic's scheme reads it
+    /// Type of the event; goes where the topic's scheme reads it
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
 
-    /// The body's type [default: JSON, if it is JSON, else text]
+    /// Media type of the body [default: JSON if the body is JSON, else text]
     #[arg(long)]
     content_type: Option<HeaderValue>,
 
-    /// The delivery's id; the same one twice is a duplicate [default: a random one]
+    /// Id of the delivery; a second one with the same id is a duplicate [default:
+    /// a random id]
     #[arg(long)]
     id: Option<String>,
 }
@@ -52,16 +53,28 @@ pub struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let url = context.url(args.url.as_deref())?;
     let verifier = verifier(args, &url, context)?;
-    let body = body(args.body.as_deref())?;
-    let draft = draft(args, body, context);
-    let id = match &args.id {
-        Some(id) => id.clone(),
-        None => random_id()?,
-    };
-    let signed = verifier
-        .sign(&draft, args.event_type.as_deref(), &id, context.clock.now())
-        .context("the event cannot be signed")?;
-    post(&url, &draft, &signed)
+    let webhook = webhook(args, body(args.body.as_deref())?);
+    let sender = Sender::builder(&url)
+        .verifier(verifier)
+        .clock(context.clock.clone())
+        // Whoever typed this sees what went wrong, and can type it again.
+        .attempts_max(1)
+        .connect_options(ConnectOptions::new().user_agent(USER_AGENT))
+        .build()?;
+    let receipt = block_on(async {
+        let sent = sender.send(args.topic.as_str(), webhook).await;
+        sent.map_err(|error| with_target(error, &url, &args.topic))
+    })?;
+    let answer = String::from_utf8_lossy(&receipt.body);
+    output::print(format!("{}\n", answer.trim_end()))
+}
+
+/// The error with the URL that was posted to, where it got that far.
+fn with_target(error: SendError, url: &str, topic: &Topic) -> anyhow::Error {
+    if let SendError::Sign(_) = error {
+        return error.into();
+    }
+    anyhow::Error::new(error).context(format!("{url}/ingest/{topic}"))
 }
 
 /// The topic's scheme with its first secret, or what the arguments say.
@@ -135,44 +148,16 @@ fn body(written: Option<&str>) -> anyhow::Result<Vec<u8>> {
     }
 }
 
-fn draft(args: &Args, body: Vec<u8>, context: &Context) -> Delivery {
-    let content_type = args.content_type.clone().unwrap_or_else(|| {
-        let json = serde_json::from_slice::<&serde_json::value::RawValue>(&body).is_ok();
-        HeaderValue::from_static(match json {
-            true => "application/json",
-            false => "text/plain; charset=utf-8",
-        })
-    });
-    let headers = HeaderMap::from_iter([(CONTENT_TYPE, content_type)]);
-    let target = format!("/ingest/{}", args.topic);
-    Delivery::new(Method::POST, target, headers, body, context.clock.now())
-}
-
-fn random_id() -> anyhow::Result<String> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).context("the system gives no random numbers")?;
-    Ok(format!("msg_{}", HEXLOWER.encode(&random)))
-}
-
-fn post(url: &str, draft: &Delivery, signed: &Signed) -> anyhow::Result<()> {
-    let mut url = format!("{url}{}", draft.path_and_query);
-    if let Some(query) = &signed.query {
-        url = format!("{url}?{query}");
+fn webhook(args: &Args, body: Vec<u8>) -> Webhook {
+    let mut webhook = Webhook::new(body);
+    if let Some(content_type) = &args.content_type {
+        webhook = webhook.content_type(content_type.clone());
     }
-    let mut headers = draft.headers.clone();
-    headers.extend(signed.headers.iter().cloned());
-    let mut request = client::short(&url, Duration::from_secs(30)).post(&url);
-    for (name, value) in &headers {
-        request = request.header(name, value);
+    if let Some(event_type) = &args.event_type {
+        webhook = webhook.event_type(event_type);
     }
-    // The query may hold a secret.
-    let shown = url.split('?').next().unwrap_or_default();
-    let mut response = request
-        .send(&draft.body[..])
-        .with_context(|| shown.to_owned())?;
-    if !response.status().is_success() {
-        bail!("{shown}: {}", client::refusal(&mut response));
+    if let Some(id) = &args.id {
+        webhook = webhook.id(id);
     }
-    let answer = client::text(&mut response);
-    output::print(format!("{}\n", answer.trim_end()))
+    webhook
 }

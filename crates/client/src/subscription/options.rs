@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use http::HeaderValue;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{SubscribeOptionsError, Subscription};
 use crate::{
@@ -16,6 +16,14 @@ use crate::{
 /// A gateway gives a sign of life every 15 seconds, unless it is configured
 /// otherwise; after four that did not come the connection is dead.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// What topics are made of has no meaning of its own in a path.
+const PATH_ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b':')
+    .remove(b'-');
 
 /// In which form events come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -232,7 +240,7 @@ impl SubscriptionBuilder {
         let everything = self.is_for_all || self.topics.iter().any(|topic| topic == "*");
         let path = match &self.topics[..] {
             _ if everything => String::new(),
-            [topic] => format!("/{}", utf8_percent_encode(topic, NON_ALPHANUMERIC)),
+            [topic] => format!("/{}", utf8_percent_encode(topic, PATH_ESCAPED)),
             topics => {
                 query.extend(topics.iter().map(|topic| ("topic", topic.as_str())));
                 String::new()

@@ -55,7 +55,8 @@ async fn what_was_asked_for_is_asked_for() {
     let peer = Peer::with_answers([STREAM; 8]).await;
     let with = |topics: &[&str]| peer.subscription_to(topics);
     for (subscription, line) in [
-        (with(&["orders.eu"]), "/events/orders%2Eeu"),
+        (with(&["orders.eu"]), "/events/orders.eu"),
+        (with(&["a/b?c"]), "/events/a%2Fb%3Fc"),
         (with(&["a b:c", "d"]), "/events?topic=a%20b%3Ac&topic=d"),
         (with(&["*"]), "/events"),
         (with(&["a", "*"]), "/events"),
