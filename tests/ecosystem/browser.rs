@@ -5,7 +5,7 @@
 //! `tests/ecosystem/browser/` drives them by puppeteer-core: Chromium by its `DevTools`
 //! protocol, Firefox by `WebDriver` `BiDi`, which it speaks itself (Debian has
 //! no geckodriver, and none is needed). Each test here is one claim of
-//! `tests/ecosystem/browser/claims/`, proven by node. Where there is no Firefox, its
+//! `tests/ecosystem/browser/claims/`, checked by node. Where there is no Firefox, its
 //! tests say that they were left out; where `CI` is set, they fail.
 
 use std::{
@@ -18,7 +18,7 @@ use hookrill_testing::free_address;
 
 use crate::{
     installed::installed,
-    proxies::house::{House, Kind},
+    proxies::setup::{ProxyKind, Setup},
 };
 
 /// How many browsers run at a time: each wants a core for itself.
@@ -36,10 +36,10 @@ enum Browser {
 macro_rules! in_each {
     ($($claim:ident),* $(,)?) => {
         mod chromium {
-            $(#[test] fn $claim() { super::prove(super::Browser::Chromium, stringify!($claim)); })*
+            $(#[test] fn $claim() { super::check(super::Browser::Chromium, stringify!($claim)); })*
         }
         mod firefox {
-            $(#[test] fn $claim() { super::prove(super::Browser::Firefox, stringify!($claim)); })*
+            $(#[test] fn $claim() { super::check(super::Browser::Firefox, stringify!($claim)); })*
         }
     };
 }
@@ -61,7 +61,7 @@ in_each![
     the_movie_page_obeys_keyboard_and_light,
 ];
 
-fn prove(browser: Browser, claim: &str) {
+fn check(browser: Browser, claim: &str) {
     if !is_there(browser) {
         return;
     }
@@ -74,21 +74,21 @@ fn prove(browser: Browser, claim: &str) {
     for packages in ["tests/ecosystem/browser", "clients/js", "examples/movies"] {
         installed(&format!("{packages}/node_modules"));
     }
-    node.arg(installed("tests/ecosystem/browser/prove.mjs"))
+    node.arg(installed("tests/ecosystem/browser/run.mjs"))
         .args([name, claim]);
     node.env("HOOKRILL_BINARY", env!("CARGO_BIN_EXE_hookrill"));
-    let _house = claim.contains("http_2").then(|| behind_caddy(&mut node));
+    let _setup = claim.contains("http_2").then(|| behind_caddy(&mut node));
     node.stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = node.spawn().expect("node runs");
     // While this is open, somebody wants to know.
     let _interest = child.stdin.take();
-    let proof = child.wait_with_output().expect("it is our child");
+    let checked = child.wait_with_output().expect("it is our child");
     assert!(
-        proof.status.success(),
+        checked.status.success(),
         "not so in {browser:?}: {}",
-        String::from_utf8_lossy(&proof.stderr)
+        String::from_utf8_lossy(&checked.stderr)
     );
 }
 
@@ -114,15 +114,15 @@ impl Drop for Turn {
 }
 
 /// With the settings of `deploy/proxies/`, and HTTP/2 for browsers.
-fn behind_caddy(node: &mut Command) -> House {
+fn behind_caddy(node: &mut Command) -> Setup {
     let page = free_address();
-    let house = House::behind(Kind::Caddy)
+    let setup = Setup::behind(ProxyKind::Caddy)
         .origin(&format!("http://{page}"))
         .build();
-    node.env("HOOKRILL_FRONT", house.front.url())
+    node.env("HOOKRILL_FRONT", setup.proxy.url())
         .env("HOOKRILL_PAGE_PORT", page.port().to_string())
-        .env("NODE_EXTRA_CA_CERTS", house.front.certificate());
-    house
+        .env("NODE_EXTRA_CA_CERTS", setup.proxy.certificate());
+    setup
 }
 
 fn is_there(browser: Browser) -> bool {

@@ -1,7 +1,7 @@
 //! Every preset, against somebody else's code.
 //!
 //! The programs in `tests/ecosystem/presets/` print deliveries that providers' own SDKs
-//! signed, or accepted: each must prove here, with the facts it says, and none
+//! signed, or accepted: each must be verified here, with the facts it says, and none
 //! with one byte changed. Published vectors beside them. The same deliveries
 //! go to the built gateway over a socket.
 //!
@@ -376,7 +376,7 @@ fn handshakes_are_answered_as_the_sdks_do() {
 }
 
 #[test]
-fn what_send_signs_proves_for_every_preset_that_can_sign() {
+fn what_send_signs_is_verified_for_every_preset_that_can_sign() {
     let mut signs = 0;
     for preset in presets() {
         let Some(line) = events().find(|line| line.preset == *preset.name) else {
@@ -420,7 +420,7 @@ fn flipped(bytes: &[u8], at: usize) -> Vec<u8> {
 proptest! {
     /// Any bytes in any place: a refusal, or the same delivery.
     #[test]
-    fn damaged_deliveries_never_prove_and_never_panic(
+    fn damaged_deliveries_are_never_verified_and_never_panic(
         which: prop::sample::Index,
         body: Option<Vec<u8>>,
         values in prop::collection::vec("[ -~]{0,60}", 0..4),

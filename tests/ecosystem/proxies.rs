@@ -6,16 +6,16 @@
 //! npm `eventsource` and Chromium are the clients. `scripts/test` installs what
 //! is missing.
 
-mod client;
-mod crowd;
-mod front;
-pub mod house;
+mod curl;
+mod event_sources;
+mod proxy;
+pub mod setup;
 
 use std::collections::BTreeSet;
 
-use crowd::{Crowd, Poster};
+use event_sources::{EventSources, Sender};
 use hookrill_testing::free_address;
-use house::{BRISK, BROWSER, House, Kind, ORIGIN, eventually};
+use setup::{BRISK, BROWSER, ORIGIN, ProxyKind, Setup, eventually};
 
 const EVENT_SOURCE: &str = "Accept: text/event-stream";
 
@@ -26,13 +26,13 @@ const STORED: u32 = 50;
 macro_rules! behind_each {
     ($($claim:ident),* $(,)?) => {
         mod nginx {
-            $(#[test] fn $claim() { super::$claim(super::Kind::Nginx); })*
+            $(#[test] fn $claim() { super::$claim(super::ProxyKind::Nginx); })*
         }
         mod caddy {
-            $(#[test] fn $claim() { super::$claim(super::Kind::Caddy); })*
+            $(#[test] fn $claim() { super::$claim(super::ProxyKind::Caddy); })*
         }
         mod traefik {
-            $(#[test] fn $claim() { super::$claim(super::Kind::Traefik); })*
+            $(#[test] fn $claim() { super::$claim(super::ProxyKind::Traefik); })*
         }
     };
 }
@@ -52,9 +52,9 @@ behind_each![
     every_event_source_survives_restarts,
 ];
 
-fn each_event_comes_through_at_once_over_http_2(kind: Kind) {
-    let house = House::behind(kind).build();
-    let subscriber = house.front.subscribe("/events/open", &[]);
+fn each_event_comes_through_at_once_over_http_2(kind: ProxyKind) {
+    let setup = Setup::behind(kind).build();
+    let subscriber = setup.proxy.subscribe("/events/open", &[]);
     assert!(
         subscriber.head.starts_with("http/2 200"),
         "{}",
@@ -62,164 +62,164 @@ fn each_event_comes_through_at_once_over_http_2(kind: Kind) {
     );
     // No event has another one behind it that could push it out.
     for body in ["one", "two", "three"] {
-        house.front.post(body);
+        setup.proxy.post(body);
         assert_eq!(subscriber.event(), body);
     }
 }
 
-fn compression_holds_no_event_back(kind: Kind) {
-    let house = House::behind(kind).build();
-    let compressed = house.front.subscribe("/events/open", &["--compressed"]);
+fn compression_holds_no_event_back(kind: ProxyKind) {
+    let setup = Setup::behind(kind).build();
+    let compressed = setup.proxy.subscribe("/events/open", &["--compressed"]);
     assert_eq!(compressed.header("content-encoding"), Some("gzip"));
     for body in ["one", "two", "three"] {
-        house.front.post(body);
+        setup.proxy.post(body);
         assert_eq!(compressed.event(), body);
     }
 }
 
-fn a_resume_goes_on_behind_the_last_event(kind: Kind) {
-    let house = House::behind(kind).build();
-    let seen = house.front.post("one");
-    house.front.post("two");
-    house.front.post("three");
+fn a_resume_goes_on_behind_the_last_event(kind: ProxyKind) {
+    let setup = Setup::behind(kind).build();
+    let seen = setup.proxy.post("one");
+    setup.proxy.post("two");
+    setup.proxy.post("three");
     let seen = format!("Last-Event-ID: {seen}");
-    let subscriber = (house.front).subscribe("/events/open", &["--header", &seen]);
+    let subscriber = (setup.proxy).subscribe("/events/open", &["--header", &seen]);
     assert_eq!(subscriber.event(), "two");
     assert_eq!(subscriber.event(), "three");
-    house.front.post("four");
+    setup.proxy.post("four");
     assert_eq!(subscriber.event(), "four");
 }
 
-fn the_gateway_sees_the_browsers_address_and_not_what_it_claims(kind: Kind) {
-    let house = House::behind(kind).build();
+fn the_gateway_sees_the_browsers_address_and_not_what_it_claims(kind: ProxyKind) {
+    let setup = Setup::behind(kind).build();
     let claimed = ["--header", "X-Forwarded-For: 203.0.113.6, 127.0.0.1"];
     for path in ["/events/shut", "/ingest/nobody"] {
         let from = ["--interface", BROWSER, claimed[0], claimed[1]];
-        assert_eq!(house.front.ask(path, &from).status / 100, 4);
+        assert_eq!(setup.proxy.ask(path, &from).status / 100, 4);
     }
-    house.gateway.wait_for_log("subscription refused");
-    let said = house.gateway.log();
+    setup.gateway.wait_for_log("subscription refused");
+    let said = setup.gateway.log();
     assert!(said.contains(&format!("client={BROWSER} ")), "{said}");
     assert!(!said.contains("203.0.113.6"), "{said}");
 }
 
-fn limits_count_by_the_browsers_address(kind: Kind) {
-    let house = House::behind(kind)
+fn limits_count_by_the_browsers_address(kind: ProxyKind) {
+    let setup = Setup::behind(kind)
         .server("subscribers_per_address_max = 1")
         .build();
     let from = |address| ["--interface", address];
-    let first = house.front.subscribe("/events/open", &from(BROWSER));
-    house.has_subscribers(1);
-    let second = house.front.ask("/events/open", &from(BROWSER));
+    let first = setup.proxy.subscribe("/events/open", &from(BROWSER));
+    setup.has_subscribers(1);
+    let second = setup.proxy.ask("/events/open", &from(BROWSER));
     assert_eq!(second.status, 429, "{second:?}");
-    let other = house.front.subscribe("/events/open", &from("127.0.0.78"));
-    house.front.post("for both");
+    let other = setup.proxy.subscribe("/events/open", &from("127.0.0.78"));
+    setup.proxy.post("for both");
     for subscriber in [first, other] {
         assert_eq!(subscriber.event(), "for both");
     }
 }
 
-fn answers_of_the_gateway_pass_as_they_are(kind: Kind) {
-    let house = House::behind(kind).build();
-    let elsewhere = format!("/events/shut?token={}", house.gateway.token("open"));
+fn answers_of_the_gateway_pass_as_they_are(kind: ProxyKind) {
+    let setup = Setup::behind(kind).build();
+    let elsewhere = format!("/events/shut?token={}", setup.gateway.token("open"));
     for (path, status) in [
         ("/events/open?since=yesterday", 400),
         ("/events/shut", 401),
         (&*elsewhere, 403),
         ("/events/unheard-of", 404),
     ] {
-        let reply = house.front.ask(path, &["--header", EVENT_SOURCE]);
-        assert_eq!(reply.status, status, "{path}: {reply:?}");
-        let media_type = reply.header("content-type");
+        let response = setup.proxy.ask(path, &["--header", EVENT_SOURCE]);
+        assert_eq!(response.status, status, "{path}: {response:?}");
+        let media_type = response.header("content-type");
         assert_eq!(media_type, Some("application/problem+json"), "{path}");
-        assert!(reply.body.contains(&format!("\"status\":{status}")));
+        assert!(response.text().contains(&format!("\"status\":{status}")));
     }
 }
 
-fn a_large_webhook_goes_through(kind: Kind) {
-    let house = House::behind(kind).build();
-    let body = house.front.folder.join("body");
+fn a_large_webhook_goes_through(kind: ProxyKind) {
+    let setup = Setup::behind(kind).build();
+    let body = setup.proxy.folder.join("body");
     std::fs::write(&body, vec![b'x'; 5 << 20]).unwrap();
-    house.front.post(&format!("@{}", body.display()));
+    setup.proxy.post(&format!("@{}", body.display()));
 }
 
 /// No event and no heartbeat comes that would show it.
-fn whoever_leaves_is_gone_at_the_gateway(kind: Kind) {
-    let house = House::behind(kind).build();
-    let subscriber = house.front.subscribe("/events/open", &[]);
-    house.has_subscribers(1);
+fn whoever_leaves_is_gone_at_the_gateway(kind: ProxyKind) {
+    let setup = Setup::behind(kind).build();
+    let subscriber = setup.proxy.subscribe("/events/open", &[]);
+    setup.has_subscribers(1);
     drop(subscriber);
-    house.has_subscribers(0);
+    setup.has_subscribers(0);
 }
 
 /// Longer than any time-out of the proxy, which are made short for that.
-fn heartbeats_keep_a_quiet_stream_open(kind: Kind) {
+fn heartbeats_keep_a_quiet_stream_open(kind: ProxyKind) {
     const HEARTBEATS: u32 = 5;
-    let plan = House::behind(kind).subscribe(BRISK);
-    let house = match kind {
-        Kind::Nginx => plan.with("proxy_read_timeout 60s;", "proxy_read_timeout 3s;"),
-        Kind::Caddy => plan.with("read_timeout 60s", "read_timeout 3s"),
+    let plan = Setup::behind(kind).subscribe(BRISK);
+    let setup = match kind {
+        ProxyKind::Nginx => plan.with("proxy_read_timeout 60s;", "proxy_read_timeout 3s;"),
+        ProxyKind::Caddy => plan.with("read_timeout 60s", "read_timeout 3s"),
         // Always 2 s here.
-        Kind::Traefik => plan,
+        ProxyKind::Traefik => plan,
     }
     .build();
-    let subscriber = house.front.subscribe("/events/open", &[]);
+    let subscriber = setup.proxy.subscribe("/events/open", &[]);
     for _ in 0..HEARTBEATS {
         subscriber.cursor();
     }
-    house.front.post("still here");
+    setup.proxy.post("still here");
     assert_eq!(subscriber.event(), "still here");
 }
 
 /// They know what to do with it, and so do scripts where the proxy can tell
 /// them from an `EventSource`.
-fn senders_are_told_of_an_outage(kind: Kind) {
-    let mut house = House::behind(kind).build();
-    house.gateway.kill();
+fn senders_are_told_of_an_outage(kind: ProxyKind) {
+    let mut setup = Setup::behind(kind).build();
+    setup.gateway.kill();
     let webhook = &["--data-binary", "x", "--header", EVENT_SOURCE][..];
     let script = &["--header", "Accept: application/x-ndjson"][..];
     let mut asked = vec![
         ("/ingest/open", webhook),
         ("/eventsource", &["--header", EVENT_SOURCE]),
     ];
-    if kind != Kind::Traefik {
+    if kind != ProxyKind::Traefik {
         asked.push(("/events/open", script));
     }
     for (path, args) in asked {
-        let status = house.front.ask(path, args).status;
+        let status = setup.proxy.ask(path, args).status;
         assert!(matches!(status, 502 | 503), "{path}: {status}");
     }
 }
 
-fn no_token_is_in_a_log(kind: Kind) {
-    let mut house = match kind {
+fn no_token_is_in_a_log(kind: ProxyKind) {
+    let mut setup = match kind {
         // As somebody may have it who wants an access log.
-        Kind::Caddy => House::behind(kind).with("\t@events path", "\tlog\n\t@events path"),
-        Kind::Nginx | Kind::Traefik => House::behind(kind),
+        ProxyKind::Caddy => Setup::behind(kind).with("\t@events path", "\tlog\n\t@events path"),
+        ProxyKind::Nginx | ProxyKind::Traefik => Setup::behind(kind),
     }
     .build();
-    let token = house.gateway.token("shut");
+    let token = setup.gateway.token("shut");
     let cookie = format!("Cookie: hookrill_token={token}");
     let path = format!("/events/shut?token={token}");
-    drop(house.front.subscribe(&path, &["--header", &cookie]));
-    house.gateway.kill();
+    drop(setup.proxy.subscribe(&path, &["--header", &cookie]));
+    setup.gateway.kill();
     let held = match kind {
-        Kind::Traefik => Some(house.front.begin(&path, &["--header", &cookie])),
+        ProxyKind::Traefik => Some(setup.proxy.begin(&path, &["--header", &cookie])),
         _ => {
             for args in [&[][..], &["--header", EVENT_SOURCE], &["--header", &cookie]] {
-                house.front.ask(&path, args);
+                setup.proxy.ask(&path, args);
             }
             None
         }
     };
-    house = house.restart();
-    assert_eq!(house.front.ask("/healthz", &[]).status, 200);
+    setup = setup.restart();
+    assert_eq!(setup.proxy.ask("/healthz", &[]).status, 200);
     if let Some(mut held) = held {
         held.read_head();
     }
     let logged = eventually("a line about the stream", || {
-        let logged = house.front.logged();
-        let says = kind == Kind::Traefik || logged.contains("/events/shut");
+        let logged = setup.proxy.logged();
+        let says = kind == ProxyKind::Traefik || logged.contains("/events/shut");
         says.then_some(logged)
     });
     assert!(!logged.contains(&token), "{logged}");
@@ -227,55 +227,58 @@ fn no_token_is_in_a_log(kind: Kind) {
 
 /// A hundred npm clients and a browser's page, with one event after the other
 /// all the while. Each of them comes back too early, twice.
-fn every_event_source_survives_restarts(kind: Kind) {
+fn every_event_source_survives_restarts(kind: ProxyKind) {
     let page = free_address();
-    let mut house = brisk(House::behind(kind), kind)
+    let mut setup = brisk(Setup::behind(kind), kind)
         .origin(&format!("http://{page}"))
         .build();
-    let mut crowds = [Crowd::npm(&house), Crowd::chromium(&house, page)];
-    let poster = Poster::start(&house);
-    for crowd in &mut crowds {
-        crowd.all_have_a_stream();
+    let mut clients = [
+        EventSources::npm(&setup),
+        EventSources::chromium(&setup, page),
+    ];
+    let sender = Sender::start(&setup);
+    for event_sources in &mut clients {
+        event_sources.all_have_a_stream();
     }
     for end in [Ending::Asked, Ending::Killed] {
-        poster.stores(STORED);
-        let kept_before = kept(&house);
+        sender.stores(STORED);
+        let kept_before = kept(&setup);
         match end {
-            Ending::Asked => assert!(house.gateway.terminate().success()),
-            Ending::Killed => house.gateway.kill(),
+            Ending::Asked => assert!(setup.gateway.terminate().success()),
+            Ending::Killed => setup.gateway.kill(),
         }
         match kind {
-            Kind::Nginx | Kind::Caddy => {
-                for crowd in &mut crowds {
-                    crowd.all_have_been_told_to_come_back();
+            ProxyKind::Nginx | ProxyKind::Caddy => {
+                for event_sources in &mut clients {
+                    event_sources.all_have_been_told_to_come_back();
                 }
             }
-            Kind::Traefik => {
-                let all: usize = crowds.iter().map(Crowd::count).sum();
+            ProxyKind::Traefik => {
+                let all: usize = clients.iter().map(EventSources::count).sum();
                 eventually("each of them, kept", || {
-                    (kept(&house) >= kept_before + all).then_some(())
+                    (kept(&setup) >= kept_before + all).then_some(())
                 });
-                for crowd in &mut crowds {
-                    crowd.all_have_lost_it();
+                for event_sources in &mut clients {
+                    event_sources.all_have_lost_it();
                 }
             }
         }
-        house = house.restart();
-        for crowd in &mut crowds {
-            crowd.all_have_a_stream();
+        setup = setup.restart();
+        for event_sources in &mut clients {
+            event_sources.all_have_a_stream();
         }
     }
-    poster.stores(STORED);
-    let last = poster.end();
-    for crowd in &mut crowds {
-        crowd.all_have_heard_each_once_in_order(last);
+    sender.stores(STORED);
+    let last = sender.end();
+    for event_sources in &mut clients {
+        event_sources.all_have_heard_each_once_in_order(last);
     }
 }
 
 /// How many subscriptions Traefik has tried once more, and keeps until then.
-fn kept(house: &House) -> usize {
+fn kept(setup: &Setup) -> usize {
     const AGAIN: &str = "New attempt 2 for request: /events/";
-    house.front.logged().matches(AGAIN).count()
+    setup.proxy.logged().matches(AGAIN).count()
 }
 
 #[derive(Clone, Copy)]
@@ -285,12 +288,12 @@ enum Ending {
 }
 
 /// With waits that are short enough for a test.
-fn brisk(plan: house::Plan, kind: Kind) -> house::Plan {
+fn brisk(plan: setup::SetupBuilder, kind: ProxyKind) -> setup::SetupBuilder {
     let plan = plan.subscribe(BRISK);
     match kind {
-        Kind::Nginx => plan.with("1$1$2$3$4", "2$1$2"),
-        Kind::Caddy => plan.with("1${1}${2}${3}${4}", "2${1}${2}"),
-        Kind::Traefik => plan
+        ProxyKind::Nginx => plan.with("1$1$2$3$4", "2$1$2"),
+        ProxyKind::Caddy => plan.with("1${1}${2}${3}${4}", "2${1}${2}"),
+        ProxyKind::Traefik => plan
             .log_level("DEBUG")
             .with("initialInterval: 2s", "initialInterval: 200ms"),
     }
@@ -301,35 +304,38 @@ fn brisk(plan: house::Plan, kind: Kind) -> house::Plan {
 #[test]
 fn without_the_settings_for_an_outage_every_event_source_gives_up() {
     let page = free_address();
-    let mut house = House::behind(Kind::Nginx)
+    let mut setup = Setup::behind(ProxyKind::Nginx)
         .subscribe(BRISK)
         .with("error_page 502 503 504 = @come_back_later;", "")
         .origin(&format!("http://{page}"))
         .build();
-    let mut crowds = [Crowd::npm(&house), Crowd::chromium(&house, page)];
-    for crowd in &mut crowds {
-        crowd.all_have_a_stream();
+    let mut clients = [
+        EventSources::npm(&setup),
+        EventSources::chromium(&setup, page),
+    ];
+    for event_sources in &mut clients {
+        event_sources.all_have_a_stream();
     }
-    house.gateway.kill();
-    for crowd in &mut crowds {
-        crowd.all_have_given_up();
+    setup.gateway.kill();
+    for event_sources in &mut clients {
+        event_sources.all_have_given_up();
     }
 }
 
 #[test]
 fn nginx_asks_event_sources_to_come_back_after_an_outage() {
-    asks_to_come_back(Kind::Nginx);
+    asks_to_come_back(ProxyKind::Nginx);
 }
 
 #[test]
 fn caddy_asks_event_sources_to_come_back_after_an_outage() {
-    asks_to_come_back(Kind::Caddy);
+    asks_to_come_back(ProxyKind::Caddy);
 }
 
-fn asks_to_come_back(kind: Kind) {
-    let mut house = House::behind(kind).build();
-    house.gateway.kill();
-    let front = &house.front;
+fn asks_to_come_back(kind: ProxyKind) {
+    let mut setup = Setup::behind(kind).build();
+    setup.gateway.kill();
+    let proxy = &setup.proxy;
     let mut waits = BTreeSet::new();
     for path in [
         "/events",
@@ -337,12 +343,12 @@ fn asks_to_come_back(kind: Kind) {
         "/events/open",
         "/events/shut?since=earliest",
     ] {
-        let reply = front.ask(path, &["--header", EVENT_SOURCE]);
-        assert_eq!(reply.status, 200, "{path}: {reply:?}");
-        assert_eq!(reply.header("content-type"), Some("text/event-stream"));
-        assert_eq!(reply.header("cache-control"), Some("no-store"));
-        assert_eq!(reply.header("access-control-allow-origin"), None);
-        let wait = reply.body.strip_prefix("retry: ").unwrap();
+        let response = proxy.ask(path, &["--header", EVENT_SOURCE]);
+        assert_eq!(response.status, 200, "{path}: {response:?}");
+        assert_eq!(response.header("content-type"), Some("text/event-stream"));
+        assert_eq!(response.header("cache-control"), Some("no-store"));
+        assert_eq!(response.header("access-control-allow-origin"), None);
+        let wait = response.text().strip_prefix("retry: ").unwrap();
         let wait: u32 = wait.strip_suffix("\n\n").unwrap().parse().unwrap();
         assert!((10_000..20_000).contains(&wait), "{wait}");
         waits.insert(wait);
@@ -351,40 +357,40 @@ fn asks_to_come_back(kind: Kind) {
 
     for (origin, allowed) in [(ORIGIN, Some(ORIGIN)), ("https://elsewhere.example", None)] {
         let origin = format!("Origin: {origin}");
-        let reply = front.ask(
+        let response = proxy.ask(
             "/events/open",
             &["--header", EVENT_SOURCE, "--header", &origin],
         );
-        assert_eq!(reply.status, 200);
-        assert_eq!(reply.header("access-control-allow-origin"), allowed);
-        let credentials = reply.header("access-control-allow-credentials");
+        assert_eq!(response.status, 200);
+        assert_eq!(response.header("access-control-allow-origin"), allowed);
+        let credentials = response.header("access-control-allow-credentials");
         assert_eq!(credentials, allowed.map(|_| "true"));
     }
 }
 
 #[test]
 fn traefik_keeps_who_comes_during_an_outage_until_it_is_over() {
-    let mut house = House::behind(Kind::Traefik)
+    let mut setup = Setup::behind(ProxyKind::Traefik)
         .log_level("DEBUG")
         .with("initialInterval: 2s", "initialInterval: 200ms")
         .build();
-    house.gateway.kill();
-    let mut subscriber = house.front.begin("/events/open", &[]);
+    setup.gateway.kill();
+    let mut subscriber = setup.proxy.begin("/events/open", &[]);
     eventually("another attempt", || {
-        house
-            .front
+        setup
+            .proxy
             .logged()
             .contains("New attempt 2 for")
             .then_some(())
     });
-    let house = house.restart();
+    let setup = setup.restart();
     subscriber.read_head();
     assert!(
         subscriber.head.starts_with("http/2 200"),
         "{}",
         subscriber.head
     );
-    house.front.post("after all");
+    setup.proxy.post("after all");
     assert_eq!(subscriber.event(), "after all");
 }
 
@@ -393,7 +399,7 @@ fn traefik_keeps_who_comes_during_an_outage_until_it_is_over() {
 #[test]
 fn nginx_with_its_own_buffering_holds_events_back() {
     const BUFFERED: &str = "proxy_http_version 1.0; proxy_ignore_headers X-Accel-Buffering;";
-    let mut house = House::behind(Kind::Nginx)
+    let mut setup = Setup::behind(ProxyKind::Nginx)
         .with(
             "location ~ ^/events(/|$) {",
             &format!(
@@ -402,18 +408,19 @@ fn nginx_with_its_own_buffering_holds_events_back() {
             ),
         )
         .build();
-    let buffered = house.front.begin("/buffered/events/open", &[]);
-    house.has_subscribers(1);
-    let prompt = house.front.subscribe("/events/open", &[]);
+    let buffered = setup.proxy.begin("/buffered/events/open", &[]);
+    setup.has_subscribers(1);
+    let prompt = setup.proxy.subscribe("/events/open", &[]);
     for number in 0..20 {
-        house.front.post(&number.to_string());
+        setup.proxy.post(&number.to_string());
         assert_eq!(prompt.event(), number.to_string());
     }
     // The head and the gateway's first word are there, and nothing since.
-    let passed = buffered.so_far();
-    assert!(!passed.contains("data: 0"), "{passed}");
+    let passed = buffered.unread();
+    let was_held_back = !passed.iter().any(|line| line == "data: 0");
+    assert!(was_held_back, "{passed:?}");
     // It was there all the time: the end of the stream lets it out.
-    assert!(house.gateway.terminate().success());
+    assert!(setup.gateway.terminate().success());
     for number in 0..20 {
         assert_eq!(buffered.event(), number.to_string());
     }
@@ -422,14 +429,14 @@ fn nginx_with_its_own_buffering_holds_events_back() {
 /// Where it is made to compress by itself, against the file's advice.
 #[test]
 fn nginx_compressing_a_stream_holds_no_event_back() {
-    let house = House::behind(Kind::Nginx)
+    let setup = Setup::behind(ProxyKind::Nginx)
         .with("gzip off;", "proxy_set_header Accept-Encoding \"\";")
         .build();
-    let subscriber = house.front.subscribe("/events/open", &["--compressed"]);
+    let subscriber = setup.proxy.subscribe("/events/open", &["--compressed"]);
     assert_eq!(subscriber.header("content-encoding"), Some("gzip"));
     subscriber.cursor();
     for body in ["one", "two", "three"] {
-        house.front.post(body);
+        setup.proxy.post(body);
         assert_eq!(subscriber.event(), body);
     }
 }

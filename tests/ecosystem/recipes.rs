@@ -6,7 +6,7 @@
 
 mod cuts;
 mod document;
-mod house;
+mod orders;
 mod pages;
 mod scripts;
 
@@ -25,7 +25,7 @@ use std::{
 };
 
 use hookrill_testing::free_address;
-use house::{House, LOOK_AGAIN};
+use orders::{OrderGateway, POLL_INTERVAL};
 use pages::Pages;
 use scripts::{BE_THE_RECIPE, Script};
 
@@ -47,30 +47,37 @@ fn every_recipe_is_run() {
 
 #[test]
 fn scripts_show_each_order_once_over_every_outage() {
-    let mut house = House::build("https://app.example.com");
-    let start = |heading| Script::start(heading, house.folder.path(), &house.url(), &house.token());
+    let mut gateway = OrderGateway::build("https://app.example.com");
+    let start = |heading| {
+        Script::start(
+            heading,
+            gateway.folder.path(),
+            &gateway.url(),
+            &gateway.token(),
+        )
+    };
     let mut scripts: Vec<_> = SCRIPTS.map(start).into_iter().collect();
-    house.is_followed_by(&mut scripts);
+    gateway.is_followed_by(&mut scripts);
 }
 
 #[test]
 fn pages_show_each_order_once_over_every_outage_and_token() {
     let site = free_address();
-    let mut house = House::build(&format!("http://{site}"));
-    let mut pages = Pages::open(&house, site);
-    house.is_followed_by(&mut pages);
+    let mut gateway = OrderGateway::build(&format!("http://{site}"));
+    let mut pages = Pages::open(&gateway, site);
+    gateway.is_followed_by(&mut pages);
 
     pages.leave();
     let patience = Instant::now() + PATIENCE;
     let mut looks = 0;
     while looks < LOOKS {
-        looks = if house.subscribers() == 0 {
+        looks = if gateway.subscribers() == 0 {
             looks + 1
         } else {
             0
         };
         assert!(Instant::now() < patience, "a component listens for ever");
-        thread::park_timeout(LOOK_AGAIN);
+        thread::park_timeout(POLL_INTERVAL);
     }
 }
 

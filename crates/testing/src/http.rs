@@ -15,10 +15,20 @@ pub struct Response {
 
 impl Response {
     pub(crate) fn parse(bytes: &[u8]) -> Self {
-        let end = find(bytes, b"\r\n\r\n").unwrap_or_else(|| {
-            panic!("no response: {:?}", String::from_utf8_lossy(bytes));
-        });
-        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+        Self::try_parse(bytes)
+            .unwrap_or_else(|| panic!("no response: {:?}", String::from_utf8_lossy(bytes)))
+    }
+
+    /// Reads a response, of any version of HTTP, out of its bytes; `None` if
+    /// they are none. An interim `100 Continue` before it is passed over.
+    #[must_use]
+    pub fn try_parse(bytes: &[u8]) -> Option<Self> {
+        let end = find(bytes, b"\r\n\r\n")?;
+        let head = String::from_utf8(bytes[..end].to_vec()).ok()?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        if status == 100 {
+            return Self::try_parse(&bytes[end + 4..]);
+        }
         let mut body = bytes[end + 4..].to_vec();
         let lowercase = head.to_ascii_lowercase();
         if lowercase.contains("transfer-encoding: chunked") {
@@ -26,8 +36,7 @@ impl Response {
             chunks.take(&body);
             body = chunks.body;
         }
-        let status = status_of(&head);
-        Self { status, head, body }
+        Some(Self { status, head, body })
     }
 
     /// The body, which is UTF-8.

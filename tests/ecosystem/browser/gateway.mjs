@@ -11,7 +11,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { eventually } from './wait.mjs'
 
-/** Between two events of a poster. */
+/** Between two events of a sender. */
 const PAUSE_MS = 10
 const BINARY = process.env.HOOKRILL_BINARY
 /** Without what could configure it. */
@@ -123,9 +123,9 @@ export class Gateway {
 }
 
 /** Posts numbered events one after the other, whatever becomes of the gateway. */
-export class Poster {
+export class Sender {
   /** What was stored, in its order. */
-  ledger = []
+  posted = []
   #goesOn = true
   #done
 
@@ -140,20 +140,20 @@ export class Poster {
       const id = await eventually('an answer', () =>
         gateway.post(topic, event, `${number}`).catch(() => undefined),
       )
-      this.ledger.push({ id, data: JSON.stringify(event) })
+      this.posted.push({ id, data: JSON.stringify(event) })
       await pause(PAUSE_MS)
     }
   }
 
   /** Waits until so many more are stored. */
   async stores(count) {
-    const due = this.ledger.length + count
-    await eventually(`${due} events stored`, () => this.ledger.length >= due)
+    const due = this.posted.length + count
+    await eventually(`${due} events stored`, () => this.posted.length >= due)
   }
 
   async end() {
     this.#goesOn = false
     await this.#done
-    return this.ledger
+    return this.posted
   }
 }

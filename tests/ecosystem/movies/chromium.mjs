@@ -1,4 +1,4 @@
-// Chromium, as the proofs in ../browser/ start it: a page, its keyboard, and how
+// Chromium, as the tests in ../browser/ start it: a page, its keyboard, and how
 // it looks.
 //
 // Invariant: the browser ends with its handle, and leaves no folder behind.

@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { Chromium } from './chromium.mjs'
-import { freePorts, freshFolder, House, run } from './house.mjs'
+import { freePorts, freshFolder, Example, run } from './example.mjs'
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const BINARY = process.env.HOOKRILL_BINARY
@@ -28,17 +28,17 @@ after(() => chromium.close())
 
 /** A gateway with its page, which end whatever happens. */
 async function withPage(work, { history, ...settings } = {}) {
-  const house = await House.start(settings)
+  const example = await Example.start(settings)
   try {
-    if (history) await house.post(history)
-    const page = await chromium.open(house.page)
+    if (history) await example.post(history)
+    const page = await chromium.open(example.page)
     await page.looks({})
     await page.until(isState('open'))
-    await work(page, house)
+    await work(page, example)
     assert.deepEqual(page.errors, [])
     await page.close()
   } finally {
-    await house.close()
+    await example.close()
   }
 }
 
@@ -47,20 +47,20 @@ const isListening = (url) => fetch(url).then((answer) => answer.ok, () => false)
 test('one command starts gateway and page, and ends both', async () => {
   const cargo = fakeCargo()
   const environment = { HOOKRILL_BINARY: '', PATH: `${cargo}:${process.env.PATH}` }
-  const house = await House.start({ environment })
+  const example = await Example.start({ environment })
   try {
     // As it goes on where there is no terminal.
-    house.hangUp()
-    assert.match(await fetch(house.page).then((answer) => answer.text()), /<title>Movies, live</)
-    assert.ok(await isListening(`${house.gateway}/readyz`))
-    assert.ok(house.output.includes(` send movie '{"title":"Heat"`), house.output)
-    const secret = join(house.folder, 'data/webhook-secret')
+    example.hangUp()
+    assert.match(await fetch(example.page).then((answer) => answer.text()), /<title>Movies, live</)
+    assert.ok(await isListening(`${example.gateway}/readyz`))
+    assert.ok(example.output.includes(` send movie '{"title":"Heat"`), example.output)
+    const secret = join(example.folder, 'data/webhook-secret')
     assert.equal(statSync(secret).mode & 0o777, 0o600)
-    assert.equal(await house.end(), 0)
-    assert.ok(!(await isListening(`${house.gateway}/readyz`)))
-    assert.ok(!(await isListening(house.page)))
+    assert.equal(await example.end(), 0)
+    assert.ok(!(await isListening(`${example.gateway}/readyz`)))
+    assert.ok(!(await isListening(example.page)))
   } finally {
-    await house.close()
+    await example.close()
     rmSync(cargo, { recursive: true })
   }
 })
@@ -119,16 +119,16 @@ const COMMANDS = [...README.matchAll(/```sh\n(.*?)```/gs)].map(([, command]) => 
 test('movies sent as the README says show up', async () => {
   const send = COMMANDS.find((command) => command.includes('hookrill send movie'))
   const curl = COMMANDS.find((command) => command.startsWith('sh send.sh'))
-  await withPage(async (page, house) => {
+  await withPage(async (page, example) => {
     const sh = async (command) => {
-      const { status, output } = await run(house.folder, 'sh', ['-c', command])
+      const { status, output } = await run(example.folder, 'sh', ['-c', command])
       assert.equal(status, 0, output)
       assert.match(output, /"topic":"movie"/)
     }
-    await sh(`${send.replace('../../target/release/hookrill', BINARY)} --url ${house.gateway}`)
+    await sh(`${send.replace('../../target/release/hookrill', BINARY)} --url ${example.gateway}`)
     await page.until(are(titles, ['Heat']))
     await page.until(`document.querySelector('[data-announcement]').innerText === 'New movie: Heat.'`)
-    await sh(`${curl} ${house.gateway}`)
+    await sh(`${curl} ${example.gateway}`)
     await page.until(are(titles, ['Ran', 'Heat']))
     assert.equal(await page.evaluate(`document.querySelectorAll('[data-arrival=live]').length`), 2)
   })
@@ -140,19 +140,19 @@ test('the README shows what send.sh does', () => {
 })
 
 test('what came during an outage is marked, counted and said, and nothing is missed', async () => {
-  await withPage(async (page, house) => {
+  await withPage(async (page, example) => {
     await page.until(are(titles, ['Before']))
-    await house.outage(true)
+    await example.outage(true)
     await page.until(isState('waiting'))
     const words = await page.evaluate(`document.querySelector('[role=status]').innerText`)
     assert.match(words, /^Cut off\. The gateway is out of reach\./)
 
-    await house.outage(false)
-    for (const title of ['One', 'Two', 'Three']) await house.send({ title })
+    await example.outage(false)
+    for (const title of ['One', 'Two', 'Three']) await example.send({ title })
     await page.until(are(marked, ['Three', 'Two', 'One']))
     await page.until(`document.querySelector('[data-missed="3"]')?.innerText === '3 movies came while you were away.'`)
     await page.until(`document.querySelector('[data-announcement]').innerText.startsWith('3 movies came')`)
-    await house.send({ title: 'After' })
+    await example.send({ title: 'After' })
     await page.until(are(titles, ['After', 'Three', 'Two', 'One', 'Before']))
     assert.deepEqual(await page.evaluate(marked), ['Three', 'Two', 'One'])
     // As history it is not said aloud, so that nothing has to wait for that.
@@ -161,24 +161,24 @@ test('what came during an outage is marked, counted and said, and nothing is mis
 
 // Each start is told of this process's end, and Node complains of an eleventh.
 test('outages can be watched all day', async () => {
-  const house = await House.start()
+  const example = await Example.start()
   try {
     for (let times = 0; times < 11; times += 1) {
-      await house.outage(true)
-      await house.outage(false)
+      await example.outage(true)
+      await example.outage(false)
     }
-    assert.doesNotMatch(house.output, /Warning/)
+    assert.doesNotMatch(example.output, /Warning/)
   } finally {
-    await house.close()
+    await example.close()
   }
 })
 
 test('a journal that was replaced is a gap, and the page says what it means', async () => {
-  await withPage(async (page, house) => {
-    await house.send({ title: 'Old' })
+  await withPage(async (page, example) => {
+    await example.send({ title: 'Old' })
     await page.until(are(titles, ['Old']))
-    await house.forget()
-    await house.send({ title: 'New' })
+    await example.forget()
+    await example.send({ title: 'New' })
     await page.until(are(titles, ['New', 'Old']))
     const gap = await page.evaluate(`document.querySelector('[data-kind=gap][data-reason=epoch]')?.innerText`)
     assert.match(gap, /^Movies may be missing here\. The gateway has a new journal/)
@@ -186,12 +186,12 @@ test('a journal that was replaced is a gap, and the page says what it means', as
 })
 
 test('an attempt can be made at once, by keyboard', async () => {
-  const work = async (page, house) => {
-    await house.crash()
+  const work = async (page, example) => {
+    await example.crash()
     await page.until(isState('waiting'))
     await page.press('Tab')
     assert.equal(await page.evaluate(`document.activeElement.innerText`), 'Try now')
-    await house.outage(false)
+    await example.outage(false)
     await page.press('Enter')
     // By itself it would come back after a minute.
     await page.until(isState('open'))
@@ -202,14 +202,14 @@ test('an attempt can be made at once, by keyboard', async () => {
 })
 
 test('a pause holds movies back, and going on shows them', async () => {
-  await withPage(async (page, house) => {
+  await withPage(async (page, example) => {
     await page.press('Tab')
     assert.equal(await page.evaluate(`document.activeElement.innerText`), 'Pause')
     const outline = await page.evaluate(`getComputedStyle(document.activeElement).outlineStyle`)
     assert.equal(outline, 'solid')
     await page.press('Enter')
     await page.until(isState('closed'))
-    await house.send({ title: 'Meanwhile' })
+    await example.send({ title: 'Meanwhile' })
     // Whoever pressed it finds the other one in the same place.
     assert.equal(await page.evaluate(`document.activeElement.innerText`), 'Go on')
     assert.deepEqual(await page.evaluate(titles), [])
@@ -219,42 +219,42 @@ test('a pause holds movies back, and going on shows them', async () => {
     // It goes on where it was, and not with the newest: a gap is noticed.
     await page.press('Enter')
     await page.until(isState('closed'))
-    await house.forget()
+    await example.forget()
     await page.press('Enter')
     await page.until(`document.querySelector('[data-kind=gap]')`)
   })
 })
 
 test('whatever comes, it is text, and the list has an end', async () => {
-  await withPage(async (page, house) => {
+  await withPage(async (page, example) => {
     const evil = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
-    await house.send({ title: evil, [evil]: evil, long: 'x'.repeat(100_000) })
-    await house.send('[1,2]')
-    await house.send('not JSON')
+    await example.send({ title: evil, [evil]: evil, long: 'x'.repeat(100_000) })
+    await example.send('[1,2]')
+    await example.send('not JSON')
     await page.until(are(titles, ['not JSON', '1, 2', evil]))
     assert.equal(await page.evaluate('document.images.length'), 0)
     assert.equal(await page.evaluate('document.title'), 'Movies, live')
 
-    await Promise.all(Array.from({ length: 110 }, (_, n) => house.post({ title: `${n}` })))
+    await Promise.all(Array.from({ length: 110 }, (_, n) => example.post({ title: `${n}` })))
     await page.until(`document.querySelector('.dropped')?.innerText.includes('newest 100')`)
     await page.until(`document.querySelectorAll('${CARD}').length === 100`)
   })
 })
 
 test('nobody is kept out: labels, contrast, 320 px, less motion', async () => {
-  await withPage(async (page, house) => {
-    await house.send({ title: 'Heat', year: 1995, long: 'wide'.repeat(50) })
+  await withPage(async (page, example) => {
+    await example.send({ title: 'Heat', year: 1995, long: 'wide'.repeat(50) })
     await page.until(are(titles, ['Heat']))
     await page.evaluate(AXE + ';0')
     await looksGood(page, 'live')
     const spoken = `[...document.querySelectorAll('[aria-live], [role=status]')].map((part) => part.ariaLive ?? part.role)`
     assert.deepEqual(await page.evaluate(spoken), ['status', 'polite'])
-    await house.outage(true)
+    await example.outage(true)
     await page.until(isState('waiting'))
     await looksGood(page, 'cut off')
-    await run(house.folder, 'rm', ['-r', 'data/segments', 'data/high-water'])
-    await house.outage(false)
-    await house.send({ title: 'New' })
+    await run(example.folder, 'rm', ['-r', 'data/segments', 'data/high-water'])
+    await example.outage(false)
+    await example.send({ title: 'New' })
     await page.until(`document.querySelector('[data-kind=gap]')`)
     await page.until(are(marked, ['New']))
     await looksGood(page, 'back, with a gap')

@@ -42,7 +42,7 @@ function take(line, from) {
   seen.roles.add(line.role)
   seen.lines += 1
   seen.handshakes += line.handshake ? 1 : 0
-  // A question that is answered before anything is signed proves no scheme.
+  // A question that is answered before anything is signed says nothing of a scheme.
   seen.signed += line.role !== 'token' && line.body_base64 !== '' ? 1 : 0
 }
 
@@ -61,8 +61,8 @@ if (unequal.length > 0) throw new Error(`in the lines or in EVIDENCE.md, but not
 for (const [preset, { roles, lines, handshakes }] of [...presets].sort(([a], [b]) => (a < b ? -1 : 1))) {
   console.log(`${preset.padEnd(22)} ${[...roles].join(', ').padEnd(26)} ${lines}${handshakes ? `, ${handshakes} of them a handshake` : ''}`)
 }
-const proven = [...presets.values()].filter(({ signed }) => signed > 0)
-console.log(`${presets.size} presets have lines, ${proven.length} of them signed deliveries`)
+const signed = [...presets.values()].filter((preset) => preset.signed > 0)
+console.log(`${presets.size} presets have lines, ${signed.length} of them signed deliveries`)
 
 const at = process.argv.indexOf('--presets')
 const missing = at < 0 ? [] : process.argv[at + 1].split(',').filter((preset) => !presets.has(preset))

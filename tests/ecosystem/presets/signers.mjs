@@ -1,5 +1,5 @@
 // Prints deliveries, one JSON object a line, signed or checked by packages that
-// nobody of this project wrote. With signers.py it is the proof of the presets:
+// nobody of this project wrote. With signers.py it is the evidence for the presets:
 // one without a line here, there or in vectors.json is not shipped.
 //
 // A line is a whole delivery, made at the time of the run:

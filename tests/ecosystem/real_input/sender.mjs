@@ -11,7 +11,7 @@ import { sign as signGithub } from '@octokit/webhooks-methods'
 import { Webhook } from 'standardwebhooks'
 import Stripe from 'stripe'
 import { hostile } from './bodies.mjs'
-import { deliver, probe, say, stage } from './ledger.mjs'
+import { deliver, probe, say, stage } from './posted.mjs'
 
 // The package is one JSON file, which Node's versions import in different words.
 const examples = createRequire(import.meta.url)('@octokit/webhooks-examples')

@@ -1,4 +1,4 @@
-"""Sends a set signed by PyPI `slack_sdk`, in the ledger's form of ledger.mjs.
+"""Sends a set signed by PyPI `slack_sdk`, printed as posted.mjs prints it.
 
 usage: python sender.py URL, with Slack's signing secret in SECRET
 """

@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{
-    house::{LOOK_AGAIN, Shown},
+    orders::{POLL_INTERVAL, Shown},
     scripts::Script,
 };
 
@@ -104,7 +104,7 @@ fn accepted(listener: &TcpListener, heading: &str) -> TcpStream {
             Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
         }
         assert!(Instant::now() < patience, "{heading} does not come");
-        thread::park_timeout(LOOK_AGAIN);
+        thread::park_timeout(POLL_INTERVAL);
     }
 }
 

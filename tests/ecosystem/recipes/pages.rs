@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use super::{
     document,
-    house::{Audience, House, Shown, TOKEN_SECRET},
+    orders::{OrderGateway, Readers, Shown, TOKEN_SECRET},
 };
 use hookrill_testing::Subprocess;
 
@@ -51,10 +51,10 @@ pub struct Pages {
 
 impl Pages {
     /// The pages, of a site at this address, in a browser.
-    pub fn open(house: &House, site: SocketAddr) -> Self {
+    pub fn open(gateway: &OrderGateway, site: SocketAddr) -> Self {
         let folder = TempDir::new().unwrap();
         for (heading, file) in FILES {
-            document::write(heading, &folder.path().join(file), &house.url());
+            document::write(heading, &folder.path().join(file), &gateway.url());
         }
         let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/js");
         let mut command = Command::new("node");
@@ -81,7 +81,7 @@ impl Pages {
     }
 }
 
-impl Audience for Pages {
+impl Readers for Pages {
     // A gap has a place of its own on most of them.
     const IN_ORDER: bool = false;
 

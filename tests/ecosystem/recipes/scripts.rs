@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     document,
-    house::{Audience, Shown},
+    orders::{Readers, Shown},
 };
 use crate::installed::installed;
 use hookrill_testing::Subprocess;
@@ -110,7 +110,7 @@ impl Script {
     }
 }
 
-impl Audience for Vec<Script> {
+impl Readers for Vec<Script> {
     const IN_ORDER: bool = true;
 
     fn shown(&mut self) -> Vec<(String, Vec<Shown>)> {

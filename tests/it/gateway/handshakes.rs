@@ -52,7 +52,7 @@ async fn a_challenge_is_echoed_as_text_that_no_browser_runs_and_nothing_is_store
 }
 
 #[tokio::test]
-async fn a_handshake_that_does_not_prove_itself_looks_like_a_topic_without_one() {
+async fn a_handshake_that_is_not_verified_looks_like_a_topic_without_one() {
     let gateway = gateway().start().await;
     let refused = gateway.get("/ingest/named", &[]).await;
     assert_eq!(

@@ -1,9 +1,9 @@
-//! `POST /ingest/<topic>`: proven, stored, answered.
+//! `POST /ingest/<topic>`: verified, stored, answered.
 
 use hookrill_testing::{BEGIN_SECS, GITHUB_SECRET, Gateway, github_signature};
 
 #[tokio::test]
-async fn a_proven_delivery_is_answered_with_its_place() {
+async fn a_verified_delivery_is_answered_with_its_cursor() {
     let gateway = Gateway::on_disk().start().await;
     let body = b"{\"zen\":1}";
     let signature = github_signature(GITHUB_SECRET, body);
@@ -50,7 +50,7 @@ async fn duplicates_are_known_over_a_restart() {
 }
 
 #[tokio::test]
-async fn every_refusal_of_proof_is_one_and_the_same_to_the_byte() {
+async fn every_failed_verification_gets_the_same_response_to_the_byte() {
     let gateway = Gateway::in_memory().start().await;
     let body = b"{}";
     let good = github_signature(GITHUB_SECRET, body);

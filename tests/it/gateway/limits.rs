@@ -1,4 +1,4 @@
-//! How often and how many: per topic after the proof, per address before it.
+//! How often and how many: per topic after verification, per address before it.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ fn is_over_rate(answer: &Response, retry_after: &str) {
 }
 
 #[tokio::test]
-async fn a_flood_that_does_not_prove_leaves_the_topics_rate_to_what_does() {
+async fn a_flood_without_valid_signatures_leaves_the_rate_to_signed_deliveries() {
     let gateway = Gateway::in_memory().sections(BUSY).start().await;
     for _ in 0..50 {
         assert_eq!(gateway.post("busy", "{}").await.status, 401);
@@ -73,7 +73,7 @@ async fn a_flood_that_does_not_prove_leaves_the_topics_rate_to_what_does() {
     assert_eq!(deliver(&gateway, "busy.eu", "d-2").await.status, 202);
     is_over_rate(&deliver(&gateway, "busy", "d-3").await, "30");
     is_over_rate(&deliver(&gateway, "busy.us", "d-3").await, "30");
-    // To whoever does not prove, a topic over its rate looks like any other.
+    // Without a valid signature, a topic over its rate looks like any other.
     assert_eq!(gateway.post("busy", "{}").await.status, 401);
     assert_eq!(deliver(&gateway, "named", "d-4").await.status, 202);
     assert_eq!(refused(&gateway, "ingest", "rate_topic").await, 2.0);

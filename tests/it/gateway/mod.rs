@@ -1,18 +1,18 @@
 //! The whole gateway over real sockets, in this process.
 
-mod crowd;
+mod groups;
 mod handshakes;
 mod hostile;
 mod identity;
 mod ingest;
-mod life;
+mod lifecycle;
 mod limits;
 mod partition;
-mod presence;
 mod reload;
 mod revocation;
 mod slow;
 mod stopping;
+mod topic_stats;
 mod who_sees_what;
 mod writer;
 

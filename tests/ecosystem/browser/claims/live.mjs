@@ -8,26 +8,26 @@ const EVENTS = 200
 /** No heartbeat comes to anybody's help. */
 const QUIET = { heartbeat: '10m' }
 
-export async function each_event_arrives_once_in_order_with_its_id(stage) {
-  const site = await stage.site()
-  const gateway = await stage.gateway(config(site.origin))
-  const tab = await site.tab(await stage.browser())
+export async function each_event_arrives_once_in_order_with_its_id(setup) {
+  const site = await setup.site()
+  const gateway = await setup.gateway(config(site.origin))
+  const tab = await site.tab(await setup.browser())
   const readers = await everyReader(tab, gateway)
-  const ledger = []
+  const posted = []
   for (let number = 1; number <= EVENTS; number += 1) {
     const event = { number, text: 'żółw 🐢' }
-    ledger.push({ id: await gateway.post('open', event), data: JSON.stringify(event) })
+    posted.push({ id: await gateway.post('open', event), data: JSON.stringify(event) })
   }
-  await haveHeard(readers, ledger)
+  await haveHeard(readers, posted)
 }
 
 // An id without data does not count in Firefox: it would come back with none,
 // and what came meanwhile would be lost.
-export async function a_reader_that_has_seen_only_a_cursor_resumes_behind_it(stage) {
-  const site = await stage.site()
-  const gateway = await stage.gateway(config(site.origin))
-  const relay = await stage.relay(gateway)
-  const tab = await site.tab(await stage.browser())
+export async function a_reader_that_has_seen_only_a_cursor_resumes_behind_it(setup) {
+  const site = await setup.site()
+  const gateway = await setup.gateway(config(site.origin))
+  const relay = await setup.relay(gateway)
+  const tab = await site.tab(await setup.browser())
   const readers = [
     ['/events/open', await tab.read('native', `${relay.url}/events/open`)],
     ['/events?', await tab.read('client', relay.url, { topics: 'open' })],
@@ -50,11 +50,11 @@ export async function a_reader_that_has_seen_only_a_cursor_resumes_behind_it(sta
 }
 
 // The browser asks for it by itself.
-export async function compression_holds_no_event_back(stage) {
-  const site = await stage.site()
-  const gateway = await stage.gateway(config(site.origin, QUIET))
-  const relay = await stage.relay(gateway)
-  const tab = await site.tab(await stage.browser())
+export async function compression_holds_no_event_back(setup) {
+  const site = await setup.site()
+  const gateway = await setup.gateway(config(site.origin, QUIET))
+  const relay = await setup.relay(gateway)
+  const tab = await site.tab(await setup.browser())
   const readers = [
     await tab.read('native', `${relay.url}/events/open`),
     await tab.read('client', relay.url, { topics: 'open' }),

@@ -23,12 +23,12 @@ const DURING = [
   { title: 'Playtime', year: 1967, director: 'Jacques Tati' },
 ]
 
-export async function the_movie_page_shows_what_it_missed_and_where_history_is_gone(stage) {
-  const site = await stage.site()
-  site.folder = await built(await stage.folder('movies'))
-  const gateway = await stage.gateway(config(site.origin))
-  const relay = await stage.relay(gateway)
-  const browser = await stage.browser()
+export async function the_movie_page_shows_what_it_missed_and_where_history_is_gone(setup) {
+  const site = await setup.site()
+  site.folder = await built(await setup.folder('movies'))
+  const gateway = await setup.gateway(config(site.origin))
+  const relay = await setup.relay(gateway)
+  const browser = await setup.browser()
   const { page } = await site.tab(browser, `/?gateway=${encodeURIComponent(relay.url)}`)
   await page.setViewport({ width: 720, height: 640 })
   const movies = new Movies(page)
@@ -36,12 +36,12 @@ export async function the_movie_page_shows_what_it_missed_and_where_history_is_g
   await movies.state('open')
   for (const movie of BEFORE) await gateway.post('movie', movie)
   await movies.show(['Heat', 'Ran'])
-  await picture(stage, page, 'before')
+  await picture(setup, page, 'before')
 
   await gateway.kill()
   await movies.state('waiting')
   assert.match(await movies.text('[role=status]'), /^Cut off\./)
-  await picture(stage, page, 'during')
+  await picture(setup, page, 'during')
 
   // It is back, but not for the page yet.
   relay.refuses()
@@ -52,7 +52,7 @@ export async function the_movie_page_shows_what_it_missed_and_where_history_is_g
   await movies.show(['Playtime', 'Stalker', 'Heat', 'Ran'])
   assert.deepEqual(await movies.missed(), ['Playtime', 'Stalker'])
   assert.match(await movies.text('.connection'), /Live\.[^]*2 movies came while you were away/)
-  await picture(stage, page, 'after')
+  await picture(setup, page, 'after')
 
   await gateway.kill()
   await gateway.forget()
@@ -62,12 +62,12 @@ export async function the_movie_page_shows_what_it_missed_and_where_history_is_g
   assert.match(await movies.text('[data-kind=gap]'), /^Movies may be missing here\./)
 }
 
-export async function the_movie_page_obeys_keyboard_and_light(stage) {
-  const site = await stage.site()
-  site.folder = await built(await stage.folder('movies'))
+export async function the_movie_page_obeys_keyboard_and_light(setup) {
+  const site = await setup.site()
+  site.folder = await built(await setup.folder('movies'))
   // Nobody comes back by itself while this lasts.
-  const gateway = await stage.gateway(config(site.origin).replace('retry = "200ms"', 'retry = "10m"'))
-  const { page } = await site.tab(await stage.browser(), `/?gateway=${encodeURIComponent(gateway.url)}`)
+  const gateway = await setup.gateway(config(site.origin).replace('retry = "200ms"', 'retry = "10m"'))
+  const { page } = await site.tab(await setup.browser(), `/?gateway=${encodeURIComponent(gateway.url)}`)
   const movies = new Movies(page)
   await movies.state('open')
   await gateway.kill()
@@ -81,7 +81,7 @@ export async function the_movie_page_obeys_keyboard_and_light(stage) {
 
   // By WebDriver BiDi, puppeteer can't ask for another colour scheme.
   const grounds = []
-  for (const value of stage.browserName === 'chromium' ? ['light', 'dark'] : []) {
+  for (const value of setup.browserName === 'chromium' ? ['light', 'dark'] : []) {
     await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value }])
     grounds.push(await page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor))
   }
@@ -157,8 +157,8 @@ class Movies {
 }
 
 /** For the docs, where they are to be written anew. */
-async function picture(stage, page, name) {
-  if (process.env.HOOKRILL_WRITE_DOCS !== '1' || stage.browserName !== 'chromium') return
+async function picture(setup, page, name) {
+  if (process.env.HOOKRILL_WRITE_DOCS !== '1' || setup.browserName !== 'chromium') return
   await eventually('the end of what moves', () => page.evaluate(() => document.getAnimations().length === 0))
   const bytes = await page.screenshot()
   assert.ok(bytes.length < PICTURE_MAX, `${name}: ${bytes.length} bytes`)

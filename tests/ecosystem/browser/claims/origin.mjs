@@ -4,10 +4,10 @@ import assert from 'node:assert/strict'
 import { config } from '../gateway.mjs'
 
 /** Two sites, of which the gateway knows one, with the same cookie. */
-async function twoSites(stage) {
-  const [known, stranger] = [await stage.site(), await stage.site()]
-  const gateway = await stage.gateway(config(known.origin))
-  const relay = await stage.relay(gateway)
+async function twoSites(setup) {
+  const [known, stranger] = [await setup.site(), await setup.site()]
+  const gateway = await setup.gateway(config(known.origin))
+  const relay = await setup.relay(gateway)
   const token = await gateway.token('shut')
   for (const site of [known, stranger]) {
     site.routes['/token'] = () => token
@@ -17,11 +17,11 @@ async function twoSites(stage) {
       return '<!doctype html>'
     }
   }
-  return { known, stranger, gateway, relay, browser: await stage.browser() }
+  return { known, stranger, gateway, relay, browser: await setup.browser() }
 }
 
-export async function a_cookie_lets_pages_of_a_known_origin_in_and_no_others(stage) {
-  const { known, stranger, gateway, relay, browser } = await twoSites(stage)
+export async function a_cookie_lets_pages_of_a_known_origin_in_and_no_others(setup) {
+  const { known, stranger, gateway, relay, browser } = await twoSites(setup)
   const read = async (tab, isIncluded) => [
     await tab.read('native', `${relay.url}/events/shut`, { withCredentials: isIncluded }),
     await tab.read('client', relay.url, { topics: 'shut', credentials: isIncluded ? 'include' : 'omit' }),
@@ -53,8 +53,8 @@ export async function a_cookie_lets_pages_of_a_known_origin_in_and_no_others(sta
 }
 
 // A token in a header, and the cursor in another, are asked for beforehand.
-export async function a_preflight_lets_the_clients_headers_through_and_stops_strangers(stage) {
-  const { known, stranger, gateway, relay, browser } = await twoSites(stage)
+export async function a_preflight_lets_the_clients_headers_through_and_stops_strangers(setup) {
+  const { known, stranger, gateway, relay, browser } = await twoSites(setup)
   const options = { topics: 'shut', token: '/token' }
   const client = await (await known.tab(browser)).read('client', relay.url, options)
   await client.hasStream()

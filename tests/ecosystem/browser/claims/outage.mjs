@@ -2,36 +2,36 @@
 
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
-import { config, Poster } from '../gateway.mjs'
+import { config, Sender } from '../gateway.mjs'
 import { eventually } from '../wait.mjs'
 import { everyReader, haveHeard } from './readers.mjs'
 
 /** Events between two outages, at least. */
 const STORED = 30
 
-export async function a_gateway_that_is_killed_costs_no_event(stage) {
-  const site = await stage.site()
-  const gateway = await stage.gateway(config(site.origin))
-  const tab = await site.tab(await stage.browser())
+export async function a_gateway_that_is_killed_costs_no_event(setup) {
+  const site = await setup.site()
+  const gateway = await setup.gateway(config(site.origin))
+  const tab = await site.tab(await setup.browser())
   const readers = await everyReader(tab, gateway)
-  const poster = new Poster(gateway, 'open')
+  const sender = new Sender(gateway, 'open')
   for (const isNoticed of [true, false]) {
-    await poster.stores(STORED)
+    await sender.stores(STORED)
     await gateway.kill()
     if (isNoticed) for (const reader of readers) await reader.hasLostIt()
     await gateway.start()
-    await poster.stores(STORED)
+    await sender.stores(STORED)
     for (const reader of readers) await reader.hasStream()
   }
-  await poster.stores(STORED)
-  await haveHeard(readers, await poster.end())
+  await sender.stores(STORED)
+  await haveHeard(readers, await sender.end())
 }
 
-export async function an_answer_ends_an_event_source_for_ever_and_not_the_client(stage) {
-  const site = await stage.site()
-  const gateway = await stage.gateway(config(site.origin))
-  const relay = await stage.relay(gateway)
-  const tab = await site.tab(await stage.browser())
+export async function an_answer_ends_an_event_source_for_ever_and_not_the_client(setup) {
+  const site = await setup.site()
+  const gateway = await setup.gateway(config(site.origin))
+  const relay = await setup.relay(gateway)
+  const tab = await site.tab(await setup.browser())
   const client = await tab.read('client', relay.url, { topics: 'open' })
   const natives = []
   for (const status of [502, 403, 503]) {
@@ -55,17 +55,17 @@ export async function an_answer_ends_an_event_source_for_ever_and_not_the_client
 }
 
 // Its own text, but for the address. It waits longer than the others.
-export async function the_page_of_the_readme_lives_through_every_answer(stage) {
+export async function the_page_of_the_readme_lives_through_every_answer(setup) {
   const readme = await readFile(new URL('../../../../README.md', import.meta.url), 'utf8')
   const [, page] = /^```html\n(.*?)^```$/ms.exec(readme)
-  const site = await stage.site()
-  const gateway = await stage.gateway(config(site.origin))
-  const relay = await stage.relay(gateway)
+  const site = await setup.site()
+  const gateway = await setup.gateway(config(site.origin))
+  const relay = await setup.relay(gateway)
   site.routes['/readme'] = (response) => {
     response.setHeader('Content-Type', 'text/html; charset=utf-8')
     return page.replace(/http:\/\/127[^"]*/, `${relay.url}/events/open`)
   }
-  const { page: tab } = await site.tab(await stage.browser(), '/readme')
+  const { page: tab } = await site.tab(await setup.browser(), '/readme')
   const lists = (texts) =>
     tab.waitForFunction(
       (texts) => JSON.stringify([...document.querySelectorAll('li')].map((item) => item.textContent)) === texts,

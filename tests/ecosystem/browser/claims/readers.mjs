@@ -14,11 +14,11 @@ export async function everyReader(tab, gateway) {
 }
 
 /** Waits for the last of it: each event once, in order, and no gap. */
-export async function haveHeard(readers, ledger) {
+export async function haveHeard(readers, posted) {
   for (const reader of readers) {
-    await reader.hears(ledger.at(-1).id)
+    await reader.hears(posted.at(-1).id)
     const { heard, gaps } = await reader.record()
-    assert.deepEqual(heard, ledger)
+    assert.deepEqual(heard, posted)
     assert.deepEqual(gaps, [])
   }
 }

@@ -9,10 +9,10 @@ import { config } from '../gateway.mjs'
 
 const TABS = 7
 
-export async function over_http_1_the_seventh_tab_waits_until_another_one_closes(stage) {
-  const site = await stage.site()
-  const gateway = await stage.gateway(config(site.origin))
-  const browser = await stage.browser()
+export async function over_http_1_the_seventh_tab_waits_until_another_one_closes(setup) {
+  const site = await setup.site()
+  const gateway = await setup.gateway(config(site.origin))
+  const browser = await setup.browser()
   await seventhWaits(site, gateway, browser, (tab) => tab.read('native', `${gateway.url}/events/open`))
   await seventhWaits(site, gateway, browser, (tab) => tab.read('client', gateway.url, { topics: 'open' }))
 }
@@ -21,10 +21,10 @@ export async function over_http_1_the_seventh_tab_waits_until_another_one_closes
 const AT_ONCE_MS = 10_000
 
 // Unless neither has to do with the cache.
-export async function a_second_tab_of_the_same_address_does_not_wait_for_the_first(stage) {
-  const site = await stage.site()
-  const gateway = await stage.gateway(config(site.origin))
-  const browser = await stage.browser()
+export async function a_second_tab_of_the_same_address_does_not_wait_for_the_first(setup) {
+  const site = await setup.site()
+  const gateway = await setup.gateway(config(site.origin))
+  const browser = await setup.browser()
   for (const [kind, ...args] of [
     ['native', `${gateway.url}/events/open`],
     ['client', gateway.url, { topics: 'open' }],
@@ -65,10 +65,10 @@ async function open(site, browser, read) {
 }
 
 /** The proxy, its certificate and its gateway are there already. */
-export async function over_http_2_seven_tabs_are_live_at_once(stage) {
+export async function over_http_2_seven_tabs_are_live_at_once(setup) {
   const front = process.env.HOOKRILL_FRONT
-  const site = await stage.site(Number(process.env.HOOKRILL_PAGE_PORT))
-  const browser = await stage.browser()
+  const site = await setup.site(Number(process.env.HOOKRILL_PAGE_PORT))
+  const browser = await setup.browser()
   const natives = await open(site, browser, (tab) => tab.read('native', `${front}/events/open`))
   const clients = await open(site, browser, (tab) => tab.read('client', front, { topics: 'open' }))
   const readers = [...natives.readers, ...clients.readers]

@@ -4,7 +4,7 @@
 import { sign as signGithub, verify as verifyGithub } from '@octokit/webhooks-methods'
 import { by, cjs, esm } from './load.mjs'
 import { HARD, JSON_TYPE, id, json, plain, uuid } from './bodies.mjs'
-import { hmac, prove } from './proof.mjs'
+import { hmac, verified } from './verified.mjs'
 
 export async function github() {
   const secret = "It's a Secret to Everybody"
@@ -16,7 +16,7 @@ export async function github() {
     ['push', `payload=${encodeURIComponent(json({ ref: 'é' }))}`, 'application/x-www-form-urlencoded'],
   ]) {
     const delivery = uuid()
-    await prove({
+    await verified({
       preset: 'github', provider: 'GitHub', role: 'signs', by: by('@octokit/webhooks-methods', 'sign'), secret, body,
       headers: [
         ['Content-Type', mime], ['X-GitHub-Delivery', delivery], ['X-GitHub-Event', type],
@@ -37,7 +37,7 @@ export async function shopify() {
   for (const type of ['orders/create', 'products/update']) {
     const body = json({ id: 820982911946154508, total_price: '1.00' }, type === 'orders/create' ? undefined : 2)
     const event = uuid()
-    await prove({
+    await verified({
       preset: 'shopify', provider: 'Shopify', by: by('@shopify/shopify-api', 'webhooks.validate'), secret, body,
       headers: [
         JSON_TYPE, ['X-Shopify-Topic', type], ['X-Shopify-Hmac-Sha256', hmac('sha256', secret, 'base64', body)],
@@ -145,7 +145,7 @@ export async function hex() {
     // Smartcar's verifier writes the JSON anew, which the odd layout would not survive.
     const bodies = facts.preset === 'smartcar' ? [plain(event)] : [json(event), json(event, 2)]
     for (const body of bodies) {
-      await prove({ ...facts, secret, body, headers: [JSON_TYPE, ...more, [header, await sign(body)]] }, { accepts, signature: header })
+      await verified({ ...facts, secret, body, headers: [JSON_TYPE, ...more, [header, await sign(body)]] }, { accepts, signature: header })
     }
   }
 }
@@ -157,7 +157,7 @@ export async function base64() {
 
   const events = json({ destination: 'U0', events: [{ type: 'message', webhookEventId: '01FZ74A0TDDPYRVKNK77XKC3ZR' }] })
   for (const body of [events, json({ destination: 'U0', events: [] })]) {
-    await prove({
+    await verified({
       preset: 'line', provider: 'LINE', by: by('@line/bot-sdk', 'validateSignature'), secret, body,
       headers: [JSON_TYPE, ['x-line-signature', hmac('sha256', secret, 'base64', body)]],
     }, { accepts: ({ bytes, headers }) => line(bytes, secret, headers['x-line-signature']), signature: 'x-line-signature' })
@@ -169,7 +169,7 @@ export async function base64() {
   const old = hmac('sha256', 'a secret of before', 'base64', body)
   for (const [first, second] of [[mac], [old, mac], [mac, old]]) {
     const event = id('evt_')
-    await prove({
+    await verified({
       preset: 'hookdeck', provider: 'Hookdeck', by: by('@hookdeck/sdk', 'verifyWebhookSignature'), secret, body,
       headers: [JSON_TYPE, ['x-hookdeck-eventid', event], [names[0], first], ...(second ? [[names[1], second]] : [])],
       expect: { dedup_id: event },
@@ -184,7 +184,7 @@ export async function x() {
   const { validateSignature } = cjs('twitter-autohook/index.js')
   const secret = 'a consumer secret'
   const body = json({ for_user_id: '2244994945', tweet_create_events: [{ id: 1 }] })
-  await prove({
+  await verified({
     preset: 'x', provider: 'X', by: by('twitter-autohook', 'validateSignature'), secret, body,
     headers: [JSON_TYPE, ['x-twitter-webhooks-signature', 'sha256=' + hmac('sha256', secret, 'base64', body)]],
   }, {
@@ -202,7 +202,7 @@ export async function meta() {
   // Meta escapes what is not ASCII before it signs, and sends it escaped.
   const escaped = JSON.stringify({ ...event, note: HARD }).replace(/[\u0080-\uffff]/g, (c) => '\\u' + c.charCodeAt(0).toString(16).padStart(4, '0'))
   for (const body of [plain(event), escaped]) {
-    await prove({
+    await verified({
       preset: 'meta', provider: 'Meta', by: by('whatsapp-api-js', 'verifyRequestSignature'), secret, body,
       headers: [JSON_TYPE, ['X-Hub-Signature-256', 'sha256=' + hmac('sha256', secret, 'hex', body)]],
       expect: { event_type: 'whatsapp_business_account' },
@@ -228,7 +228,7 @@ export async function hub() {
   ]) {
     const hub = new XHubSignature(hash, secret)
     const body = json(event)
-    await prove({
+    await verified({
       preset, provider, role: 'signs', by: `${by('x-hub-signature', `sign with ${hash}`)}; ${page}`, secret, body,
       headers: [JSON_TYPE, ['X-Hub-Signature', hub.sign(body)]], expect,
     }, { accepts: ({ body, headers }) => hub.verify(headers['x-hub-signature'], body), signature: 'X-Hub-Signature' })

@@ -5,7 +5,7 @@
 
 import { by, cjs, esm } from './load.mjs'
 import { HARD, JSON_TYPE, seconds } from './bodies.mjs'
-import { hmac, print, prove } from './proof.mjs'
+import { hmac, print, verified } from './verified.mjs'
 import { zoomAnswer } from './timestamped.mjs'
 
 const JSON_ANSWER = { 'Content-Type': 'application/json' }
@@ -20,7 +20,7 @@ export async function zoom() {
   const body = JSON.stringify({ payload: { plainToken: 'qgg8vlvZRS6UYooatFL8Aw' }, event_ts: at * 1000, event: 'endpoint.url_validation' })
   const headers = [JSON_TYPE, ['x-zm-request-timestamp', String(at)], ['x-zm-signature', 'v0=' + hmac('sha256', secret, 'hex', `v0:${at}:`, body)]]
   const answer = await zoomAnswer(rivet, secret, { body, headers: Object.fromEntries(headers) })
-  await prove({
+  await verified({
     preset: 'zoom', provider: 'Zoom', by: by('@zoom/rivet', 'meetings, hashUrlValidationEvent'), secret, body, headers, at_ms: at * 1000,
     expect: { event_type: 'endpoint.url_validation' }, handshake: ok(answer.body, JSON_ANSWER),
   }, {
@@ -71,7 +71,7 @@ export async function smartcar() {
   })
 }
 
-/** What a node of n8n answers to a request that asks for proof. */
+/** What a node of n8n answers to a request that asks for a signature. */
 async function answers(file, name, { headers = {}, query = {} }) {
   const { [name]: Trigger } = cjs(`n8n-nodes-base/dist/nodes/${file}.node.js`)
   const answer = { status: null, body: '', headers: {} }

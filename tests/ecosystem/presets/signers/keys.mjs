@@ -3,7 +3,7 @@
 import { generateKeyPairSync, sign } from 'node:crypto'
 import { by, cjs } from './load.mjs'
 import { JSON_TYPE, json, seconds } from './bodies.mjs'
-import { prove } from './proof.mjs'
+import { verified } from './verified.mjs'
 
 const { publicKey, privateKey } = generateKeyPairSync('ed25519')
 // An Ed25519 key in SPKI is 12 bytes of header and the 32 of the key.
@@ -20,7 +20,7 @@ export async function discord() {
     [{ type: 1, id: '2', application_id: '3' }, {}, { status: 200, body: '{"type":1}', headers: { 'Content-Type': 'application/json' } }],
   ]) {
     const body = json(event)
-    await prove({
+    await verified({
       ...facts, body, expect, handshake,
       by: handshake ? by('discord-interactions', 'verifyKey; verifyKeyMiddleware answers a PING so') : facts.by,
       headers: [JSON_TYPE, ['X-Signature-Timestamp', at], ['X-Signature-Ed25519', signed(at, body).toString('hex')]],
@@ -37,7 +37,7 @@ export async function telnyx() {
   const body = json({ data: { record_type: 'event', event_type: 'message.received', id: 'b301ed3f' } })
   const { log } = console
   console.log = () => {}
-  await prove({
+  await verified({
     preset: 'telnyx', provider: 'Telnyx', by: by('telnyx', 'webhooks.constructEvent'), secret: key.toString('base64'), body,
     at_ms: Number(at) * 1000,
     headers: [JSON_TYPE, ['telnyx-timestamp', at], ['telnyx-signature-ed25519', signed(at, '|', body).toString('base64')]],

@@ -6,7 +6,7 @@ import hmac
 import json
 from urllib.parse import quote, urlencode
 
-from proof import FORM_TYPE, HARD, JSON_TYPE, NOW, PUBLIC_URL, by, event, hmac_base64, holds, other_signature, say
+from verified import FORM_TYPE, HARD, JSON_TYPE, NOW, PUBLIC_URL, by, event, hmac_base64, holds, other_signature, say
 
 
 def anymail():

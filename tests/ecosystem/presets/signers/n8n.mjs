@@ -3,7 +3,7 @@
 
 import { by, cjs } from './load.mjs'
 import { JSON_TYPE, json, plain, seconds } from './bodies.mjs'
-import { PUBLIC_URL, hmac, prove } from './proof.mjs'
+import { PUBLIC_URL, hmac, verified } from './verified.mjs'
 
 const NODES = 'n8n-nodes-base/dist/nodes'
 
@@ -102,7 +102,7 @@ export async function overBody() {
   ]
   for (const { header, sign, accepts, event, compact, more = [], ...facts } of all) {
     for (const body of compact ? [plain(event)] : [json(event), json(event, 2)]) {
-      await prove({ ...facts, secret, body, headers: [JSON_TYPE, ...more, [header, sign(body)]] }, { accepts, signature: header })
+      await verified({ ...facts, secret, body, headers: [JSON_TYPE, ...more, [header, sign(body)]] }, { accepts, signature: header })
     }
   }
 }
@@ -134,7 +134,7 @@ export async function withTime() {
     const timestamp = Array.isArray(time) ? time[0] : [header, time]
     for (const body of [json(event), json(event, 2)]) {
       const headers = [JSON_TYPE, ...more, ...(Array.isArray(time) ? [time] : []), [header, sign(body)]]
-      await prove({ ...facts, secret, body, headers, at_ms: at * 1000 }, { accepts, signature: header, timestamp })
+      await verified({ ...facts, secret, body, headers, at_ms: at * 1000 }, { accepts, signature: header, timestamp })
     }
   }
 }
@@ -143,7 +143,7 @@ export async function withTime() {
 export async function onfleet() {
   const secret = 'c0ffee00'.repeat(8)
   const body = json({ taskId: 'SJxz', triggerId: 1, triggerName: 'taskStarted', time: Date.now() })
-  await prove({
+  await verified({
     preset: 'onfleet', provider: 'Onfleet', by: node('Onfleet'), secret, body,
     headers: [JSON_TYPE, ['X-Onfleet-Signature', hmac('sha512', Buffer.from(secret, 'hex'), 'hex', body)]],
     expect: { event_type: 'taskStarted' },
@@ -154,7 +154,7 @@ export async function onfleet() {
 export async function trello() {
   for (const target of ['/ingest/trello', '/ingest/trello?board=1&b=%C3%A9']) {
     const body = json({ action: { id: '51f9424bcd6e040f3c002412', type: 'updateCard' }, model: { id: '4d5e' } })
-    await prove({
+    await verified({
       preset: 'trello', provider: 'Trello', by: node('Trello'), secret, body, public_url: PUBLIC_URL, target,
       headers: [JSON_TYPE, ['X-Trello-Webhook', hmac('sha1', secret, 'base64', body, PUBLIC_URL + target)]],
       expect: { dedup_id: '51f9424bcd6e040f3c002412', event_type: 'updateCard' },

@@ -3,7 +3,7 @@
 
 import { by, cjs, esm } from './load.mjs'
 import { JSON_TYPE, id, json, uuid } from './bodies.mjs'
-import { hmac, prove } from './proof.mjs'
+import { hmac, verified } from './verified.mjs'
 import { secrets } from './nuxt.mjs'
 
 const secret = 'a secret, shared: ß'
@@ -58,7 +58,7 @@ export async function nuxt() {
   ]
   for (const { header, sign, accepts, event, more = [], ...facts } of all) {
     const body = json(event)
-    await prove({ ...facts, secret, body, headers: [JSON_TYPE, ...more, [header, sign(body)]] }, { accepts, signature: header })
+    await verified({ ...facts, secret, body, headers: [JSON_TYPE, ...more, [header, sign(body)]] }, { accepts, signature: header })
   }
 }
 
@@ -70,7 +70,7 @@ export async function docusign() {
   const other = hmac('sha256', 'the other key', 'base64', body)
   for (const macs of [[made], [other, made], [made, other]]) {
     const headers = macs.map((value, i) => [`X-DocuSign-Signature-${i + 1}`, value])
-    await prove({
+    await verified({
       preset: 'docusign', provider: 'DocuSign', by: whose('docusign'), secret, body, headers: [JSON_TYPE, ...headers],
       expect: { event_type: 'envelope-completed' },
     }, { accepts, signature: headers.map(([name]) => name) })
@@ -90,7 +90,7 @@ export async function twitch() {
   ]) {
     const msg = id('e76c6bd4-55c9-4987-8304-')
     const body = json(event)
-    await prove({
+    await verified({
       preset: 'twitch', provider: 'Twitch', by: whose('twitch'), secret, body, at_ms: at.getTime(),
       headers: [
         JSON_TYPE, ['Twitch-Eventsub-Message-Id', msg], ['Twitch-Eventsub-Message-Timestamp', time],
@@ -143,7 +143,7 @@ export async function tern() {
   ]
   for (const { header, sign, accepts, event, more = [], ...facts } of all) {
     for (const body of [json(event), json(event, 2)]) {
-      await prove({ ...facts, secret, body, headers: [JSON_TYPE, ...more, [header, sign(body)]] }, { accepts, signature: header })
+      await verified({ ...facts, secret, body, headers: [JSON_TYPE, ...more, [header, sign(body)]] }, { accepts, signature: header })
     }
   }
 }

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import types
 
-from proof import JSON_TYPE, by, event, hmac_base64, holds, say
+from verified import JSON_TYPE, by, event, hmac_base64, holds, say
 
 
 def paystack():

@@ -3,7 +3,7 @@
 import json
 from urllib.parse import parse_qsl, urlencode
 
-from proof import FORM_TYPE, HARD, JSON_TYPE, NOW, PUBLIC_URL, by, event, hmac_base64, holds, say
+from verified import FORM_TYPE, HARD, JSON_TYPE, NOW, PUBLIC_URL, by, event, hmac_base64, holds, say
 
 from Adyen.util import (
     generate_notification_sig,

@@ -4,7 +4,7 @@
 
 import { by, cjs, esm } from './load.mjs'
 import { HARD, JSON_TYPE, id, json, seconds } from './bodies.mjs'
-import { prove } from './proof.mjs'
+import { verified } from './verified.mjs'
 
 const { Webhook } = cjs('standardwebhooks/dist/index.js')
 const svix = cjs('svix/dist/webhook.js')
@@ -30,7 +30,7 @@ function delivery({ prefix = 'webhook', secret = SECRET, signer = new Webhook(se
   }
 }
 
-/** What `prove` has to change, beside the body: the id is signed too. */
+/** What `verified` has to change, beside the body: the id is signed too. */
 const checks = (prefix, accepts) => ({ accepts, signature: names(prefix)[2], timestamp: names(prefix)[1] })
 const event = (type) => json({ type, timestamp: new Date().toISOString(), data: { id: id('obj_') } })
 
@@ -47,7 +47,7 @@ export async function standard() {
     { body: '', unread: true },
     { body: event(type), type, old: OLD_SECRET },
   ]
-  for (const made of bodies) await prove({ ...facts, ...delivery(made) }, made.unread ? {} : checks('webhook', accepts))
+  for (const made of bodies) await verified({ ...facts, ...delivery(made) }, made.unread ? {} : checks('webhook', accepts))
 
   const svixAccepts = ({ body, headers }) => void new svix.Webhook(SECRET).verify(body, headers)
   const signer = new svix.Webhook(SECRET)
@@ -55,7 +55,7 @@ export async function standard() {
   for (const preset of ['standard-webhooks', 'svix']) {
     for (const old of [undefined, OLD_SECRET]) {
       const made = delivery({ prefix: 'svix', signer, body: event(type), type, old })
-      await prove({ ...svixFacts, ...made, preset }, checks('svix', svixAccepts))
+      await verified({ ...svixFacts, ...made, preset }, checks('svix', svixAccepts))
     }
   }
 }
@@ -93,13 +93,13 @@ export async function withSdk() {
     const body = type ? event(type) : json({ event_type: 'card_transaction.updated', token: id() })
     const facts = { preset, provider, by: `${whose}; ${SIGNED}` }
     const made = delivery({ prefix, body, type: type ?? 'card_transaction.updated' })
-    await prove({ ...facts, ...made }, checks(prefix, accepts))
+    await verified({ ...facts, ...made }, checks(prefix, accepts))
     const rotated = delivery({ prefix, body, type: type ?? 'card_transaction.updated', old: OLD_SECRET })
-    await prove({ ...facts, ...rotated }, checks(prefix, accepts))
+    await verified({ ...facts, ...rotated }, checks(prefix, accepts))
   }
   // Replicate's predictions have a status and no type.
   const prediction = delivery({ body: json({ id: 'ufawqhfynnddngldkgtslldrkq', status: 'succeeded' }) })
-  await prove(
+  await verified(
     { preset: 'replicate', provider: 'Replicate', by: `${by('replicate', 'validateWebhook')}; ${SIGNED}`, ...prediction },
     checks('webhook', ({ body, headers }) => validateWebhook({ headers, body }, SECRET)),
   )
@@ -113,20 +113,20 @@ export async function withTern() {
   const whose = (platform) => `${by('@hookflo/tern', `platform ${platform}`)}; ${SIGNED}`
 
   const dodo = delivery({ body: event('payment.succeeded'), type: 'payment.succeeded' })
-  await prove({ preset: 'dodo-payments', provider: 'Dodo Payments', by: whose('dodopayments'), ...dodo },
+  await verified({ preset: 'dodo-payments', provider: 'Dodo Payments', by: whose('dodopayments'), ...dodo },
     checks('webhook', tern('dodopayments', SECRET)))
 
   // Polar's secret is a text, which its SDK writes as base64 for the same signer.
   const secret = 'polar_whs_it is used as it stands'
   const signer = new Webhook(Buffer.from(secret).toString('base64'))
   const polar = delivery({ secret, signer, body: event('order.paid'), type: 'order.paid' })
-  await prove({ preset: 'polar', provider: 'Polar', by: whose('polar'), ...polar }, checks('webhook', tern('polar', secret)))
+  await verified({ preset: 'polar', provider: 'Polar', by: whose('polar'), ...polar }, checks('webhook', tern('polar', secret)))
 }
 
 /** Those that name Svix's or Standard Webhooks' library in their documentation as what signs. */
 export async function byTheirWord() {
   const vanta = delivery({ prefix: 'svix', signer: new svix.Webhook(SECRET), body: event('control.updated'), type: 'control.updated' })
-  await prove({
+  await verified({
     preset: 'vanta', provider: 'Vanta', role: 'signs', ...vanta,
     by: `${by('svix', 'Webhook.sign')}; https://developer.vanta.com/docs/webhooks ("powered by Svix")`,
   }, checks('svix', ({ body, headers }) => void new svix.Webhook(SECRET).verify(body, headers)))
@@ -134,7 +134,7 @@ export async function byTheirWord() {
   // The dashboard shows the secret with the scheme's version before it.
   const secret = `v1,${SECRET}`
   const supabase = delivery({ body: json({ user: { id: id() }, email_data: { email_action_type: 'signup' } }) })
-  await prove({
+  await verified({
     preset: 'supabase', provider: 'Supabase Auth', role: 'signs', ...supabase, secret,
     by: `${by('standardwebhooks', 'Webhook.sign')}; https://supabase.com/docs/guides/auth/auth-hooks`,
   }, checks('webhook', ({ body, headers }) => void new Webhook(secret.replace('v1,', '')).verify(body, headers)))

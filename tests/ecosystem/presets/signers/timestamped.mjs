@@ -2,7 +2,7 @@
 
 import { by, cjs, esm } from './load.mjs'
 import { JSON_TYPE, id, json, seconds, uuid } from './bodies.mjs'
-import { hmac, prove } from './proof.mjs'
+import { hmac, verified } from './verified.mjs'
 
 const sha256 = (secret, encoding, ...parts) => hmac('sha256', secret, encoding, ...parts)
 
@@ -23,7 +23,7 @@ export async function stripe() {
     `${signature},${only(sign(secret, 'v0'))}`,
     `${sign('whsec_of_before')},${only(signature)}`,
   ]) {
-    await prove({
+    await verified({
       preset: 'stripe', provider: 'Stripe', role: 'signs', by: by('stripe', 'webhooks.generateTestHeaderString'), secret, body: payload,
       at_ms: timestamp * 1000, headers: [['Content-Type', 'application/json; charset=utf-8'], ['Stripe-Signature', header]],
       expect: { dedup_id: event, event_type: 'charge.succeeded' },
@@ -93,7 +93,7 @@ export async function pairs() {
   ]
   for (const { header, time, sign, accepts, event, compact, more = [], at_ms = at * 1000, ...facts } of all) {
     for (const body of compact ? [json(event)] : [json(event), json(event, 2)]) {
-      await prove({ ...facts, secret, body, at_ms, headers: [JSON_TYPE, ...more, [header, await sign(body)]] },
+      await verified({ ...facts, secret, body, at_ms, headers: [JSON_TYPE, ...more, [header, await sign(body)]] },
         { accepts, signature: header, timestamp: [header, time] })
     }
   }
@@ -169,7 +169,7 @@ export async function apart() {
   for (const { header, time, sent, sign, accepts, event, compact, more = [], at_ms = at * 1000, ...facts } of all) {
     for (const body of compact ? [json(event)] : [json(event), json(event, 2)]) {
       const headers = [JSON_TYPE, ...more, ...(time ? [[time, sent]] : []), [header, await sign(body)]]
-      await prove({ ...facts, secret, body, at_ms, headers }, { accepts, signature: header, timestamp: time ?? undefined })
+      await verified({ ...facts, secret, body, at_ms, headers }, { accepts, signature: header, timestamp: time ?? undefined })
     }
   }
 }
@@ -202,7 +202,7 @@ export async function box() {
     [primary, Object.keys(macs)], [secondary, Object.keys(macs)], [primary, ['box-signature-primary']], [secondary, ['box-signature-secondary']],
   ]) {
     const delivery = uuid()
-    await prove({
+    await verified({
       preset: 'box', provider: 'Box', by: by('box-node-sdk', 'Webhooks.validateMessage'), secret, body, at_ms: at,
       headers: [
         JSON_TYPE, ['box-delivery-id', delivery], ['box-delivery-timestamp', time], ['box-signature-version', '1'],

@@ -3,7 +3,7 @@
 
 import { by, cjs } from './load.mjs'
 import { JSON_TYPE, json, uuid } from './bodies.mjs'
-import { print } from './proof.mjs'
+import { print } from './verified.mjs'
 
 const token = 'a-token_of-the-receiver.0123456789'
 const holdsOnlyWith = async (preset, accepts) => {

@@ -51,7 +51,7 @@ export async function run(folder, program, args, environment = {}) {
   return { status, output }
 }
 
-export class House {
+export class Example {
   /** All that was printed so far. */
   output = ''
   #child
@@ -61,15 +61,15 @@ export class House {
 
   /** `retry` is how long the gateway asks clients to wait. */
   static async start({ retry = '100ms', environment = {} } = {}) {
-    const house = new House()
-    house.#fresh = freshFolder()
-    house.folder = house.#fresh.folder
-    house.ports = await freePorts()
-    house.gateway = `http://127.0.0.1:${house.ports.gateway}`
-    house.page = `http://127.0.0.1:${house.ports.page}/`
-    house.#spawn({ HOOKRILL__SUBSCRIBE__RETRY: retry, ...environment })
-    await house.says('Ctrl-C ends both')
-    return house
+    const example = new Example()
+    example.#fresh = freshFolder()
+    example.folder = example.#fresh.folder
+    example.ports = await freePorts()
+    example.gateway = `http://127.0.0.1:${example.ports.gateway}`
+    example.page = `http://127.0.0.1:${example.ports.page}/`
+    example.#spawn({ HOOKRILL__SUBSCRIBE__RETRY: retry, ...environment })
+    await example.says('Ctrl-C ends both')
+    return example
   }
 
   #spawn(environment) {

@@ -11,10 +11,10 @@ use std::{
 };
 
 use super::{
-    client::{Reply, Subscriber},
-    house::{Kind, ORIGIN, Plan, eventually},
+    curl::CurlStream,
+    setup::{ORIGIN, ProxyKind, SetupBuilder, eventually},
 };
-use hookrill_testing::{Subprocess, free_address};
+use hookrill_testing::{Response, Subprocess, free_address};
 
 use crate::{
     installed::installed,
@@ -22,14 +22,14 @@ use crate::{
 };
 
 /// A proxy that runs.
-pub struct Front {
+pub struct Proxy {
     pub folder: PathBuf,
     address: SocketAddr,
     group: Group,
 }
 
-impl Front {
-    pub fn start(plan: &Plan, folder: PathBuf, upstream: SocketAddr) -> Self {
+impl Proxy {
+    pub fn start(plan: &SetupBuilder, folder: PathBuf, upstream: SocketAddr) -> Self {
         make_certificate(&folder);
         let mut site = Site::of(plan.kind);
         for (written, instead) in &plan.changes {
@@ -38,30 +38,30 @@ impl Front {
         let (address, upstream) = (free_address(), upstream.to_string());
         site.change("127.0.0.1:8080", &upstream);
         let mut command = match plan.kind {
-            Kind::Nginx => nginx(site, &folder, address, &plan.origin),
-            Kind::Caddy => caddy(site, &folder, address, &plan.origin),
-            Kind::Traefik => traefik(site, &folder, address, plan.log_level),
+            ProxyKind::Nginx => nginx(site, &folder, address, &plan.origin),
+            ProxyKind::Caddy => caddy(site, &folder, address, &plan.origin),
+            ProxyKind::Traefik => traefik(site, &folder, address, plan.log_level),
         };
         let log = fs::File::create(folder.join("own.log")).unwrap();
         command
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .stdin(Stdio::null());
-        let mut front = Self {
+        let mut proxy = Self {
             group: Group::start(&mut command),
             folder,
             address,
         };
         eventually("a proxy that serves", || {
             assert!(
-                !front.group.has_ended(),
+                !proxy.group.has_ended(),
                 "{:?}: {}",
                 plan.kind,
-                front.logged()
+                proxy.logged()
             );
-            (front.try_ask("/healthz", &[])?.status == 200).then_some(())
+            (proxy.try_ask("/healthz", &[])?.status == 200).then_some(())
         });
-        front
+        proxy
     }
 
     /// Everything that the proxy has written to a log.
@@ -98,34 +98,33 @@ impl Front {
     }
 
     /// Asks, and gives the whole answer.
-    pub fn ask(&self, path: &str, args: &[&str]) -> Reply {
+    pub fn ask(&self, path: &str, args: &[&str]) -> Response {
         self.try_ask(path, args)
             .unwrap_or_else(|| panic!("no answer from {path}"))
     }
 
-    fn try_ask(&self, path: &str, args: &[&str]) -> Option<Reply> {
+    fn try_ask(&self, path: &str, args: &[&str]) -> Option<Response> {
         let output = self.curl(path, args).output().expect("curl runs");
-        Reply::read(&String::from_utf8_lossy(&output.stdout))
+        Response::try_parse(&output.stdout)
     }
 
     /// Stores an event; gives its id.
     pub fn post(&self, body: &str) -> String {
-        let reply = self.ask("/ingest/open", &["--data-binary", body]);
-        assert_eq!(reply.status, 202, "{}", reply.body);
-        let answer: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
-        answer["id"].as_str().unwrap().to_owned()
+        let response = self.ask("/ingest/open", &["--data-binary", body]);
+        assert_eq!(response.status, 202, "{response:?}");
+        response.id()
     }
 
     /// Subscribes, and reads the answer's head.
-    pub fn subscribe(&self, path: &str, args: &[&str]) -> Subscriber {
+    pub fn subscribe(&self, path: &str, args: &[&str]) -> CurlStream {
         let mut subscriber = self.begin(path, args);
         subscriber.read_head();
         subscriber
     }
 
     /// Subscribes, and waits for nothing.
-    pub fn begin(&self, path: &str, args: &[&str]) -> Subscriber {
-        Subscriber::of(Subprocess::start("curl", &mut self.curl(path, args)))
+    pub fn begin(&self, path: &str, args: &[&str]) -> CurlStream {
+        CurlStream::new(Subprocess::start("curl", &mut self.curl(path, args)))
     }
 }
 
@@ -133,11 +132,11 @@ impl Front {
 struct Site(String);
 
 impl Site {
-    fn of(kind: Kind) -> Self {
+    fn of(kind: ProxyKind) -> Self {
         let file = match kind {
-            Kind::Nginx => "nginx.conf",
-            Kind::Caddy => "Caddyfile",
-            Kind::Traefik => "traefik.yaml",
+            ProxyKind::Nginx => "nginx.conf",
+            ProxyKind::Caddy => "Caddyfile",
+            ProxyKind::Traefik => "traefik.yaml",
         };
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         Self(fs::read_to_string(root.join("deploy/proxies").join(file)).unwrap())

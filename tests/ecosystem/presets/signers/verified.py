@@ -1,4 +1,4 @@
-"""One delivery of signers.py, proven as proof.mjs proves those of signers.mjs.
+"""One delivery of signers.py, verified as verified.mjs verifies those of signers.mjs.
 
 Invariant: a line is printed only after its checks held; the first that does not
 ends the program.

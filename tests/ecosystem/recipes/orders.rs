@@ -15,7 +15,7 @@ use hookrill_testing::Process;
 /// Longer than anything here takes on a slow day.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at something that tells nobody when it happens.
-pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
+pub const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// What signs tokens.
 pub const TOKEN_SECRET: &str = "6b2f0c9d8e7a41529384a5b6c7d8e9f00112233445566778899aabbccddeeff0";
 /// Orders between two outages.
@@ -41,7 +41,7 @@ impl Shown {
 }
 
 /// Those who listen.
-pub trait Audience {
+pub trait Readers {
     /// Takes in what they have shown since the last look; gives all of it, by
     /// name.
     fn shown(&mut self) -> Vec<(String, Vec<Shown>)>;
@@ -51,13 +51,13 @@ pub trait Audience {
 }
 
 /// A gateway with one topic, `orders`.
-pub struct House {
+pub struct OrderGateway {
     gateway: Option<Process>,
     pub folder: TempDir,
     orders: u32,
 }
 
-impl House {
+impl OrderGateway {
     /// One whose streams a page of this origin may read.
     pub fn build(origin: &str) -> Self {
         let folder = TempDir::new().expect("there is room for a folder");
@@ -109,26 +109,26 @@ impl House {
         self.gateway = Some(gateway.restart());
     }
 
-    /// Kills the gateway twice and takes its history once; the audience shows
+    /// Kills the gateway twice and takes its history once; the readers show
     /// every order once, in order, and says that something is missing where it
     /// is and nowhere else.
-    pub fn is_followed_by<A: Audience>(&mut self, audience: &mut A) {
+    pub fn is_followed_by<A: Readers>(&mut self, readers: &mut A) {
         self.post_orders();
-        self.all_show(audience, &[]);
+        self.all_show(readers, &[]);
         for _ in 0..2 {
             self.outage(|_| {});
             self.post_orders();
-            self.all_show(audience, &[]);
+            self.all_show(readers, &[]);
         }
         let before = self.orders;
         self.outage(|folder| fs::remove_dir_all(folder.path().join("data")).unwrap());
         self.post_orders();
-        self.all_show(audience, &[before]);
+        self.all_show(readers, &[before]);
     }
 
     /// Waits until all show what they should, with something missed behind
     /// these orders.
-    fn all_show<A: Audience>(&self, audience: &mut A, missed_behind: &[u32]) {
+    fn all_show<A: Readers>(&self, readers: &mut A, missed_behind: &[u32]) {
         let mut due = Vec::new();
         for order in 1..=self.orders {
             due.push(Shown::Order(order));
@@ -141,7 +141,7 @@ impl House {
         }
         let patience = Instant::now() + PATIENCE;
         loop {
-            let all = audience.shown();
+            let all = readers.shown();
             for (name, shown) in &all {
                 assert!(due.starts_with(shown) || !A::IN_ORDER, "{name}: {shown:?}");
             }
@@ -150,7 +150,7 @@ impl House {
                 return;
             }
             assert!(Instant::now() < patience, "{behind:?}, not {due:?}");
-            thread::park_timeout(LOOK_AGAIN);
+            thread::park_timeout(POLL_INTERVAL);
         }
     }
 }

@@ -1,7 +1,7 @@
-// What one proof needs, and its end.
+// What one claim needs, and its end.
 //
-// Invariant: whatever was started for a proof ends with it, in the order
-// opposite to that in which it was started, also where the proof fails.
+// Invariant: whatever was started for a claim ends with it, in the order
+// opposite to that in which it was started, also where the claim fails.
 
 import { setTimeout as pause } from 'node:timers/promises'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -14,7 +14,7 @@ import { Relay } from './relay.mjs'
 import { Site } from './site.mjs'
 import { PATIENCE_MS } from './wait.mjs'
 
-export class Stage {
+export class Setup {
   #endings = []
 
   constructor(browserName) {

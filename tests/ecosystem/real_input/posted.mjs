@@ -1,5 +1,5 @@
 // Posts deliveries and says what was posted and what was answered, one JSON
-// object per line: the ledger that the subscribers are held against.
+// object per line: what the subscribers have to receive.
 
 import readline from 'node:readline'
 

@@ -1,7 +1,7 @@
 //! A gateway behind a proxy.
 //!
 //! The gateway's configuration knows nothing of which proxy it is. Invariant:
-//! what was started for a house ends with it.
+//! what was started for a setup ends with it.
 
 use std::{
     fs, thread,
@@ -10,7 +10,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::front::Front;
+use super::proxy::Proxy;
 use hookrill_testing::Process;
 
 use crate::program::give_to_nobody;
@@ -18,7 +18,7 @@ use crate::program::give_to_nobody;
 /// Longer than anything here takes on a slow day.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at something that tells nobody when it happens.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Where requests that are to be told from the proxy's own come from.
 pub const BROWSER: &str = "127.0.0.77";
 pub const ORIGIN: &str = "https://app.example.com";
@@ -43,22 +43,22 @@ scheme = { kind = "none" }
 "#;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ProxyKind {
     Nginx,
     Caddy,
     Traefik,
 }
 
 /// A gateway behind a proxy.
-pub struct House {
-    pub front: Front,
+pub struct Setup {
+    pub proxy: Proxy,
     pub gateway: Process,
     _folder: TempDir,
 }
 
-/// A house that is yet to be built.
-pub struct Plan {
-    pub kind: Kind,
+/// A setup that is yet to be built.
+pub struct SetupBuilder {
+    pub kind: ProxyKind,
     /// In the proxy's file, what instead of what.
     pub changes: Vec<(String, String)>,
     subscribe: &'static str,
@@ -68,9 +68,9 @@ pub struct Plan {
     pub log_level: &'static str,
 }
 
-impl House {
-    pub fn behind(kind: Kind) -> Plan {
-        Plan {
+impl Setup {
+    pub fn behind(kind: ProxyKind) -> SetupBuilder {
+        SetupBuilder {
             kind,
             changes: Vec::new(),
             subscribe: QUIET,
@@ -96,7 +96,7 @@ impl House {
     }
 }
 
-impl Plan {
+impl SetupBuilder {
     /// Changes a line of the proxy's file, which has to be there.
     pub fn with(mut self, written: &str, instead: &str) -> Self {
         self.changes.push((written.to_owned(), instead.to_owned()));
@@ -126,9 +126,9 @@ impl Plan {
         self
     }
 
-    pub fn build(self) -> House {
+    pub fn build(self) -> Setup {
         let folder = TempDir::new().unwrap();
-        let (inside, outside) = (folder.path().join("gateway"), folder.path().join("front"));
+        let (inside, outside) = (folder.path().join("gateway"), folder.path().join("proxy"));
         fs::create_dir(&inside).unwrap();
         fs::create_dir(&outside).unwrap();
         let gateway = Process::start(
@@ -141,9 +141,9 @@ impl Plan {
         );
         give_to_nobody(folder.path());
         give_to_nobody(&outside);
-        let front = Front::start(&self, outside, gateway.address);
-        House {
-            front,
+        let proxy = Proxy::start(&self, outside, gateway.address);
+        Setup {
+            proxy,
             gateway,
             _folder: folder,
         }
@@ -152,12 +152,12 @@ impl Plan {
 
 /// Looks until it is there.
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let patience = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < patience, "there never was {what}");
-        thread::park_timeout(LOOK_AGAIN);
+        assert!(Instant::now() < deadline, "there never was {what}");
+        thread::park_timeout(POLL_INTERVAL);
     }
 }

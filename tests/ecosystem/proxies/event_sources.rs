@@ -1,8 +1,8 @@
 //! Many `EventSource`s, made by nobody here, and one that posts all the while.
 //!
-//! A crowd says what became of each of its clients; what it means is judged
+//! A event_sources says what became of each of its clients; what it means is judged
 //! here. Invariant: a client that gave up, or was told of a gap, fails whoever
-//! waits for the crowd.
+//! waits for the event_sources.
 
 use std::{
     net::SocketAddr,
@@ -12,7 +12,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::house::House;
+use super::setup::Setup;
 use hookrill_testing::Subprocess;
 
 use crate::{
@@ -28,7 +28,7 @@ const NPM_CLIENTS: usize = 100;
 const CHROMIUM_CLIENTS: usize = 12;
 
 /// Clients of one process.
-pub struct Crowd {
+pub struct EventSources {
     name: &'static str,
     lines: Subprocess,
     clients: Vec<Client>,
@@ -46,7 +46,7 @@ struct Client {
     heard: Option<Vec<u32>>,
 }
 
-/// A line of a crowd.
+/// A line of a event_sources.
 #[derive(Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum Line {
@@ -59,22 +59,25 @@ enum Line {
     Ready,
 }
 
-impl Crowd {
-    pub fn npm(house: &House) -> Self {
+impl EventSources {
+    pub fn npm(setup: &Setup) -> Self {
         installed("tests/ecosystem/proxies/node_modules/eventsource");
-        let mut command = node(house, "crowd.mjs");
-        command.args([stream(house), NPM_CLIENTS.to_string()]);
+        let mut command = node(setup, "event_sources.mjs");
+        command.args([stream(setup), NPM_CLIENTS.to_string()]);
         Self::of("npm", NPM_CLIENTS, &mut command)
     }
 
     /// A page at this address in a browser that has nothing else to do.
-    pub fn chromium(house: &House, page: SocketAddr) -> Self {
-        let mut command = node(house, "page.mjs");
+    pub fn chromium(setup: &Setup, page: SocketAddr) -> Self {
+        let mut command = node(setup, "page.mjs");
         command.arg(page.port().to_string());
-        command.args([stream(house), CHROMIUM_CLIENTS.to_string()]);
-        let mut crowd = Self::of("Chromium", CHROMIUM_CLIENTS, &mut command);
-        assert!(matches!(crowd.line(Instant::now() + PATIENCE), Line::Ready));
-        let folder = &house.front.folder;
+        command.args([stream(setup), CHROMIUM_CLIENTS.to_string()]);
+        let mut event_sources = Self::of("Chromium", CHROMIUM_CLIENTS, &mut command);
+        assert!(matches!(
+            event_sources.line(Instant::now() + PATIENCE),
+            Line::Ready
+        ));
+        let folder = &setup.proxy.folder;
         let mut browser = Command::new("chromium");
         browser
             .args(["--headless=new", "--disable-gpu", "--disable-dev-shm-usage"])
@@ -90,8 +93,8 @@ impl Crowd {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         unprivileged(&mut browser, folder);
-        crowd._browser = Some(Group::start(&mut browser));
-        crowd
+        event_sources._browser = Some(Group::start(&mut browser));
+        event_sources
     }
 
     fn of(name: &'static str, count: usize, command: &mut Command) -> Self {
@@ -124,9 +127,9 @@ impl Crowd {
     }
 
     pub fn all_have_given_up(&mut self) {
-        let patience = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         while !self.clients.iter().all(|client| client.closed) {
-            self.take(patience);
+            self.take(deadline);
         }
     }
 
@@ -146,7 +149,7 @@ impl Crowd {
     }
 
     fn wait(&mut self, what: &str, done: impl Fn(&Client) -> bool) {
-        let patience = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let closed = self.clients.iter().filter(|client| client.closed).count();
             assert_eq!(closed, 0, "so many of {} gave up for ever", self.name);
@@ -155,16 +158,16 @@ impl Crowd {
             }
             let left = self.clients.iter().filter(|client| !done(client)).count();
             assert!(
-                Instant::now() < patience,
+                Instant::now() < deadline,
                 "{left} of {}: not {what}",
                 self.name
             );
-            self.take(patience);
+            self.take(deadline);
         }
     }
 
-    fn take(&mut self, patience: Instant) {
-        match self.line(patience) {
+    fn take(&mut self, deadline: Instant) {
+        match self.line(deadline) {
             Line::Open { client } => self.clients[client].answers += 1,
             Line::Stream { client } => self.clients[client].streams = true,
             Line::Interrupted { client } => self.clients[client].streams = false,
@@ -175,26 +178,26 @@ impl Crowd {
         }
     }
 
-    fn line(&self, patience: Instant) -> Line {
-        serde_json::from_str(&self.lines.next_line(patience)).expect("it speaks JSON")
+    fn line(&self, deadline: Instant) -> Line {
+        serde_json::from_str(&self.lines.next_line(deadline)).expect("it speaks JSON")
     }
 }
 
 /// Posts all the while.
-pub struct Poster(Subprocess);
+pub struct Sender(Subprocess);
 
-impl Poster {
-    pub fn start(house: &House) -> Self {
-        let mut command = node(house, "poster.mjs");
-        command.arg(house.front.url() + "/ingest/open");
-        Self(Subprocess::start("poster", &mut command))
+impl Sender {
+    pub fn start(setup: &Setup) -> Self {
+        let mut command = node(setup, "sender.mjs");
+        command.arg(setup.proxy.url() + "/ingest/open");
+        Self(Subprocess::start("sender", &mut command))
     }
 
     /// Waits until so many more are stored.
     pub fn stores(&self, count: u32) {
-        let patience = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         for _ in 0..count {
-            self.0.next_line(patience);
+            self.0.next_line(deadline);
         }
     }
 
@@ -206,14 +209,14 @@ impl Poster {
     }
 }
 
-fn stream(house: &House) -> String {
-    house.front.url() + "/events/open?since=earliest"
+fn stream(setup: &Setup) -> String {
+    setup.proxy.url() + "/events/open?since=earliest"
 }
 
-fn node(house: &House, script: &str) -> Command {
+fn node(setup: &Setup, script: &str) -> Command {
     let mut command = Command::new("node");
     command
         .arg(installed(&format!("tests/ecosystem/proxies/{script}")))
-        .env("NODE_EXTRA_CA_CERTS", house.front.certificate());
+        .env("NODE_EXTRA_CA_CERTS", setup.proxy.certificate());
     command
 }

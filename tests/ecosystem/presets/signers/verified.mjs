@@ -1,8 +1,8 @@
-// One delivery, proven: accepted as it is by somebody else's verifier, and
+// One delivery, verified: accepted as it is by somebody else's verifier, and
 // refused by it with one byte of body, signature or signed timestamp changed.
 //
 // Invariant: a line is printed only after its checks held; the first that does
-// not ends the program, so that no preset rests on a proof that was not made.
+// not ends the program, so that no preset rests on a check that was not made.
 
 import { createHmac } from 'node:crypto'
 
@@ -16,7 +16,7 @@ const seen = new Set()
 export const presets = () => seen
 
 /**
- * Proves a delivery and prints its line.
+ * Verifies a delivery and prints its line.
  *
  * `accepts(request)` is the foreign verifier: true, or nothing at all, is yes;
  * false and an exception are no. `request` has the `headers` in lower case, the
@@ -26,7 +26,7 @@ export const presets = () => seen
  * of one). `inBody` is for those whose signature is there. Where the SDK `signs`
  * and has no verifier, there is nothing to ask.
  */
-export async function prove(delivery, { accepts, signature = [], timestamp, inBody = false } = {}) {
+export async function verified(delivery, { accepts, signature = [], timestamp, inBody = false } = {}) {
   const whole = {
     role: accepts ? 'verifies' : 'signs',
     public_url: null,
