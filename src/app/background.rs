@@ -59,7 +59,7 @@ impl BackgroundTasks {
         ));
         let (streams, key_sets) = (Arc::clone(streams), Arc::clone(key_sets));
         this.spawn(async move { streams.run_heartbeats().await });
-        this.spawn(async move { key_sets.keep().await });
+        this.spawn(async move { key_sets.run().await });
         this
     }
 
@@ -136,7 +136,7 @@ async fn update_gauges(journal: Arc<dyn Journal>, hub: Arc<Hub>, telemetry: Arc<
 /// it.
 async fn end_streams_of_withdrawn_keys(key_sets: Arc<KeySets>, streams: Arc<Streams>) {
     loop {
-        key_sets.dropped_a_key().await;
+        key_sets.key_dropped().await;
         streams.recheck_grants();
     }
 }

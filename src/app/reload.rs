@@ -137,7 +137,7 @@ impl Targets {
     fn apply_access(&self, new: &Config) -> bool {
         let changed = self.access.reload(&new.access);
         if changed {
-            self.key_sets.follow();
+            self.key_sets.reload();
             self.streams.recheck_grants();
         }
         changed

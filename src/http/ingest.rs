@@ -24,7 +24,10 @@ use super::{
     limits::LimitExceeded,
     problem::{ProblemDetails, closing},
 };
-use crate::ingest::{Accepted, IngestError};
+use crate::{
+    ingest::{Accepted, IngestError},
+    telemetry::with_causes,
+};
 
 const PREFIX: &str = "/ingest/";
 
@@ -206,9 +209,11 @@ impl Gateway {
             IngestError::Journal(_)
             | IngestError::SecretNotStored { .. }
             | IngestError::Interrupted(_) => {
+                let error = with_causes(error);
                 tracing::error!(client, reason, %error, "delivery not stored");
             }
             _ if self.log_budget.take(self.clock.now()) => {
+                let error = with_causes(error);
                 tracing::info!(client, reason, %error, "delivery refused");
             }
             _ => {}

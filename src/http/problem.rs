@@ -159,7 +159,7 @@ impl From<RevokeError> for ProblemDetails {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, format!("{full}; {hint}"))
             }
             // The cause is in the log.
-            RevokeError::NotKept(_) => Self::unavailable(
+            RevokeError::NotStored(_) => Self::unavailable(
                 "the revocation is in force only until a restart, since it could not be stored; \
                  try again",
             ),

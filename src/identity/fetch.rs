@@ -1,34 +1,37 @@
-//! One fetch of one key set: bounded in time and bytes, and no redirects.
+//! One fetch of one key set: bounded in time and bytes, without redirects.
 //!
-//! Blocks. Refuses any status but 200: a page that explains an error is no
-//! key set, and a redirect leads to an address that nobody configured.
+//! Blocks. Refuses any status but 200: a page that explains an error is not a
+//! key set, and a redirect leads to a URL that nobody configured.
 
 use std::time::Duration;
 
+use tokio::task::JoinError;
 use ureq::{Agent, http::header::CACHE_CONTROL};
 
-use super::Settings;
+use super::key_set::Settings;
 use crate::access::{IssuerKeys, JwksError};
 
 /// The longest key set that is read, in bytes.
 const SET_BYTES_MAX: u64 = 256 * 1024;
 
-/// A key set that came.
+/// A key set that was fetched.
 pub(super) struct Fetched {
     pub(super) keys: IssuerKeys,
-    /// How long it is good.
+    /// How long it is fresh.
     pub(super) age: Duration,
 }
 
-/// Why none came.
+/// Why a key set was not fetched.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
-    #[error("it answers {0}")]
+    #[error("the response has the status {0}")]
     Status(u16),
     #[error(transparent)]
     Http(#[from] ureq::Error),
     #[error(transparent)]
-    IssuerKeys(#[from] JwksError),
+    Jwks(#[from] JwksError),
+    #[error("the fetch did not finish: {0}")]
+    Interrupted(#[from] JoinError),
 }
 
 pub(super) fn fetch(url: &str, settings: &Settings) -> Result<Fetched, FetchError> {
@@ -41,32 +44,42 @@ pub(super) fn fetch(url: &str, settings: &Settings) -> Result<Fetched, FetchErro
         .user_agent(concat!("hookrill/", env!("CARGO_PKG_VERSION")))
         .build()
         .into();
-    let mut answer = agent.get(url).header("Accept", "application/json").call()?;
-    if answer.status() != 200 {
-        return Err(FetchError::Status(answer.status().as_u16()));
+    let mut response = agent.get(url).header("Accept", "application/json").call()?;
+    if response.status() != 200 {
+        return Err(FetchError::Status(response.status().as_u16()));
     }
-    let said = answer.headers().get_all(CACHE_CONTROL).iter();
-    let said: Vec<_> = said.filter_map(|value| value.to_str().ok()).collect();
-    let age = age(&said.join(","), settings);
-    let body = answer.body_mut().with_config().limit(SET_BYTES_MAX);
+    let lines = response.headers().get_all(CACHE_CONTROL).iter();
+    let lines: Vec<_> = lines.filter_map(|value| value.to_str().ok()).collect();
+    let age = age(&lines.join(","), settings);
+    let body = response.body_mut().with_config().limit(SET_BYTES_MAX);
     let keys = IssuerKeys::from_jwks(&body.read_to_vec()?)?;
     Ok(Fetched { keys, age })
 }
 
-/// What `Cache-Control` says (RFC 9111, section 5.2.2), within bounds.
+/// How long the response is fresh by `Cache-Control` (RFC 9111, section 5.2.2),
+/// within bounds.
 fn age(cache_control: &str, settings: &Settings) -> Duration {
-    let directives = || cache_control.split(',').map(str::trim);
-    let named = |name: &str| directives().any(|other| other.eq_ignore_ascii_case(name));
-    if named("no-store") || named("no-cache") {
-        return settings.age_min;
+    let mut age = None;
+    for directive in cache_control.split(',').map(str::trim) {
+        if ["no-store", "no-cache"]
+            .iter()
+            .any(|it| directive.eq_ignore_ascii_case(it))
+        {
+            return settings.age_min;
+        }
+        age = age.or_else(|| max_age(directive));
     }
-    let secs = directives().find_map(|directive| {
-        let (name, secs) = directive.split_once('=')?;
-        let max_age = name.trim().eq_ignore_ascii_case("max-age");
-        max_age.then(|| secs.trim().trim_matches('"').parse().ok())?
-    });
-    let age = secs.map_or(settings.age, Duration::from_secs);
+    let age = age.unwrap_or(settings.age);
     age.clamp(settings.age_min, settings.age_max)
+}
+
+fn max_age(directive: &str) -> Option<Duration> {
+    let (name, value) = directive.split_once('=')?;
+    if !name.trim().eq_ignore_ascii_case("max-age") {
+        return None;
+    }
+    let secs = value.trim().trim_matches('"').parse().ok()?;
+    Some(Duration::from_secs(secs))
 }
 
 #[cfg(test)]
@@ -74,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_says_how_long_it_is_good_within_bounds() {
+    fn a_response_says_how_long_it_is_fresh_within_bounds() {
         let settings = Settings::default();
         for (said, secs) in [
             ("", 3_600),

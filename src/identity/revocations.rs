@@ -1,4 +1,4 @@
-//! Revocations, kept in a file beside the journal.
+//! Revocations, stored in a file in the journal's folder.
 //!
 //! | line | what |
 //! |---|---|
@@ -6,8 +6,9 @@
 //! | each after it | a revocation as JSON, with a hash for a name |
 //! | last | `{"sha256":"…"}` of all bytes before it |
 //!
-//! Written whole or not at all, and readable by the owner alone. Refuses to open a file that is damaged, rather than to let in
-//! again who was put out. Without a folder, memory is all there is.
+//! Written whole or not at all, and readable by the owner alone. Refuses to open
+//! a damaged file, rather than to accept tokens again that were revoked. Without
+//! a folder, revocations end with the process.
 
 use std::{
     fs,
@@ -20,10 +21,13 @@ use data_encoding::HEXLOWER;
 use hookrill_core::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tokio::{sync::Mutex, task::spawn_blocking};
+use tokio::{
+    sync::Mutex,
+    task::{JoinError, spawn_blocking},
+};
 
 use crate::{
-    access::{Access, Revocation, RevocationsFull},
+    access::{Access, REVOCATIONS_MAX, Revocation, RevocationsFull},
     durable,
 };
 
@@ -31,7 +35,7 @@ const FILE: &str = "revocations";
 /// Several times what the most revocations take.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// Where revocations are made.
+/// Revokes tokens, and stores that.
 pub struct Revocations {
     access: Arc<Access>,
     /// Held while the file is written, so that an older list never follows a
@@ -39,45 +43,56 @@ pub struct Revocations {
     path: Mutex<Option<PathBuf>>,
 }
 
-/// Why the file cannot be used.
+/// Why the stored revocations cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{path} cannot be used: {reason}; put it back from a copy, or delete it and revoke again, \
-     since tokens that were revoked would be taken"
+    "{} cannot be used: {source}; restore it from a copy, or delete it and revoke again, since \
+     tokens that were revoked would be accepted",
+    path.display()
 )]
 pub struct OpenError {
     path: PathBuf,
-    reason: String,
+    source: FileError,
 }
 
-/// Why a revocation does not hold as it should.
+/// Why the file cannot be read.
+#[derive(Debug, thiserror::Error)]
+enum FileError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("it is damaged, or of a newer version")]
+    Damaged,
+    #[error(transparent)]
+    Interrupted(#[from] JoinError),
+}
+
+/// Why a revocation is not in force, or only until a restart.
 #[derive(Debug, thiserror::Error)]
 pub enum RevokeError {
-    /// It does not hold at all.
+    /// It is not in force.
     #[error(transparent)]
     Full(#[from] RevocationsFull),
-    /// It holds until the gateway stops.
-    #[error("it holds now, but could not be kept for after a restart: {0}")]
-    NotKept(String),
+    /// It is in force until the gateway stops.
+    #[error("it is in force until a restart, since it could not be stored: {0}")]
+    NotStored(#[from] io::Error),
 }
 
 impl Revocations {
-    /// Hands `access` what was kept in `folder`.
+    /// Gives `access` the revocations that are stored in `folder`.
     ///
     /// # Errors
     ///
-    /// [`OpenError`] where that is damaged.
+    /// [`OpenError`] where the file is damaged or cannot be read.
     pub async fn open(access: Arc<Access>, folder: Option<PathBuf>) -> Result<Self, OpenError> {
         let path = folder.map(|folder| folder.join(FILE));
-        if let Some(path) = path.clone() {
-            let error = |reason| OpenError {
-                path: path.clone(),
-                reason,
-            };
-            let reading = path.clone();
-            let read = spawn_blocking(move || read(&reading)).await;
-            let kept = read.map_err(|e| e.to_string()).and_then(|read| read);
-            access.restore(kept.map_err(error)?);
+        if let Some(path) = &path {
+            match read_in_background(path.clone()).await {
+                Ok(stored) => access.restore(stored),
+                Err(source) => {
+                    let path = path.clone();
+                    return Err(OpenError { path, source });
+                }
+            }
         }
         Ok(Self {
             access,
@@ -85,47 +100,48 @@ impl Revocations {
         })
     }
 
-    /// Takes tokens back, from now on and after a restart.
+    /// Revokes tokens, from now on and after a restart.
     ///
     /// # Errors
     ///
-    /// [`RevokeError`], which says whether it holds all the same.
+    /// [`RevokeError`], which says whether it is in force all the same.
     pub async fn revoke(&self, entry: Revocation, now: Timestamp) -> Result<(), RevokeError> {
         let path = self.path.lock().await;
-        // It holds before it is kept: a full disk must not let anybody stay.
+        // In force before it is stored: a full disk must not keep anybody's
+        // token valid.
         let all = self.access.revoke(entry, now)?;
         let Some(path) = path.clone() else {
             return Ok(());
         };
         let written = spawn_blocking(move || write(&path, &all)).await;
-        match written.map_err(|error| error.to_string()) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(RevokeError::NotKept(error.to_string())),
-            Err(error) => Err(RevokeError::NotKept(error)),
-        }
+        written.map_err(io::Error::from)??;
+        Ok(())
     }
+}
+
+async fn read_in_background(path: PathBuf) -> Result<Vec<Revocation>, FileError> {
+    spawn_blocking(move || read(&path)).await?
 }
 
 fn head() -> Value {
     json!({"hookrill": "revocations", "version": 1})
 }
 
-fn read(path: &Path) -> Result<Vec<Revocation>, String> {
-    let mut text = String::new();
+fn read(path: &Path) -> Result<Vec<Revocation>, FileError> {
     let file = match fs::File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error.to_string()),
+        Err(error) => return Err(error.into()),
     };
-    let read = file.take(FILE_BYTES_MAX).read_to_string(&mut text);
-    read.map_err(|error| error.to_string())?;
-    parse(&text).ok_or_else(|| "it is damaged, or of a newer version".to_owned())
+    let mut text = String::new();
+    file.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
+    parse(&text).ok_or(FileError::Damaged)
 }
 
 fn parse(text: &str) -> Option<Vec<Revocation>> {
     let body_end = text.strip_suffix('\n')?.rfind('\n')? + 1;
-    let (body, sum) = text.split_at(body_end);
-    let sum: Value = serde_json::from_str(sum).ok()?;
+    let (body, last) = text.split_at(body_end);
+    let sum: Value = serde_json::from_str(last).ok()?;
     if sum["sha256"] != HEXLOWER.encode(&Sha256::digest(body)) {
         return None;
     }
@@ -137,13 +153,17 @@ fn parse(text: &str) -> Option<Vec<Revocation>> {
 }
 
 fn write(path: &Path, all: &[Revocation]) -> io::Result<()> {
-    let mut body = format!("{}\n", head());
+    debug_assert!(all.len() <= REVOCATIONS_MAX);
+    let mut text = format!("{}\n", head());
     for entry in all {
-        body.push_str(&serde_json::to_string(entry)?);
-        body.push('\n');
+        text.push_str(&serde_json::to_string(entry)?);
+        text.push('\n');
     }
-    let sum = json!({"sha256": HEXLOWER.encode(&Sha256::digest(&body))});
-    durable::replace(path, format!("{body}{sum}\n").as_bytes()).map(drop)
+    let sum = json!({"sha256": HEXLOWER.encode(&Sha256::digest(&text))});
+    text.push_str(&format!("{sum}\n"));
+    // What is written has to be read again.
+    debug_assert!(text.len() as u64 <= FILE_BYTES_MAX);
+    durable::replace(path, text.as_bytes()).map(drop)
 }
 
 #[cfg(test)]
@@ -159,12 +179,12 @@ mod tests {
     fn what_is_written_is_read_and_what_is_damaged_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
-        assert_eq!(read(&path), Ok(vec![]));
+        assert_eq!(read(&path).unwrap(), []);
         let entry = |n: u32| Revocation::new(RevokedClaim::Sub, &format!("user-{n}"), NOW);
         for count in [1, 3, 0, 2] {
             let all: Vec<_> = (0..count).map(entry).collect();
             write(&path, &all).unwrap();
-            assert_eq!(read(&path), Ok(all));
+            assert_eq!(read(&path).unwrap(), all);
         }
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

@@ -1,4 +1,4 @@
-//! Key sets against a real server on this machine that misbehaves on demand.
+//! Key sets of a real server on this machine that misbehaves on demand.
 
 use std::{
     io::{Read as _, Write as _},
@@ -43,18 +43,18 @@ struct Provider {
 }
 
 impl Provider {
-    fn start(answer: Answer) -> Self {
+    fn start(first: Answer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/jwks", listener.local_addr().unwrap());
-        let answer = Arc::new(Mutex::new(answer));
+        let answer = Arc::new(Mutex::new(first));
         let asked = Arc::new(AtomicUsize::new(0));
         let (ends_silence, silence) = mpsc::sync_channel::<()>(0);
-        let (shared, count) = (Arc::clone(&answer), Arc::clone(&asked));
+        let (newest, count) = (Arc::clone(&answer), Arc::clone(&asked));
         thread::spawn(move || {
             for stream in listener.incoming() {
                 count.fetch_add(1, Ordering::SeqCst);
-                let answer = shared.lock().unwrap().clone();
-                match answer {
+                let now = newest.lock().unwrap().clone();
+                match now {
                     Answer::Set(set) => say(stream.unwrap(), 200, &set),
                     Answer::Status(status) => say(stream.unwrap(), status, "{\"keys\":[]}"),
                     // Ends with the test, which drops the other half.
@@ -93,9 +93,9 @@ fn say(mut stream: TcpStream, status: u16, body: &str) {
     _ = write!(stream, "{head}Content-Length: {length}\r\n\r\n{body}");
 }
 
-struct Pair(Ed25519KeyPair);
+struct ProviderKey(Ed25519KeyPair);
 
-impl Pair {
+impl ProviderKey {
     fn new() -> Self {
         let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
         Self(Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap())
@@ -120,16 +120,16 @@ fn set(keys: &[Value]) -> Answer {
     Answer::Set(json!({"keys": keys}).to_string())
 }
 
-struct House {
+struct Fixture {
     access: Arc<Access>,
     sets: Arc<KeySets>,
     telemetry: Arc<Telemetry>,
-    keeping: tokio::task::JoinHandle<()>,
+    running: tokio::task::JoinHandle<()>,
 }
 
-impl Drop for House {
+impl Drop for Fixture {
     fn drop(&mut self) {
-        self.keeping.abort();
+        self.running.abort();
     }
 }
 
@@ -137,13 +137,13 @@ const QUICK: Settings = Settings {
     age: Duration::from_secs(600),
     age_min: Duration::from_millis(10),
     age_max: Duration::from_secs(600),
-    asked_pause: Duration::ZERO,
+    refresh_pause: Duration::ZERO,
     retry: Duration::from_millis(20),
     stale_max: Duration::from_secs(600),
     fetch_time_max: Duration::from_secs(10),
 };
 
-/// What the providers at these addresses sign, each under its name.
+/// Issuers with the key sets at these URLs, each under its name.
 fn rules(issuers: &[(Option<&str>, &str)]) -> crate::access::Settings {
     let issuers = issuers.iter().map(|(name, url)| Issuer {
         name: name.map(Into::into),
@@ -160,23 +160,23 @@ fn rules(issuers: &[(Option<&str>, &str)]) -> crate::access::Settings {
     }
 }
 
-impl House {
-    fn of(provider: &Provider, settings: Settings) -> Self {
+impl Fixture {
+    fn new(provider: &Provider, settings: Settings) -> Self {
         let access = Arc::new(Access::new(&rules(&[(None, &provider.url)])));
         let telemetry = Telemetry::new().unwrap();
         let sets = KeySets::new(Arc::clone(&access), settings, Arc::clone(&telemetry));
         let keeper = Arc::clone(&sets);
-        #[expect(clippy::disallowed_methods, reason = "the house aborts it")]
-        let keeping = tokio::spawn(async move { keeper.keep().await });
+        #[expect(clippy::disallowed_methods, reason = "dropping the fixture aborts it")]
+        let running = tokio::spawn(async move { keeper.run().await });
         Self {
             access,
             sets,
             telemetry,
-            keeping,
+            running,
         }
     }
 
-    fn takes(&self, token: &str) -> bool {
+    fn accepts(&self, token: &str) -> bool {
         let topics = Topics::these(vec!["a".parse().unwrap()]);
         match self.access.check(topics, Some(token), NOW) {
             Ok(_) => true,
@@ -185,12 +185,12 @@ impl House {
         }
     }
 
-    /// As a request does.
-    async fn takes_after_asking(&self, token: &str) -> bool {
-        self.takes(token) || (self.sets.refresh(0).await && self.takes(token))
+    /// As a request is checked.
+    async fn accepts_after_refresh(&self, token: &str) -> bool {
+        self.accepts(token) || (self.sets.refresh(0).await && self.accepts(token))
     }
 
-    /// Waits until so many fetches have ended, of whichever sets.
+    /// Waits until so many fetches have ended, of any set.
     async fn fetched(&self, count: u64) {
         let ended = || {
             let page = self.telemetry.render();
@@ -208,56 +208,63 @@ impl House {
 
 #[tokio::test]
 async fn a_rotated_key_is_fetched_when_it_is_first_seen_and_the_old_one_ends() {
-    let (old, new) = (Pair::new(), Pair::new());
+    let (old, new) = (ProviderKey::new(), ProviderKey::new());
     let provider = Provider::start(set(&[old.jwk("1")]));
-    let house = House::of(&provider, QUICK);
-    assert!(house.takes_after_asking(&old.token("1")).await);
+    let fixture = Fixture::new(&provider, QUICK);
+    assert!(fixture.accepts_after_refresh(&old.token("1")).await);
     provider.answer(set(&[old.jwk("1"), new.jwk("2")]));
-    assert!(!house.takes(&new.token("2")));
-    assert!(house.takes_after_asking(&new.token("2")).await);
-    assert!(house.takes(&old.token("1")));
+    assert!(!fixture.accepts(&new.token("2")));
+    assert!(fixture.accepts_after_refresh(&new.token("2")).await);
+    assert!(fixture.accepts(&old.token("1")));
     provider.answer(set(&[new.jwk("2")]));
-    assert!(!house.takes_after_asking(&Pair::new().token("3")).await);
-    assert!(!house.takes(&old.token("1")), "kept beyond its key");
-    assert!(house.takes(&new.token("2")));
+    assert!(
+        !fixture
+            .accepts_after_refresh(&ProviderKey::new().token("3"))
+            .await
+    );
+    assert!(!fixture.accepts(&old.token("1")), "cached beyond its key");
+    assert!(fixture.accepts(&new.token("2")));
 }
 
-/// Whoever asks while the first fetch is under way is answered by it. Another
-/// one for the same question would race the rotation that follows, and lose
+/// A request during the first fetch is answered by it. Another fetch for the
+/// same request would race the rotation that follows, and lose
 /// some of these.
 #[tokio::test]
-async fn who_asks_during_a_fetch_causes_no_other() {
-    const HOUSES: usize = 400;
-    let (old, new) = (Pair::new(), Pair::new());
+async fn a_request_during_a_fetch_causes_no_other() {
+    const ROUNDS: usize = 400;
+    let (old, new) = (ProviderKey::new(), ProviderKey::new());
     let provider = Provider::start(set(&[old.jwk("1")]));
-    for house in 0..HOUSES {
+    for round in 0..ROUNDS {
         provider.answer(set(&[old.jwk("1")]));
-        let gateway = House::of(&provider, QUICK);
-        assert!(gateway.takes_after_asking(&old.token("1")).await);
+        let fixture = Fixture::new(&provider, QUICK);
+        assert!(fixture.accepts_after_refresh(&old.token("1")).await);
         provider.answer(set(&[new.jwk("2")]));
-        assert!(gateway.takes_after_asking(&new.token("2")).await, "{house}");
+        assert!(
+            fixture.accepts_after_refresh(&new.token("2")).await,
+            "{round}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_set_is_fetched_again_before_it_ages_out() {
-    let (old, new) = (Pair::new(), Pair::new());
+    let (old, new) = (ProviderKey::new(), ProviderKey::new());
     let provider = Provider::start(set(&[old.jwk("1")]));
     let settings = Settings {
         age: Duration::from_millis(10),
         ..QUICK
     };
-    let house = House::of(&provider, settings);
-    house.fetched(1).await;
+    let fixture = Fixture::new(&provider, settings);
+    fixture.fetched(1).await;
     provider.answer(set(&[new.jwk("1")]));
     let before = provider.asked() as u64;
-    house.fetched(before + 2).await;
-    assert!(house.takes(&new.token("1")) && !house.takes(&old.token("1")));
+    fixture.fetched(before + 2).await;
+    assert!(fixture.accepts(&new.token("1")) && !fixture.accepts(&old.token("1")));
 }
 
 #[tokio::test]
 async fn old_keys_stay_while_the_provider_is_down_but_not_for_ever() {
-    let pair = Pair::new();
+    let key = ProviderKey::new();
     for down in [
         Answer::Status(500),
         Answer::Status(404),
@@ -266,122 +273,111 @@ async fn old_keys_stay_while_the_provider_is_down_but_not_for_ever() {
         Answer::Set(format!("{{\"keys\":[],\"x\":\"{}\"}}", "x".repeat(300_000))),
         Answer::Silence,
     ] {
-        let provider = Provider::start(set(&[pair.jwk("1")]));
+        let provider = Provider::start(set(&[key.jwk("1")]));
         let settings = Settings {
             fetch_time_max: Duration::from_millis(300),
             age: Duration::from_millis(10),
             ..QUICK
         };
-        let house = House::of(&provider, settings);
-        house.fetched(1).await;
+        let fixture = Fixture::new(&provider, settings);
+        fixture.fetched(1).await;
         provider.answer(down);
-        let page = || house.telemetry.render();
+        let page = || fixture.telemetry.render();
         while !page().contains("hookrill_key_sets_stale 1") {
-            house.sets.sets.load()[0]
-                .fetched
-                .subscribe()
-                .changed()
-                .await
-                .unwrap();
+            fixture.sets.sets.load()[0].until_fetched().await;
         }
-        assert!(house.takes(&pair.token("1")));
-        provider.answer(set(&[pair.jwk("1")]));
+        assert!(fixture.accepts(&key.token("1")));
+        provider.answer(set(&[key.jwk("1")]));
     }
-    let provider = Provider::start(set(&[pair.jwk("1")]));
+    let provider = Provider::start(set(&[key.jwk("1")]));
     let settings = Settings {
         age: Duration::from_millis(10),
         stale_max: Duration::from_millis(1),
         ..QUICK
     };
-    let house = House::of(&provider, settings);
-    house.fetched(1).await;
+    let fixture = Fixture::new(&provider, settings);
+    fixture.fetched(1).await;
     provider.answer(Answer::Status(500));
-    while house.takes(&pair.token("1")) {
-        house.sets.sets.load()[0]
-            .fetched
-            .subscribe()
-            .changed()
-            .await
-            .unwrap();
+    while fixture.accepts(&key.token("1")) {
+        fixture.sets.sets.load()[0].until_fetched().await;
     }
 }
 
 #[tokio::test]
-async fn without_keys_nothing_is_taken() {
-    let pair = Pair::new();
+async fn without_keys_every_token_is_refused() {
+    let key = ProviderKey::new();
     let provider = Provider::start(Answer::Status(500));
-    let house = House::of(&provider, QUICK);
-    assert!(!house.takes_after_asking(&pair.token("1")).await);
-    provider.answer(set(&[pair.jwk("1")]));
-    while !house.takes_after_asking(&pair.token("1")).await {}
+    let fixture = Fixture::new(&provider, QUICK);
+    assert!(!fixture.accepts_after_refresh(&key.token("1")).await);
+    provider.answer(set(&[key.jwk("1")]));
+    while !fixture.accepts_after_refresh(&key.token("1")).await {}
 }
 
 #[tokio::test]
-async fn all_that_wait_wait_for_one_fetch_and_a_storm_causes_no_other() {
-    let pair = Pair::new();
-    let provider = Provider::start(set(&[pair.jwk("1")]));
+async fn all_that_wait_share_one_fetch_and_a_storm_causes_no_other() {
+    let key = ProviderKey::new();
+    let provider = Provider::start(set(&[key.jwk("1")]));
     let settings = Settings {
-        asked_pause: Duration::from_secs(600),
+        refresh_pause: Duration::from_secs(600),
         ..QUICK
     };
-    let house = House::of(&provider, settings);
-    let token = pair.token("1");
-    let asking = (0..500).map(|_| house.takes_after_asking(&token));
-    assert!(join_all(asking).await.into_iter().all(|taken| taken));
+    let fixture = Fixture::new(&provider, settings);
+    let good = key.token("1");
+    let waiting = (0..500).map(|_| fixture.accepts_after_refresh(&good));
+    assert!(join_all(waiting).await.into_iter().all(|accepted| accepted));
     assert_eq!(provider.asked(), 1);
-    let made_up: Vec<String> = (0..2_000).map(|n| pair.token(&format!("x{n}"))).collect();
-    let asking = made_up.iter().map(|token| house.takes_after_asking(token));
-    assert!(join_all(asking).await.into_iter().all(|taken| !taken));
+    let made_up: Vec<String> = (0..2_000).map(|n| key.token(&format!("x{n}"))).collect();
+    let storm = made_up
+        .iter()
+        .map(|token| fixture.accepts_after_refresh(token));
+    assert!(join_all(storm).await.into_iter().all(|accepted| !accepted));
     assert_eq!(provider.asked(), 1);
-    assert!(house.takes(&token));
+    assert!(fixture.accepts(&good));
 }
 
 #[tokio::test]
-async fn sets_that_are_still_wanted_go_on_after_a_reload_others_end_and_new_ones_begin() {
-    let pair = Pair::new();
-    let provider = |kid: &str| Provider::start(set(&[pair.jwk(kid)]));
+async fn sets_that_are_still_needed_stay_after_a_reload_others_end_and_new_ones_start() {
+    let key = ProviderKey::new();
+    let provider = |kid: &str| Provider::start(set(&[key.jwk(kid)]));
     let (first, second) = (provider("1"), provider("2"));
-    let house = House::of(&first, QUICK);
-    house.fetched(1).await;
+    let fixture = Fixture::new(&first, QUICK);
+    fixture.fetched(1).await;
     let reload = |issuers: &[(Option<&str>, &str)]| {
-        assert!(house.access.reload(&rules(issuers)));
-        house.sets.follow();
+        assert!(fixture.access.reload(&rules(issuers)));
+        fixture.sets.reload();
     };
     let count = || (first.asked(), second.asked());
-    // One joins, whose tokens are asked for under no name as well.
+    // A second one is added; tokens without a name are for the first still.
     reload(&[(None, &first.url), (Some("b"), &second.url)]);
-    house.fetched(2).await;
-    assert!(house.takes(&pair.token("1")));
-    assert_eq!(count(), (1, 1), "the first is kept with its keys");
-    // One leaves, and comes back as somebody new.
+    fixture.fetched(2).await;
+    assert!(fixture.accepts(&key.token("1")));
+    assert_eq!(count(), (1, 1), "the first keeps its keys");
+    // The first is removed, and comes back as a new one.
     reload(&[(Some("b"), &second.url)]);
-    assert!(!house.takes(&pair.token("1")));
-    assert!(!house.sets.refresh(0).await, "nobody keeps it any more");
+    assert!(!fixture.accepts(&key.token("1")));
+    assert!(!fixture.sets.refresh(0).await, "the set was removed");
     reload(&[(None, &first.url), (Some("b"), &second.url)]);
-    house.fetched(3).await;
-    assert!(house.takes(&pair.token("1")));
+    fixture.fetched(3).await;
+    assert!(fixture.accepts(&key.token("1")));
     assert_eq!(count(), (2, 1));
 }
 
 #[tokio::test]
-async fn a_set_that_is_not_wanted_any_more_is_not_stale() {
+async fn a_set_that_was_removed_is_not_stale() {
     let (down, up) = (
         Provider::start(Answer::Status(500)),
         Provider::start(set(&[])),
     );
-    let house = House::of(&down, QUICK);
+    let fixture = Fixture::new(&down, QUICK);
     let stale = |figure: &str| {
-        let page = house.telemetry.render();
+        let page = fixture.telemetry.render();
         page.contains(&format!("hookrill_key_sets_stale {figure}"))
     };
-    house.fetched(1).await;
+    fixture.fetched(1).await;
     assert!(stale("1"));
-    assert!(house.access.reload(&rules(&[(None, &up.url)])));
-    house.sets.follow();
-    let mut fetched = house.sets.sets.load()[0].fetched.subscribe();
-    if fetched.borrow_and_update().is_none() {
-        fetched.changed().await.unwrap();
-    }
+    assert!(fixture.access.reload(&rules(&[(None, &up.url)])));
+    fixture.sets.reload();
+    fixture.sets.sets.load()[0].until_first_fetched().await;
     while !stale("0") {
         tokio::task::yield_now().await;
     }
@@ -389,22 +385,22 @@ async fn a_set_that_is_not_wanted_any_more_is_not_stale() {
 
 #[tokio::test]
 async fn a_key_that_its_issuer_withdraws_ends_what_it_signed() {
-    let (old, new) = (Pair::new(), Pair::new());
+    let (old, new) = (ProviderKey::new(), ProviderKey::new());
     let provider = Provider::start(set(&[old.jwk("1")]));
-    let house = House::of(&provider, QUICK);
-    house.fetched(1).await;
+    let fixture = Fixture::new(&provider, QUICK);
+    fixture.fetched(1).await;
     let topics = || Topics::these(vec!["a".parse().unwrap()]);
-    let grant = house.access.check(topics(), Some(&old.token("1")), NOW);
+    let grant = fixture.access.check(topics(), Some(&old.token("1")), NOW);
     let grant = grant.unwrap();
     let holds = || {
         let token = grant.token().map(|token| &**token);
-        house.access.still_grants(grant.topics(), token)
+        fixture.access.still_grants(grant.topics(), token)
     };
     provider.answer(set(&[old.jwk("1"), new.jwk("2")]));
-    assert!(house.takes_after_asking(&new.token("2")).await);
+    assert!(fixture.accepts_after_refresh(&new.token("2")).await);
     assert!(holds());
     provider.answer(set(&[new.jwk("2")]));
-    assert!(!house.takes_after_asking(&new.token("3")).await);
-    house.sets.dropped_a_key().await;
+    assert!(!fixture.accepts_after_refresh(&new.token("3")).await);
+    fixture.sets.key_dropped().await;
     assert!(!holds());
 }

@@ -1,4 +1,4 @@
-//! Sets up the process's log lines, which go to stderr.
+//! The process's log lines, which go to stderr.
 
 use std::{error::Error, io::IsTerminal as _};
 

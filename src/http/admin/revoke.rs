@@ -15,6 +15,7 @@ use super::json_response;
 use crate::{
     access::{Revocation, RevokedClaim},
     http::{Gateway, problem::ProblemDetails},
+    telemetry::with_causes,
 };
 
 /// The longest request body, in bytes.
@@ -43,16 +44,19 @@ impl Gateway {
         let (claim, value) = parse(&body)?;
         let now = self.clock.now();
         let revocation = Revocation::new(claim, &value, now);
-        let stored = self.revocations.revoke(revocation, now).await;
-        // Also where it could not be stored: it is in force until a restart.
-        let ended = self
+        let revoked = self.revocations.revoke(revocation, now).await;
+        // Also where that failed: it may be in force until a restart, and ending
+        // a stream too many costs its client a reconnect.
+        let streams = self
             .streams
             .revoke_where(|identity| revocation.applies_to(identity));
-        tracing::info!(streams = ended, "tokens revoked");
-        match stored {
-            Ok(()) => Ok(ended),
+        match revoked {
+            Ok(()) => {
+                tracing::info!(streams, "tokens revoked");
+                Ok(streams)
+            }
             Err(error) => {
-                tracing::error!(%error, "a revocation could not be stored");
+                tracing::error!(streams, error = %with_causes(&error), "revocation failed");
                 Err(error.into())
             }
         }

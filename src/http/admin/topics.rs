@@ -15,6 +15,7 @@ use super::json_response;
 use crate::{
     http::{Gateway, params::QueryParams, problem::ProblemDetails},
     subscribe::{TopicFigures, TopicPage, TopicPageRequest, TopicStatsError},
+    telemetry::with_causes,
 };
 
 /// How many topics a page has, unless `limit` says otherwise.
@@ -43,6 +44,7 @@ impl Gateway {
             Ok(stats) => Ok(page(&stats)),
             Err(error) => {
                 if let TopicStatsError::Journal(cause) = &error {
+                    let cause = with_causes(cause);
                     tracing::error!(error = %cause, "topics cannot be counted");
                 }
                 Err(error.into())
