@@ -27,17 +27,19 @@ const NONE: &str = "~none";
 #[must_use]
 pub fn segment(value: Option<&str>) -> String {
     let value = value.unwrap_or_default();
+    if value.is_empty() {
+        return NONE.to_owned();
+    }
     // No escape is shorter than what it spells: megabytes are not escaped only
     // to be thrown away.
-    let escaped = match value.len() {
-        0 => return NONE.to_owned(),
-        1..=SEGMENT_BYTES_MAX => escape(value),
-        _ => return hashed(value),
-    };
-    match escaped.len() <= SEGMENT_BYTES_MAX {
-        true => escaped,
-        false => hashed(value),
+    if value.len() > SEGMENT_BYTES_MAX {
+        return hashed(value);
     }
+    let escaped = escape(value);
+    if escaped.len() > SEGMENT_BYTES_MAX {
+        return hashed(value);
+    }
+    escaped
 }
 
 fn hashed(value: &str) -> String {
@@ -50,9 +52,10 @@ fn hashed(value: &str) -> String {
 pub fn escape(text: &str) -> String {
     let mut segment = String::with_capacity(text.len());
     for byte in text.bytes() {
-        match byte.is_ascii_alphanumeric() || b"_:-".contains(&byte) {
-            true => segment.push(char::from(byte)),
-            false => _ = write!(segment, "{}{byte:02X}", char::from(ESCAPE)),
+        if byte.is_ascii_alphanumeric() || b"_:-".contains(&byte) {
+            segment.push(char::from(byte));
+        } else {
+            let _ = write!(segment, "{}{byte:02X}", char::from(ESCAPE));
         }
     }
     segment

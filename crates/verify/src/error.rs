@@ -172,7 +172,7 @@ pub enum SchemeError {
     /// A handshake compares a token, and
     /// [`Settings::verify_token`](crate::Settings::verify_token) is not there.
     #[error(
-        "this scheme's handshake needs the word that you gave the provider: add verify_token = \
+        "this scheme's handshake needs the token that you gave the provider: add verify_token = \
          \"env:NAME\""
     )]
     VerifyTokenMissing,
@@ -312,7 +312,7 @@ pub enum VerifyError {
     DelimiterInPart {
         /// `timestamp`, the header's name or the JSON pointer.
         part: String,
-        /// The literal beside it.
+        /// The literal next to it.
         delimiter: String,
     },
     /// Signed too long ago, or in the future.

@@ -44,8 +44,8 @@ pub(crate) fn hint(
 
 /// Tries other forms of the body, the secret and the URL.
 fn mismatch(verifier: &Verifier, delivery: &Delivery, now: Timestamp) -> &'static str {
-    let matches = |verifier: &Verifier, delivery: Delivery| {
-        !matches!(verifier.verify(delivery, now), Err(VerifyError::Mismatch))
+    let matches = |other: &Verifier, changed: Delivery| {
+        !matches!(other.verify(changed, now), Err(VerifyError::Mismatch))
     };
     if delivery.body.ends_with(b"\n") {
         // Editors and shells end files with a line feed.

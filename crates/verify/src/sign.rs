@@ -147,7 +147,7 @@ impl Signing {
         let timestamp = policy.map(|policy| policy.format.format(now));
         let mut field = None;
         match (policy.map(|policy| &policy.source), &timestamp) {
-            (Some(TimestampSource::Header(names)), Some(text)) => self.put(names.first(), text)?,
+            (Some(TimestampSource::Header(own)), Some(text)) => self.put(own.first(), text)?,
             (Some(TimestampSource::Field(key)), Some(text)) => field = Some((&**key, &**text)),
             _ => {}
         }
@@ -177,8 +177,8 @@ impl Signing {
     }
 
     fn put_parameter(&mut self, name: &str, text: &str) {
-        let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
-        let parameter = format!("{}={}", encode(name), encode(text));
+        let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
+        let parameter = format!("{name}={}", utf8_percent_encode(text, NON_ALPHANUMERIC));
         let target = &mut self.draft.path_and_query;
         target.push(if target.contains('?') { '&' } else { '?' });
         target.push_str(&parameter);

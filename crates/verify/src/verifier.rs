@@ -7,7 +7,10 @@ use hookrill_core::{Pointer, Secret, Timestamp};
 use http::Method;
 
 use crate::{
-    check::{Check, handshake::Stage, headers, signature::SignatureCheck, token::constant_time_eq},
+    check::{
+        Check, handshake::HandshakeStage, headers, signature::SignatureCheck,
+        token::constant_time_eq,
+    },
     compile::{CompiledScheme, compile},
     delivery::{Delivery, Outcome, Verified},
     error::{SchemeError, VerifyError},
@@ -139,7 +142,7 @@ impl Verifier {
     /// What is answered without verification.
     fn answer_unverified(&self, delivery: &Delivery) -> Result<Option<Outcome>, VerifyError> {
         let handshakes = &self.compiled.handshakes;
-        if let Some(reply) = handshakes.answer(Stage::BeforeVerification, delivery)? {
+        if let Some(reply) = handshakes.answer(HandshakeStage::BeforeVerification, delivery)? {
             return Ok(Some(Outcome::Answer(reply)));
         }
         match &self.compiled.check {
@@ -151,14 +154,14 @@ impl Verifier {
     /// Whether a verified delivery may come by this method.
     fn expects_verified(&self, method: &Method) -> bool {
         let handshakes = &self.compiled.handshakes;
-        *method == Method::POST || handshakes.any_at(Stage::AfterVerification, method)
+        *method == Method::POST || handshakes.any_at(HandshakeStage::AfterVerification, method)
     }
 
     /// What a verified delivery is: a handshake or an event.
     fn accept(&self, delivery: Delivery, trace: &mut Trace) -> Result<Outcome, VerifyError> {
         trace.begin("facts");
         let handshakes = &self.compiled.handshakes;
-        if let Some(reply) = handshakes.answer(Stage::AfterVerification, &delivery)? {
+        if let Some(reply) = handshakes.answer(HandshakeStage::AfterVerification, &delivery)? {
             trace.passed(|| "a handshake, answered".to_owned());
             return Ok(Outcome::Answer(reply));
         }

@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn the_signature_of_the_rfc_verifies_and_no_other() {
         let (key, signature) = (hex(KEY), hex(SIGNATURE));
-        let verifies = |message: &[u8], signature: &[u8]| super::verifies(&key, message, signature);
+        let verifies = |message: &[u8], offered: &[u8]| super::verifies(&key, message, offered);
         assert!(is_public_key(&key));
         assert!(verifies(&[0x72], &signature));
         assert!(!verifies(&[0x73], &signature));

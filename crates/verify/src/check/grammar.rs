@@ -247,8 +247,8 @@ mod tests {
         assert_eq!(stripe.field(&header, "t"), Ok(Some("12")));
         assert_eq!(stripe.field(&header, "x"), Ok(None));
         let standard = grammar(" ", Some((",", "v1")));
-        let header = lines(&["v1,aa= v1a,zz v1,bb="]);
-        assert_eq!(texts(standard.signatures(&header)), ["aa=", "bb="]);
+        let with_spaces = lines(&["v1,aa= v1a,zz v1,bb="]);
+        assert_eq!(texts(standard.signatures(&with_spaces)), ["aa=", "bb="]);
     }
 
     #[test]
@@ -279,7 +279,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_again_whatever_stands_beside_it(
+        fn what_is_formatted_is_found_again_whatever_stands_next_to_it(
             prefix in "[a-z0-9]{0,4}=?",
             separators in "[,; |]{1,3}",
             keys in prop::option::of(("[=:]", "[a-z]{1,3}[0-9]?")),

@@ -29,7 +29,7 @@ pub(crate) struct Handshakes(Vec<PreparedHandshake>);
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct PreparedHandshake {
     pub(crate) method: Method,
-    pub(crate) stage: Stage,
+    pub(crate) stage: HandshakeStage,
     /// All must hold.
     pub(crate) when: Vec<Condition>,
     pub(crate) verify_token: Option<ExpectedToken>,
@@ -39,7 +39,7 @@ pub(crate) struct PreparedHandshake {
 
 /// When a handshake is answered.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Stage {
+pub(crate) enum HandshakeStage {
     BeforeVerification,
     AfterVerification,
 }
@@ -107,7 +107,7 @@ impl Handshakes {
     }
 
     /// Whether one comes by this method and is answered at this stage.
-    pub(crate) fn any_at(&self, stage: Stage, method: &Method) -> bool {
+    pub(crate) fn any_at(&self, stage: HandshakeStage, method: &Method) -> bool {
         self.0
             .iter()
             .any(|one| one.stage == stage && one.method == *method)
@@ -118,7 +118,7 @@ impl Handshakes {
         let early = self
             .0
             .iter()
-            .filter(|one| one.stage == Stage::BeforeVerification);
+            .filter(|one| one.stage == HandshakeStage::BeforeVerification);
         early
             .flat_map(|one| one.body.values())
             .any(|value| matches!(value, PreparedValue::Hmac(_)))
@@ -143,7 +143,7 @@ impl Handshakes {
     /// that was agreed on, or a MAC cannot be made yet.
     pub(crate) fn answer(
         &self,
-        stage: Stage,
+        stage: HandshakeStage,
         delivery: &Delivery,
     ) -> Result<Option<Reply>, VerifyError> {
         for handshake in &self.0 {

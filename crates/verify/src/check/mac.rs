@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq as _;
 use crate::scheme::{Hash, MacConstruction};
 
 /// What is signed, piece by piece, so that a body of megabytes is not copied.
-pub(crate) type Message<'m> = Vec<Cow<'m, [u8]>>;
+pub(crate) type SignedMessage<'m> = Vec<Cow<'m, [u8]>>;
 
 /// How a MAC is made.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,7 +26,7 @@ pub(crate) struct MacAlgorithm {
 
 impl MacAlgorithm {
     /// The message's MAC under `key`.
-    pub(crate) fn compute(self, key: &Secret, message: &Message<'_>) -> Vec<u8> {
+    pub(crate) fn compute(self, key: &Secret, message: &SignedMessage<'_>) -> Vec<u8> {
         let mac = match (self.hash, self.construction) {
             (Hash::Sha1, MacConstruction::Hmac) => hmac::<Hmac<Sha1>>(key, message),
             (Hash::Sha256, MacConstruction::Hmac) => hmac::<Hmac<Sha256>>(key, message),
@@ -45,7 +45,7 @@ impl MacAlgorithm {
     pub(super) fn matches_any(
         self,
         key: &Secret,
-        message: &Message<'_>,
+        message: &SignedMessage<'_>,
         candidates: &[Vec<u8>],
     ) -> bool {
         let mac = self.compute(key, message);
@@ -74,7 +74,7 @@ fn digest_by<'p, D: Digest>(pieces: impl IntoIterator<Item = &'p Cow<'p, [u8]>>)
     hash.finalize().to_vec()
 }
 
-fn hmac<M: Mac + KeyInit>(key: &Secret, message: &Message<'_>) -> Vec<u8> {
+fn hmac<M: Mac + KeyInit>(key: &Secret, message: &SignedMessage<'_>) -> Vec<u8> {
     let mut mac = M::new_from_slice(key.expose()).expect("HMAC takes keys of any length");
     message.iter().for_each(|piece| mac.update(piece));
     mac.finalize().into_bytes().to_vec()
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn every_hash_agrees_with_its_rfc() {
         let key = Secret::new(*b"Jefe");
-        let message: Message<'_> = vec![
+        let message: SignedMessage<'_> = vec![
             Cow::Borrowed(b"what do ya want "),
             Cow::Borrowed(b"for nothing?"),
         ];

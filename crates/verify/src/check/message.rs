@@ -10,7 +10,7 @@ use data_encoding::HEXLOWER;
 use hookrill_core::Pointer;
 use sha2::{Digest as _, Sha256};
 
-use super::{form, headers, lookup::required_json, mac::Message, provider};
+use super::{form, headers, lookup::required_json, mac::SignedMessage, provider};
 use crate::{
     delivery::Delivery,
     error::VerifyError,
@@ -34,7 +34,7 @@ impl<'m> MessageBuilder<'m> {
     /// # Errors
     ///
     /// Where a part is missing, or contains the literal next to it.
-    pub(super) fn build(&self) -> Result<Message<'m>, VerifyError> {
+    pub(super) fn build(&self) -> Result<SignedMessage<'m>, VerifyError> {
         let parts = self.parts.iter().enumerate();
         parts.map(|(index, part)| self.piece(index, part)).collect()
     }

@@ -14,7 +14,7 @@ use super::{
     grammar::SignatureGrammar,
     headers,
     lookup::required_json,
-    mac::{MacAlgorithm, Message},
+    mac::{MacAlgorithm, SignedMessage},
     message::MessageBuilder,
     signable::is_signable_by_anyone,
     timestamp::require_fresh,
@@ -87,7 +87,7 @@ impl Algorithm {
     }
 
     /// Whether one of `candidates` is the message's signature under `key`.
-    fn verifies(self, key: &Secret, message: &Message<'_>, candidates: &[Vec<u8>]) -> bool {
+    fn verifies(self, key: &Secret, message: &SignedMessage<'_>, candidates: &[Vec<u8>]) -> bool {
         match self {
             Self::Mac(mac) => mac.matches_any(key, message, candidates),
             Self::Ed25519 => {
@@ -197,7 +197,7 @@ impl SignatureCheck {
         &'m self,
         delivery: &'m Delivery,
         timestamp: Option<&'m str>,
-    ) -> Result<Message<'m>, VerifyError> {
+    ) -> Result<SignedMessage<'m>, VerifyError> {
         let builder = MessageBuilder {
             parts: &self.message,
             public_url: &self.public_url,
@@ -208,7 +208,7 @@ impl SignatureCheck {
     }
 
     /// Refuses a message that a handshake would sign for anyone who asks.
-    fn refuse_signable_by_anyone(&self, message: &Message<'_>) -> Result<(), VerifyError> {
+    fn refuse_signable_by_anyone(&self, message: &SignedMessage<'_>) -> Result<(), VerifyError> {
         let bytes = message.iter().flat_map(|piece| piece.iter().copied());
         if self.words_are_signable_by_anyone && is_signable_by_anyone(bytes) {
             return Err(VerifyError::SignableByAnyone);
@@ -269,7 +269,7 @@ impl SignatureCheck {
     /// The index of the key that one of `candidates` was made with.
     fn matching_key(
         &self,
-        message: &Message<'_>,
+        message: &SignedMessage<'_>,
         candidates: &[Vec<u8>],
     ) -> Result<usize, VerifyError> {
         if self.keys.is_empty() {

@@ -89,16 +89,14 @@ fn rfc3339(text: &str) -> Option<Timestamp> {
 
 /// Days since 1970-01-01.
 fn days(year: u64, month: u64, day: u64) -> Option<u64> {
-    let leap = |year: u64| {
-        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-    };
-    let february = if leap(year) { 29 } else { 28 };
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let february = if is_leap { 29 } else { 28 };
     let lengths = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     let month = usize::try_from(month.checked_sub(1)?).ok()?;
     if year < 1970 || !(1..=*lengths.get(month)?).contains(&day) {
         return None;
     }
-    let leaps = |year: u64| year / 4 - year / 100 + year / 400;
+    let leaps = |until: u64| until / 4 - until / 100 + until / 400;
     let years = (year - 1970) * 365 + leaps(year - 1) - leaps(1969);
     Some(years + lengths[..month].iter().sum::<u64>() + day - 1)
 }
@@ -320,7 +318,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_again(secs in 0..253_402_300_800_u64) {
+        fn what_is_formatted_is_parsed_again(secs in 0..253_402_300_800_u64) {
             let at = Timestamp::from_unix_secs(secs);
             for format in [
                 TimeFormat::UnixSecs,

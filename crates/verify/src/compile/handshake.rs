@@ -6,8 +6,8 @@ use http::{Method, StatusCode};
 use super::signature::require_hash;
 use crate::{
     check::handshake::{
-        AnswerBody, ExpectedToken, Handshakes, PreparedHandshake, PreparedHmac, PreparedInput,
-        PreparedValue, Stage,
+        AnswerBody, ExpectedToken, HandshakeStage, Handshakes, PreparedHandshake, PreparedHmac,
+        PreparedInput, PreparedValue,
     },
     error::SchemeError,
     scheme::{
@@ -30,23 +30,23 @@ pub(super) fn compile(scheme: &Scheme, settings: &Settings) -> Result<Handshakes
     if verify_token.is_some() && !scheme.needs_verify_token() {
         return Err(SchemeError::VerifyTokenUseless);
     }
-    let context = Context {
+    let compiler = HandshakeCompiler {
         scheme,
         verify_token,
         public_url: settings.public_url.as_deref(),
     };
-    let prepared = scheme.challenge.iter().map(|one| context.handshake(one));
+    let prepared = scheme.challenge.iter().map(|one| compiler.handshake(one));
     Ok(Handshakes::new(prepared.collect::<Result<_, _>>()?))
 }
 
 /// What answers are made of.
-struct Context<'s> {
+struct HandshakeCompiler<'s> {
     scheme: &'s Scheme,
     verify_token: Option<&'s Secret>,
     public_url: Option<&'s str>,
 }
 
-impl Context<'_> {
+impl HandshakeCompiler<'_> {
     fn handshake(&self, written: &Handshake) -> Result<PreparedHandshake, SchemeError> {
         let verify_token = match &written.verify_token {
             Some(at) => Some(ExpectedToken {
@@ -56,9 +56,9 @@ impl Context<'_> {
             None => None,
         };
         let stage = if written.is_before_verification() {
-            Stage::BeforeVerification
+            HandshakeStage::BeforeVerification
         } else {
-            Stage::AfterVerification
+            HandshakeStage::AfterVerification
         };
         let status = written.status.unwrap_or(200);
         Ok(PreparedHandshake {

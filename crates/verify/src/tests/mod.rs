@@ -1,4 +1,4 @@
-//! What holds for the room as a whole: known vectors, changed bytes, time,
+//! What holds for the crate as a whole: known vectors, changed bytes, time,
 //! headers, schemes, signing.
 
 mod handshakes;
@@ -71,6 +71,6 @@ pub(super) fn facts(outcome: Result<Outcome, VerifyError>) -> Facts {
 pub(super) fn refusal(outcome: Result<Outcome, VerifyError>) -> VerifyError {
     match outcome {
         Err(why) => why,
-        Ok(proven) => panic!("proved: {proven:?}"),
+        Ok(outcome) => panic!("verified: {outcome:?}"),
     }
 }

@@ -29,9 +29,7 @@ fn no_preset_lets_an_unsigned_header_or_query_choose() {
     for preset in presets() {
         let settings = |partition: &str| Settings {
             partition: Some(partition.parse().unwrap()),
-            verify_token: (preset.scheme.challenge.iter())
-                .any(scheme::Handshake::needs_verify_token)
-                .then(|| secret("word")),
+            verify_token: (preset.scheme.needs_verify_token()).then(|| secret("word")),
             ..with(&["whsec_AAAA"])
         };
         for partition in ["{header:X-Any}", "{query:any}", "{/any}"] {
@@ -49,7 +47,7 @@ fn no_preset_lets_an_unsigned_header_or_query_choose() {
 }
 
 #[test]
-fn a_header_that_is_signed_chooses_and_no_other_spelling_of_it_proves() {
+fn a_header_that_is_signed_chooses_and_no_other_spelling_of_it_verifies() {
     let verifier = verifier(SIGNED, "by.{header:x-customer}.{/org}", &["s"]).unwrap();
     let mut draft = post(r#"{"org":7}"#, &[("X-Customer", "a.b")]);
     let signed = verifier.sign(&draft, None, "id", at(SIGNED_AT)).unwrap();
@@ -89,7 +87,7 @@ fn a_query_may_choose_where_nothing_is_signed_and_never_shows_the_token() {
 }
 
 #[test]
-fn a_proof_explained_says_the_partition() {
+fn an_explanation_names_the_partition() {
     let verifier = verifier("kind = \"none\"", "{/customer}", &[]).unwrap();
     let explained = verifier.explain(&post(r#"{"customer":"a b"}"#, &[]), at(SIGNED_AT));
     let facts = explained.steps.last().unwrap();

@@ -1,4 +1,4 @@
-//! Schemes of one's own: what the language can say, and how it says no.
+//! Schemes of one's own: what the language can express, and what it refuses.
 
 use super::*;
 
@@ -123,6 +123,22 @@ fn what_makes_no_sense_together_is_refused_with_what_to_do() {
             HMAC.replace("prefix = \"sha256=\"", "separator = \"\""),
             "empty `separator`",
         ),
+    ] {
+        let error = custom(&toml, &["s"]).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    let url = scheme(&HMAC.replace("[\"body\"]", "[\"url\", \"body\"]"));
+    let settings = Settings {
+        public_url: None,
+        ..with(&["s"])
+    };
+    let error = Verifier::new(url, settings).unwrap_err();
+    assert!(error.to_string().contains("set `public_url`"), "{error}");
+}
+
+#[test]
+fn what_does_not_fit_the_kind_or_the_answer_is_refused_with_what_to_do() {
+    for (toml, says) in [
         (
             format!("{HMAC}token = {{ query = \"t\" }}"),
             "`token` does not apply to a scheme of kind \"hmac\"",
@@ -161,21 +177,15 @@ fn what_makes_no_sense_together_is_refused_with_what_to_do() {
         let error = custom(&toml, &["s"]).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
-    let url = scheme(&HMAC.replace("[\"body\"]", "[\"url\", \"body\"]"));
-    let settings = Settings {
-        public_url: None,
-        ..with(&["s"])
-    };
-    let error = Verifier::new(url, settings).unwrap_err();
-    assert!(error.to_string().contains("set `public_url`"), "{error}");
 }
 
 #[test]
 fn parts_of_any_text_do_not_run_into_each_other() {
     let make = |message: &str| {
-        let timestamp = match message.contains("timestamp") {
-            true => "timestamp = { header = \"T\" }",
-            false => "",
+        let timestamp = if message.contains("timestamp") {
+            "timestamp = { header = \"T\" }"
+        } else {
+            ""
         };
         let toml = HMAC.replace("\"body\"", message);
         custom(&format!("{toml}{timestamp}"), &["s"])
@@ -230,7 +240,7 @@ fn secrets_that_cannot_serve_are_refused_and_never_shown() {
 }
 
 #[test]
-fn a_token_proves_wherever_the_scheme_puts_it_and_goes_no_further() {
+fn a_token_verifies_wherever_the_scheme_puts_it_and_goes_no_further() {
     let in_header = r#"token = { header = "X-Token", prefix = "T " }"#;
     let basic = data_encoding::BASE64.encode(b"user:p+ss w");
     for (token, header, query) in [
@@ -270,9 +280,9 @@ fn a_token_proves_wherever_the_scheme_puts_it_and_goes_no_further() {
         let wrong = custom(&toml, &["user:p+ss", "user:p+ss ww", "USER:p+ss w"]).unwrap();
         let why = refusal(wrong.verify(delivery, at(0)));
         assert_eq!(why, VerifyError::Mismatch, "{token}");
-        let why = refusal(verifier.verify(post("", &[]), at(0))).reason();
+        let missing = refusal(verifier.verify(post("", &[]), at(0))).reason();
         assert!(
-            ["header_missing", "query_missing"].contains(&why),
+            ["header_missing", "query_missing"].contains(&missing),
             "{token}"
         );
     }
@@ -307,7 +317,7 @@ fn a_token_in_another_form_is_refused() {
 }
 
 #[test]
-fn a_timestamp_in_the_body_is_judged_behind_the_proof() {
+fn a_timestamp_in_the_body_is_judged_after_the_signature() {
     // Linear's form: milliseconds in the signed body.
     let toml = r#"
         kind = "hmac"
@@ -355,9 +365,9 @@ fn a_topics_tolerance_goes_before_the_schemes() {
         refusal(verifier.verify(draft, at(SIGNED_AT + 11))).reason(),
         "stale"
     );
-    // And means nothing where there is no timestamp.
-    let scheme = preset("github").unwrap().scheme;
-    assert!(Verifier::new(scheme, settings).is_ok());
+    // And has no effect where there is no timestamp.
+    let github = preset("github").unwrap().scheme;
+    assert!(Verifier::new(github, settings).is_ok());
 }
 
 #[test]
@@ -393,7 +403,7 @@ fn a_family_of_headers_is_read_to_its_last_number() {
     assert_eq!(name, "x-sig-1");
     let good = good.to_str().unwrap();
     let other = "00".repeat(32);
-    for (headers, proves) in [
+    for (headers, verifies) in [
         (vec![("x-sig-1", good)], true),
         (vec![("x-sig-1", &*other), ("x-sig-3", good)], true),
         (vec![("x-sig-1", &*other), ("x-sig-4", good)], false),
@@ -402,7 +412,7 @@ fn a_family_of_headers_is_read_to_its_last_number() {
     ] {
         assert_eq!(
             verifier.verify(post("a", &headers), at(0)).is_ok(),
-            proves,
+            verifies,
             "{headers:?}"
         );
     }
@@ -419,9 +429,8 @@ fn a_prefix_may_be_left_out_only_where_the_scheme_says_so() {
     let signed = verifier.sign(&post("a", &[]), None, "", at(0)).unwrap();
     let whole = signed.headers[0].1.to_str().unwrap().to_owned();
     let bare = whole.strip_prefix("sha256=").unwrap();
-    let verify = |verifier: &Verifier, value: &str| {
-        verifier.verify(post("a", &[("x-signature", value)]), at(0))
-    };
+    let verify =
+        |by: &Verifier, value: &str| by.verify(post("a", &[("x-signature", value)]), at(0));
     facts(verify(&verifier, &whole));
     facts(verify(&verifier, bare));
     let strict = custom(HMAC, &["s"]).unwrap();
@@ -469,8 +478,8 @@ fn parts_of_the_body_can_be_signed_apart_from_it() {
     draft.body = r#"{"a":"1","b":2,"c":"forged"}"#.into();
     let other = facts(verifier.verify(draft, at(0)));
     assert_eq!(other.content, both.content);
-    let error = custom(&format!("{HMAC}body_unsigned = true"), &["s"]).unwrap_err();
-    assert_eq!(error, SchemeError::BodySigned);
+    let signed_body = custom(&format!("{HMAC}body_unsigned = true"), &["s"]);
+    assert_eq!(signed_body.unwrap_err(), SchemeError::BodySigned);
 }
 
 #[test]
@@ -523,7 +532,7 @@ fn a_secret_can_be_hashed_into_its_key() {
 }
 
 #[test]
-fn a_date_without_a_zone_needs_fences() {
+fn a_date_without_a_zone_needs_delimiters() {
     let toml = |message: &str, format: &str| {
         let toml = HMAC.replace("\"body\"", message);
         format!("{toml}timestamp = {{ header = \"T\", format = \"{format}\" }}")
@@ -533,8 +542,8 @@ fn a_date_without_a_zone_needs_fences() {
         assert!(make("\"timestamp\", \"body\"", format).is_ok(), "{format}");
         facts(round(&toml("\"body\", \"timestamp\"", format), "a", &[]));
     }
-    let fenced = "\"timestamp\", { literal = \":\" }, \"body\"";
-    facts(round(&toml(fenced, "iso8601_utc"), "a", &[]));
+    let delimited = "\"timestamp\", { literal = \":\" }, \"body\"";
+    facts(round(&toml(delimited, "iso8601_utc"), "a", &[]));
     let error = make("\"timestamp\", \"body\"", "iso8601_utc").unwrap_err();
     assert!(
         error
@@ -559,7 +568,7 @@ fn a_body_cannot_lend_its_end_to_the_url_behind_it() {
 }
 
 #[test]
-fn a_public_key_proves_and_signs_nothing() {
+fn a_public_key_verifies_and_signs_nothing() {
     let toml = r#"
         kind = "ed25519"
         signature = { header = "S" }
@@ -572,12 +581,12 @@ fn a_public_key_proves_and_signs_nothing() {
                      085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00";
     let verifier = custom(toml, &[key]).unwrap();
     facts(verifier.verify(post("r", &[("s", signature)]), at(0)));
-    let why = refusal(verifier.verify(post("s", &[("s", signature)]), at(0)));
-    assert_eq!(why, VerifyError::Mismatch);
-    let why = refusal(verifier.verify(post("r", &[("s", &signature[2..])]), at(0)));
-    assert_eq!(why.reason(), "signature_length");
-    let why = verifier.sign(&post("r", &[]), None, "", at(0)).unwrap_err();
-    assert_eq!(why, SignError::PublicKeyOnly);
+    let changed = refusal(verifier.verify(post("s", &[("s", signature)]), at(0)));
+    assert_eq!(changed, VerifyError::Mismatch);
+    let cut = refusal(verifier.verify(post("r", &[("s", &signature[2..])]), at(0)));
+    assert_eq!(cut.reason(), "signature_length");
+    let signed = verifier.sign(&post("r", &[]), None, "", at(0));
+    assert_eq!(signed.unwrap_err(), SignError::PublicKeyOnly);
     let zero = "00".repeat(32);
     for bad in [&key[2..], &*zero] {
         assert_eq!(
@@ -585,8 +594,8 @@ fn a_public_key_proves_and_signs_nothing() {
             SchemeError::PublicKeyInvalid { index: 0 }
         );
     }
-    let foreign = format!("{toml}\nhash = \"sha256\"");
-    let error = custom(&foreign, &[key]).unwrap_err().to_string();
+    let with_hash = format!("{toml}\nhash = \"sha256\"");
+    let error = custom(&with_hash, &[key]).unwrap_err().to_string();
     assert!(
         error.contains("`hash` does not apply to a scheme of kind \"ed25519\""),
         "{error}"
