@@ -1,19 +1,16 @@
-//! Hookrill among the routes of your own Shuttle service, by `shuttle-axum`.
+//! Hookrill among the routes of your own Shuttle service, with `shuttle-axum`.
 //!
-//! Run it as your own package's `main`, with `Secrets.toml` beside it. What
-//! `shuttle-axum` does not do, and `hookrill-shuttle` does: it ends the process
-//! at SIGTERM without a drain, so that streams are cut (clients come back to
-//! where they were); it bounds no request heads and no connections; and it does
-//! not say who is asking, so that limits per address count nobody.
+//! Use it as the `main` of your own package, with a `Secrets.toml` next to it.
+//! Compared to `hookrill-shuttle`, you give up three things: `shuttle-axum` ends
+//! the process at SIGTERM without a drain, so streams are cut (clients reconnect
+//! and resume); it limits neither request heads nor the number of connections;
+//! and it does not pass on the client's address, so the limits per address have
+//! no effect.
 
 use std::{ffi::OsString, sync::Arc};
 
 use axum::{Extension, Router, routing::get};
-use hookrill::{
-    app::{App, system_clock},
-    config::{Config, MissingSecrets, Sources, read_file},
-    telemetry,
-};
+use hookrill::{App, Config, MissingSecrets, Sources, log_to_stderr, system_clock};
 use shuttle_axum::ShuttleAxum;
 use shuttle_runtime::{CustomError, Error, SecretStore};
 
@@ -22,14 +19,14 @@ async fn main(#[shuttle_runtime::Secrets] secrets: SecretStore) -> ShuttleAxum {
     service(secrets).await
 }
 
-/// Your routes and Hookrill's. In a function of its own, so that a test can
-/// run it.
+/// Your routes and Hookrill's; a function of its own, so that a test can run
+/// it.
 pub async fn service(secrets: SecretStore) -> ShuttleAxum {
     let app = hookrill(secrets).await?;
     let router = Router::new()
         .route("/", get(async || "my own page"))
         .merge(app.router())
-        // What works beside the routes does so as long as the app lives.
+        // The app's background tasks run only as long as the app lives.
         .layer(Extension(Arc::new(app)));
     Ok(router.into())
 }
@@ -39,13 +36,9 @@ async fn hookrill(secrets: SecretStore) -> Result<App, Error> {
         .into_iter()
         .map(|(name, value)| (OsString::from(name), OsString::from(value)))
         .collect();
-    let sources = Sources {
-        file: None,
-        environment: &environment,
-        read: &read_file,
-    };
-    let config = Config::load(sources, MissingSecrets::Create).map_err(CustomError::new)?;
-    telemetry::log_to_stderr(&config.log).map_err(CustomError::new)?;
+    let config = Config::load(Sources::new(&environment), MissingSecrets::Create)
+        .map_err(CustomError::new)?;
+    log_to_stderr(&config.log).map_err(CustomError::new)?;
     let app = App::build(config, system_clock()).await;
     Ok(app.map_err(CustomError::new)?)
 }

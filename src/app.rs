@@ -82,21 +82,12 @@ impl App {
     /// [`BuildError`], which says what to do about it.
     pub async fn build(config: Config, clock: Clock) -> Result<Self, BuildError> {
         let telemetry = Telemetry::new()?;
-        let measures = CommitMetrics {
-            commit_secs: telemetry.commit_secs.clone(),
-            commit_events: telemetry.commit_events.clone(),
-        };
         let provisioned = Arc::new(ProvisionedSecrets::new(folder(&config.journal)));
-        let journal = journal::open(config.journal.clone(), clock.clone(), measures).await?;
+        let journal = open_journal(&config, &clock, &telemetry).await?;
         let routes = routes::routes(&config);
         routes::install_secrets(&routes, &provisioned)?;
         routes::warn_about(&routes);
-        let encoder = Encoder {
-            epoch: journal.epoch(),
-            public_url: config.public_url.as_str().into(),
-            views: config.views(),
-        };
-        let hub = Hub::new(journal.head(), RING_BYTES_MAX, encoder);
+        let hub = new_hub(&config, &*journal);
         let access = Arc::new(Access::new(&config.access));
         let streams = Streams::new(
             Arc::clone(&journal),
@@ -254,6 +245,27 @@ impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("App")
     }
+}
+
+async fn open_journal(
+    config: &Config,
+    clock: &Clock,
+    telemetry: &Telemetry,
+) -> Result<Arc<dyn Journal>, journal::OpenError> {
+    let metrics = CommitMetrics {
+        commit_secs: telemetry.commit_secs.clone(),
+        commit_events: telemetry.commit_events.clone(),
+    };
+    journal::open(config.journal.clone(), clock.clone(), metrics).await
+}
+
+fn new_hub(config: &Config, journal: &dyn Journal) -> Arc<Hub> {
+    let encoder = Encoder {
+        epoch: journal.epoch(),
+        public_url: config.public_url.as_str().into(),
+        views: config.views(),
+    };
+    Hub::new(journal.head(), RING_BYTES_MAX, encoder)
 }
 
 /// The journal's folder, if it has one. Secrets and revocations are kept there

@@ -4,13 +4,12 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use hookrill::{
-    app::{App, system_clock},
+    App, Config,
     cli::{
         self, Command, CommandLine, Context,
         serve::{self, ConfigWatch, Hangup, Signals},
     },
-    config::Config,
-    telemetry,
+    log_to_stderr, system_clock,
 };
 use tokio::{runtime::Runtime, sync::oneshot};
 
@@ -33,7 +32,7 @@ fn main() -> ExitCode {
 /// Configuration → build → serve → wait → drain.
 fn serve(args: &serve::Args, context: &Context) -> anyhow::Result<()> {
     let (config, watch) = serve::config(args, context)?;
-    telemetry::log_to_stderr(&config.log)?;
+    log_to_stderr(&config.log)?;
     serve::raise_fd_limit(&config);
     let runtime = Runtime::new()?;
     let ended = runtime.block_on(run(config, context, watch));

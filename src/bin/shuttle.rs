@@ -1,13 +1,14 @@
 //! Hookrill under Shuttle's runtime (`shuttle run`), behind the feature
 //! `shuttle`.
 //!
-//! Secrets stand in `Secrets.toml` under the names that the environment has
-//! elsewhere: `HOOKRILL__TOPICS__GITHUB__PRESET = "github"`. The runtime brings
-//! the address; all else is the same gateway as in the container. It reads its
-//! configuration once, since the runtime gives secrets only at the start.
+//! `Secrets.toml` contains the variables that are in the environment elsewhere:
+//! `HOOKRILL__TOPICS__GITHUB__PRESET = "github"`. The runtime chooses the
+//! address; the rest is the same gateway as in the container. It reads its
+//! configuration only once, because the runtime provides secrets only at the
+//! start.
 //!
-//! Invariant: once it listens, the process does not end before the gateway has
-//! drained, but by a second signal or after the configured grace.
+//! Invariant: once the gateway listens, the process ends only after the drain,
+//! after a second signal, or after the configured grace period.
 
 use std::{
     ffi::OsString,
@@ -17,67 +18,62 @@ use std::{
 };
 
 use hookrill::{
-    app::{App, ServeError, system_clock},
+    App, Config, Environment, MissingSecrets, ServeError, Sources,
     cli::serve::{Signals, listen, raise_fd_limit},
-    config::{Config, Environment, MissingSecrets, Sources, read_file},
-    telemetry,
+    log_to_stderr, system_clock,
 };
 use shuttle_runtime::{CustomError, Error, SecretStore, Service};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-/// As in the container.
+/// The same as in the container.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How long the gateway may take over its grace to say that it has ended.
+/// How much longer than its grace period the gateway may take.
 const SPARE_TIME: Duration = Duration::from_secs(1);
 
-/// A gateway that waits for its address.
-struct Gateway {
+/// A gateway whose address is not known yet.
+struct ShuttleService {
     app: App,
-    /// How long it may take from a signal to its end.
-    patience: Duration,
+    /// How long the gateway may take from a signal to its end.
+    shutdown_timeout: Duration,
 }
 
 #[shuttle_runtime::main]
-async fn main(#[shuttle_runtime::Secrets] secrets: SecretStore) -> Result<Gateway, Error> {
+async fn main(#[shuttle_runtime::Secrets] secrets: SecretStore) -> Result<ShuttleService, Error> {
     let environment = environment(secrets);
-    let sources = Sources {
-        file: None,
-        environment: &environment,
-        read: &read_file,
-    };
-    let config = Config::load(sources, MissingSecrets::Create).map_err(CustomError::new)?;
-    telemetry::log_to_stderr(&config.log).map_err(CustomError::new)?;
+    let config = Config::load(Sources::new(&environment), MissingSecrets::Create)
+        .map_err(CustomError::new)?;
+    log_to_stderr(&config.log).map_err(CustomError::new)?;
     raise_fd_limit(&config);
-    let patience = patience(&config);
+    let shutdown_timeout = shutdown_timeout(&config);
     let app = App::build(config, system_clock()).await;
-    Ok(Gateway {
+    Ok(ShuttleService {
         app: app.map_err(CustomError::new)?,
-        patience,
+        shutdown_timeout,
     })
 }
 
-/// How long the drop waits, for a gateway that keeps to its settings.
-fn patience(config: &Config) -> Duration {
+/// How long the drop waits: as long as the settings allow the gateway.
+fn shutdown_timeout(config: &Config) -> Duration {
     let server = &config.server;
     server.shutdown_delay + server.shutdown_grace + SPARE_TIME
 }
 
-/// The secrets, and the runtime's address over theirs, so that URLs of this
-/// gateway name where it really is.
+/// The secrets, with the runtime's address instead of theirs, so that the
+/// gateway's URLs are right.
 fn environment(secrets: SecretStore) -> Environment {
     let named = |(name, value): (String, String)| (OsString::from(name), OsString::from(value));
     let address = runtime_address().into_iter().flat_map(|address| {
         let listen = ("HOOKRILL__SERVER__LISTEN".to_owned(), address.to_string());
-        // It would be over `server.listen`.
+        // `PORT` would win over `server.listen`.
         [listen, ("PORT".to_owned(), address.port().to_string())]
     });
     secrets.into_iter().chain(address).map(named).collect()
 }
 
-/// The address that the runtime is going to give, by what it was told itself.
+/// The address that the runtime is going to choose, from its own variables.
 fn runtime_address() -> Option<SocketAddr> {
     let process = Environment::from_process();
     let ip = process.get("SHUTTLE_RUNTIME_IP")?.parse().ok()?;
@@ -86,75 +82,78 @@ fn runtime_address() -> Option<SocketAddr> {
 }
 
 #[shuttle_runtime::async_trait]
-impl Service for Gateway {
+impl Service for ShuttleService {
     async fn bind(mut self, address: SocketAddr) -> Result<(), Error> {
         let signals = Signals::listen()?;
         let listener = listen(address).map_err(CustomError::new)?;
         tracing::info!("listening on http://{address}");
-        let mut serving = Serving::start(self, listener, signals);
+        let mut serving = ServingTask::start(self, listener, signals);
         let ended = (&mut serving.task).await.map_err(CustomError::new)?;
         Ok(ended.map_err(CustomError::new)?)
     }
 }
 
-/// A gateway that serves in a task of its own, and drains when this is dropped.
+/// A gateway that serves in a task of its own and drains when this is dropped.
 ///
-/// The runtime answers SIGTERM and SIGINT by dropping what [`Service::bind`]
-/// gave it and exiting at once, with the status 10. So it is in the drop that
-/// the drain has to be waited for, in which nothing can be awaited.
-struct Serving {
+/// At SIGTERM and SIGINT the runtime drops the future of [`Service::bind`] and
+/// exits at once, with the status 10. So only the drop can wait for the drain,
+/// and a drop can't await.
+struct ServingTask {
     task: JoinHandle<Result<(), ServeError>>,
     drain: CancellationToken,
-    /// Hangs up when the task has ended, however it did.
+    /// Disconnects when the task has ended, for whatever reason.
     ended: Receiver<()>,
-    patience: Duration,
+    shutdown_timeout: Duration,
 }
 
-impl Serving {
-    fn start(gateway: Gateway, listener: TcpListener, signals: Signals) -> Self {
-        let Gateway { app, patience } = gateway;
+impl ServingTask {
+    fn start(service: ShuttleService, listener: TcpListener, signals: Signals) -> Self {
+        let ShuttleService {
+            app,
+            shutdown_timeout,
+        } = service;
         let drain = CancellationToken::new();
-        let asked = drain.clone().cancelled_owned();
+        let shutdown = drain.clone().cancelled_owned();
         let (running, ended) = sync_channel(0);
         #[expect(
             clippy::disallowed_methods,
-            reason = "it outlives `bind` on purpose, and the drop waits for it"
+            reason = "it has to outlive `bind`, and the drop waits for it"
         )]
         let task = tokio::spawn(async move {
             let _running: SyncSender<()> = running;
             tokio::select! {
-                // Signals first: what comes while the drain begins would else
-                // be one with the signal that it was begun by.
+                // Signals first. Otherwise a signal that arrives while the
+                // drain begins would be merged with the one that began it.
                 biased;
-                () = second_of(signals) => {
+                () = second_signal(signals) => {
                     tracing::warn!("ended by a second signal, before the drain was complete");
                     Ok(())
                 }
-                ended = app.serve(listener, asked) => ended,
+                ended = app.serve(listener, shutdown) => ended,
             }
         });
         Self {
             task,
             drain,
             ended,
-            patience,
+            shutdown_timeout,
         }
     }
 }
 
-/// The first signal is the runtime's, which drops the gateway; a second one
-/// ends it at once.
-async fn second_of(mut signals: Signals) {
+/// The runtime handles the first signal and drops the gateway. The second one
+/// ends the gateway at once.
+async fn second_signal(mut signals: Signals) {
     signals.next().await;
     signals.next().await;
 }
 
-impl Drop for Serving {
-    /// Blocks the runtime's main thread, which does nothing else; its workers
-    /// drain meanwhile.
+impl Drop for ServingTask {
+    /// Blocks the runtime's main thread, which has nothing else to do; the
+    /// workers drain meanwhile.
     fn drop(&mut self) {
         self.drain.cancel();
-        if self.ended.recv_timeout(self.patience) == Err(RecvTimeoutError::Timeout) {
+        if self.ended.recv_timeout(self.shutdown_timeout) == Err(RecvTimeoutError::Timeout) {
             tracing::warn!("the gateway did not end in time");
         }
     }
@@ -169,30 +168,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gateway_that_takes_all_of_its_delay_and_grace_is_waited_for() {
+    fn the_drop_waits_for_the_whole_delay_and_grace() {
         let environment = [
             ("HOOKRILL__SERVER__SHUTDOWN_DELAY", "20s"),
             ("HOOKRILL__SERVER__SHUTDOWN_GRACE", "300s"),
         ];
-        let sources = Sources {
-            file: None,
-            environment: &environment.into_iter().collect(),
-            read: &|_| Err(ErrorKind::NotFound.into()),
-        };
+        let environment = environment.into_iter().collect();
+        let sources = Sources::new(&environment).with_reader(&|_| Err(ErrorKind::NotFound.into()));
         let config = Config::load(sources, MissingSecrets::Assume).unwrap();
-        assert!(patience(&config) > Duration::from_secs(320));
+        assert!(shutdown_timeout(&config) > Duration::from_secs(320));
     }
 
     #[test]
-    fn a_gateway_that_does_not_end_is_asked_to_and_not_waited_for_for_ever() {
+    fn the_drop_starts_the_drain_and_does_not_wait_for_ever() {
         let runtime = Runtime::new().unwrap();
         let (_running, ended) = sync_channel(0);
         let drain = CancellationToken::new();
-        let serving = Serving {
+        let serving = ServingTask {
             task: runtime.spawn(pending()),
             drain: drain.clone(),
             ended,
-            patience: Duration::from_millis(1),
+            shutdown_timeout: Duration::from_millis(1),
         };
         let (dropped, waited) = sync_channel(1);
         thread::spawn(move || {

@@ -17,7 +17,11 @@ mod token;
 mod verify;
 mod watch;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -25,7 +29,7 @@ use hookrill_core::Clock;
 
 use crate::{
     app::system_clock,
-    config::{Config, ConfigError, Environment, MissingSecrets, Sources, read_file},
+    config::{Config, ConfigError, Environment, MissingSecrets, Sources},
 };
 pub use output::exit_code;
 use output::{NegativeResult, UsageError};
@@ -119,18 +123,15 @@ impl Context {
         missing: MissingSecrets,
         reader: &RecordingReader,
     ) -> Result<Config, ConfigError> {
-        let sources = Sources {
-            read: &|path| reader.read(path),
-            ..self.sources()
-        };
-        Config::load(sources, missing)
+        let read = |path: &Path| reader.read(path);
+        Config::load(self.sources().with_reader(&read), missing)
     }
 
     fn sources(&self) -> Sources<'_> {
-        Sources {
-            file: self.file.as_deref(),
-            environment: &self.environment,
-            read: &read_file,
+        let sources = Sources::new(&self.environment);
+        match &self.file {
+            Some(file) => sources.with_file(file),
+            None => sources,
         }
     }
 

@@ -77,11 +77,10 @@ pub(super) fn use_color(environment: &crate::config::Environment) -> bool {
 
 /// Text in columns, as wide as they need to be; the last one is not padded.
 pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |column: usize| {
+    let widths: [usize; N] = std::array::from_fn(|column| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.max().unwrap_or(0)
-    };
-    let widths: [usize; N] = std::array::from_fn(width);
+    });
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
@@ -112,7 +111,7 @@ mod tests {
     #[test]
     fn the_exit_status_tells_no_from_wrong_usage_and_a_closed_pipe_is_neither() {
         let code = |error: anyhow::Error| format!("{:?}", exit_code(Err(error)));
-        let expected = |code: u8| format!("{:?}", ExitCode::from(code));
+        let expected = |status: u8| format!("{:?}", ExitCode::from(status));
         assert_eq!(code(StdoutClosed.into()), expected(0));
         assert_eq!(code(NegativeResult.into()), expected(1));
         assert_eq!(code(UsageError::new("no such thing").into()), expected(2));

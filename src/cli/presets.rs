@@ -1,4 +1,4 @@
-//! `hookrill presets`: the schemes that ship with Hookrill.
+//! `hookrill presets`: lists the schemes that ship with Hookrill.
 
 use hookrill_verify::{Preset, presets};
 use serde_json::json;
@@ -15,13 +15,12 @@ pub struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let presets = presets();
-    output::print(match args.json {
-        true => format!(
-            "{:#}\n",
-            presets.iter().map(object).collect::<serde_json::Value>()
-        ),
-        false => table(&presets),
-    })
+    if args.json {
+        let objects: serde_json::Value = presets.iter().map(object).collect();
+        output::print(format!("{objects:#}\n"))
+    } else {
+        output::print(table(&presets))
+    }
 }
 
 fn table(presets: &[Preset]) -> String {

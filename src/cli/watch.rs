@@ -85,7 +85,7 @@ impl ConfigWatch {
             "a poll looks at the watched files and no others"
         );
         let mut pairs = self.at_last_attempt.iter().zip(self.at_last_poll.values());
-        let changed = pairs.find(|((_, before), now)| before != now);
+        let changed = pairs.find(|((_, attempt), poll)| attempt != poll);
         changed.map(|((path, _), _)| path.clone())
     }
 

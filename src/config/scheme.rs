@@ -26,8 +26,8 @@ pub(super) fn read<T: DeserializeOwned>(
     match T::deserialize(NodeDeserializer(node, path.clone())) {
         Ok(value) => Some(value),
         Err(DeError { at, message }) => {
-            let (path, location) = at.unwrap_or(whole);
-            diagnostics.report(&path, &location, message);
+            let (key, location) = at.unwrap_or(whole);
+            diagnostics.report(&key, &location, message);
             None
         }
     }

@@ -25,14 +25,13 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// What to read a configuration from.
 #[derive(Clone, Copy)]
 pub struct Sources<'a> {
-    /// The configuration file. `None`: the one that `HOOKRILL_CONFIG` names, or
-    /// else `./hookrill.toml` if it exists.
-    pub file: Option<&'a Path>,
-    /// The environment.
-    pub environment: &'a Environment,
-    /// Reads a whole file; [`read_file`], usually.
-    pub read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    file: Option<&'a Path>,
+    pub(super) environment: &'a Environment,
+    read: ReadFile<'a>,
 }
+
+/// Reads a whole file.
+type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
 
 /// Why the value that `env:NAME` or `file:PATH` refers to can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +67,33 @@ pub enum ReferenceError {
     },
 }
 
-impl Sources<'_> {
+impl<'a> Sources<'a> {
+    /// This environment, and the file that its `HOOKRILL_CONFIG` names, or else
+    /// `./hookrill.toml` if it exists.
+    #[must_use]
+    pub fn new(environment: &'a Environment) -> Self {
+        Self {
+            file: None,
+            environment,
+            read: &read_file,
+        }
+    }
+
+    /// The same with this configuration file, which has to exist.
+    #[must_use]
+    pub fn with_file(self, file: &'a Path) -> Self {
+        Self {
+            file: Some(file),
+            ..self
+        }
+    }
+
+    /// The same, with files read by `read` instead of [`read_file`].
+    #[must_use]
+    pub fn with_reader(self, read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Self {
+        Self { read, ..self }
+    }
+
     /// A value that stands somewhere else than in a configuration, such as on
     /// the command line: `text` itself, or what it refers to by `env:NAME` or
     /// `file:PATH`.
@@ -171,7 +196,10 @@ fn resolve_all(node: &mut Node, path: &KeyPath, sources: Sources<'_>, diagnostic
                 return;
             };
             node.value = match resolved {
-                Ok(text) => TreeValue::Untyped { text, secret: true },
+                Ok(secret) => TreeValue::Untyped {
+                    text: secret,
+                    secret: true,
+                },
                 Err(error) => {
                     diagnostics.report(path, &node.location, Mistake::from_error(error));
                     TreeValue::Invalid
@@ -203,10 +231,7 @@ fn variable(name: &str, environment: &Environment) -> Result<String, ReferenceEr
 
 /// The text of a file without the line ends that editors and `echo` leave at
 /// its end.
-fn file(
-    path: &Path,
-    read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
-) -> Result<String, ReferenceError> {
+fn file(path: &Path, read: ReadFile<'_>) -> Result<String, ReferenceError> {
     let path = path.to_owned();
     let bytes = match read(&path) {
         Ok(bytes) => bytes,

@@ -179,7 +179,7 @@ impl SecretFile {
     ) -> Result<(String, bool), SecretFileError> {
         let path = folder.join(self.name);
         match read(&path) {
-            Ok(text) => self.checked(text, path).map(|secret| (secret, false)),
+            Ok(text) => self.checked(&text, path).map(|secret| (secret, false)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => match missing {
                 MissingSecrets::Refuse => Err(SecretFileError::Missing(path)),
                 MissingSecrets::Assume => Ok((self.new_secret()?, true)),
@@ -189,7 +189,7 @@ impl SecretFile {
         }
     }
 
-    fn checked(&self, text: String, path: PathBuf) -> Result<String, SecretFileError> {
+    fn checked(&self, text: &str, path: PathBuf) -> Result<String, SecretFileError> {
         let secret = text.trim_end_matches(['\r', '\n']);
         if secret.len() < self.bytes_min {
             return Err(SecretFileError::Incomplete(path));

@@ -145,11 +145,7 @@ fn loaded(more: Variables, file: Option<&str>) -> Result<Config, String> {
         Some(text) if path == Path::new("/etc/hookrill/hookrill.toml") => Ok(text.into()),
         _ => Err(io::ErrorKind::NotFound.into()),
     };
-    let sources = Sources {
-        file: None,
-        environment: &environment,
-        read: &read,
-    };
+    let sources = Sources::new(&environment).with_reader(&read);
     Config::load(sources, MissingSecrets::Assume).map_err(|error| error.to_string())
 }
 
@@ -510,11 +506,7 @@ fn every_key_that_a_text_names_is_one() {
     let set = |variables: &mut dyn Iterator<Item = &String>| {
         let environment: Environment = variables.map(|name| (name.as_str(), "x")).collect();
         let read = |_: &Path| Err(io::ErrorKind::NotFound.into());
-        let sources = Sources {
-            file: None,
-            environment: &environment,
-            read: &read,
-        };
+        let sources = Sources::new(&environment).with_reader(&read);
         Config::load(sources, MissingSecrets::Assume)
             .unwrap_err()
             .to_string()

@@ -113,11 +113,9 @@ fn load(toml: &str) -> Result<Config, ConfigError> {
         Some("pem") => Ok(PUBLIC_KEY.as_bytes().to_owned()),
         _ => Err(io::ErrorKind::NotFound.into()),
     };
-    let sources = Sources {
-        file: Some(Path::new("hookrill.toml")),
-        environment: &environment,
-        read: &read,
-    };
+    let sources = Sources::new(&environment)
+        .with_file(Path::new("hookrill.toml"))
+        .with_reader(&read);
     Config::load(sources, MissingSecrets::Assume)
 }
 

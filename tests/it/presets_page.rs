@@ -99,11 +99,11 @@ fn every_block_of_the_page_is_a_configuration() {
             .replace("\"env:", "\"x")
             .replace(&format!("x{}", secret(&preset)), key);
         let toml = format!("{toml}access = \"public\"\n");
-        let sources = Sources {
-            file: Some("page.toml".as_ref()),
-            environment: &Environment::default(),
-            read: &|_| Ok(toml.clone().into_bytes()),
-        };
+        let environment = Environment::default();
+        let read = |_: &Path| Ok(toml.clone().into_bytes());
+        let sources = Sources::new(&environment)
+            .with_file("page.toml".as_ref())
+            .with_reader(&read);
         let loaded = Config::load(sources, MissingSecrets::Refuse);
         assert!(
             loaded.is_ok(),

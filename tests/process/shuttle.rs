@@ -193,11 +193,7 @@ fn the_example_of_secrets_is_a_configuration() {
     let example = include_str!("../../deploy/shuttle/Secrets.example.toml");
     let secrets: BTreeMap<&str, &str> = toml::from_str(example).expect("names and texts");
     let environment = secrets.into_iter().collect();
-    let sources = Sources {
-        file: None,
-        environment: &environment,
-        read: &|_| Err(ErrorKind::NotFound.into()),
-    };
+    let sources = Sources::new(&environment).with_reader(&|_| Err(ErrorKind::NotFound.into()));
     let config =
         Config::load(sources, MissingSecrets::Refuse).unwrap_or_else(|error| panic!("{error}"));
     assert!(config.zero_config.is_none());

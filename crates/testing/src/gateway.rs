@@ -287,11 +287,11 @@ async fn serve_router(
 ///
 /// All that is wrong with it.
 pub fn config(toml: &str) -> Result<Config, ConfigError> {
-    let sources = Sources {
-        file: Some("test.toml".as_ref()),
-        environment: &Environment::default(),
-        read: &|_| Ok(toml.to_owned().into_bytes()),
-    };
+    let environment = Environment::default();
+    let read = |_: &std::path::Path| Ok(toml.to_owned().into_bytes());
+    let sources = Sources::new(&environment)
+        .with_file("test.toml".as_ref())
+        .with_reader(&read);
     Config::load(sources, MissingSecrets::Create)
 }
 

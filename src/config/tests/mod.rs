@@ -1,4 +1,4 @@
-//! Tables: what is written, and what comes of it.
+//! Tables of what is written and of what it results in.
 
 mod errors;
 mod limits;
@@ -11,12 +11,12 @@ use std::{collections::BTreeMap, io, path::Path};
 
 use super::{Config, ConfigError, Environment, MissingSecrets, Sources};
 
-/// Files and variables of a machine that does not exist.
+/// Files and variables that exist in no file system and in no process.
 #[derive(Default)]
 struct Machine<'a> {
     files: BTreeMap<&'a str, &'a str>,
     variables: Vec<(&'a str, &'a str)>,
-    asked: Option<&'a str>,
+    named: Option<&'a str>,
 }
 
 impl<'a> Machine<'a> {
@@ -34,8 +34,9 @@ impl<'a> Machine<'a> {
         self
     }
 
-    fn ask(mut self, path: &'a str) -> Self {
-        self.asked = Some(path);
+    /// Names the configuration file, as `--config` does.
+    fn name_file(mut self, path: &'a str) -> Self {
+        self.named = Some(path);
         self
     }
 
@@ -49,15 +50,14 @@ impl<'a> Machine<'a> {
             Some(text) => Ok(text.as_bytes().to_owned()),
             None => Err(io::Error::from(io::ErrorKind::NotFound)),
         };
-        let sources = Sources {
-            file: self.asked.map(Path::new),
-            environment: &environment,
-            read: &read,
-        };
+        let mut sources = Sources::new(&environment).with_reader(&read);
+        if let Some(file) = self.named {
+            sources = sources.with_file(Path::new(file));
+        }
         Config::load(sources, missing)
     }
 
-    /// What is wrong, a line each.
+    /// The diagnostics, a line each.
     fn diagnostics(&self) -> Vec<String> {
         match self.load() {
             Ok(_) => Vec::new(),
@@ -66,7 +66,8 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// The example of the documentation, in which only `"*"` says nothing.
+/// The example of the documentation, in which only the section of `"*"` is
+/// incomplete.
 const EXAMPLE: &str = include_str!("example.toml");
 
 fn example() -> Machine<'static> {

@@ -12,27 +12,28 @@ fn the_file_that_is_named_wins_over_the_others() {
         let machine = Machine::with(&c).file("a.toml", &a);
         machine.file("b.toml", &b)
     };
-    let level = |machine: Machine<'_>| machine.load().unwrap().log.level;
+    let level = |files: Machine<'_>| files.load().unwrap().log.level;
     assert_eq!(level(machine()), "info");
     assert_eq!(level(machine().set("HOOKRILL_CONFIG", "b.toml")), "warn");
-    let both = machine().set("HOOKRILL_CONFIG", "b.toml").ask("a.toml");
+    let both = machine()
+        .set("HOOKRILL_CONFIG", "b.toml")
+        .name_file("a.toml");
     assert_eq!(level(both), "debug");
 }
 
 #[test]
 fn a_file_that_is_named_has_to_exist() {
-    let problems = Machine::default().ask("none.toml").diagnostics();
-    assert!(
-        problems[0].starts_with("cannot read none.toml (named by --config): "),
-        "{problems:?}"
-    );
-    let problems = Machine::default()
-        .set("HOOKRILL_CONFIG", "none.toml")
-        .diagnostics();
-    assert!(
-        problems[0].starts_with("cannot read none.toml (named by HOOKRILL_CONFIG): "),
-        "{problems:?}"
-    );
+    for (machine, named_by) in [
+        (Machine::default().name_file("none.toml"), "--config"),
+        (
+            Machine::default().set("HOOKRILL_CONFIG", "none.toml"),
+            "HOOKRILL_CONFIG",
+        ),
+    ] {
+        let diagnostics = machine.diagnostics();
+        let expected = format!("cannot read none.toml (named by {named_by}): ");
+        assert!(diagnostics[0].starts_with(&expected), "{diagnostics:?}");
+    }
 }
 
 #[test]

@@ -123,8 +123,10 @@ fn an_incomplete_secret_is_neither_used_nor_overwritten() {
 
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
-    let error = machine(&data).load_or(MissingSecrets::Create).unwrap_err();
-    assert!(error.to_string().contains("token-secret: "), "{error}");
+    let unreadable = machine(&data).load_or(MissingSecrets::Create).unwrap_err();
+    let message = unreadable.to_string();
+    let expected = format!("cannot read {}: ", path.display());
+    assert!(message.contains(&expected), "{message}");
 }
 
 #[test]
