@@ -355,7 +355,7 @@ const BAD_TOPICS: &[(&str, &str)] = &[
     ),
     (
         "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\" }\nheaders = [\"Time\"]",
-        "topics.a.headers[0]: \"Time\" can't be shown: its attribute would be `time`, which every event has",
+        "topics.a.headers[0]: \"Time\" can't be shown: its CloudEvents attribute would be named `time`, which every event has",
     ),
     (
         "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\" }\nheaders = [\"X-Api-Key\"]",
