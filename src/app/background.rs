@@ -95,7 +95,7 @@ async fn run_pump(
     failed: watch::Sender<Option<ServeError>>,
 ) {
     let error = tokio::select! {
-        reason = journal.failed() => ServeError::Journal { reason },
+        failure = journal.failed() => ServeError::Journal(failure),
         ended = hub::pump(hub, Arc::clone(&journal)) => {
             let error = ended.err().unwrap_or(PumpError::Closed);
             ServeError::Pump(Arc::new(error))

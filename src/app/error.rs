@@ -27,11 +27,8 @@ pub enum BuildError {
 #[non_exhaustive]
 pub enum ServeError {
     /// The journal can no longer store events.
-    #[error("the gateway stopped, because the journal failed: {reason}")]
-    Journal {
-        /// What the journal reported.
-        reason: String,
-    },
+    #[error("the gateway stopped, because the journal failed: {0}")]
+    Journal(#[source] journal::FatalError),
     /// The pump can no longer read events from the journal.
     #[error("the gateway stopped, because it cannot read new events any more")]
     Pump(#[source] Arc<PumpError>),

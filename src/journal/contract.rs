@@ -107,9 +107,9 @@ pub(super) const ROOMY: Bounds = Bounds {
 
 /// A clock that tests set.
 #[derive(Clone)]
-pub(super) struct Hands(Arc<std::sync::atomic::AtomicU64>);
+pub(super) struct TestClock(Arc<std::sync::atomic::AtomicU64>);
 
-impl Hands {
+impl TestClock {
     pub(super) fn at(at: Timestamp) -> Self {
         Self(Arc::new(at.unix_ms().into()))
     }
@@ -241,7 +241,7 @@ pub(super) async fn until(mut claim: impl FnMut() -> bool) {
 }
 
 async fn open<F: Factory>(factory: &F) -> (Arc<dyn Journal>, F::Guard) {
-    factory.open(ROOMY, Hands::at(NOON).clock()).await
+    factory.open(ROOMY, TestClock::at(NOON).clock()).await
 }
 
 mod memory {
@@ -256,9 +256,9 @@ mod memory {
 
         async fn open(&self, bounds: Bounds, clock: Clock) -> (Arc<dyn Journal>, ()) {
             let epoch = Epoch::from_entropy(*b"entropy!");
-            let tick = Duration::from_millis(5);
+            let period = Duration::from_millis(5);
             let memory =
-                Memory::ticking(epoch, bounds, clock, CommitMetrics::noop(), tick).unwrap();
+                Memory::with_period(epoch, bounds, clock, CommitMetrics::noop(), period).unwrap();
             (Arc::new(memory), ())
         }
     }

@@ -1,15 +1,16 @@
 //! Why a journal does not store, read or open: facts, and what to do.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use hookrill_core::Sequence;
+use tokio::task::JoinError;
 
 use crate::journal::stored::DecodeError;
 
 /// Why an event was not stored.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum AppendError {
-    /// Free disk is below the reserve; passes when there is room again.
+    /// Free disk space is below the reserve; passes once there is room again.
     #[error("{free_bytes} bytes are free on the journal's disk; the reserve is {reserve_bytes}")]
     NoRoom {
         /// Free bytes on the journal's file system.
@@ -20,18 +21,35 @@ pub enum AppendError {
     /// The journal is shutting down.
     #[error("the journal is closed")]
     Closed,
-    /// A write failed; the journal takes nothing any more.
+    /// The journal stores nothing any more.
     #[error("the journal failed: {0}")]
-    Failed(Arc<str>),
+    Failed(#[source] FatalError),
+}
+
+/// Why a journal stores nothing any more.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum FatalError {
+    /// A write failed, so what is on the disk is not known.
+    #[error("a write failed: {0}")]
+    Write(#[source] Arc<io::Error>),
+    /// One of the journal's own threads panicked.
+    #[error("the journal's thread {0} panicked")]
+    Panicked(&'static str),
 }
 
 /// Why the journal could not be read.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ReadError {
-    /// The files cannot be read, or make no sense.
+    /// The operating system cannot read a file.
     #[error("the journal cannot be read: {0}")]
-    Storage(Arc<str>),
-    /// Stored bytes that are no event.
+    Io(#[source] Arc<io::Error>),
+    /// Neither a segment's index nor its log is whole.
+    #[error("the journal cannot be read: {} and its log are damaged", index.display())]
+    Damaged {
+        /// The file of the index.
+        index: PathBuf,
+    },
+    /// Stored bytes are not an event.
     #[error("event {sequence}: {source}")]
     Decode {
         /// Which event.
@@ -39,9 +57,24 @@ pub enum ReadError {
         /// What is wrong with it.
         source: DecodeError,
     },
+    /// The thread that read panicked, or the process is about to end.
+    #[error("the read did not finish: {0}")]
+    Interrupted(#[source] Arc<JoinError>),
     /// The journal is closed.
     #[error("the journal is closed")]
     Closed,
+}
+
+impl From<io::Error> for ReadError {
+    fn from(source: io::Error) -> Self {
+        Self::Io(Arc::new(source))
+    }
+}
+
+impl From<JoinError> for ReadError {
+    fn from(source: JoinError) -> Self {
+        Self::Interrupted(Arc::new(source))
+    }
 }
 
 /// Why a journal could not be opened, and what to do about it.
@@ -53,7 +86,7 @@ pub enum OpenError {
         /// The file or folder.
         path: PathBuf,
         /// What it said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// Another process, or another part of this one, has it open.
     #[error("the journal in {} is in use by {holder}: one process per folder", path.display())]
@@ -65,14 +98,14 @@ pub enum OpenError {
     },
     /// Something in it is damaged.
     #[error(
-        "the journal in {} cannot be opened: {reason}. Restore the folder from a backup and start with --new-epoch",
+        "the journal in {} cannot be opened: {source}. Restore the folder from a backup and start with --new-epoch",
         path.display()
     )]
-    Storage {
+    Damaged {
         /// The folder.
         path: PathBuf,
         /// What is damaged, and where.
-        reason: String,
+        source: DamageError,
     },
     /// Acknowledged events are missing.
     #[error(
@@ -87,16 +120,16 @@ pub enum OpenError {
         /// What is there.
         found: String,
     },
-    /// The file that says how far events were acknowledged can't be believed.
+    /// The file that says how far events were acknowledged cannot be used.
     #[error(
-        "{} is {wrong}, so nothing proves that the journal is whole. Restore the folder from a backup, or accept that events may be lost, and start with --new-epoch",
+        "{} is {problem}, so nobody can tell whether the journal is whole. Restore the folder from a backup, or accept that events may be lost, and start with --new-epoch",
         path.display()
     )]
     HighWater {
         /// The file.
         path: PathBuf,
-        /// `missing`, `damaged`, or whose it is.
-        wrong: String,
+        /// `missing`, `damaged`, or which journal it belongs to.
+        problem: String,
     },
     /// A newer Hookrill wrote this folder.
     #[error(
@@ -113,7 +146,7 @@ pub enum OpenError {
     },
     /// An older Hookrill, with another storage engine, wrote this folder.
     #[error(
-        "the journal in {} was written by an older Hookrill, in a form that this one does not read: run that version, or give journal.path another folder",
+        "the journal in {} was written by an older Hookrill, in a format that this one does not read: run that version, or give journal.path another folder",
         path.display()
     )]
     Older {
@@ -122,5 +155,33 @@ pub enum OpenError {
     },
     /// The system has no random bytes for the journal's name.
     #[error("no random bytes for the journal's name: {0}")]
-    Random(String),
+    Random(#[source] io::Error),
+    /// The thread that opened it panicked, or the process is about to end.
+    #[error("opening the journal did not finish: {0}")]
+    Interrupted(#[source] JoinError),
+}
+
+/// What is damaged in a folder.
+#[derive(Debug, thiserror::Error)]
+pub enum DamageError {
+    /// The file that says up to where events were deleted.
+    #[error("its floor is damaged")]
+    Floor,
+    /// The first bytes of a log.
+    #[error("the header of {} is damaged", .0.display())]
+    SegmentHeader(PathBuf),
+    /// An event of a group whose checksum is right.
+    #[error("event {sequence}: {source}")]
+    Event {
+        /// Which event.
+        sequence: Sequence,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+    /// A file of dedup entries whose log is gone, so it cannot be rebuilt.
+    #[error("{} is damaged", .0.display())]
+    DedupFile(PathBuf),
+    /// Two segments that overlap.
+    #[error("two of its segments have event {0}")]
+    Overlap(Sequence),
 }

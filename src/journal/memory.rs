@@ -1,7 +1,7 @@
 //! The journal in this process's memory.
 //!
-//! The same contract as on disk with a new epoch at each start; what it
-//! acknowledges survives nothing. For trials, and for platforms with no disk.
+//! The same contract as on disk, with a new epoch at each start; nothing
+//! survives the process. For trials, and for platforms that have no disk.
 //!
 //! Invariant: sequences are dense, so that event `n` is at `n - floor - 1`.
 
@@ -9,54 +9,59 @@ mod stats;
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::Arc,
     time::Duration,
 };
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use hookrill_core::{Clock, Dedup, Draft, Epoch, Event, Selection, Sequence, Timestamp, Topic};
+use parking_lot::{RwLock, RwLockReadGuard};
 
-use self::stats::Stocktaking;
+use self::stats::MemoryStatsScan;
 use super::{
-    AppendError, Appended, Bounds, Commit, CommitMetrics, EventPage, FOLLOW_BYTES_MAX, Journal,
-    LAST_ENTRIES_MAX, OpenError, PAGE_ENTRIES_MAX, ReadError, StoredTopics, StoredTopicsQuery,
-    live::{self, Live},
-    ticker::{Chore, Next, Ticker},
+    AppendError, Appended, Bounds, Commit, CommitMetrics, EventPage, FOLLOW_BYTES_MAX, FatalError,
+    Journal, LAST_ENTRIES_MAX, OpenError, PAGE_ENTRIES_MAX, ReadError, StoredTopics,
+    StoredTopicsQuery,
+    periodic::{NextRun, PeriodicTask, PeriodicThread},
+    tail::{self, FailOnPanic, LiveTail},
 };
 
-/// How often old events are looked for where no append does it.
-const TICK: Duration = Duration::from_secs(1);
+/// How often old events are looked for while nothing is appended.
+const RETENTION_PERIOD: Duration = Duration::from_secs(1);
+const RETENTION_THREAD: &str = "journal-keep";
 
 /// A journal that forgets everything at the end of the process.
 pub(super) struct Memory {
     epoch: Epoch,
-    inner: Arc<Inner>,
+    log: Arc<MemoryLog>,
     metrics: CommitMetrics,
     /// Ends its thread when it is dropped.
-    _ticker: Ticker,
+    _retention: PeriodicThread,
 }
 
-struct Inner {
-    live: Arc<Live>,
+struct MemoryLog {
+    tail: Arc<LiveTail>,
     bounds: Bounds,
     clock: Clock,
-    kept: RwLock<Kept>,
+    state: RwLock<MemoryState>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct MemoryState {
     events: VecDeque<Arc<Event>>,
+    /// What the events weigh.
     bytes: u64,
-    dedup: HashMap<DedupKey, Seen>,
+    dedup: HashMap<DedupKey, FirstSeen>,
     /// Oldest first; as many as `dedup` has.
     dedup_order: VecDeque<(Sequence, DedupKey)>,
-    closed: bool,
+    is_closed: bool,
 }
 
 type DedupKey = (Topic, [u8; 32]);
 
-struct Seen {
+/// The event that had a key first, and until when others are its duplicates.
+struct FirstSeen {
     sequence: Sequence,
     until: Timestamp,
 }
@@ -69,60 +74,69 @@ impl Memory {
         clock: Clock,
         metrics: CommitMetrics,
     ) -> Result<Self, OpenError> {
-        Self::ticking(epoch, bounds, clock, metrics, TICK)
+        Self::with_period(epoch, bounds, clock, metrics, RETENTION_PERIOD)
     }
 
-    /// As [`Memory::new`], with a tick of one's own.
-    pub(super) fn ticking(
+    /// As [`Memory::new`], with another period for retention.
+    pub(super) fn with_period(
         epoch: Epoch,
         bounds: Bounds,
         clock: Clock,
         metrics: CommitMetrics,
-        tick: Duration,
+        period: Duration,
     ) -> Result<Self, OpenError> {
-        let inner = Arc::new(Inner {
-            live: Arc::new(Live::new(Sequence::ZERO, Sequence::ZERO)),
+        let log = Arc::new(MemoryLog {
+            tail: Arc::new(LiveTail::new(Sequence::ZERO, Sequence::ZERO)),
             bounds,
             clock,
-            kept: RwLock::default(),
+            state: RwLock::default(),
         });
-        let keeper = Keeper(Arc::clone(&inner));
-        let ticker = Ticker::start("journal-keep", tick, keeper);
-        let ticker = ticker.map_err(|source| OpenError::Io {
+        let task = RetentionTask {
+            log: Arc::clone(&log),
+            _guard: FailOnPanic {
+                tail: Arc::clone(&log.tail),
+                thread: RETENTION_THREAD,
+            },
+        };
+        let retention = PeriodicThread::start(RETENTION_THREAD, period, task);
+        let retention = retention.map_err(|source| OpenError::Io {
             path: "memory".into(),
             source,
         })?;
         Ok(Self {
             epoch,
-            inner,
+            log,
             metrics,
-            _ticker: ticker,
+            _retention: retention,
         })
     }
 }
 
-/// Drops old events where no append does it.
-struct Keeper(Arc<Inner>);
+/// Deletes old events while nothing is appended.
+struct RetentionTask {
+    log: Arc<MemoryLog>,
+    _guard: FailOnPanic,
+}
 
-impl Chore for Keeper {
-    fn tick(&mut self) -> Next {
-        self.0.retain(&mut self.0.write());
-        Next::Wait
+impl PeriodicTask for RetentionTask {
+    fn run(&mut self) -> NextRun {
+        self.log.delete_old(&mut self.log.state.write());
+        NextRun::NextPeriod
     }
 
-    fn end(self) {}
+    fn finish(self) {}
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        self.inner.live.close();
+        self.log.tail.close();
     }
 }
 
 #[async_trait]
 impl Journal for Memory {
     async fn append(&self, draft: Draft, dedup: Option<Dedup>) -> Result<Appended, AppendError> {
-        let appended = self.inner.append(draft, dedup)?;
+        let appended = self.log.append(draft, dedup)?;
         if !appended.duplicate {
             self.metrics.commit_secs.record(0.0);
             self.metrics.commit_events.record(1.0);
@@ -136,7 +150,7 @@ impl Journal for Memory {
         after: Sequence,
         bytes_max: usize,
     ) -> Result<EventPage, ReadError> {
-        self.inner.page(selection, after, bytes_max)
+        self.log.page(selection, after, bytes_max)
     }
 
     async fn start_of_last_n(
@@ -144,110 +158,116 @@ impl Journal for Memory {
         selection: &Selection,
         count: usize,
     ) -> Result<Sequence, ReadError> {
-        self.inner.start_of_last_n(selection, count)
+        self.log.start_of_last_n(selection, count)
     }
 
     async fn stored_topics(&self, query: StoredTopicsQuery) -> Result<StoredTopics, ReadError> {
-        let mut taking = Stocktaking::new(query, &self.inner);
+        let mut scan = MemoryStatsScan::new(query, &self.log);
         loop {
-            let inner = Arc::clone(&self.inner);
+            let log = Arc::clone(&self.log);
             // Thousands of names to compare: not on a thread that others need.
-            let looking = tokio::task::spawn_blocking(move || {
-                let more = taking.look(&inner)?;
-                Ok::<_, ReadError>((taking, more))
+            let step = tokio::task::spawn_blocking(move || {
+                let has_more = scan.step(&log)?;
+                Ok::<_, ReadError>((scan, has_more))
             });
-            let panicked = |e: tokio::task::JoinError| ReadError::Storage(e.to_string().into());
-            let (looked, more) = looking.await.map_err(panicked)??;
-            if !more {
-                return Ok(looked.finish());
+            let (stepped, has_more) = step.await??;
+            if !has_more {
+                return Ok(stepped.finish());
             }
-            taking = looked;
+            scan = stepped;
         }
     }
 
     fn follow(&self, after: Sequence) -> BoxStream<'static, Result<Commit, ReadError>> {
-        let inner = Arc::clone(&self.inner);
-        let read = live::read_page(move |after| {
-            std::future::ready(inner.page(&Selection::all(), after, FOLLOW_BYTES_MAX))
+        let log = Arc::clone(&self.log);
+        let read = tail::page_reader(move |position| {
+            std::future::ready(log.page(&Selection::all(), position, FOLLOW_BYTES_MAX))
         });
-        live::follow(Arc::clone(&self.inner.live), after, read)
+        tail::follow(Arc::clone(&self.log.tail), after, read)
     }
 
     fn head(&self) -> Sequence {
-        self.inner.live.head()
+        self.log.tail.head()
     }
 
     fn floor(&self) -> Sequence {
-        self.inner.live.floor()
+        self.log.tail.floor()
     }
 
     fn epoch(&self) -> Epoch {
         self.epoch
     }
 
-    async fn failed(&self) -> String {
-        self.inner.live.failed().await
+    async fn failed(&self) -> FatalError {
+        self.log.tail.failed().await
     }
 
     async fn close(&self) {
-        let mut kept = self.inner.write();
-        *kept = Kept {
-            closed: true,
-            ..Kept::default()
+        let mut state = self.log.state.write();
+        *state = MemoryState {
+            is_closed: true,
+            ..MemoryState::default()
         };
-        self.inner.live.close();
+        self.log.tail.close();
     }
 }
 
-impl Inner {
+impl MemoryLog {
     fn append(&self, draft: Draft, dedup: Option<Dedup>) -> Result<Appended, AppendError> {
-        let mut kept = self.write();
-        if kept.closed {
+        let mut state = self.state.write();
+        if state.is_closed {
             return Err(AppendError::Closed);
         }
         let dedup = dedup.map(|d| {
             let within = d.within.unwrap_or_else(|| draft.topic.clone());
             ((within, d.key), d.window)
         });
-        if let Some(sequence) = dedup
-            .as_ref()
-            .and_then(|(key, _)| kept.seen(key, draft.received_at))
+        if let Some((key, _)) = &dedup
+            && let Some(sequence) = state.first_seen(key, draft.received_at)
         {
             return Ok(Appended {
                 sequence,
                 duplicate: true,
             });
         }
-        let sequence = self.live.head().next();
+        let sequence = self.tail.head().next();
         if let Some((key, window)) = dedup {
             let until = draft.received_at.plus(window);
-            kept.remember(key, Seen { sequence, until });
-            kept.forget(self.bounds.dedup_entries_max, self.clock.now());
+            state.remember(key, FirstSeen { sequence, until });
+            state.forget(self.bounds.dedup_entries_max, self.clock.now());
         }
-        kept.bytes += draft.weight() as u64;
+        state.bytes += draft.weight() as u64;
         let event = Arc::new(draft.at(sequence));
-        kept.events.push_back(Arc::clone(&event));
+        state.events.push_back(Arc::clone(&event));
         // Under the lock: commits are published in order.
-        self.live.publish([event].into());
-        self.retain(&mut kept);
+        self.tail.publish([event].into());
+        self.delete_old(&mut state);
         Ok(Appended {
             sequence,
             duplicate: false,
         })
     }
 
-    /// Drops what is older or more than is to be kept.
-    fn retain(&self, kept: &mut Kept) {
+    /// Deletes what is older or more than is to be kept.
+    fn delete_old(&self, state: &mut MemoryState) {
         let oldest = self.clock.now().minus(self.bounds.retention.age);
-        while let Some(event) = kept.events.front() {
-            let over = kept.bytes > self.bounds.retention.bytes;
-            if !over && event.draft.received_at >= oldest {
+        while let Some(event) = state.events.front() {
+            let is_over = state.bytes > self.bounds.retention.bytes;
+            if !is_over && event.draft.received_at >= oldest {
                 break;
             }
-            kept.bytes -= event.draft.weight() as u64;
-            self.live.raise_floor(event.sequence);
-            kept.events.pop_front();
+            let weight = event.draft.weight() as u64;
+            assert!(weight <= state.bytes, "events weigh what was added");
+            state.bytes -= weight;
+            self.tail.raise_floor(event.sequence);
+            state.events.pop_front();
         }
+        self.debug_assert_dense(state);
+    }
+
+    fn debug_assert_dense(&self, state: &MemoryState) {
+        let expected = self.tail.head().0 - self.tail.floor().0;
+        debug_assert!(state.is_closed || state.events.len() as u64 == expected);
     }
 
     fn page(
@@ -256,25 +276,23 @@ impl Inner {
         after: Sequence,
         bytes_max: usize,
     ) -> Result<EventPage, ReadError> {
-        let kept = self.read()?;
-        let (head, floor) = (self.live.head(), self.live.floor());
+        let state = self.open_state()?;
+        let (head, floor) = (self.tail.head(), self.tail.floor());
         let mut page = EventPage {
             events: Vec::new(),
             scanned: after.max(head),
             floor,
         };
-        let start = usize::try_from(after.0.saturating_sub(floor.0)).unwrap_or(usize::MAX);
         let mut bytes = 0;
-        let ahead = kept.events.range(start.min(kept.events.len())..);
-        for (looked_at, event) in ahead.enumerate() {
-            let wanted = selection.wants(event);
-            let full =
-                wanted && !page.events.is_empty() && bytes + event.draft.weight() > bytes_max;
-            if full || looked_at == PAGE_ENTRIES_MAX {
+        for (looked_at, event) in state.events_after(after, floor).enumerate() {
+            let is_wanted = selection.wants(event);
+            let is_full =
+                is_wanted && !page.events.is_empty() && bytes + event.draft.weight() > bytes_max;
+            if is_full || looked_at == PAGE_ENTRIES_MAX {
                 page.scanned = event.sequence.previous();
                 break;
             }
-            if wanted {
+            if is_wanted {
                 bytes += event.draft.weight();
                 page.events.push(Arc::clone(event));
             }
@@ -283,54 +301,65 @@ impl Inner {
     }
 
     fn start_of_last_n(&self, selection: &Selection, count: usize) -> Result<Sequence, ReadError> {
-        let kept = self.read()?;
-        let newest = kept.events.iter().rev().take(LAST_ENTRIES_MAX);
+        let state = self.open_state()?;
+        let newest = state.events.iter().rev().take(LAST_ENTRIES_MAX);
         let oldest = newest.filter(|e| selection.wants(e)).take(count).last();
-        Ok(oldest.map_or(self.live.head(), |e| e.sequence.previous()))
+        Ok(oldest.map_or(self.tail.head(), |e| e.sequence.previous()))
     }
 
-    fn read(&self) -> Result<RwLockReadGuard<'_, Kept>, ReadError> {
-        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
-        if kept.closed {
+    fn open_state(&self) -> Result<RwLockReadGuard<'_, MemoryState>, ReadError> {
+        let state = self.state.read();
+        if state.is_closed {
             return Err(ReadError::Closed);
         }
-        Ok(kept)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, Kept> {
-        self.kept.write().unwrap_or_else(PoisonError::into_inner)
+        Ok(state)
     }
 }
 
-impl Kept {
-    fn seen(&self, key: &DedupKey, at: Timestamp) -> Option<Sequence> {
+impl MemoryState {
+    /// The events after a position, by the journal's floor.
+    fn events_after(
+        &self,
+        after: Sequence,
+        floor: Sequence,
+    ) -> impl Iterator<Item = &Arc<Event>> + use<'_> {
+        let skipped = usize::try_from(after.0.saturating_sub(floor.0)).unwrap_or(usize::MAX);
+        let events = self.events.range(skipped.min(self.events.len())..);
+        let first = events.clone().next();
+        debug_assert!(first.is_none_or(|e| e.sequence == after.max(floor).next()));
+        events
+    }
+
+    fn first_seen(&self, key: &DedupKey, at: Timestamp) -> Option<Sequence> {
         let seen = self.dedup.get(key)?;
         (at < seen.until).then_some(seen.sequence)
     }
 
-    fn remember(&mut self, key: DedupKey, seen: Seen) {
+    fn remember(&mut self, key: DedupKey, seen: FirstSeen) {
         self.dedup_order.push_back((seen.sequence, key.clone()));
         if let Some(replaced) = self.dedup.insert(key, seen) {
-            let place = self
+            let found = self
                 .dedup_order
                 .binary_search_by_key(&replaced.sequence, |(sequence, _)| *sequence);
-            if let Ok(place) = place {
-                self.dedup_order.remove(place);
+            if let Ok(at) = found {
+                self.dedup_order.remove(at);
             }
         }
+        debug_assert_eq!(self.dedup_order.len(), self.dedup.len());
     }
 
     /// Forgets the oldest entries: those beyond the maximum, and the expired
     /// ones at the front.
     fn forget(&mut self, entries_max: u64, now: Timestamp) {
         while let Some((_, key)) = self.dedup_order.front() {
-            let over = self.dedup_order.len() as u64 > entries_max;
-            let expired = self.dedup.get(key).is_none_or(|seen| seen.until <= now);
-            if !over && !expired {
+            let is_over = self.dedup_order.len() as u64 > entries_max;
+            let is_expired = self.dedup.get(key).is_none_or(|seen| seen.until <= now);
+            if !is_over && !is_expired {
                 break;
             }
             self.dedup.remove(key);
             self.dedup_order.pop_front();
         }
+        debug_assert_eq!(self.dedup_order.len(), self.dedup.len());
     }
 }

@@ -1,33 +1,36 @@
 //! The ordered, durable record of events.
 //!
 //! One trait, one contract suite (`contract.rs`), and a file or folder per
-//! backend; what they share is in `live.rs` (head, floor, followers),
-//! `stats.rs` (what there is of each topic) and `ticker.rs`.
+//! backend. The backends share `tail.rs` (head, floor, followers), `stats.rs`
+//! (what is stored of each topic) and `periodic.rs` (a thread of their own).
 //!
-//! Invariant: an event is visible to `read`, `follow` and `head` only once it
-//! is durable, and in sequence order.
+//! Invariants: `read`, `follow` and `head` show an event only once it is
+//! durable, and in sequence order. The floor is never above the head.
 
 #[cfg(test)]
 mod contract;
 mod disk;
 mod error;
-mod live;
 mod memory;
+mod periodic;
 mod stats;
 pub(crate) mod stored;
-mod ticker;
+mod tail;
 
-use std::{sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
-pub use error::{AppendError, OpenError, ReadError};
+pub use error::{AppendError, DamageError, FatalError, OpenError, ReadError};
 pub use stats::{StoredStats, StoredTopics, StoredTopicsQuery};
 
 use hookrill_core::{Clock, Dedup, Draft, Epoch, Event, Selection, Sequence};
 
-/// Opens the journal that `settings` names, making it where there is none.
+use disk::{Disk, DiskSettings};
+use memory::Memory;
+
+/// Opens the journal that `settings` names, and creates it if it is missing.
 ///
 /// Needs a tokio runtime: what blocks runs on its blocking threads.
 ///
@@ -39,39 +42,32 @@ pub async fn open(
     clock: Clock,
     metrics: CommitMetrics,
 ) -> Result<Arc<dyn Journal>, OpenError> {
-    let Settings {
-        backend,
-        retention,
-        dedup_entries_max,
-    } = settings;
     let bounds = Bounds {
-        retention,
-        dedup_entries_max,
+        retention: settings.retention,
+        dedup_entries_max: settings.dedup_entries_max,
     };
-    match backend {
-        Backend::Memory => Ok(Arc::new(memory::Memory::new(
-            fresh_epoch()?,
-            bounds,
-            clock,
-            metrics,
-        )?)),
+    match settings.backend {
+        Backend::Memory => {
+            let memory = Memory::new(fresh_epoch()?, bounds, clock, metrics)?;
+            Ok(Arc::new(memory))
+        }
         Backend::Disk {
             path,
             reserve_bytes,
             new_epoch,
         } => {
-            let place = disk::Place {
+            let folder = DiskSettings {
                 path,
                 reserve_bytes,
                 new_epoch,
             };
-            let disk = disk::Disk::open(place, bounds, clock, metrics).await?;
+            let disk = Disk::open(folder, bounds, clock, metrics).await?;
             Ok(Arc::new(disk))
         }
     }
 }
 
-/// How much a journal keeps; what every backend is told.
+/// How much a journal keeps, whatever its backend.
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
     retention: Retention,
@@ -80,15 +76,15 @@ struct Bounds {
 
 fn fresh_epoch() -> Result<Epoch, OpenError> {
     let mut random = [0; 8];
-    getrandom::fill(&mut random).map_err(|e| OpenError::Random(e.to_string()))?;
+    getrandom::fill(&mut random).map_err(|e| OpenError::Random(io::Error::other(e)))?;
     Ok(Epoch::from_entropy(random))
 }
 
 /// Where events are kept.
 #[async_trait]
 pub trait Journal: Send + Sync + 'static {
-    /// Stores an event and returns once it is durable, or finds that it is
-    /// here already.
+    /// Stores an event and returns once it is durable, or finds that it is a
+    /// duplicate of one that is stored.
     ///
     /// # Errors
     ///
@@ -110,10 +106,10 @@ pub trait Journal: Send + Sync + 'static {
         bytes_max: usize,
     ) -> Result<EventPage, ReadError>;
 
-    /// The position just before the newest `count` events of `selection`
-    /// that are still here; of as many as there are, if they are fewer. The
-    /// head, if there is none. Looks at no more than the newest million events
-    /// of the selection's topics.
+    /// The position just before the newest `count` events of `selection` that
+    /// are still stored, or before all of them if they are fewer; the head, if
+    /// there are none. Looks at no more than the newest million events of the
+    /// selection's topics.
     ///
     /// # Errors
     ///
@@ -124,11 +120,12 @@ pub trait Journal: Send + Sync + 'static {
         count: usize,
     ) -> Result<Sequence, ReadError>;
 
-    /// What there is of each topic, a page of topics at a time. Goes through
-    /// all that the journal has, in steps between which others get their turn:
-    /// for an operator, and not for two at once. Of a journal that is larger
-    /// than such a walk may be, only the newest part is counted, which the
-    /// answer says.
+    /// What is stored of each topic, a page of topics at a time.
+    ///
+    /// Goes through the whole journal, in steps between which other reads get
+    /// their turn: meant for an operator, and for one question at a time. Of a
+    /// very large journal only the newest part is counted; the answer says
+    /// from where on.
     ///
     /// # Errors
     ///
@@ -136,8 +133,8 @@ pub trait Journal: Send + Sync + 'static {
     async fn stored_topics(&self, query: StoredTopicsQuery) -> Result<StoredTopics, ReadError>;
 
     /// Every durable event after `after`, in order, as they come; for the
-    /// pump. Commits arrive whole to a follower that keeps up; one that is
-    /// behind gets pages of about the same size instead. Events that retention
+    /// pump. A follower that keeps up gets whole commits; one that is behind
+    /// gets pages of about the same size instead. Events that retention
     /// deleted before they were yielded are missing, which shows in the
     /// sequences. Ends after an error, and when the journal is closed.
     fn follow(&self, after: Sequence) -> BoxStream<'static, Result<Commit, ReadError>>;
@@ -145,7 +142,8 @@ pub trait Journal: Send + Sync + 'static {
     /// The position of the newest durable event; never falls.
     fn head(&self) -> Sequence;
 
-    /// The position of the newest deleted event: what follows it is here.
+    /// The position of the newest deleted event: everything after it is
+    /// stored.
     fn floor(&self) -> Sequence;
 
     /// The journal's name.
@@ -153,11 +151,11 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Completes when the journal can no longer store, with the reason. Never
     /// completes otherwise.
-    async fn failed(&self) -> String;
+    async fn failed(&self) -> FatalError;
 
-    /// Makes all durable and releases what the journal holds. Later appends
-    /// and reads are refused. Idempotent; every caller returns only once it is
-    /// done.
+    /// Makes everything durable and releases what the journal holds. Later
+    /// appends and reads are refused. Idempotent; every caller returns only
+    /// once it is done.
     async fn close(&self);
 }
 
@@ -167,9 +165,9 @@ pub type Commit = Arc<[Arc<Event>]>;
 /// What became of an appended event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
-    /// Its position; of the first one, if this is a duplicate.
+    /// Its position; if this is a duplicate, that of the first one.
     pub sequence: Sequence,
-    /// Whether it was here already.
+    /// Whether it was stored before.
     pub duplicate: bool,
 }
 
@@ -179,16 +177,16 @@ pub struct EventPage {
     /// The events found, in order.
     pub events: Vec<Arc<Event>>,
     /// How far the read looked: every event of the selection after the asked
-    /// position and up to here is in `events`, save what `floor` took. Never
-    /// before the asked position; where the read came to the end of what is
-    /// there, the head as it was before the read.
+    /// position and up to here is in `events`, except those that are below
+    /// `floor`. Never before the asked position. A read that came to the end
+    /// reports the head as it was before the read.
     pub scanned: Sequence,
     /// The floor as read after the events. Where it is above the position
     /// asked for, events up to it may be missing from `events`.
     pub floor: Sequence,
 }
 
-/// What a journal metrics; `app` makes the handles.
+/// What a journal measures of its commits; `app` makes the handles.
 #[derive(Clone)]
 pub struct CommitMetrics {
     /// Seconds that a commit took, fsync included.
@@ -198,7 +196,7 @@ pub struct CommitMetrics {
 }
 
 impl CommitMetrics {
-    /// CommitMetrics nothing.
+    /// Measures nothing.
     #[must_use]
     pub fn noop() -> Self {
         Self {
@@ -216,20 +214,20 @@ const PAGE_ENTRIES_MAX: usize = 8192;
 /// Matches further back do not count.
 const LAST_ENTRIES_MAX: usize = 1 << 20;
 
-/// The most events that the journal in memory goes through for
+/// The most events that the journal in memory counts for
 /// [`Journal::stored_topics`], from the newest.
 const STATS_ENTRIES_MAX: usize = 1 << 24;
 
 /// The size of a follower's page.
 const FOLLOW_BYTES_MAX: usize = 1 << 20;
 
-/// How long and how much a journal keeps. What is older or more is deleted
-/// from the front.
+/// How long and how much a journal keeps. What is older or more is deleted,
+/// the oldest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Events older than this go.
+    /// Events older than this are deleted.
     pub age: Duration,
-    /// The oldest go while all events together take more than this.
+    /// The oldest events are deleted while all together take more than this.
     pub bytes: u64,
 }
 
@@ -245,17 +243,17 @@ pub struct Settings {
     pub dedup_entries_max: u64,
 }
 
-/// A journal's backend.
+/// Where a journal keeps its events.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Backend {
-    /// In this process: what it acknowledged survives nothing, and what it
-    /// keeps takes memory, so `retention.bytes` wants to be small.
+    /// In this process. Nothing survives its end, and all that is kept takes
+    /// memory, so `retention.bytes` should be small.
     Memory,
     /// In a folder.
     Disk {
-        /// The folder; made where it is missing.
-        path: std::path::PathBuf,
-        /// Free bytes of the file system below which nothing is stored.
+        /// The folder; created if it is missing.
+        path: PathBuf,
+        /// When fewer bytes are free on the file system, nothing is stored.
         reserve_bytes: u64,
         /// Give the journal a new name, and accept that it may have lost
         /// events: after a backup was restored.

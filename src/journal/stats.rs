@@ -1,9 +1,9 @@
-//! What a journal holds of each topic, counted at the time of the question.
+//! What a journal stores of each topic, counted when somebody asks.
 //!
-//! Nothing is kept for it, so an append costs nothing more. Refuses to hold
-//! more than a page: however many topics there are, only those that may still
-//! be on the page are remembered while counting. Invariant: the topics of a
-//! page are the first that are asked for, in the order of their bytes.
+//! Nothing is kept for it, so it costs an append nothing. However many topics
+//! there are, the count holds no more than a page of them. Invariant: the
+//! topics of a page are the first that the query matches, in the order of
+//! their bytes.
 
 use std::collections::BTreeMap;
 
@@ -12,45 +12,45 @@ use hookrill_core::{Sequence, Timestamp, Topic};
 /// Which topics to list.
 #[derive(Debug, Clone)]
 pub struct StoredTopicsQuery {
-    /// Only those after this one, in the order of their bytes.
+    /// Only topics after this one, in the order of their bytes.
     pub after: Option<Topic>,
-    /// Only this one and its subtopics.
+    /// Only this topic and its subtopics.
     pub under: Option<Topic>,
-    /// At most so many.
+    /// At most this many.
     pub limit: usize,
-    /// Events that arrived from then on are recent.
+    /// Events that arrived at this instant or later are recent.
     pub recent_from: Timestamp,
 }
 
-/// A page of topics that have events, and what there is in all.
+/// A page of topics that have events, and the totals of the journal.
 #[derive(Debug, Clone)]
 pub struct StoredTopics {
     /// Each with its subtopics, in the order of their bytes.
     pub topics: Vec<(Box<str>, StoredStats)>,
-    /// Whether there are more of them behind the last.
+    /// Whether more topics follow the last one.
     pub has_more: bool,
     /// The whole journal, whatever was asked for.
     pub total: StoredStats,
-    /// Only events after this position were counted: the floor, or a later one
-    /// where there were too many.
+    /// Only events after this position were counted: the floor, or a later
+    /// position if there were too many events.
     pub counted_after: Sequence,
-    /// And only up to here: the head.
+    /// Only events up to this position were counted: the head.
     pub counted_up_to: Sequence,
-    /// Since when events are recent: as asked, or later, where those before
+    /// Since when events are recent: as asked, or later where earlier events
     /// were not counted.
     pub recent_from: Timestamp,
 }
 
-/// What there is of a topic and its subtopics.
+/// What is stored of a topic and its subtopics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StoredStats {
     /// How many events.
     pub events: u64,
-    /// About how many bytes they take, by the measure of `retention.bytes`.
+    /// About how many bytes they take, measured as `retention.bytes` is.
     pub bytes: u64,
     /// How many of them are recent.
     pub recent: u64,
-    /// The first and the last of them; `None` where there are none.
+    /// The first and the last of them; `None` if there are none.
     pub span: Option<(Sequence, Sequence)>,
 }
 
@@ -61,25 +61,27 @@ impl StoredStats {
         self.recent += other.recent;
         self.span = match (self.span, other.span) {
             (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
-            (one, other) => one.or(other),
+            (one, another) => one.or(another),
         };
+        debug_assert!(self.recent <= self.events, "{self:?}");
+        debug_assert!(self.span.is_none_or(|(first, last)| first <= last));
     }
 }
 
 impl StoredTopicsQuery {
-    /// Whether it asks for the topic of this name, on this page or a later one.
-    fn asks_for(&self, name: &str) -> bool {
+    /// Whether it matches the topic of this name, on this page or a later one.
+    fn matches(&self, name: &str) -> bool {
         let is_after = |after: &Topic| name > after.as_str();
         let is_under = |under: &Topic| under.covers_name(name);
         self.after.as_ref().is_none_or(is_after) && self.under.as_ref().is_none_or(is_under)
     }
 }
 
-/// A page in the making.
+/// Adds up the topics of a page, in whatever order they come.
 #[derive(Debug)]
 pub(super) struct StatsAccumulator {
     pub(super) query: StoredTopicsQuery,
-    /// One more than the page has, to know whether there is more.
+    /// One more than the page has, to know whether there are more.
     topics: BTreeMap<Box<str>, StoredStats>,
     total: StoredStats,
 }
@@ -93,34 +95,35 @@ impl StatsAccumulator {
         }
     }
 
-    /// Counts what the whole journal has.
-    pub(super) fn add_to_all(&mut self, held: &StoredStats) {
-        self.total.add(held);
+    /// Adds to the totals of the journal.
+    pub(super) fn add_to_total(&mut self, stats: &StoredStats) {
+        self.total.add(stats);
     }
 
-    /// Whether what the topic of this name has is to be added.
+    /// Whether the topic of this name may be on the page.
     pub(super) fn wants(&self, name: &str) -> bool {
-        !self.is_beyond(name) && self.query.asks_for(name)
+        !self.is_beyond(name) && self.query.matches(name)
     }
 
-    /// Whether neither this name nor any behind it will be on the page.
+    /// Whether neither this name nor any after it will be on the page.
     pub(super) fn is_beyond(&self, name: &str) -> bool {
         let last = self.topics.last_key_value();
         self.topics.len() > self.query.limit && last.is_some_and(|(last, _)| name > &**last)
     }
 
-    /// Adds to a topic that is wanted. What falls off the page for it can't
-    /// come back, since the page's end only moves towards its beginning.
-    pub(super) fn add(&mut self, name: &str, held: &StoredStats) {
+    /// Adds to a topic that is wanted. A topic that it pushes off the page
+    /// can't come back, since the page's end only moves towards its beginning.
+    pub(super) fn add(&mut self, name: &str, stats: &StoredStats) {
         match self.topics.get_mut(name) {
-            Some(topic) => topic.add(held),
+            Some(topic) => topic.add(stats),
             None => {
-                self.topics.insert(name.into(), *held);
+                self.topics.insert(name.into(), *stats);
                 if self.topics.len() > self.query.limit + 1 {
                     self.topics.pop_last();
                 }
             }
         }
+        debug_assert!(self.topics.len() <= self.query.limit + 1);
     }
 
     /// What was counted between these positions.

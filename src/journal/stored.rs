@@ -22,7 +22,7 @@ use hookrill_core::{Draft, Event, HEADERS_MAX, Sequence, Timestamp, Topic};
 const VERSION: u8 = 1;
 const CHECKED_FROM: usize = 9;
 /// Where in a stored event its arrival ends.
-pub const ARRIVAL_END: usize = 25;
+pub(crate) const ARRIVAL_END: usize = 25;
 
 /// Why stored bytes are not an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -43,7 +43,7 @@ pub enum DecodeError {
 }
 
 /// Encodes an event for storage, behind what is in `out` already.
-pub fn encode_into(event: &Event, out: &mut Vec<u8>) {
+pub(crate) fn encode_into(event: &Event, out: &mut Vec<u8>) {
     let draft = &event.draft;
     let begin = out.len();
     out.reserve(draft.weight() + 8 * draft.headers.len());
@@ -70,7 +70,7 @@ pub fn encode_into(event: &Event, out: &mut Vec<u8>) {
 /// When a stored event arrived, by its first [`ARRIVAL_END`] bytes; not
 /// checked against the checksum, which is over all of it.
 #[must_use]
-pub fn arrival(begin: &[u8; ARRIVAL_END]) -> Timestamp {
+pub(crate) fn arrival(begin: &[u8; ARRIVAL_END]) -> Timestamp {
     let [.., a, b, c, d, e, f, g, h] = *begin;
     Timestamp::from_unix_ms(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
 }
@@ -80,7 +80,7 @@ pub fn arrival(begin: &[u8; ARRIVAL_END]) -> Timestamp {
 /// # Errors
 ///
 /// [`DecodeError`], which says what to do about it.
-pub fn decode(mut stored: Bytes) -> Result<Event, DecodeError> {
+pub(crate) fn decode(mut stored: Bytes) -> Result<Event, DecodeError> {
     match stored.first() {
         Some(&VERSION) => {}
         Some(&newer) if newer > VERSION => return Err(DecodeError::Newer(newer)),

@@ -90,7 +90,7 @@ pub(in crate::journal) async fn beyond_the_maximum_the_oldest_keys_are_forgotten
         dedup_entries_max: 3,
         ..ROOMY
     };
-    let (journal, _guard) = factory.open(bounds, Hands::at(NOON).clock()).await;
+    let (journal, _guard) = factory.open(bounds, TestClock::at(NOON).clock()).await;
     for n in 1..=5 {
         journal.append(draft("a", "x"), Some(key(n))).await.unwrap();
     }
@@ -114,7 +114,7 @@ pub(in crate::journal) async fn a_key_that_was_renewed_is_as_young_as_its_renewa
         dedup_entries_max: 2,
         ..ROOMY
     };
-    let (journal, _guard) = factory.open(bounds, Hands::at(NOON).clock()).await;
+    let (journal, _guard) = factory.open(bounds, TestClock::at(NOON).clock()).await;
     let later = Draft {
         received_at: NOON.plus(key(1).window),
         ..draft("a", "x")
@@ -141,7 +141,7 @@ pub(in crate::journal) async fn a_renewed_key_is_not_forgotten_with_its_old_entr
         dedup_entries_max: 3,
         ..ROOMY
     };
-    let (journal, _guard) = factory.open(bounds, Hands::at(NOON).clock()).await;
+    let (journal, _guard) = factory.open(bounds, TestClock::at(NOON).clock()).await;
     let early = || draft("a", "x");
     let late = || Draft {
         received_at: NOON.plus(key(1).window),

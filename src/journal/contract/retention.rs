@@ -3,7 +3,7 @@
 use super::*;
 
 pub(in crate::journal) async fn old_events_go_and_the_floor_says_so(factory: &impl Factory) {
-    let hands = Hands::at(NOON);
+    let hands = TestClock::at(NOON);
     let (journal, _guard) = factory.open(ROOMY, hands.clock()).await;
     for n in 0..10 {
         let day = Duration::from_secs(n * 86_400);
@@ -36,7 +36,7 @@ pub(in crate::journal) async fn beyond_the_bytes_the_oldest_events_go(factory: &
         },
         ..ROOMY
     };
-    let (journal, _guard) = factory.open(bounds, Hands::at(NOON).clock()).await;
+    let (journal, _guard) = factory.open(bounds, TestClock::at(NOON).clock()).await;
     for _ in 0..1000 {
         append(&*journal, draft("a", vec![b'x'; 1000])).await;
         assert!(journal.floor() <= journal.head());
@@ -60,7 +60,7 @@ pub(in crate::journal) async fn dedup_outlives_the_event_it_speaks_of(factory: &
         },
         ..ROOMY
     };
-    let (journal, _guard) = factory.open(bounds, Hands::at(NOON).clock()).await;
+    let (journal, _guard) = factory.open(bounds, TestClock::at(NOON).clock()).await;
     journal.append(draft("a", "x"), Some(key(1))).await.unwrap();
     append(&*journal, draft("a", vec![0; 1000])).await;
     until(|| journal.floor() >= Sequence(1)).await;
@@ -69,7 +69,7 @@ pub(in crate::journal) async fn dedup_outlives_the_event_it_speaks_of(factory: &
 }
 
 pub(in crate::journal) async fn when_all_is_deleted_the_head_stays(factory: &impl Factory) {
-    let hands = Hands::at(NOON);
+    let hands = TestClock::at(NOON);
     let (journal, _guard) = factory.open(ROOMY, hands.clock()).await;
     for _ in 0..700 {
         append(&*journal, draft("a", "x")).await;
@@ -104,7 +104,7 @@ pub(in crate::journal) async fn a_reader_behind_the_floor_is_told(factory: &impl
         },
         ..ROOMY
     };
-    let (journal, _guard) = factory.open(bounds, Hands::at(NOON).clock()).await;
+    let (journal, _guard) = factory.open(bounds, TestClock::at(NOON).clock()).await;
     let writes = async {
         for _ in 0..2000 {
             append(&*journal, draft("a", vec![0; 500])).await;
@@ -137,7 +137,7 @@ pub(in crate::journal) async fn a_reader_behind_the_floor_is_told(factory: &impl
 pub(in crate::journal) async fn a_follower_behind_the_floor_goes_on_after_it(
     factory: &impl Factory,
 ) {
-    let hands = Hands::at(NOON);
+    let hands = TestClock::at(NOON);
     let (journal, _guard) = factory.open(ROOMY, hands.clock()).await;
     for _ in 0..50 {
         append(&*journal, draft("a", "x")).await;

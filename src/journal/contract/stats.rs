@@ -139,7 +139,7 @@ pub(in crate::journal) async fn topics_are_listed_under_one(factory: &impl Facto
 }
 
 pub(in crate::journal) async fn what_is_deleted_is_not_held(factory: &impl Factory) {
-    let hands = Hands::at(NOON);
+    let hands = TestClock::at(NOON);
     let (journal, _guard) = factory.open(ROOMY, hands.clock()).await;
     let append_at = async |day: u64, name: &str| {
         let arrived = Draft {
@@ -210,7 +210,7 @@ pub(in crate::journal) async fn where_recent_events_are_gone_the_answer_says_sin
         },
         ..ROOMY
     };
-    let (journal, _guard) = factory.open(bounds, Hands::at(NOON).clock()).await;
+    let (journal, _guard) = factory.open(bounds, TestClock::at(NOON).clock()).await;
     let at = |secs| NOON.plus(Duration::from_secs(secs));
     for secs in 0..100 {
         let arrived = Draft {

@@ -1,4 +1,4 @@
-//! The floor: up to where retention has deleted, in a file of its own.
+//! The floor: up to where retention has deleted events, in a file of its own.
 //!
 //! ```text
 //! hookrill floor 1
@@ -6,33 +6,36 @@
 //! checksum …
 //! ```
 //!
-//! No file is a floor of zero. Invariant: it is durable before the first file
-//! below it is removed.
+//! A missing file means a floor of zero. Invariant: the floor is durable before
+//! the first file below it is removed.
 
 use std::{io, path::Path};
 
 use hookrill_core::Sequence;
 
-use super::note::{self, Found};
-use crate::journal::{OpenError, disk::segment::damaged};
+use super::checksummed_file::{self, ChecksummedFile};
+use crate::journal::{DamageError, OpenError};
 
 const NAME: &str = "floor";
 
 /// Reads the folder's floor.
 pub(super) fn load(folder: &Path) -> Result<Sequence, OpenError> {
     let path = folder.join(NAME);
-    let parsed = match note::load(&path) {
-        Ok(Found::Nothing) => return Ok(Sequence::ZERO),
-        Ok(Found::Lines(lines)) => parse(&lines),
-        Ok(Found::Damaged) => None,
+    let floor = match checksummed_file::load(&path) {
+        Ok(ChecksummedFile::Missing) => return Ok(Sequence::ZERO),
+        Ok(ChecksummedFile::Lines(lines)) => parse(&lines),
+        Ok(ChecksummedFile::Damaged) => None,
         Err(source) => return Err(OpenError::Io { path, source }),
     };
-    parsed.ok_or_else(|| damaged(folder, "its floor is damaged"))
+    floor.ok_or_else(|| OpenError::Damaged {
+        path: folder.into(),
+        source: DamageError::Floor,
+    })
 }
 
 /// Makes a floor durable; blocks.
 pub(super) fn store(folder: &Path, floor: Sequence) -> io::Result<()> {
-    note::store(&folder.join(NAME), &lines(floor))
+    checksummed_file::store(&folder.join(NAME), &lines(floor))
 }
 
 fn lines(floor: Sequence) -> String {
@@ -42,6 +45,7 @@ fn lines(floor: Sequence) -> String {
 fn parse(text: &str) -> Option<Sequence> {
     let digits = text.lines().nth(1)?.strip_prefix("sequence ")?;
     let floor = Sequence(digits.parse().ok()?);
+    // Written again it must be the same text.
     (lines(floor) == text).then_some(floor)
 }
 

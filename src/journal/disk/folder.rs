@@ -1,4 +1,4 @@
-//! A journal's folder: made, locked, judged and opened.
+//! A journal's folder: created, locked, checked and opened.
 //!
 //! Refuses a folder that an older Hookrill's storage engine wrote. Invariant:
 //! nothing is written before the lock is held; and the mark comes first, so
@@ -9,110 +9,111 @@ use std::sync::Arc;
 use hookrill_core::{Epoch, Sequence, Timestamp};
 
 use super::{
-    Place,
-    dedup::Deliveries,
-    found,
-    high_water::Mark,
-    lock::Lock,
-    recover::{self, Asked},
+    DiskSettings,
+    dedup::DedupIndex,
+    env::{Env, Sizes},
+    files::Files,
+    high_water::HighWaterMark,
+    lock::FolderLock,
+    log::Log,
+    recovery::{self, RecoveryContext, recover},
     segment,
-    store::{Outside, Sizes, Store},
 };
 use crate::{
     durable,
     journal::{Bounds, OpenError, fresh_epoch},
 };
 
-/// Where under the folder the storage engine of format 1 had its files.
-const ENGINE_BEFORE: &str = "fjall";
+/// Where in the folder the storage engine of format 1 had its files.
+const OLD_ENGINE: &str = "fjall";
 
 /// A folder, opened.
-pub(super) struct Opened {
-    pub(super) store: Arc<Store>,
+pub(super) struct OpenedFolder {
+    pub(super) files: Arc<Files>,
+    pub(super) log: Log,
     pub(super) epoch: Epoch,
     pub(super) head: Sequence,
     pub(super) floor: Sequence,
-    pub(super) deliveries: Deliveries,
+    pub(super) dedup: DedupIndex,
 }
 
-/// Locks, opens and judges a folder; blocks.
+/// Locks, checks and opens a folder; blocks.
 pub(super) fn open(
-    place: &Place,
+    settings: &DiskSettings,
     bounds: Bounds,
     now: Timestamp,
-    outside: Outside,
-) -> Result<Opened, OpenError> {
-    let folder = &place.path;
+    env: Env,
+) -> Result<OpenedFolder, OpenError> {
+    let folder = &settings.path;
     let io = |source| OpenError::Io {
         path: folder.clone(),
         source,
     };
     durable::create_folder(folder).map_err(io)?;
-    let lock = Lock::take(folder)?;
+    let lock = FolderLock::acquire(folder)?;
     durable::remove_temporaries(folder).map_err(io)?;
     let segments = segment::folder(folder);
-    if folder.join(ENGINE_BEFORE).exists() && !segments.exists() {
-        return Err(OpenError::Older {
-            path: folder.clone(),
-        });
+    if folder.join(OLD_ENGINE).exists() && !segments.exists() {
+        let path = folder.clone();
+        return Err(OpenError::Older { path });
     }
     durable::create_folder(&segments).map_err(io)?;
-    let mark = judge_mark(place)?;
-    let asked = Asked {
+    let mark = load_mark(settings)?;
+    let context = RecoveryContext {
         folder,
         mark,
-        fresh: match mark {
-            Some(mark) if !place.new_epoch => mark.epoch,
+        fresh_epoch: match mark {
+            Some(mark) if !settings.new_epoch => mark.epoch,
             _ => fresh_epoch()?,
         },
-        new_epoch: place.new_epoch,
+        new_epoch: settings.new_epoch,
         dedup_entries_max: bounds.dedup_entries_max,
         now,
     };
-    if mark.is_none() && !place.new_epoch {
+    if mark.is_none() && !settings.new_epoch {
         // First of all, so that a journal without a mark is suspect.
-        let sequence = Sequence::ZERO;
-        let epoch = asked.fresh;
-        (Mark { epoch, sequence }).store(folder).map_err(io)?;
+        let empty = HighWaterMark {
+            epoch: context.fresh_epoch,
+            sequence: Sequence::ZERO,
+        };
+        empty.store(folder).map_err(io)?;
     }
-    let recovered = recover::recover(&asked)?;
-    let found = Mark {
+    let recovered = recover(&context)?;
+    let found = HighWaterMark {
         epoch: recovered.epoch,
         sequence: recovered.head,
     };
-    if mark != Some(found) && (mark.is_some() || place.new_epoch) {
+    if mark != Some(found) && (mark.is_some() || settings.new_epoch) {
         found.store(folder).map_err(io)?;
     }
-    let sizes = outside
-        .sizes
-        .unwrap_or_else(|| Sizes::by(&bounds.retention));
-    let store = Store::new(
+    let sizes = env.sizes;
+    let files = Arc::new(Files::new(
         folder.clone(),
         recovered.segments,
-        recovered.log,
         recovered.dedup_files,
-        sizes,
-        outside,
+        sizes.unwrap_or_else(|| Sizes::for_retention(&bounds.retention)),
+        env,
         lock,
-    );
-    Ok(Opened {
-        store: Arc::new(store),
+    ));
+    Ok(OpenedFolder {
+        log: Log::new(Arc::clone(&files), recovered.open).map_err(io)?,
+        files,
         epoch: recovered.epoch,
         head: recovered.head,
         floor: recovered.floor,
-        deliveries: recovered.deliveries,
+        dedup: recovered.dedup,
     })
 }
 
-/// The folder's mark; refused where there is none beside segments. Who accepts
-/// losses may have any.
-fn judge_mark(place: &Place) -> Result<Option<Mark>, OpenError> {
-    let folder = &place.path;
-    match Mark::load(folder) {
-        Ok(None) if !place.new_epoch && !found::list(folder)?.is_empty() => {
-            Err(Mark::refuse(folder, "missing".into()))
+/// The folder's mark; refused if there are segments and no mark. With a new
+/// epoch, which accepts losses, it may be missing or damaged.
+fn load_mark(settings: &DiskSettings) -> Result<Option<HighWaterMark>, OpenError> {
+    let folder = &settings.path;
+    match HighWaterMark::load(folder) {
+        Ok(None) if !settings.new_epoch && !recovery::list(folder)?.is_empty() => {
+            Err(HighWaterMark::refused(folder, "missing".into()))
         }
-        Err(OpenError::HighWater { .. }) if place.new_epoch => Ok(None),
+        Err(OpenError::HighWater { .. }) if settings.new_epoch => Ok(None),
         loaded => loaded,
     }
 }

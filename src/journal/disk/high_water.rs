@@ -1,9 +1,8 @@
-//! The high-water mark: how far events were acknowledged, kept apart from the
-//! segments.
+//! The high-water mark: how far events were acknowledged, in a file apart from
+//! the segments.
 //!
-//! A log whose last events were cut off, or changed, looks like one that a
-//! crash caught while it wrote them. A journal that ends below its mark is
-//! therefore refused.
+//! A log whose last events were cut off or changed looks like one that a crash
+//! interrupted. A journal that ends below its mark is therefore refused.
 //!
 //! ```text
 //! hookrill high-water 1
@@ -12,54 +11,53 @@
 //! checksum a7bf26db2561120c
 //! ```
 //!
-//! Invariant: what it says is durable in the journal, because it is written
-//! after the fact. It may lag by a second, which weakens the check and costs
+//! Invariant: the events up to the mark are durable, because it is written
+//! after them. It may lag by a second, which weakens the check and costs
 //! nothing.
 
 use std::{io, path::Path};
 
 use hookrill_core::{Epoch, Sequence};
 
-use super::note::{self, Found};
+use super::checksummed_file::{self, ChecksummedFile};
 use crate::journal::OpenError;
 
 const NAME: &str = "high-water";
 
 /// How far the journal of this epoch was acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(super) struct HighWaterMark {
     pub(super) epoch: Epoch,
     pub(super) sequence: Sequence,
 }
 
-impl Mark {
-    /// Reads the folder's mark; `None` where there is no such file.
+impl HighWaterMark {
+    /// Reads the folder's mark; `None` if there is no such file.
     pub(super) fn load(folder: &Path) -> Result<Option<Self>, OpenError> {
         let path = folder.join(NAME);
-        let parsed = match note::load(&path) {
-            Ok(Found::Nothing) => return Ok(None),
-            Ok(Found::Lines(lines)) => Self::parse(&lines),
-            Ok(Found::Damaged) => None,
+        let mark = match checksummed_file::load(&path) {
+            Ok(ChecksummedFile::Missing) => return Ok(None),
+            Ok(ChecksummedFile::Lines(lines)) => Self::parse(&lines),
+            Ok(ChecksummedFile::Damaged) => None,
             Err(source) => return Err(OpenError::Io { path, source }),
         };
-        match parsed {
+        match mark {
             Some(mark) => Ok(Some(mark)),
-            None => Err(Self::refuse(folder, "damaged".into())),
+            None => Err(Self::refused(folder, "damaged".into())),
         }
     }
 
-    /// The error that says what is wrong with a folder's mark.
-    pub(super) fn refuse(folder: &Path, wrong: String) -> OpenError {
+    /// The error for a folder whose mark has this problem.
+    pub(super) fn refused(folder: &Path, problem: String) -> OpenError {
         OpenError::HighWater {
             path: folder.join(NAME),
-            wrong,
+            problem,
         }
     }
 
-    /// Writes the mark so that after a crash either it or the one before is
-    /// there, whole.
+    /// Writes the mark; after a crash either it or the one before is there.
     pub(super) fn store(&self, folder: &Path) -> io::Result<()> {
-        note::store(&folder.join(NAME), &self.lines())
+        checksummed_file::store(&folder.join(NAME), &self.lines())
     }
 
     fn lines(&self) -> String {
@@ -77,7 +75,7 @@ impl Mark {
             epoch,
             sequence: Sequence(sequence),
         };
-        // Only what it would be written as is a mark: nothing else to check.
+        // Written again it must be the same text.
         (mark.lines() == text).then_some(mark)
     }
 }
@@ -88,34 +86,34 @@ mod tests {
 
     use super::*;
 
-    fn parse(text: &str) -> Option<Mark> {
-        Mark::parse(&note::unseal(text)?)
+    fn parse(text: &str) -> Option<HighWaterMark> {
+        HighWaterMark::parse(&checksummed_file::without_checksum(text)?)
     }
 
     #[test]
     fn the_text_is_pinned_to_the_byte() {
-        let mark = Mark {
+        let mark = HighWaterMark {
             epoch: "k3f9x2ab".parse().unwrap(),
             sequence: Sequence(1042),
         };
         let text = "hookrill high-water 1\nepoch k3f9x2ab\nsequence 1042\n\
                     checksum a7bf26db2561120c\n";
-        assert_eq!(note::seal(&mark.lines()), text);
+        assert_eq!(checksummed_file::with_checksum(&mark.lines()), text);
         assert_eq!(parse(text), Some(mark));
     }
 
     #[test]
     fn every_changed_byte_and_every_cut_is_refused() {
-        let mark = Mark {
+        let mark = HighWaterMark {
             epoch: "k3f9x2ab".parse().unwrap(),
             sequence: Sequence(1042),
         };
-        let text = note::seal(&mark.lines());
+        let text = checksummed_file::with_checksum(&mark.lines());
         for at in 0..text.len() {
             let mut flipped = text.clone().into_bytes();
             flipped[at] ^= 1;
-            let flipped = String::from_utf8(flipped).unwrap();
-            assert_eq!(parse(&flipped), None, "byte {at} flipped");
+            let flipped_text = String::from_utf8(flipped).unwrap();
+            assert_eq!(parse(&flipped_text), None, "byte {at} flipped");
             assert_eq!(parse(&text[..at]), None, "cut at {at}");
         }
         assert_eq!(parse(&format!("{text}\n")), None);
@@ -124,16 +122,16 @@ mod tests {
     #[test]
     fn a_mark_comes_back_as_it_was_stored() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(Mark::load(folder.path()).unwrap(), None);
+        assert_eq!(HighWaterMark::load(folder.path()).unwrap(), None);
         for sequence in [0, 7, u64::MAX] {
-            let mark = Mark {
+            let mark = HighWaterMark {
                 epoch: "a".parse().unwrap(),
                 sequence: Sequence(sequence),
             };
             mark.store(folder.path()).unwrap();
-            assert_eq!(Mark::load(folder.path()).unwrap(), Some(mark));
+            assert_eq!(HighWaterMark::load(folder.path()).unwrap(), Some(mark));
         }
         fs::write(folder.path().join(NAME), vec![b'x'; 300]).unwrap();
-        assert!(Mark::load(folder.path()).is_err());
+        assert!(HighWaterMark::load(folder.path()).is_err());
     }
 }

@@ -1,17 +1,18 @@
-//! Where the events of one segment are, by number and by topic.
+//! Where the events of one segment are, by their place and by topic.
 //!
-//! An event's number is its place in the segment, from 0. Grows with the log
-//! while that is written; `index_file.rs` keeps it once it is sealed.
+//! An event's ordinal is its place in the segment, counted from 0. The index
+//! grows with the log while that is written; `index_file.rs` stores it once the
+//! segment is sealed.
 //!
-//! Invariant: numbers in a topic's list rise, and each is below the number of
-//! events. The segment's sequences are dense: number `n` is sequence
-//! `first + n`.
+//! Invariants: the ordinals in a topic's list rise, and each is below the
+//! number of events. Records follow each other in the log. Sequences are
+//! dense: ordinal `n` is sequence `first + n`.
 
 use std::collections::HashMap;
 
 use hookrill_core::{Sequence, Timestamp, Topic};
 
-/// What a topic's list, or a type's name, takes beside its text.
+/// What a topic's list, or a type's name, takes in addition to its text.
 const NAME_BYTES: usize = 64;
 
 /// The index of a segment.
@@ -22,21 +23,22 @@ pub(super) struct Index {
     pub(super) end: u32,
     /// Where the record of each event begins.
     pub(super) offsets: Vec<u32>,
-    /// The type of each event, by its place in `type_names`.
+    /// The type of each event, as a place in `type_names`.
     pub(super) types: Vec<u32>,
     pub(super) type_names: Vec<Box<str>>,
-    /// The numbers of each topic's events, subtopics included.
+    /// The ordinals of each topic's events, subtopics included.
     pub(super) topics: HashMap<Box<str>, Vec<u32>>,
     /// The earliest and the latest arrival.
     pub(super) arrivals: Option<(Timestamp, Timestamp)>,
-    /// The places in `type_names`; empty where nothing is added any more.
+    /// Where each type is in `type_names`; empty in an index that was decoded,
+    /// to which nothing is added.
     type_places: HashMap<Box<str>, u32>,
-    /// About how many bytes of memory this takes.
+    /// About how much memory this takes.
     bytes: usize,
 }
 
 impl Index {
-    /// The index of a log that has a head of `end` bytes and no event.
+    /// The index of a log that has a header of `end` bytes and no event.
     pub(super) fn new(first: Sequence, end: u32) -> Self {
         Self {
             first,
@@ -51,9 +53,11 @@ impl Index {
         }
     }
 
-    /// Adds the event that follows the last.
-    pub(super) fn add(&mut self, offset: u32, topic: &Topic, event_type: &str, at: Timestamp) {
-        let number = self.offsets.len() as u32;
+    /// Adds the event that follows the last one.
+    pub(super) fn add(&mut self, offset: u32, topic: &Topic, event_type: &str, arrived: Timestamp) {
+        let is_behind = self.offsets.last().is_none_or(|&last| last < offset);
+        assert!(is_behind, "records follow each other in a log");
+        let ordinal = self.offsets.len() as u32;
         self.offsets.push(offset);
         let place = self.type_place(event_type);
         self.types.push(place);
@@ -61,15 +65,15 @@ impl Index {
         for name in topic.lineage() {
             self.bytes += 4;
             match self.topics.get_mut(name) {
-                Some(numbers) => numbers.push(number),
+                Some(ordinals) => ordinals.push(ordinal),
                 None => {
                     self.bytes += name.len() + NAME_BYTES;
-                    self.topics.insert(name.into(), vec![number]);
+                    self.topics.insert(name.into(), vec![ordinal]);
                 }
             }
         }
-        let (earliest, latest) = self.arrivals.unwrap_or((at, at));
-        self.arrivals = Some((earliest.min(at), latest.max(at)));
+        let (earliest, latest) = self.arrivals.unwrap_or((arrived, arrived));
+        self.arrivals = Some((earliest.min(arrived), latest.max(arrived)));
     }
 
     fn type_place(&mut self, name: &str) -> u32 {
@@ -83,12 +87,27 @@ impl Index {
         place
     }
 
-    /// Counts what a decoder filled in.
-    pub(super) fn weigh(&mut self) {
+    /// Computes what the index takes, for a decoder that filled it in.
+    pub(super) fn compute_bytes(&mut self) {
         let topics = self.topics.iter();
-        let topics = topics.map(|(name, numbers)| name.len() + NAME_BYTES + 4 * numbers.len());
+        let topics = topics.map(|(name, ordinals)| name.len() + NAME_BYTES + 4 * ordinals.len());
         let types = self.type_names.iter().map(|name| name.len() + NAME_BYTES);
         self.bytes = 8 * self.offsets.len() + topics.sum::<usize>() + types.sum::<usize>();
+    }
+
+    /// Whether offsets and ordinals are as they must be; a decoder asks this.
+    pub(super) fn is_in_order(&self) -> bool {
+        let events = self.events();
+        let rises = |ordinals: &Vec<u32>| {
+            ordinals.is_sorted_by(|a, b| a < b) && ordinals.last().is_none_or(|&last| last < events)
+        };
+        self.has_rising_offsets() && self.topics.values().all(rises)
+    }
+
+    /// Whether records follow each other, within the log.
+    pub(super) fn has_rising_offsets(&self) -> bool {
+        let last = self.offsets.last();
+        self.offsets.is_sorted_by(|a, b| a < b) && last.is_none_or(|&last| last < self.end)
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -105,26 +124,26 @@ impl Index {
     }
 
     /// The sequence of an event.
-    pub(super) fn sequence(&self, number: u32) -> Sequence {
-        Sequence(self.first.0 + u64::from(number))
+    pub(super) fn sequence(&self, ordinal: u32) -> Sequence {
+        Sequence(self.first.0 + u64::from(ordinal))
     }
 
-    /// The number of the first event that is not before `sequence`.
-    pub(super) fn number(&self, sequence: Sequence) -> u32 {
-        let number = sequence.0.saturating_sub(self.first.0);
-        number.min(u64::from(self.events())) as u32
+    /// The ordinal of the first event that is not before `sequence`.
+    pub(super) fn ordinal(&self, sequence: Sequence) -> u32 {
+        let ordinal = sequence.0.saturating_sub(self.first.0);
+        ordinal.min(u64::from(self.events())) as u32
     }
 
     /// Where the record of an event begins; the end of the log, if there is no
     /// such event.
-    pub(super) fn offset(&self, number: u32) -> u32 {
-        let offset = self.offsets.get(number as usize);
+    pub(super) fn offset(&self, ordinal: u32) -> u32 {
+        let offset = self.offsets.get(ordinal as usize);
         offset.copied().unwrap_or(self.end)
     }
 
     /// The type of an event.
-    pub(super) fn event_type(&self, number: u32) -> &str {
-        let place = self.types.get(number as usize);
+    pub(super) fn event_type(&self, ordinal: u32) -> &str {
+        let place = self.types.get(ordinal as usize);
         let name = place.and_then(|place| self.type_names.get(*place as usize));
         name.map_or("", |name| name)
     }

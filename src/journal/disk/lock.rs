@@ -1,7 +1,7 @@
 //! One process per folder.
 //!
-//! The lock is the operating system's, so that it goes with the process,
-//! however that ends; the number in the file is only for the message.
+//! The operating system holds the lock, so it goes with the process, however
+//! that ends; the process id in the file is only for the message.
 
 use std::{
     fs::{File, TryLockError},
@@ -12,14 +12,14 @@ use std::{
 
 use crate::journal::OpenError;
 
-/// StoredStats while this lives.
-pub(super) struct Lock {
+/// Locks a folder for as long as this lives.
+pub(super) struct FolderLock {
     _file: File,
 }
 
-impl Lock {
-    /// Takes the folder for this process.
-    pub(super) fn take(folder: &Path) -> Result<Self, OpenError> {
+impl FolderLock {
+    /// Locks the folder for this process.
+    pub(super) fn acquire(folder: &Path) -> Result<Self, OpenError> {
         let path = folder.join("lock");
         let io = |source| OpenError::Io {
             path: path.clone(),
@@ -47,7 +47,7 @@ impl Lock {
 
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
-    // At most what a process id takes: the file may be anything.
+    // No more than a process id takes: the file may hold anything.
     let read = file.take(20).read_to_string(&mut text);
     match text.trim().parse::<u32>() {
         Ok(id) if read.is_ok() && id == std::process::id() => "this process".into(),

@@ -1,13 +1,14 @@
 //! The journal in a folder.
 //!
-//! A log in segments, one group of events and one fsync per commit. A task
-//! gathers what wants to be stored (`gather.rs`), one thread writes it
-//! (`writer.rs`, `dedup.rs`, `log.rs`), one seals full segments, deletes old
-//! ones and keeps the high-water mark (`keeper.rs`, `seal.rs`, `retention.rs`,
-//! `high_water.rs`), readers borrow a bounded number of blocking threads
-//! (`reader.rs`, `pages.rs`, `newest.rs`, `stats.rs`). `folder.rs` and `recover.rs` decide
-//! at start whether the folder is whole. The stored bytes are in `segment.rs`, `group.rs`,
-//! `index_file.rs`, `dedup_file.rs` and `note.rs`.
+//! A log in segments, with one group of events and one fsync per commit. A task
+//! gathers appends into batches (`batcher.rs`), one thread writes them
+//! (`writer.rs`, `dedup.rs`, `log.rs`), and another one seals full segments,
+//! deletes old ones and writes the high-water mark (`maintenance.rs`,
+//! `seal.rs`, `retention.rs`, `high_water.rs`). Readers borrow a bounded number
+//! of blocking threads (`read_pool.rs`, `page_builder.rs`, `last_n.rs`,
+//! `stats.rs`). At a start `folder.rs` and `recovery/` decide whether the folder
+//! is whole. The stored bytes are described in `segment.rs`, `group.rs`,
+//! `index_file.rs`, `dedup_file.rs` and `checksummed_file.rs`.
 //!
 //! ```text
 //! high-water, floor, lock
@@ -17,73 +18,72 @@
 //!
 //! Invariant: nothing here blocks an async thread on the disk.
 
+mod batcher;
+mod checksummed_file;
 mod dedup;
 mod dedup_file;
+mod env;
+mod files;
 mod floor;
 mod folder;
-mod found;
-mod gather;
 mod group;
 mod high_water;
 mod index;
 mod index_file;
-mod keeper;
+mod last_n;
 mod lock;
 mod log;
-mod newest;
-mod note;
-mod pages;
-mod reader;
-mod recover;
-mod remembered;
+mod log_reader;
+mod maintenance;
+mod page_builder;
+mod read_pool;
+mod recovery;
 mod retention;
-mod salvage;
 mod scan;
 mod seal;
 mod segment;
-mod shelf;
+mod segment_set;
+mod selection_iter;
 mod stats;
-mod store;
 #[cfg(test)]
 mod tests;
-mod walk;
 mod writer;
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-    thread::JoinHandle,
-};
+use std::{path::PathBuf, sync::Arc, thread::JoinHandle};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use hookrill_core::{Clock, Dedup, Draft, Epoch, Selection, Sequence};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    task::spawn_blocking,
+};
 use tokio_util::task::TaskTracker;
 
 use self::{
-    folder::Opened,
-    gather::gather,
-    group::Group,
-    keeper::Keeper,
-    reader::Reader,
-    retention::Retainer,
-    store::Outside,
-    writer::{Request, Writer},
+    env::Env,
+    folder::OpenedFolder,
+    group::GroupBuilder,
+    maintenance::Maintenance,
+    read_pool::ReadPool,
+    retention::Pruner,
+    writer::{AppendRequest, LogWriter},
 };
 use super::{
-    AppendError, Appended, Bounds, Commit, CommitMetrics, EventPage, FOLLOW_BYTES_MAX, Journal,
-    OpenError, ReadError, StoredTopics, StoredTopicsQuery,
-    live::{self, Live},
-    ticker::Ticker,
+    AppendError, Appended, Bounds, Commit, CommitMetrics, EventPage, FOLLOW_BYTES_MAX, FatalError,
+    Journal, OpenError, ReadError, StoredTopics, StoredTopicsQuery,
+    periodic::PeriodicThread,
+    tail::{self, LiveTail},
 };
 
 /// The most appends that wait for the writer; further ones wait for a place.
 const QUEUE_MAX: usize = 1024;
 /// The most memory that waiting events take, in KiB.
 const QUEUE_KIB_MAX: u32 = 64 * 1024;
+
 /// A folder, and how to treat it.
-pub(super) struct Place {
+pub(super) struct DiskSettings {
     pub(super) path: PathBuf,
     pub(super) reserve_bytes: u64,
     pub(super) new_epoch: bool,
@@ -92,129 +92,147 @@ pub(super) struct Place {
 /// A journal in a folder.
 pub(super) struct Disk {
     epoch: Epoch,
-    live: Arc<Live>,
-    /// `None` once closed. The writing ends when the last sender is gone.
-    requests: Mutex<Option<mpsc::Sender<Request>>>,
+    tail: Arc<LiveTail>,
+    /// `None` once closed. The batcher ends when the last sender is gone, and
+    /// the writer with it.
+    requests: Mutex<Option<mpsc::Sender<AppendRequest>>>,
     queue_kib: Arc<Semaphore>,
-    reader: Arc<Reader>,
+    reads: Arc<ReadPool>,
     /// `None` once closed. The lock makes a second `close` wait for the first.
     threads: tokio::sync::Mutex<Option<Threads>>,
 }
 
 struct Threads {
-    gathering: TaskTracker,
+    batcher: TaskTracker,
     writer: JoinHandle<()>,
-    keeper: Ticker,
+    maintenance: PeriodicThread,
 }
 
 impl Disk {
-    /// Opens the journal in a folder, making it where there is none.
+    /// Opens the journal in a folder, and creates it if it is missing.
     pub(super) async fn open(
-        place: Place,
+        settings: DiskSettings,
         bounds: Bounds,
         clock: Clock,
         metrics: CommitMetrics,
     ) -> Result<Self, OpenError> {
-        Self::open_with(place, bounds, clock, metrics, Outside::real()).await
+        Self::open_in(settings, bounds, clock, metrics, Env::real()).await
     }
 
-    /// As [`Disk::open`], in a world of one's own.
-    async fn open_with(
-        place: Place,
+    /// As [`Disk::open`], in another environment.
+    async fn open_in(
+        settings: DiskSettings,
         bounds: Bounds,
         clock: Clock,
         metrics: CommitMetrics,
-        outside: Outside,
+        env: Env,
     ) -> Result<Self, OpenError> {
-        let path = place.path.clone();
-        let opening = move || Self::start(&place, bounds, clock, metrics, outside);
-        match tokio::task::spawn_blocking(opening).await {
-            Ok(opened) => opened,
-            Err(e) => Err(OpenError::Storage {
-                path,
-                reason: e.to_string(),
-            }),
-        }
+        let start = move || Self::start(&settings, bounds, clock, metrics, env);
+        spawn_blocking(start)
+            .await
+            .map_err(OpenError::Interrupted)?
     }
 
-    /// Opens, decides whether to believe, and starts the threads; blocks.
+    /// Opens the folder and starts the threads; blocks.
     fn start(
-        place: &Place,
+        settings: &DiskSettings,
         bounds: Bounds,
         clock: Clock,
         metrics: CommitMetrics,
-        outside: Outside,
+        env: Env,
     ) -> Result<Self, OpenError> {
-        let Opened {
-            store,
+        let OpenedFolder {
+            files,
+            log,
             epoch,
             head,
             floor,
-            deliveries,
-        } = folder::open(place, bounds, clock.now(), outside)?;
-        let live = Arc::new(Live::new(head, floor));
-        let retainer = Retainer {
-            store: Arc::clone(&store),
-            live: Arc::clone(&live),
+            dedup,
+        } = folder::open(settings, bounds, clock.now(), env)?;
+        let tail = Arc::new(LiveTail::new(head, floor));
+        let log = Arc::new(Mutex::new(log));
+        let pruner = Pruner {
+            files: Arc::clone(&files),
+            log: Arc::clone(&log),
+            tail: Arc::clone(&tail),
             clock: clock.clone(),
             retention: bounds.retention,
-            oldest_remembered: deliveries.oldest(),
-            durable: floor,
+            oldest_remembered: dedup.oldest(),
+            durable_floor: floor,
         };
-        let writer = Writer {
-            store: Arc::clone(&store),
-            live: Arc::clone(&live),
+        let writer = LogWriter {
+            files: Arc::clone(&files),
+            log,
+            tail: Arc::clone(&tail),
             clock,
             metrics,
-            reserve_bytes: place.reserve_bytes,
-            deliveries,
-            group: Group::default(),
+            reserve_bytes: settings.reserve_bytes,
+            dedup,
+            group: GroupBuilder::default(),
             head,
         };
+        let maintenance = Maintenance::new(Arc::clone(&files), Arc::clone(&tail), epoch, pruner);
         let (requests, waiting) = mpsc::channel(QUEUE_MAX);
-        let (turns, gathered) = std::sync::mpsc::sync_channel(1);
-        let thread_error = |source| OpenError::Io {
-            path: place.path.clone(),
+        let threads = Threads::start(waiting, writer, maintenance, Arc::clone(&tail));
+        let threads = threads.map_err(|source| OpenError::Io {
+            path: settings.path.clone(),
             source,
-        };
-        let keeper = Keeper::new(Arc::clone(&store), Arc::clone(&live), epoch, retainer);
-        let tick = store.outside.tick;
-        let keeper = Ticker::start("journal-keep", tick, keeper).map_err(thread_error)?;
-        let named = std::thread::Builder::new().name("journal-write".into());
-        let writer = named
-            .spawn(move || writer.run(&gathered))
-            .map_err(thread_error)?;
-        let gathering = TaskTracker::new();
-        gathering.spawn(gather(waiting, turns, Arc::clone(&live)));
-        gathering.close();
+        })?;
         Ok(Self {
             epoch,
-            live: Arc::clone(&live),
+            tail: Arc::clone(&tail),
             requests: Mutex::new(Some(requests)),
             queue_kib: Arc::new(Semaphore::new(QUEUE_KIB_MAX as usize)),
-            reader: Arc::new(Reader::new(store, live)),
-            threads: tokio::sync::Mutex::new(Some(Threads {
-                gathering,
-                writer,
-                keeper,
-            })),
+            reads: Arc::new(ReadPool::new(files, tail)),
+            threads: tokio::sync::Mutex::new(Some(threads)),
         })
     }
 
     fn failure(&self) -> Option<AppendError> {
-        self.live.failure().map(AppendError::Failed)
+        self.tail.failure().map(AppendError::Failed)
+    }
+}
+
+impl Threads {
+    fn start(
+        requests: mpsc::Receiver<AppendRequest>,
+        writer: LogWriter,
+        maintenance: Maintenance,
+        tail: Arc<LiveTail>,
+    ) -> std::io::Result<Self> {
+        let (batches, waiting) = std::sync::mpsc::sync_channel(1);
+        let period = maintenance.period();
+        let maintenance = PeriodicThread::start(maintenance::THREAD, period, maintenance)?;
+        let named = std::thread::Builder::new().name(writer::THREAD.into());
+        let writer = named.spawn(move || writer.run(&waiting))?;
+        let batcher = TaskTracker::new();
+        batcher.spawn(batcher::run(requests, batches, tail));
+        batcher.close();
+        Ok(Self {
+            batcher,
+            writer,
+            maintenance,
+        })
     }
 
-    fn sender(&self) -> Option<mpsc::Sender<Request>> {
-        let requests = self.requests.lock();
-        requests.unwrap_or_else(PoisonError::into_inner).clone()
+    /// Ends the threads once the last request is done.
+    async fn join(self) {
+        self.batcher.wait().await;
+        let join = move || {
+            // A writer that panicked has marked the journal as failed.
+            let _ = self.writer.join();
+            self.maintenance.stop();
+        };
+        // An error would be a panic; the threads have nothing to panic about
+        // that they have not told already.
+        let _ = spawn_blocking(join).await;
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
         // The threads end by themselves: their channels hang up.
-        self.live.close();
+        self.tail.close();
     }
 }
 
@@ -226,20 +244,20 @@ impl Journal for Disk {
         }
         let kib = u32::try_from(draft.weight().div_ceil(1024)).unwrap_or(u32::MAX);
         let queue = Arc::clone(&self.queue_kib);
-        let share = queue.acquire_many_owned(kib.min(QUEUE_KIB_MAX)).await;
-        let (answer, answered) = oneshot::channel();
-        let request = Request {
+        let memory = queue.acquire_many_owned(kib.min(QUEUE_KIB_MAX)).await;
+        let (reply, replied) = oneshot::channel();
+        let request = AppendRequest {
             draft,
             dedup,
-            answer,
-            _share: share.map_err(|_| AppendError::Closed)?,
+            reply,
+            _memory: memory.map_err(|_| AppendError::Closed)?,
         };
-        let requests = self.sender().ok_or(AppendError::Closed)?;
+        let requests = self.requests.lock().clone().ok_or(AppendError::Closed)?;
         // A writer that is gone, or drops the request, has failed.
         let failed = || self.failure().unwrap_or(AppendError::Closed);
         requests.send(request).await.map_err(|_| failed())?;
         drop(requests);
-        answered.await.unwrap_or_else(|_| Err(failed()))
+        replied.await.unwrap_or_else(|_| Err(failed()))
     }
 
     async fn read(
@@ -248,7 +266,7 @@ impl Journal for Disk {
         after: Sequence,
         bytes_max: usize,
     ) -> Result<EventPage, ReadError> {
-        self.reader.page(selection.clone(), after, bytes_max).await
+        self.reads.page(selection.clone(), after, bytes_max).await
     }
 
     async fn start_of_last_n(
@@ -256,60 +274,46 @@ impl Journal for Disk {
         selection: &Selection,
         count: usize,
     ) -> Result<Sequence, ReadError> {
-        self.reader.start_of_last_n(selection, count).await
+        self.reads.start_of_last_n(selection, count).await
     }
 
     async fn stored_topics(&self, query: StoredTopicsQuery) -> Result<StoredTopics, ReadError> {
-        self.reader.stored_topics(query).await
+        self.reads.stored_topics(query).await
     }
 
     fn follow(&self, after: Sequence) -> BoxStream<'static, Result<Commit, ReadError>> {
-        let reader = Arc::clone(&self.reader);
-        let read = live::read_page(move |after| {
-            let reader = Arc::clone(&reader);
-            async move { reader.follow(after, FOLLOW_BYTES_MAX).await }
+        let reads = Arc::clone(&self.reads);
+        let read = tail::page_reader(move |position| {
+            let reads = Arc::clone(&reads);
+            async move { reads.follower_page(position, FOLLOW_BYTES_MAX).await }
         });
-        live::follow(Arc::clone(&self.live), after, read)
+        tail::follow(Arc::clone(&self.tail), after, read)
     }
 
     fn head(&self) -> Sequence {
-        self.live.head()
+        self.tail.head()
     }
 
     fn floor(&self) -> Sequence {
-        self.live.floor()
+        self.tail.floor()
     }
 
     fn epoch(&self) -> Epoch {
         self.epoch
     }
 
-    async fn failed(&self) -> String {
-        self.live.failed().await
+    async fn failed(&self) -> FatalError {
+        self.tail.failed().await
     }
 
     async fn close(&self) {
         let mut threads = self.threads.lock().await;
-        let Some(Threads {
-            gathering,
-            writer,
-            keeper,
-        }) = threads.take()
-        else {
+        let Some(running) = threads.take() else {
             return;
         };
-        let requests = self.requests.lock();
-        drop(requests.unwrap_or_else(PoisonError::into_inner).take());
-        gathering.wait().await;
-        let join = move || {
-            // A writer that panicked has marked the journal as failed.
-            let _ = writer.join();
-            keeper.stop();
-        };
-        // An error would be a panic; the threads have nothing to panic about
-        // that they have not said already.
-        let _ = tokio::task::spawn_blocking(join).await;
-        self.live.close();
-        self.reader.close().await;
+        drop(self.requests.lock().take());
+        running.join().await;
+        self.tail.close();
+        self.reads.close().await;
     }
 }

@@ -1,85 +1,90 @@
-//! Deletes a prefix of the journal, by age and bytes, in small steps.
+//! Deletes the oldest events, by age and bytes, in small steps.
 //!
-//! The floor rises event by event; files go once all in them is below it.
+//! The floor rises event by event; files are deleted once all in them is below
+//! it.
+//!
 //! Invariant: the floor is raised for readers and made durable before the
-//! first file below it is removed. So whoever finds an event missing finds a
-//! floor above it; and after a crash files may be left below the floor, where
-//! nobody looks, until the next start removes them.
+//! first file below it is removed. So a reader that finds an event missing
+//! finds a floor above it; and after a crash files may be left below the floor,
+//! where nobody looks, until the next start removes them.
 
 use std::{
     io,
     sync::{
-        Arc, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use hookrill_core::{Clock, Sequence, Timestamp};
+use parking_lot::Mutex;
 
 use super::{
+    env::WritePurpose,
+    files::Files,
     floor,
     index::Index,
-    pages::between,
+    log::Log,
     segment::{self, FileKind},
-    shelf::Segment,
-    store::{Purpose, Store},
+    segment_set::{LogSegment, between},
 };
 use crate::{
     durable,
-    journal::{ReadError, Retention, live::Live, ticker::Next},
+    journal::{FatalError, ReadError, Retention, periodic::NextRun, tail::LiveTail},
 };
 
 /// The most events whose age one step looks at.
 const STEP_EVENTS_MAX: usize = 1024;
 
-/// What retention has.
-pub(super) struct Retainer {
-    pub(super) store: Arc<Store>,
-    pub(super) live: Arc<Live>,
+/// Deletes what is older or more than is to be kept.
+pub(super) struct Pruner {
+    pub(super) files: Arc<Files>,
+    pub(super) log: Arc<Mutex<Log>>,
+    pub(super) tail: Arc<LiveTail>,
     pub(super) clock: Clock,
     pub(super) retention: Retention,
-    /// Below it no delivery is remembered.
+    /// The sequence below which no delivery is remembered.
     pub(super) oldest_remembered: Arc<AtomicU64>,
     /// The floor that is durable.
-    pub(super) durable: Sequence,
+    pub(super) durable_floor: Sequence,
 }
 
-impl Retainer {
-    /// Deletes some of what is to go; blocks.
-    pub(super) fn step(&mut self) -> Result<Next, ReadError> {
+impl Pruner {
+    /// Deletes some of what is to be deleted; blocks.
+    pub(super) fn step(&mut self) -> Result<NextRun, ReadError> {
         let now = self.clock.now();
-        let floor = self.live.floor();
+        let floor = self.tail.floor();
         let goal = self.goal(floor, now.minus(self.retention.age))?;
-        if goal > self.durable {
+        if goal > self.durable_floor {
             self.raise_floor(goal)?;
-            return Ok(Next::Now);
+            return Ok(NextRun::AtOnce);
         }
-        let begun = now.minus(self.store.sizes.segment_age);
-        self.fail_on(self.store.log().retire(&self.store, floor, begun))?;
-        let deleted = self.delete_segment()? || self.delete_dedup_file(now)?;
-        Ok(if deleted { Next::Now } else { Next::Wait })
+        let begun = now.minus(self.files.sizes.segment_age);
+        self.fail_on(self.log.lock().roll_if_expired(floor, begun))?;
+        let has_deleted = self.delete_segment()? || self.delete_dedup_file(now)?;
+        Ok(if has_deleted {
+            NextRun::AtOnce
+        } else {
+            NextRun::NextPeriod
+        })
     }
 
-    /// Seals the oldest of the segments that wait for it; says whether there
+    /// Seals the oldest of the segments that wait for it; returns whether there
     /// was one. Blocks.
     pub(super) fn seal(&self) -> Result<bool, ReadError> {
-        let mut sealed = false;
-        let written = self.store.seal_oldest().map(|one| sealed = one);
-        self.fail_on(written)?;
-        Ok(sealed)
+        self.fail_on(self.files.seal_oldest())
     }
 
     /// How far the floor is to rise in this step.
     fn goal(&self, floor: Sequence, oldest: Timestamp) -> Result<Sequence, ReadError> {
-        let floor = self.beyond_bytes(floor)?;
-        let mut goal = floor;
-        let (head, mut looked_at) = (self.live.head(), 0);
-        let segments = self.store.shelf.segments();
-        for segment in between(&segments, floor.next(), head) {
-            if let Segment::Sealed(sealed) = segment
-                && sealed.facts.latest < oldest
+        let mut goal = self.goal_by_bytes(floor)?;
+        let (head, mut looked_at) = (self.tail.head(), 0);
+        let segments = self.files.segments.list();
+        for segment in between(&segments, goal.next(), head) {
+            if let LogSegment::Sealed(sealed) = segment
+                && sealed.header.latest < oldest
             {
-                goal = sealed.facts.last();
+                goal = sealed.header.last();
                 continue;
             }
             let (last, arrivals) = (segment.last().min(head), segment.arrivals());
@@ -88,8 +93,8 @@ impl Retainer {
                 sequence = sequence.next();
                 looked_at += 1;
                 let arrival = self.arrival(segment, sequence)?;
-                // One outside of what the index says is damage: it goes with
-                // the next one that goes.
+                // An arrival outside of what the index says is damage: the event
+                // is deleted with the next one that is.
                 if arrivals.is_some_and(|(a, b)| arrival < a || b < arrival) {
                     continue;
                 }
@@ -106,56 +111,61 @@ impl Retainer {
     }
 
     /// The floor above which there are no more bytes than are to be kept.
-    fn beyond_bytes(&self, floor: Sequence) -> Result<Sequence, ReadError> {
-        let segments = self.store.shelf.segments();
-        let head = self.live.head();
-        let held = between(&segments, floor.next(), head);
-        let mut surplus = held.iter().map(Segment::bytes).sum::<u64>();
-        surplus = surplus.saturating_sub(self.retention.bytes);
+    fn goal_by_bytes(&self, floor: Sequence) -> Result<Sequence, ReadError> {
+        let segments = self.files.segments.list();
+        let head = self.tail.head();
+        let stored = between(&segments, floor.next(), head);
+        let stored_bytes = stored.iter().map(LogSegment::bytes).sum::<u64>();
+        let mut surplus = stored_bytes.saturating_sub(self.retention.bytes);
         let mut goal = floor;
-        for segment in held {
-            // The first one's bytes below the floor are counted, and taken off
-            // here.
-            let look = |index: &Index| least_prefix(index, surplus);
-            let taken = match segment.bytes() {
-                _ if surplus == 0 => return Ok(goal),
-                bytes if bytes <= surplus => (segment.last(), bytes),
-                _ => self.store.shelf.look(segment, look)?,
+        for segment in stored {
+            if surplus == 0 {
+                break;
+            }
+            // The first segment's bytes below the floor are counted in the
+            // surplus, and here as well.
+            let bytes = segment.bytes();
+            let (last, taken) = if bytes <= surplus {
+                (segment.last(), bytes)
+            } else {
+                let look = |index: &Index| shortest_prefix(index, surplus);
+                self.files.segments.with_index(segment, look)?
             };
-            goal = goal.max(taken.0).min(head);
-            surplus = surplus.saturating_sub(taken.1);
+            goal = goal.max(last).min(head);
+            surplus = surplus.saturating_sub(taken);
         }
         Ok(goal)
     }
 
-    /// When an event arrived, as its record says. Nothing is checked: a
-    /// damaged event only has to go, some time.
-    fn arrival(&self, segment: &Segment, sequence: Sequence) -> Result<Timestamp, ReadError> {
-        let shelf = &self.store.shelf;
-        let place = |index: &Index| index.offset(index.number(sequence));
-        let offset = shelf.look(segment, place)?;
-        Ok(shelf.arrival(segment, offset)?)
+    /// When an event arrived, by its record. Nothing is checked: a damaged
+    /// event only has to be deleted some time.
+    fn arrival(&self, segment: &LogSegment, sequence: Sequence) -> Result<Timestamp, ReadError> {
+        let segments = &self.files.segments;
+        let look = |index: &Index| index.offset(index.ordinal(sequence));
+        let offset = segments.with_index(segment, look)?;
+        Ok(segments.arrival(segment, offset)?)
     }
 
     fn raise_floor(&mut self, floor: Sequence) -> Result<(), ReadError> {
-        self.live.raise_floor(floor);
-        let store = || floor::store(&self.store.folder, floor);
-        self.fail_on(self.store.write(Purpose::Floor, store))?;
-        self.durable = floor;
+        self.tail.raise_floor(floor);
+        let store = || floor::store(&self.files.folder, floor);
+        self.fail_on(self.files.write(WritePurpose::Floor, store))?;
+        assert!(floor > self.durable_floor, "the floor only rises");
+        self.durable_floor = floor;
         Ok(())
     }
 
     /// Removes the oldest segment, if all of it is below the floor.
     fn delete_segment(&self) -> Result<bool, ReadError> {
-        let segments = self.store.shelf.segments();
-        let Some(Segment::Sealed(oldest)) = segments.first() else {
+        let segments = self.files.segments.list();
+        let Some(LogSegment::Sealed(oldest)) = segments.first() else {
             return Ok(false);
         };
-        if oldest.facts.last() > self.durable {
+        if oldest.header.last() > self.durable_floor {
             return Ok(false);
         }
-        let first = oldest.facts.head.first;
-        self.store.shelf.remove(first);
+        let first = oldest.header.segment.first;
+        self.files.segments.remove(first);
         // The index last: one without a log says what is missing.
         for kind in [FileKind::Log, FileKind::Index] {
             self.remove(first, kind)?;
@@ -164,50 +174,51 @@ impl Retainer {
     }
 
     /// Removes the oldest file of dedup entries that nobody needs: its segment
-    /// is gone, and its entries have expired or are forgotten.
+    /// is deleted, and its entries have expired or are forgotten.
     fn delete_dedup_file(&self, now: Timestamp) -> Result<bool, ReadError> {
-        let segments = self.store.shelf.segments();
-        let begin = segments.first().map_or(Sequence::ZERO, Segment::first);
+        let segments = self.files.segments.list();
+        let begin = segments.first().map_or(Sequence::ZERO, LogSegment::first);
         let oldest = Sequence(self.oldest_remembered.load(Ordering::Acquire));
-        let found = {
-            let files = self.store.dedup_files.lock();
-            let mut files = files.unwrap_or_else(PoisonError::into_inner);
-            let needless = files
+        let unneeded = {
+            let mut files = self.files.dedup_files.lock();
+            let found = files
                 .iter()
                 .position(|file| file.first < begin && (file.until <= now || file.last < oldest));
-            needless.map(|place| files.remove(place))
+            found.map(|at| files.remove(at))
         };
-        match found {
+        match unneeded {
             Some(file) => self.remove(file.first, FileKind::Dedup).map(|()| true),
             None => Ok(false),
         }
     }
 
     fn remove(&self, first: Sequence, kind: FileKind) -> Result<(), ReadError> {
-        let path = segment::path(&self.store.folder, first, kind);
-        let removed = self.store.write(Purpose::Delete, || durable::remove(&path));
-        self.fail_on(removed)
+        let path = segment::path(&self.files.folder, first, kind);
+        let remove = || durable::remove(&path);
+        self.fail_on(self.files.write(WritePurpose::Delete, remove))
     }
 
-    /// A write that failed is the journal's failure; but where it is only room
-    /// that is missing, the next step may make some.
-    fn fail_on(&self, written: io::Result<()>) -> Result<(), ReadError> {
-        if let Err(e) = &written
-            && e.kind() != io::ErrorKind::StorageFull
-        {
-            self.live.fail(&e.to_string());
-        }
-        written.map_err(ReadError::from)
+    /// A write that failed is the journal's end; but if only the disk is full,
+    /// the next step may make room.
+    fn fail_on<T>(&self, written: io::Result<T>) -> Result<T, ReadError> {
+        written.map_err(|e| {
+            let is_full = e.kind() == io::ErrorKind::StorageFull;
+            let source = Arc::new(e);
+            if !is_full {
+                self.tail.fail(FatalError::Write(Arc::clone(&source)));
+            }
+            ReadError::Io(source)
+        })
     }
 }
 
 /// The last event of the shortest prefix of a segment that has `bytes` bytes,
 /// and how many it has.
-fn least_prefix(index: &Index, bytes: u64) -> (Sequence, u64) {
-    let begin = segment::HEAD_BYTES as u64;
+fn shortest_prefix(index: &Index, bytes: u64) -> (Sequence, u64) {
+    let begin = segment::HEADER_BYTES as u64;
     // An event ends where the next one begins.
     let ends = index.offsets.get(1..).unwrap_or_default();
-    let number = ends.partition_point(|&end| u64::from(end) < begin + bytes) as u32;
-    let end = u64::from(index.offset(number + 1));
-    (index.sequence(number), end.saturating_sub(begin))
+    let ordinal = ends.partition_point(|&end| u64::from(end) < begin + bytes) as u32;
+    let end = u64::from(index.offset(ordinal + 1));
+    (index.sequence(ordinal), end.saturating_sub(begin))
 }

@@ -1,40 +1,38 @@
-//! Reading a log from its head on: what is whole in it, and what comes behind.
+//! Reads a log from its header on: the whole groups in it, and what comes
+//! after them.
 //!
-//! Invariant: what a scan takes is whole groups with their checksums, dense
+//! Invariant: a scan yields whole groups with their checksums, dense
 //! sequences, and events with theirs.
 
-use std::{fs::File, io, os::unix::fs::FileExt as _};
+use std::{fs::File, io};
 
-use bytes::Bytes;
 use hookrill_core::Sequence;
 
 use super::{
-    dedup::Entry,
-    group::{self, GroupHead, records},
+    dedup::DedupEntry,
+    group::{self, CheckedGroup},
     index::Index,
-    segment::{self, Head},
+    log_reader::{LogReader, ScanWork},
+    segment::{self, SegmentHeader},
 };
 use crate::journal::stored::{self, DecodeError};
 
-/// How much is read at a time.
-const WINDOW_BYTES: usize = 1 << 20;
-
 /// What a log holds.
-pub(super) struct Scanned {
+pub(super) struct ScannedLog {
     pub(super) index: Index,
-    pub(super) entries: Vec<Entry>,
-    pub(super) rest: Rest,
+    pub(super) entries: Vec<DedupEntry>,
+    pub(super) end: LogEnd,
 }
 
-/// What comes behind the last whole group.
+/// What comes after the last whole group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rest {
+pub(super) enum LogEnd {
     /// Nothing, or zeros.
     Blank,
-    /// Something, and nothing whole in it: as a crash leaves it behind.
+    /// Bytes, and no whole group among them: as a crash leaves them.
     Torn,
-    /// Something, and a whole group further on: what is between was written and
-    /// is damaged.
+    /// Bytes, and a whole group further on: what is between was written and is
+    /// damaged. Or so much that looks like groups that not all was checked.
     Damaged,
 }
 
@@ -43,8 +41,7 @@ pub(super) enum Rest {
 pub(super) enum ScanError {
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// An event that has its group's checksum and not its own, or none that is
-    /// known here.
+    /// The group's checksum is right, and the event's own is wrong or unknown.
     #[error("event {sequence}: {source}")]
     Event {
         sequence: Sequence,
@@ -52,31 +49,49 @@ pub(super) enum ScanError {
     },
 }
 
-/// Reads a log whose head is known; blocks.
-pub(super) fn scan(file: &File, head: &Head) -> Result<Scanned, ScanError> {
-    let mut window = Window::new(file)?;
-    let mut found = Scanned {
-        index: Index::new(head.first, segment::HEAD_BYTES as u32),
-        entries: Vec::new(),
-        rest: Rest::Blank,
-    };
+/// Reads a log whose header is known; blocks.
+pub(super) fn scan(file: &File, header: &SegmentHeader) -> Result<ScannedLog, ScanError> {
+    let (mut reader, mut log) = (LogReader::new(file, header)?, ScannedLog::new(header));
     loop {
-        let (at, expected) = (u64::from(found.index.end), found.index.last().next());
-        match window.group(at, head.salt)? {
-            Some((group, records)) if group.first == expected => found.take(group, records)?,
-            _ => {
-                found.rest = window.rest(at, head.salt, expected)?;
-                return Ok(found);
+        let (at, next) = (u64::from(log.index.end), log.index.last().next());
+        match reader.group_at(at, next)? {
+            Some(group) => log.add(&group)?,
+            None => {
+                log.end = log_end(&mut reader, at, next)?;
+                return Ok(log);
             }
         }
     }
 }
 
-impl Scanned {
-    fn take(&mut self, group: GroupHead, bytes: Bytes) -> Result<(), ScanError> {
-        let begin = self.index.end as usize + group::HEAD_BYTES;
-        let mut sequence = group.first;
-        for record in records(bytes) {
+/// What comes from `at` on, where no whole group begins with `next`.
+fn log_end(reader: &mut LogReader<'_>, at: u64, next: Sequence) -> io::Result<LogEnd> {
+    if reader.is_blank(at)? {
+        return Ok(LogEnd::Blank);
+    }
+    let found = reader.next_group(at, next)?;
+    let is_damaged = found.is_some() || reader.work().unchecked > 0;
+    Ok(if is_damaged {
+        LogEnd::Damaged
+    } else {
+        LogEnd::Torn
+    })
+}
+
+impl ScannedLog {
+    fn new(header: &SegmentHeader) -> Self {
+        Self {
+            index: Index::new(header.first, segment::HEADER_BYTES as u32),
+            entries: Vec::new(),
+            end: LogEnd::Blank,
+        }
+    }
+
+    fn add(&mut self, group: &CheckedGroup) -> Result<(), ScanError> {
+        let begin = self.index.end as usize + group::HEADER_BYTES;
+        let mut sequence = group.header.first;
+        assert_eq!(sequence, self.index.last().next(), "sequences are dense");
+        for record in group.records() {
             let failed = |source| ScanError::Event { sequence, source };
             let event = stored::decode(record.stored).map_err(failed)?;
             if event.sequence != sequence {
@@ -89,27 +104,27 @@ impl Scanned {
                 &draft.event_type,
                 draft.received_at,
             );
-            if let Some((print, until)) = record.remembered {
-                self.entries.push(Entry {
-                    print,
+            if let Some((fingerprint, until)) = record.dedup {
+                self.entries.push(DedupEntry {
+                    fingerprint,
                     sequence,
                     until,
                 });
             }
             sequence = sequence.next();
         }
-        if sequence != group.last().next() {
+        if sequence != group.header.last().next() {
             let source = DecodeError::Form;
             return Err(ScanError::Event { sequence, source });
         }
-        self.index.end = (begin + group.len) as u32;
+        self.index.end = u32::try_from(begin + group.header.len).map_err(io::Error::other)?;
         Ok(())
     }
 }
 
 /// Whole groups that follow each other in a damaged log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Run {
+pub(super) struct GroupRun {
     pub(super) first: Sequence,
     pub(super) last: Sequence,
     /// Where in the log they begin and end.
@@ -117,126 +132,31 @@ pub(super) struct Run {
     pub(super) end: u64,
 }
 
-/// All that is whole in a log, damaged or not; blocks.
-pub(super) fn runs(file: &File, head: &Head) -> io::Result<Vec<Run>> {
-    let mut window = Window::new(file)?;
-    let mut runs: Vec<Run> = Vec::new();
-    let (mut at, mut expected) = (segment::HEAD_BYTES as u64, head.first);
-    while let Some((begin, group)) = window.next_group(at, head.salt, expected)? {
-        let end = begin + (group::HEAD_BYTES + group.len) as u64;
+/// All whole groups of a log, damaged or not, and what it took to find them;
+/// blocks.
+pub(super) fn group_runs(
+    file: &File,
+    header: &SegmentHeader,
+) -> io::Result<(Vec<GroupRun>, ScanWork)> {
+    let mut reader = LogReader::new(file, header)?;
+    let mut runs: Vec<GroupRun> = Vec::new();
+    let (mut at, mut next) = (segment::HEADER_BYTES as u64, header.first);
+    while let Some((begin, group)) = reader.next_group(at, next)? {
+        let group = group.header;
+        let end = begin + group.group_bytes();
         match runs.last_mut() {
             Some(run) if run.end == begin && run.last.next() == group.first => {
                 (run.end, run.last) = (end, group.last());
             }
-            _ => runs.push(Run {
+            _ => runs.push(GroupRun {
                 first: group.first,
                 last: group.last(),
                 begin,
                 end,
             }),
         }
-        (at, expected) = (end, group.last().next());
+        (at, next) = (end, group.last().next());
     }
-    Ok(runs)
-}
-
-/// A part of a log in memory, moved on as it is read.
-struct Window<'a> {
-    file: &'a File,
-    file_bytes: u64,
-    part: Bytes,
-    begin: u64,
-}
-
-impl<'a> Window<'a> {
-    fn new(file: &'a File) -> io::Result<Self> {
-        Ok(Self {
-            file,
-            file_bytes: file.metadata()?.len(),
-            part: Bytes::new(),
-            begin: 0,
-        })
-    }
-
-    /// The bytes at `at`; `None` where the file ends before them.
-    fn bytes(&mut self, at: u64, len: usize) -> io::Result<Option<Bytes>> {
-        let left = self.file_bytes.saturating_sub(at);
-        if (len as u64) > left {
-            return Ok(None);
-        }
-        let is_here = at >= self.begin && at + len as u64 <= self.begin + self.part.len() as u64;
-        if !is_here {
-            let more = len.max(WINDOW_BYTES.min(left as usize));
-            let mut part = vec![0; more];
-            self.file.read_exact_at(&mut part, at)?;
-            (self.part, self.begin) = (part.into(), at);
-        }
-        let offset = (at - self.begin) as usize;
-        Ok(Some(self.part.slice(offset..offset + len)))
-    }
-
-    /// The whole group at `at`, if there is one.
-    fn group(&mut self, at: u64, salt: u64) -> io::Result<Option<(GroupHead, Bytes)>> {
-        let Some(bytes) = self.bytes(at, group::HEAD_BYTES)? else {
-            return Ok(None);
-        };
-        let Some(head) = GroupHead::decode(&bytes, salt).filter(|head| head.count > 0) else {
-            return Ok(None);
-        };
-        let records = self.bytes(at + group::HEAD_BYTES as u64, head.len)?;
-        let records = records.filter(|records| head.is_of(records, salt));
-        Ok(records.map(|records| (head, records)))
-    }
-
-    /// The first whole group from `at` on whose sequences are not before
-    /// `expected`.
-    fn next_group(
-        &mut self,
-        mut at: u64,
-        salt: u64,
-        expected: Sequence,
-    ) -> io::Result<Option<(u64, GroupHead)>> {
-        loop {
-            let left = self.file_bytes.saturating_sub(at);
-            let len = WINDOW_BYTES.min(left as usize);
-            let Some(part) = self
-                .bytes(at, len)?
-                .filter(|part| part.len() >= group::HEAD_BYTES)
-            else {
-                return Ok(None);
-            };
-            let Some(offset) = GroupHead::find(&part) else {
-                // A head may begin in the last bytes of this part.
-                let step = part.len() - (group::HEAD_BYTES - 1);
-                at += step as u64;
-                continue;
-            };
-            at += offset as u64;
-            match self.group(at, salt)? {
-                Some((group, _)) if group.first >= expected => return Ok(Some((at, group))),
-                _ => at += 1,
-            }
-        }
-    }
-
-    /// What comes from `at` on, where no whole group follows.
-    fn rest(&mut self, at: u64, salt: u64, expected: Sequence) -> io::Result<Rest> {
-        if self.is_blank(at)? {
-            return Ok(Rest::Blank);
-        }
-        let next = self.next_group(at, salt, expected)?;
-        Ok(next.map_or(Rest::Torn, |_| Rest::Damaged))
-    }
-
-    fn is_blank(&mut self, mut at: u64) -> io::Result<bool> {
-        while at < self.file_bytes {
-            let len = WINDOW_BYTES.min((self.file_bytes - at) as usize);
-            let part = self.bytes(at, len)?.unwrap_or_default();
-            if part.iter().any(|byte| *byte != 0) {
-                return Ok(false);
-            }
-            at += len as u64;
-        }
-        Ok(true)
-    }
+    debug_assert!(runs.is_sorted_by(|a, b| a.last < b.first && a.end <= b.begin));
+    Ok((runs, reader.work()))
 }

@@ -1,8 +1,9 @@
 //! Segments: the files of the log, their names and their first bytes.
 //!
 //! `segments/<first sequence, 20 digits>.log` holds events from that sequence
-//! on. Beside it, once it takes no more: `.idx`, where everything is, and
-//! `.dup`, the dedup entries. The head of a `.log`, all numbers little-endian:
+//! on. Once a segment is full it is sealed and gets an `.idx`, where its events
+//! are, and a `.dup`, its dedup entries. The header of a `.log`, all numbers
+//! little-endian:
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
@@ -11,7 +12,7 @@
 //! | 9 | 1 | length of the epoch |
 //! | 10 | 16 | the epoch's text, then zeros |
 //! | 26 | 6 | zeros |
-//! | 32 | 8 | start: up to here holes are known of and accepted |
+//! | 32 | 8 | start: gaps before this sequence are known and accepted |
 //! | 40 | 8 | first sequence |
 //! | 48 | 8 | salt of the groups' checksums |
 //! | 56 | 8 | xxh3-64 of the bytes above |
@@ -19,7 +20,7 @@
 //! Groups follow (`group.rs`), then zeros or the end. Format 1 was a folder of
 //! another storage engine.
 //!
-//! Invariant: a `.log` has a whole head, because it gets its name after that.
+//! Invariant: a `.log` has a whole header, because it gets its name after that.
 
 use std::{
     fs::File,
@@ -30,36 +31,36 @@ use std::{
 use hookrill_core::{Epoch, Sequence};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{durable, journal::OpenError};
+use crate::durable;
 
 /// The format of a journal's folder that this code reads and writes.
 pub(super) const FORMAT: u8 = 2;
-/// The length of a log's head.
-pub(super) const HEAD_BYTES: usize = 64;
+/// The length of a log's header.
+pub(super) const HEADER_BYTES: usize = 64;
 const MAGIC: &[u8; 8] = b"hookrill";
 
-/// What a log says about itself.
+/// What a log says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Head {
+pub(super) struct SegmentHeader {
     pub(super) epoch: Epoch,
     pub(super) start: Sequence,
     pub(super) first: Sequence,
-    /// Random, so that nobody can send a body with a group in it that counts
-    /// as one: such a body in a torn tail would make the start refuse.
+    /// Random, so that nobody can send a body that contains a valid group: in
+    /// a torn end, such a body would make the start refuse the journal.
     pub(super) salt: u64,
 }
 
-/// Why bytes are no head.
+/// Why bytes are not a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoHead {
-    /// Written by a newer Hookrill.
+pub(super) enum HeaderError {
+    /// A newer Hookrill wrote them.
     Newer(u8),
     Damaged,
 }
 
-impl Head {
-    pub(super) fn encode(&self) -> [u8; HEAD_BYTES] {
-        let mut bytes = [0; HEAD_BYTES];
+impl SegmentHeader {
+    pub(super) fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
         let epoch = self.epoch.as_str().as_bytes();
         bytes[..8].copy_from_slice(MAGIC);
         bytes[8] = FORMAT;
@@ -73,56 +74,62 @@ impl Head {
         bytes
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, NoHead> {
-        let bytes = bytes.first_chunk().ok_or(NoHead::Damaged)?;
-        let [.., newer] = *bytes.first_chunk::<9>().ok_or(NoHead::Damaged)?;
-        if bytes.starts_with(MAGIC) && newer > FORMAT {
-            return Err(NoHead::Newer(newer));
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, HeaderError> {
+        let bytes = bytes.first_chunk().ok_or(HeaderError::Damaged)?;
+        let [.., format] = *bytes.first_chunk::<9>().ok_or(HeaderError::Damaged)?;
+        if bytes.starts_with(MAGIC) && format > FORMAT {
+            return Err(HeaderError::Newer(format));
         }
-        Self::decode_known(bytes).ok_or(NoHead::Damaged)
+        Self::decode_known(bytes).ok_or(HeaderError::Damaged)
     }
 
-    fn decode_known(bytes: &[u8; HEAD_BYTES]) -> Option<Self> {
+    fn decode_known(bytes: &[u8; HEADER_BYTES]) -> Option<Self> {
         let epoch = bytes.get(10..10 + usize::from(bytes[9]))?;
-        let head = Self {
+        let header = Self {
             epoch: std::str::from_utf8(epoch).ok()?.parse().ok()?,
-            start: Sequence(number(bytes, 32)?),
-            first: Sequence(number(bytes, 40)?),
-            salt: number(bytes, 48)?,
+            start: Sequence(u64_at(bytes, 32)?),
+            first: Sequence(u64_at(bytes, 40)?),
+            salt: u64_at(bytes, 48)?,
         };
-        // Only what it would be written as is a head: nothing else to check.
-        (head.encode() == *bytes).then_some(head)
+        // Encoded again it must be the same bytes, checksum and zeros included.
+        (header.encode() == *bytes).then_some(header)
     }
 }
 
 /// The little-endian u64 at `at`.
-pub(super) fn number(bytes: &[u8], at: usize) -> Option<u64> {
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     let bytes = bytes.get(at..)?.first_chunk()?;
     Some(u64::from_le_bytes(*bytes))
 }
 
 /// The little-endian u32 at `at`.
-pub(super) fn small_number(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     let bytes = bytes.get(at..)?.first_chunk()?;
     Some(u32::from_le_bytes(*bytes))
 }
 
-/// The three files of a segment.
+/// The files of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum FileKind {
     /// The events.
     Log,
-    /// Where they are.
+    /// Where the events are.
     Index,
     /// The dedup entries.
     Dedup,
 }
 
-const KINDS: [(FileKind, &str); 3] = [
-    (FileKind::Log, "log"),
-    (FileKind::Index, "idx"),
-    (FileKind::Dedup, "dup"),
-];
+impl FileKind {
+    const ALL: [Self; 3] = [Self::Log, Self::Index, Self::Dedup];
+
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Index => "idx",
+            Self::Dedup => "dup",
+        }
+    }
+}
 
 /// The folder of the segments in the journal's folder.
 pub(super) fn folder(journal: &Path) -> PathBuf {
@@ -131,39 +138,32 @@ pub(super) fn folder(journal: &Path) -> PathBuf {
 
 /// The path of one of a segment's files.
 pub(super) fn path(journal: &Path, first: Sequence, kind: FileKind) -> PathBuf {
-    let end = KINDS.iter().find(|(named, _)| *named == kind);
-    let end = end.map_or("", |(_, end)| end);
-    folder(journal).join(format!("{:020}.{end}", first.0))
+    folder(journal).join(format!("{:020}.{}", first.0, kind.extension()))
 }
 
-/// Which file of which segment a name stands for.
+/// Which file of which segment has this name.
 pub(super) fn parse_name(name: &str) -> Option<(Sequence, FileKind)> {
-    let (digits, end) = name.split_once('.')?;
-    let (kind, _) = KINDS.iter().find(|(_, known)| *known == end)?;
-    let is_written_so = digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit());
-    let first = digits.parse().ok().filter(|_| is_written_so)?;
-    Some((Sequence(first), *kind))
-}
-
-/// Makes a log with nothing but a head, durable; blocks.
-pub(super) fn create(journal: &Path, head: &Head) -> io::Result<File> {
-    durable::replace(&path(journal, head.first, FileKind::Log), &head.encode())
-}
-
-/// The error for a folder that has something damaged in it.
-pub(super) fn damaged(journal: &Path, reason: impl Into<String>) -> OpenError {
-    OpenError::Storage {
-        path: journal.into(),
-        reason: reason.into(),
+    let (digits, extension) = name.split_once('.')?;
+    let mut kinds = FileKind::ALL.into_iter();
+    let kind = kinds.find(|kind| kind.extension() == extension)?;
+    if digits.len() != 20 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
     }
+    Some((Sequence(digits.parse().ok()?), kind))
+}
+
+/// Creates a log that has a header and no group, durable; blocks.
+pub(super) fn create(journal: &Path, header: &SegmentHeader) -> io::Result<File> {
+    let path = path(journal, header.first, FileKind::Log);
+    durable::replace(&path, &header.encode())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn head() -> Head {
-        Head {
+    fn header() -> SegmentHeader {
+        SegmentHeader {
             epoch: "k3f9x2ab".parse().unwrap(),
             start: Sequence(3),
             first: Sequence(4),
@@ -172,34 +172,40 @@ mod tests {
     }
 
     #[test]
-    fn the_head_is_pinned_to_the_byte() {
-        let hex = data_encoding::HEXLOWER.encode(&head().encode());
+    fn the_header_is_pinned_to_the_byte() {
+        let hex = data_encoding::HEXLOWER.encode(&header().encode());
         assert_eq!(
             hex,
             "686f6f6b72696c6c02086b336639783261620000000000000000000000000000\
              0300000000000000040000000000000005000000000000002dc06900b463fa52"
         );
-        assert_eq!(Head::decode(&head().encode()), Ok(head()));
+        assert_eq!(SegmentHeader::decode(&header().encode()), Ok(header()));
     }
 
     #[test]
-    fn every_changed_byte_and_every_cut_of_a_head_is_refused() {
-        let whole = head().encode();
+    fn every_changed_byte_and_every_cut_of_a_header_is_refused() {
+        let whole = header().encode();
         for at in 0..whole.len() {
             let mut flipped = whole;
             flipped[at] ^= 0x10;
-            assert!(Head::decode(&flipped).is_err(), "byte {at} flipped");
-            assert!(Head::decode(&whole[..at]).is_err(), "cut at {at}");
+            assert!(
+                SegmentHeader::decode(&flipped).is_err(),
+                "byte {at} flipped"
+            );
+            assert!(SegmentHeader::decode(&whole[..at]).is_err(), "cut at {at}");
         }
         let mut newer = whole;
         newer[8] = FORMAT + 1;
-        assert_eq!(Head::decode(&newer), Err(NoHead::Newer(FORMAT + 1)));
+        assert_eq!(
+            SegmentHeader::decode(&newer),
+            Err(HeaderError::Newer(FORMAT + 1))
+        );
     }
 
     #[test]
     fn names_are_read_as_they_are_written() {
         for first in [0, 42, u64::MAX] {
-            for (kind, _) in KINDS {
+            for kind in FileKind::ALL {
                 let path = path(Path::new("j"), Sequence(first), kind);
                 let name = path.file_name().unwrap().to_str().unwrap();
                 assert_eq!(parse_name(name), Some((Sequence(first), kind)));

@@ -1,210 +1,213 @@
-//! StatsAccumulator what there is of each topic, segment by segment.
+//! Counting what is stored of each topic, segment by segment.
 //!
-//! Reads each index file once, past the indexes that are kept for readers, and
-//! makes no index of it: of a segment only where its records begin is in
-//! memory, and of its topics those that may be on the page. Invariant: an event
-//! is counted by what its segment's index says of it, once, and only where it
-//! is above the floor and up to the head that the walk began with.
+//! Reads each index file once, without the indexes in memory that are for
+//! readers, and makes no index of it: in memory are where the segment's records
+//! begin, and those topics that may be on the page. Invariant: an event is
+//! counted once, by what its segment's index says of it, and only if it is
+//! above the floor and up to the head that the count began with.
 
 use std::ops::Range;
 
 use hookrill_core::{Sequence, Timestamp};
 
 use super::{
+    files::Files,
     index::Index,
     index_file,
-    pages::between,
-    shelf::{Segment, Shelf},
-    store::Store,
+    segment_set::{LogSegment, SegmentSet, between},
 };
 use crate::journal::{
-    ReadError, StoredStats, StoredTopics, StoredTopicsQuery, live::Live, stats::StatsAccumulator,
+    ReadError, StoredStats, StoredTopics, StoredTopicsQuery, stats::StatsAccumulator,
+    tail::LiveTail,
 };
 
-/// Where the walk is: from the newest segment to the oldest.
-pub(super) struct Stocktaking {
-    counting: StatsAccumulator,
+/// A count under way: from the newest segment to the oldest.
+pub(super) struct SegmentStatsScan {
+    counted: StatsAccumulator,
     head: Sequence,
-    /// What is not above it is not counted.
+    /// Events up to here are not counted.
     after: Sequence,
     /// Only segments that begin up to here are still to be looked at.
-    upto: Sequence,
+    up_to: Sequence,
     /// How many segments were looked at.
     looked_at: usize,
-    /// When the oldest event arrived that was looked at, if it and all before
-    /// it are recent.
+    /// When the oldest event arrived that was counted, if all that were counted
+    /// in its segment are recent.
     all_recent_from: Option<Timestamp>,
 }
 
-/// Which events of a segment are counted, by number.
-struct Counted {
-    range: Range<u32>,
-    /// From here on they are recent.
-    recent: u32,
+/// Which events of a segment are counted, by ordinal.
+struct CountedRange {
+    all: Range<u32>,
+    /// Where the recent ones begin.
+    recent_from: u32,
 }
 
-impl Stocktaking {
-    pub(super) fn new(query: StoredTopicsQuery, live: &Live) -> Self {
-        let (floor, head) = (live.floor(), live.head());
+impl SegmentStatsScan {
+    pub(super) fn new(query: StoredTopicsQuery, tail: &LiveTail) -> Self {
+        let (floor, head) = (tail.floor(), tail.head());
         Self {
-            counting: StatsAccumulator::new(query),
+            counted: StatsAccumulator::new(query),
             head,
             after: floor,
-            upto: head,
+            up_to: head,
             looked_at: 0,
             all_recent_from: None,
         }
     }
 
-    /// Looks into the next segment towards the oldest; says whether there are
+    /// Counts the next segment towards the oldest; returns whether there are
     /// more. Blocks.
-    pub(super) fn look(&mut self, store: &Store, live: &Live) -> Result<bool, ReadError> {
-        let segments = store.shelf.segments();
-        let Some(segment) = between(&segments, self.after.next(), self.upto).last() else {
+    pub(super) fn step(&mut self, files: &Files, tail: &LiveTail) -> Result<bool, ReadError> {
+        let segments = files.segments.list();
+        let Some(segment) = between(&segments, self.after.next(), self.up_to).last() else {
             return Ok(false);
         };
-        if self.looked_at == store.sizes.segments_counted {
-            self.after = self.upto;
+        if self.looked_at == files.sizes.segments_counted {
+            self.after = self.up_to;
             return Ok(false);
         }
         self.looked_at += 1;
-        match self.count(&store.shelf, segment) {
+        match self.count(&files.segments, segment) {
             Ok(()) => {}
             // It was deleted meanwhile, and all before it.
-            Err(_) if segment.last() <= live.floor() => return Ok(false),
+            Err(_) if segment.last() <= tail.floor() => return Ok(false),
             Err(e) => return Err(e),
         }
-        self.upto = segment.first().previous();
-        Ok(self.upto > self.after)
+        let up_to = segment.first().previous();
+        debug_assert!(up_to < self.up_to, "each segment once");
+        self.up_to = up_to;
+        Ok(self.up_to > self.after)
     }
 
     pub(super) fn finish(self) -> StoredTopics {
-        let asked = self.counting.query.recent_from;
-        // Where something before them is not counted, it may be recent too.
-        let cut = self.all_recent_from.filter(|_| self.after > Sequence::ZERO);
-        let recent_from = cut.map_or(asked, |from| from.max(asked));
-        self.counting.finish((self.after, self.head), recent_from)
+        let asked = self.counted.query.recent_from;
+        // Events before the oldest may be recent too, and are not counted.
+        let is_cut = self.after > Sequence::ZERO;
+        let recent_from = match self.all_recent_from {
+            Some(arrival) if is_cut => arrival.max(asked),
+            _ => asked,
+        };
+        self.counted.finish((self.after, self.head), recent_from)
     }
 
-    fn count(&mut self, shelf: &Shelf, segment: &Segment) -> Result<(), ReadError> {
-        let Segment::Sealed(sealed) = segment else {
-            return self.count_index(shelf, segment);
+    fn count(&mut self, segments: &SegmentSet, segment: &LogSegment) -> Result<(), ReadError> {
+        let LogSegment::Sealed(sealed) = segment else {
+            return self.count_by_index(segments, segment);
         };
-        let file = shelf.index_file(&sealed.facts)?.unwrap_or_default();
-        let Some((index, topics)) = index_file::catalogue(&sealed.facts, &file) else {
-            // From the log, as for those who read.
-            return self.count_index(shelf, segment);
+        let file = segments.index_file(&sealed.header)?.unwrap_or_default();
+        let Some((index, topics)) = index_file::offsets_and_topics(&sealed.header, &file) else {
+            // From the log, as for readers.
+            return self.count_by_index(segments, segment);
         };
-        let offset = |number| Ok(index.offset(number));
+        let offset = |ordinal| Ok(index.offset(ordinal));
         let range = self.range(&index);
-        let counted = self.counted(shelf, segment, range, offset)?;
-        self.counting.add_to_all(&all(&index, &counted));
-        for (name, numbers) in topics {
-            if self.counting.is_beyond(name) {
+        let counted = self.counted_range(segments, segment, range, offset)?;
+        self.counted.add_to_total(&stats_of_all(&index, &counted));
+        for (name, ordinals) in topics {
+            if self.counted.is_beyond(name) {
                 break;
             }
-            if self.counting.wants(name) {
-                let numbers: Vec<_> = numbers.iter().map(|&n| u32::from_le_bytes(n)).collect();
-                self.add(name, &held(&index, &numbers, &counted));
+            if self.counted.wants(name) {
+                let ordinals: Vec<_> = ordinals.iter().map(|&n| u32::from_le_bytes(n)).collect();
+                self.add(name, &stats_of(&index, &ordinals, &counted));
             }
         }
         Ok(())
     }
 
-    /// Counts by an index in memory: the one that is written, mostly, whose
-    /// writer waits for the last look.
-    fn count_index(&mut self, shelf: &Shelf, segment: &Segment) -> Result<(), ReadError> {
-        let range = shelf.look(segment, |index| self.range(index))?;
-        let offset = |number| shelf.look(segment, |index: &Index| index.offset(number));
-        let counted = self.counted(shelf, segment, range, offset)?;
-        shelf.look(segment, |index| {
-            self.counting.add_to_all(&all(index, &counted));
-            for (name, numbers) in &index.topics {
-                if self.counting.wants(name) {
-                    self.add(name, &held(index, numbers, &counted));
+    /// Counts by an index in memory. It is mostly that of the segment that is
+    /// written; its writer waits for the last look.
+    fn count_by_index(
+        &mut self,
+        segments: &SegmentSet,
+        segment: &LogSegment,
+    ) -> Result<(), ReadError> {
+        let range = segments.with_index(segment, |index| self.range(index))?;
+        let offset = |ordinal| segments.with_index(segment, |index| index.offset(ordinal));
+        let counted = self.counted_range(segments, segment, range, offset)?;
+        segments.with_index(segment, |index| {
+            self.counted.add_to_total(&stats_of_all(index, &counted));
+            for (name, ordinals) in &index.topics {
+                if self.counted.wants(name) {
+                    self.add(name, &stats_of(index, ordinals, &counted));
                 }
             }
         })
     }
 
-    fn add(&mut self, name: &str, held: &StoredStats) {
-        if held.events > 0 {
-            self.counting.add(name, held);
+    fn add(&mut self, name: &str, stats: &StoredStats) {
+        if stats.events > 0 {
+            self.counted.add(name, stats);
         }
     }
 
     fn range(&self, index: &Index) -> Range<u32> {
-        index.number(self.after.next())..index.number(self.head.next())
+        index.ordinal(self.after.next())..index.ordinal(self.head.next())
     }
 
-    /// Looks for the first recent event among those of `range`: arrivals rise
-    /// with the numbers, but for moments and a clock that was set back.
-    fn counted(
+    /// Searches `all` for the first recent event: arrivals rise with the
+    /// ordinals, but for moments and a clock that was set back.
+    fn counted_range(
         &mut self,
-        shelf: &Shelf,
-        segment: &Segment,
-        range: Range<u32>,
+        segments: &SegmentSet,
+        segment: &LogSegment,
+        all: Range<u32>,
         offset: impl Fn(u32) -> Result<u32, ReadError>,
-    ) -> Result<Counted, ReadError> {
-        let from = self.counting.query.recent_from;
-        let arrival = |number| Ok::<_, ReadError>(shelf.arrival(segment, offset(number)?)?);
-        let (mut recent, mut older) = (range.end, range.start);
+    ) -> Result<CountedRange, ReadError> {
+        let from = self.counted.query.recent_from;
+        let arrival = |ordinal| Ok::<_, ReadError>(segments.arrival(segment, offset(ordinal)?)?);
+        let (mut recent_from, mut older) = (all.end, all.start);
         if segment.arrivals().is_some_and(|(_, latest)| latest >= from) {
-            while older < recent {
-                let middle = older + (recent - older) / 2;
-                match arrival(middle)? >= from {
-                    true => recent = middle,
-                    false => older = middle + 1,
+            while older < recent_from {
+                let middle = older + (recent_from - older) / 2;
+                if arrival(middle)? >= from {
+                    recent_from = middle;
+                } else {
+                    older = middle + 1;
                 }
             }
         }
-        let all_recent = recent == range.start && !range.is_empty();
-        self.all_recent_from = match all_recent {
-            true => Some(arrival(range.start)?),
-            false => None,
+        self.all_recent_from = if recent_from == all.start && !all.is_empty() {
+            Some(arrival(all.start)?)
+        } else {
+            None
         };
-        Ok(Counted { range, recent })
+        Ok(CountedRange { all, recent_from })
     }
 }
 
-/// What the whole segment has.
-fn all(index: &Index, counted: &Counted) -> StoredStats {
-    let Counted { range, recent } = counted;
-    let bytes = index
-        .offset(range.end)
-        .saturating_sub(index.offset(range.start));
-    let span = (
-        index.sequence(range.start),
-        index.sequence(range.end).previous(),
-    );
+/// What is counted of a whole segment.
+fn stats_of_all(index: &Index, counted: &CountedRange) -> StoredStats {
+    let CountedRange { all, recent_from } = counted;
+    let (begin, end) = (index.offset(all.start), index.offset(all.end));
+    let first = index.sequence(all.start);
+    let last = index.sequence(all.end).previous();
     StoredStats {
-        events: range.len() as u64,
-        bytes: bytes.into(),
-        recent: u64::from(range.end - recent),
-        span: (!range.is_empty()).then_some(span),
+        events: all.len() as u64,
+        bytes: end.saturating_sub(begin).into(),
+        recent: u64::from(all.end - recent_from),
+        span: (!all.is_empty()).then_some((first, last)),
     }
 }
 
-/// What it has of the topic with these numbers. An event ends where the next
-/// one begins.
-fn held(index: &Index, numbers: &[u32], counted: &Counted) -> StoredStats {
-    let Counted { range, recent } = counted;
-    let begin = numbers.partition_point(|number| number < &range.start);
-    let end = numbers.partition_point(|number| number < &range.end);
-    let numbers = numbers.get(begin..end).unwrap_or_default();
-    let older = numbers.partition_point(|number| number < recent);
-    let bytes = |&number| {
-        u64::from(
-            index
-                .offset(number + 1)
-                .saturating_sub(index.offset(number)),
-        )
-    };
-    let span = numbers.first().zip(numbers.last());
+/// What is counted of the topic with these ordinals. An event ends where the
+/// next one begins.
+fn stats_of(index: &Index, ordinals: &[u32], counted: &CountedRange) -> StoredStats {
+    let CountedRange { all, recent_from } = counted;
+    let begin = ordinals.partition_point(|ordinal| ordinal < &all.start);
+    let end = ordinals.partition_point(|ordinal| ordinal < &all.end);
+    let in_range = ordinals.get(begin..end).unwrap_or_default();
+    let older = in_range.partition_point(|ordinal| ordinal < recent_from);
+    let bytes = in_range.iter().map(|&ordinal| {
+        let next = index.offset(ordinal + 1);
+        u64::from(next.saturating_sub(index.offset(ordinal)))
+    });
+    let span = in_range.first().zip(in_range.last());
     StoredStats {
-        events: numbers.len() as u64,
-        bytes: numbers.iter().map(bytes).sum(),
-        recent: (numbers.len() - older) as u64,
+        events: in_range.len() as u64,
+        bytes: bytes.sum(),
+        recent: (in_range.len() - older) as u64,
         span: span.map(|(&first, &last)| (index.sequence(first), index.sequence(last))),
     }
 }

@@ -11,15 +11,15 @@ use futures_util::{StreamExt, future::join_all};
 use tempfile::TempDir;
 
 use super::{
-    high_water::Mark,
+    env::{Sizes, WritePurpose},
+    high_water::HighWaterMark,
     segment::FileKind,
-    store::{Purpose, Sizes},
     *,
 };
 use crate::journal::{
     self, Backend, Retention, Settings,
     contract::{
-        Factory, Hands, NOON, ROOMY, append, draft, key, read_all, sequences, suite, until,
+        Factory, NOON, ROOMY, TestClock, append, draft, key, read_all, sequences, suite, until,
     },
 };
 
@@ -29,33 +29,33 @@ mod figures;
 mod model;
 mod segments;
 
-/// The real world with a tick that tests need not wait for.
-fn quick() -> Outside {
-    Outside {
-        tick: Duration::from_millis(5),
-        ..Outside::real()
+/// The real environment, with a period that tests need not wait for.
+fn quick() -> Env {
+    Env {
+        maintenance_period: Duration::from_millis(5),
+        ..Env::real()
     }
 }
 
 /// Segments of a few events each, so that a test has many.
-fn tiny() -> Outside {
+fn tiny() -> Env {
     let sizes = Sizes {
         segment_bytes: 4096,
         segment_events: 40,
-        zeros_bytes: 1024,
+        preallocated_bytes: 1024,
         unsealed_max: 2,
-        // The claims say how far one read looks, whatever the segments are.
+        // The contract says how far one read looks, however small segments are.
         segments_per_read: 1000,
-        ..Sizes::by(&ROOMY.retention)
+        ..Sizes::for_retention(&ROOMY.retention)
     };
-    Outside {
+    Env {
         sizes: Some(sizes),
         ..quick()
     }
 }
 
-fn place(folder: &Path) -> Place {
-    Place {
+fn settings(folder: &Path) -> DiskSettings {
+    DiskSettings {
         path: folder.into(),
         reserve_bytes: 0,
         new_epoch: false,
@@ -63,12 +63,12 @@ fn place(folder: &Path) -> Place {
 }
 
 async fn try_open(folder: &Path) -> Result<Disk, OpenError> {
-    open_in(place(folder), ROOMY, quick()).await
+    open_in(settings(folder), ROOMY, quick()).await
 }
 
-async fn open_in(place: Place, bounds: Bounds, outside: Outside) -> Result<Disk, OpenError> {
-    let clock = Hands::at(NOON).clock();
-    Disk::open_with(place, bounds, clock, CommitMetrics::noop(), outside).await
+async fn open_in(settings: DiskSettings, bounds: Bounds, env: Env) -> Result<Disk, OpenError> {
+    let clock = TestClock::at(NOON).clock();
+    Disk::open_in(settings, bounds, clock, CommitMetrics::noop(), env).await
 }
 
 async fn open(folder: &Path) -> Disk {
@@ -86,17 +86,17 @@ async fn open_after_drop(folder: &Path) -> Disk {
     }
 }
 
-/// Opens journals in such a world.
-struct OnDisk(fn() -> Outside);
+/// Opens journals in such an environment.
+struct OnDisk(fn() -> Env);
 
 impl Factory for OnDisk {
     type Guard = TempDir;
 
     async fn open(&self, bounds: Bounds, clock: Clock) -> (Arc<dyn Journal>, TempDir) {
         let folder = tempfile::tempdir().unwrap();
-        let place = place(folder.path());
-        let disk = Disk::open_with(place, bounds, clock, CommitMetrics::noop(), (self.0)()).await;
-        (Arc::new(disk.unwrap()), folder)
+        let settings = settings(folder.path());
+        let disk = Disk::open_in(settings, bounds, clock, CommitMetrics::noop(), (self.0)());
+        (Arc::new(disk.await.unwrap()), folder)
     }
 }
 
@@ -189,14 +189,18 @@ async fn retention_goes_on_where_it_was_after_a_restart() {
         },
         ..ROOMY
     };
-    let disk = open_in(place(folder.path()), tight, quick()).await.unwrap();
+    let disk = open_in(settings(folder.path()), tight, quick())
+        .await
+        .unwrap();
     for _ in 0..200 {
         append(&disk, draft("a", vec![0; 1000])).await;
     }
     until(|| disk.floor() >= Sequence(150)).await;
     disk.close().await;
     let floor = disk.floor();
-    let disk = open_in(place(folder.path()), tight, quick()).await.unwrap();
+    let disk = open_in(settings(folder.path()), tight, quick())
+        .await
+        .unwrap();
     assert!(disk.floor() >= floor, "it may have gone on already");
     assert_eq!(disk.head(), Sequence(200));
     for _ in 0..100 {
@@ -221,7 +225,7 @@ async fn a_journal_that_lost_its_last_events_to_retention_restarts_above_them() 
         },
         ..ROOMY
     };
-    let disk = open_in(place(folder.path()), nothing, quick())
+    let disk = open_in(settings(folder.path()), nothing, quick())
         .await
         .unwrap();
     append(&disk, draft("a", "x")).await;
@@ -255,51 +259,51 @@ async fn a_folder_is_for_its_owner_alone() {
     assert_eq!(mode & 0o777, 0o700);
 }
 
-/// Holds up every batch of events, before it is written and after, until the
-/// test lets it go on or fail.
-struct Gate {
-    /// Says that a batch is held up.
-    held: mpsc::Receiver<()>,
+/// Stops every batch of events, before it is written and after, until the test
+/// lets it go on or fail.
+struct WriteGate {
+    /// Says that a batch has stopped.
+    stopped: mpsc::Receiver<()>,
     /// Lets the batch go on, or fail.
     pass: std::sync::mpsc::SyncSender<bool>,
 }
 
-fn gated() -> (Outside, Gate) {
+fn gated() -> (Env, WriteGate) {
     let (pass, verdicts) = std::sync::mpsc::sync_channel::<bool>(9);
     let verdicts = Mutex::new(verdicts);
-    let (holding, held) = mpsc::channel(9);
-    let hold = move || {
-        holding.blocking_send(()).unwrap();
-        let passes = verdicts.lock().unwrap().recv().unwrap();
+    let (stopping, stopped) = mpsc::channel(9);
+    let stop = move || {
+        stopping.blocking_send(()).unwrap();
+        let passes = verdicts.lock().recv().unwrap();
         (passes.then_some(())).ok_or_else(|| std::io::Error::other("not let through"))
     };
     let write = move |purpose, write: &mut dyn FnMut() -> std::io::Result<()>| {
-        if purpose != Purpose::Append {
+        if purpose != WritePurpose::Append {
             return write();
         }
-        hold()?;
+        stop()?;
         write()?;
-        hold()
+        stop()
     };
-    let outside = Outside {
+    let env = Env {
         write: Arc::new(write),
         ..quick()
     };
-    (outside, Gate { held, pass })
+    (env, WriteGate { stopped, pass })
 }
 
 #[tokio::test]
 async fn nothing_is_answered_or_shown_before_it_is_durable() {
     let folder = tempfile::tempdir().unwrap();
-    let (outside, mut gate) = gated();
-    let disk = open_in(place(folder.path()), ROOMY, outside).await.unwrap();
+    let (env, mut gate) = gated();
+    let disk = open_in(settings(folder.path()), ROOMY, env).await.unwrap();
     let mut commits = disk.follow(Sequence::ZERO);
     let mut answer = disk.append(draft("a", "x"), Some(key(1)));
     let moment = Duration::from_millis(20);
     for at in ["before the write", "before its end is known"] {
         tokio::select! {
             _ = &mut answer => panic!("answered {at}"),
-            _ = gate.held.recv() => {}
+            _ = gate.stopped.recv() => {}
         }
         let early = tokio::time::timeout(moment, &mut answer).await;
         assert!(early.is_err(), "answered {at}");
@@ -327,12 +331,12 @@ async fn nothing_is_answered_or_shown_before_it_is_durable() {
 async fn a_duplicate_in_the_same_batch_shares_its_fate() {
     for passes in [true, false] {
         let folder = tempfile::tempdir().unwrap();
-        let (outside, mut gate) = gated();
-        let disk = open_in(place(folder.path()), ROOMY, outside).await.unwrap();
+        let (env, mut gate) = gated();
+        let disk = open_in(settings(folder.path()), ROOMY, env).await.unwrap();
         let first = disk.append(draft("a", "x"), None);
-        // While the first batch is held up, these gather for the second.
+        // While the first batch is stopped, these gather for the second.
         let others = async {
-            gate.held.recv().await.unwrap();
+            gate.stopped.recv().await.unwrap();
             let again = || disk.append(draft("a", "x"), Some(key(7)));
             let release = async {
                 for verdict in [true, true, passes, true] {
@@ -344,16 +348,19 @@ async fn a_duplicate_in_the_same_batch_shares_its_fate() {
         let (first, (a, b, c, ())) = tokio::join!(first, others);
         assert_eq!(first.unwrap().sequence, Sequence(1));
         if passes {
-            let found = [a, b, c].map(|a| a.map(|a| (a.sequence.0, a.duplicate)));
-            assert_eq!(found, [(2, false), (2, true), (2, true)].map(Ok));
+            let found = [a, b, c].map(|stored| {
+                let stored = stored.unwrap();
+                (stored.sequence.0, stored.duplicate)
+            });
+            assert_eq!(found, [(2, false), (2, true), (2, true)]);
             assert_eq!(disk.head(), Sequence(2));
         } else {
             assert!([a, b, c].iter().all(Result::is_err));
             assert_eq!(disk.head(), Sequence(1));
         }
-        let held = std::iter::from_fn(|| gate.held.try_recv().ok()).count();
+        let stopped = std::iter::from_fn(|| gate.stopped.try_recv().ok()).count();
         let expected = if passes { 3 } else { 2 };
-        assert_eq!(held, expected, "two batches, no third");
+        assert_eq!(stopped, expected, "two batches, no third");
     }
 }
 
@@ -361,17 +368,19 @@ async fn a_duplicate_in_the_same_batch_shares_its_fate() {
 async fn a_failed_write_fails_all_that_wait_and_all_that_come() {
     let folder = tempfile::tempdir().unwrap();
     let broken = Arc::new(AtomicBool::new(false));
-    let outside = Outside {
+    let env = Env {
         write: Arc::new({
             let broken = Arc::clone(&broken);
-            move |_, write| match broken.load(Ordering::SeqCst) {
-                true => Err(std::io::Error::other("the disk is gone")),
-                false => write(),
+            move |_, write| {
+                if broken.load(Ordering::SeqCst) {
+                    return Err(std::io::Error::other("the disk is gone"));
+                }
+                write()
             }
         }),
         ..quick()
     };
-    let disk = open_in(place(folder.path()), ROOMY, outside).await.unwrap();
+    let disk = open_in(settings(folder.path()), ROOMY, env).await.unwrap();
     append(&disk, draft("a", "x")).await;
     broken.store(true, Ordering::SeqCst);
     let refused = join_all((0..50).map(|_| disk.append(draft("a", "x"), None))).await;
@@ -379,9 +388,12 @@ async fn a_failed_write_fails_all_that_wait_and_all_that_come() {
         let Err(AppendError::Failed(reason)) = refused else {
             panic!("{refused:?}");
         };
-        assert!(reason.contains("the disk is gone"), "{reason}");
+        assert_eq!(reason.to_string(), "a write failed: the disk is gone");
     }
-    assert!(disk.failed().await.contains("the disk is gone"));
+    let FatalError::Write(source) = disk.failed().await else {
+        panic!("a write failed");
+    };
+    assert_eq!(source.to_string(), "the disk is gone");
     // Also when the disk works again: what is on it now is not known.
     broken.store(false, Ordering::SeqCst);
     let refused = disk.append(draft("a", "x"), None).await;
@@ -398,17 +410,18 @@ async fn a_failed_write_fails_all_that_wait_and_all_that_come() {
 #[tokio::test]
 async fn a_writer_that_panics_leaves_nobody_waiting() {
     let folder = tempfile::tempdir().unwrap();
-    let outside = Outside {
+    let env = Env {
         write: Arc::new(|purpose, write| match purpose {
-            Purpose::Append => panic!("on purpose"),
+            WritePurpose::Append => panic!("on purpose"),
             _ => write(),
         }),
         ..quick()
     };
-    let disk = open_in(place(folder.path()), ROOMY, outside).await.unwrap();
+    let disk = open_in(settings(folder.path()), ROOMY, env).await.unwrap();
     let refused = join_all((0..3).map(|_| disk.append(draft("a", "x"), None))).await;
     assert!(refused.iter().all(Result::is_err), "{refused:?}");
-    assert!(disk.failed().await.contains("panicked"));
+    let failed = disk.failed().await.to_string();
+    assert_eq!(failed, "the journal's thread journal-write panicked");
     disk.close().await;
 }
 
@@ -416,16 +429,16 @@ async fn a_writer_that_panics_leaves_nobody_waiting() {
 async fn below_the_reserve_nothing_is_stored_until_there_is_room_again() {
     let folder = tempfile::tempdir().unwrap();
     let free = Arc::new(AtomicU64::new(1000));
-    let outside = Outside {
+    let env = Env {
         free_bytes: Arc::new({
             let free = Arc::clone(&free);
             move |_| Ok(free.load(Ordering::SeqCst))
         }),
         ..quick()
     };
-    let place = Place {
+    let settings = DiskSettings {
         reserve_bytes: 500,
-        ..place(folder.path())
+        ..settings(folder.path())
     };
     let tight = Bounds {
         retention: Retention {
@@ -434,17 +447,20 @@ async fn below_the_reserve_nothing_is_stored_until_there_is_room_again() {
         },
         ..ROOMY
     };
-    let disk = open_in(place, tight, outside).await.unwrap();
+    let disk = open_in(settings, tight, env).await.unwrap();
     for _ in 0..10 {
         append(&disk, draft("a", vec![0; 1000])).await;
     }
     free.store(499, Ordering::SeqCst);
     let refused = disk.append(draft("a", "x"), None).await;
-    let no_room = AppendError::NoRoom {
-        free_bytes: 499,
-        reserve_bytes: 500,
-    };
-    assert_eq!(refused, Err(no_room));
+    let is_right = matches!(
+        refused,
+        Err(AppendError::NoRoom {
+            free_bytes: 499,
+            reserve_bytes: 500,
+        })
+    );
+    assert!(is_right, "{refused:?}");
     // Retention goes on, and so does reading.
     until(|| disk.floor() >= Sequence(6)).await;
     assert!(!read_all(&disk, &Selection::all(), 1 << 20).await.is_empty());
@@ -463,20 +479,22 @@ async fn the_floor_is_durable_before_anything_below_it_is_deleted() {
         ..ROOMY
     };
     // The process "dies" between the floor and the deletion, then before both.
-    for (dies_at, floor) in [(Purpose::Delete, 5), (Purpose::Floor, 5)] {
-        let outside = Outside {
+    for (dies_at, floor) in [(WritePurpose::Delete, 5), (WritePurpose::Floor, 5)] {
+        let env = Env {
             write: Arc::new(move |purpose, write| match purpose {
                 _ if purpose == dies_at => Err(std::io::Error::other("died")),
                 _ => write(),
             }),
             ..quick()
         };
-        let disk = open_in(place(folder.path()), ROOMY, quick()).await.unwrap();
+        let disk = open_in(settings(folder.path()), ROOMY, quick())
+            .await
+            .unwrap();
         for _ in 0..5 {
             append(&disk, draft("a", "x")).await;
         }
         disk.close().await;
-        let disk = open_in(place(folder.path()), nothing, outside)
+        let disk = open_in(settings(folder.path()), nothing, env)
             .await
             .unwrap();
         disk.failed().await;
@@ -486,7 +504,7 @@ async fn the_floor_is_durable_before_anything_below_it_is_deleted() {
         assert_eq!(disk.floor(), Sequence(floor), "died at {dies_at:?}");
         let left = read_all(&disk, &Selection::all(), 1000).await;
         assert_eq!(left.len() as u64, disk.head().0 - floor);
-        // What the crash left below the floor goes too.
+        // What the crash left below the floor is deleted too.
         let oldest = segment::path(folder.path(), Sequence(1), FileKind::Log);
         until(|| !oldest.exists()).await;
         disk.close().await;

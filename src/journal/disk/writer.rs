@@ -1,119 +1,136 @@
-//! The one thread that appends: takes a turn, writes one group with one fsync.
+//! The one thread that appends: takes a batch, writes one group with one
+//! fsync.
 //!
-//! Refuses to write after a failure. Invariant: what it hands back to be
-//! published and answered is durable.
+//! Refuses to write after a failure. Invariant: the events in its results are
+//! durable, so they can be published and answered.
 
 use std::{
+    io,
     sync::{Arc, mpsc},
     time::Instant,
 };
 
 use hookrill_core::{Clock, Dedup, Draft, Event, Sequence};
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{
-    dedup::{Deliveries, Entry, Print},
-    group::Group,
-    store::Store,
+    dedup::{DedupEntry, DedupIndex, Fingerprint},
+    files::Files,
+    group::GroupBuilder,
+    log::Log,
 };
-use crate::journal::{AppendError, Appended, Commit, CommitMetrics, ReadError, live::Live};
+use crate::journal::{
+    AppendError, Appended, Commit, CommitMetrics, FatalError,
+    tail::{FailOnPanic, LiveTail},
+};
 
-/// An event that wants to be stored.
-pub(super) struct Request {
+/// The thread's name.
+pub(super) const THREAD: &str = "journal-write";
+
+/// An event that is to be stored.
+pub(super) struct AppendRequest {
     pub(super) draft: Draft,
     pub(super) dedup: Option<Dedup>,
-    /// Dropped without an answer where the journal has failed.
-    pub(super) answer: Answer,
+    /// Dropped without an answer if the journal has failed.
+    pub(super) reply: AppendReply,
     /// Its share of the memory for waiting events.
-    pub(super) _share: OwnedSemaphorePermit,
+    pub(super) _memory: OwnedSemaphorePermit,
 }
 
-type Answer = oneshot::Sender<Result<Appended, AppendError>>;
+type AppendReply = oneshot::Sender<Result<Appended, AppendError>>;
 
 /// Events that are to become durable together.
-pub(super) struct Turn {
-    pub(super) waiting: Vec<Request>,
-    /// Dropped where the journal has failed.
-    pub(super) done: oneshot::Sender<Served>,
+pub(super) struct AppendBatch {
+    pub(super) requests: Vec<AppendRequest>,
+    /// Dropped if the journal has failed.
+    pub(super) done: oneshot::Sender<BatchResult>,
 }
 
-/// What became of a turn.
+/// What became of a batch.
 #[derive(Default)]
-pub(super) struct Served {
-    /// What is durable now; `None` where all were duplicates, or refused.
+pub(super) struct BatchResult {
+    /// What is durable now; `None` if all were duplicates, or refused.
     pub(super) commit: Option<Commit>,
-    /// To be given once the commit is published.
-    pub(super) answers: Vec<(Answer, Result<Appended, AppendError>)>,
+    /// To be sent once the commit is published.
+    pub(super) replies: Vec<(AppendReply, Result<Appended, AppendError>)>,
 }
 
 /// What the thread has.
-pub(super) struct Writer {
-    pub(super) store: Arc<Store>,
-    pub(super) live: Arc<Live>,
+pub(super) struct LogWriter {
+    pub(super) files: Arc<Files>,
+    pub(super) log: Arc<Mutex<Log>>,
+    pub(super) tail: Arc<LiveTail>,
     pub(super) clock: Clock,
     pub(super) metrics: CommitMetrics,
     pub(super) reserve_bytes: u64,
-    pub(super) deliveries: Deliveries,
-    pub(super) group: Group,
-    /// The last event that was given a place.
+    pub(super) dedup: DedupIndex,
+    pub(super) group: GroupBuilder,
+    /// The last sequence that was assigned.
     pub(super) head: Sequence,
 }
 
-/// The group in the making, and who is to be told what.
-struct Making {
+/// A commit that is being put together, and the replies to its requests.
+struct CommitBuilder {
     events: Vec<Arc<Event>>,
-    /// Of each event, if it has one.
-    entries: Vec<Option<Entry>>,
-    answers: Vec<(Answer, Result<Appended, AppendError>)>,
+    /// The dedup entry of each event, if it has one.
+    entries: Vec<Option<DedupEntry>>,
+    replies: Vec<(AppendReply, Result<Appended, AppendError>)>,
 }
 
-impl Writer {
-    /// Runs until the sender of turns is gone; blocks.
-    pub(super) fn run(mut self, turns: &mpsc::Receiver<Turn>) {
-        let _guard = FailOnPanic(Arc::clone(&self.live));
-        while let Ok(Turn { waiting, done }) = turns.recv() {
-            if self.live.failure().is_some() {
-                // Dropping the requests tells those who wait.
+impl LogWriter {
+    /// Runs until the sender of batches is gone; blocks.
+    pub(super) fn run(mut self, batches: &mpsc::Receiver<AppendBatch>) {
+        let _guard = FailOnPanic {
+            tail: Arc::clone(&self.tail),
+            thread: THREAD,
+        };
+        while let Ok(AppendBatch { requests, done }) = batches.recv() {
+            if self.tail.failure().is_some() {
+                // Dropping the requests tells whoever waits for them.
                 continue;
             }
-            if let Ok(served) = self.serve(waiting) {
-                // Where nobody takes it, nobody waits for an answer.
-                _ = done.send(served);
+            if let Some(result) = self.process(requests) {
+                // If nobody takes it, nobody waits for a reply.
+                _ = done.send(result);
             }
         }
     }
 
-    /// An error is the journal's, which is known as failed before anybody is
-    /// told: dropping the answers tells those who wait.
-    fn serve(&mut self, waiting: Vec<Request>) -> Result<Served, ReadError> {
-        if let Err(refusal) = self.room() {
-            let refuse = |request: Request| (request.answer, Err(refusal.clone()));
-            return Ok(Served {
+    /// Stores what is new in a batch; `None` if a write failed. The journal is
+    /// marked as failed before anybody is told: dropping the replies tells
+    /// whoever waits for them.
+    fn process(&mut self, requests: Vec<AppendRequest>) -> Option<BatchResult> {
+        if let Err(refusal) = self.check_free_bytes() {
+            let refuse = |request: AppendRequest| (request.reply, Err(refusal.clone()));
+            return Some(BatchResult {
                 commit: None,
-                answers: waiting.into_iter().map(refuse).collect(),
+                replies: requests.into_iter().map(refuse).collect(),
             });
         }
-        let mut making = Making {
-            events: Vec::with_capacity(waiting.len()),
-            entries: Vec::with_capacity(waiting.len()),
-            answers: Vec::with_capacity(waiting.len()),
+        let mut commit = CommitBuilder {
+            events: Vec::with_capacity(requests.len()),
+            entries: Vec::with_capacity(requests.len()),
+            replies: Vec::with_capacity(requests.len()),
         };
-        for request in waiting {
-            self.place(&mut making, request);
+        for request in requests {
+            self.add(&mut commit, request);
         }
-        let answers = std::mem::take(&mut making.answers);
-        let live = Arc::clone(&self.live);
-        let fail = |e: &ReadError| live.fail(&e.to_string());
-        let commit = self.commit(making).inspect_err(fail)?;
-        Ok(Served { commit, answers })
+        let replies = std::mem::take(&mut commit.replies);
+        match self.write(commit) {
+            Ok(commit) => Some(BatchResult { commit, replies }),
+            Err(e) => {
+                self.tail.fail(FatalError::Write(Arc::new(e)));
+                None
+            }
+        }
     }
 
     /// Whether the disk has room. One `statvfs` takes about a microsecond and a
-    /// group a hundred times as long, so there is nothing to save by asking
-    /// less often.
-    fn room(&self) -> Result<(), AppendError> {
-        // A disk that can't say has none.
-        let free_bytes = self.store.free_bytes().unwrap_or(0);
+    /// group a hundred times as long, so asking less often would save nothing.
+    fn check_free_bytes(&self) -> Result<(), AppendError> {
+        // A disk that can't tell has none.
+        let free_bytes = self.files.free_bytes().unwrap_or(0);
         if free_bytes >= self.reserve_bytes {
             return Ok(());
         }
@@ -123,71 +140,57 @@ impl Writer {
         })
     }
 
-    /// Gives an event its place, or finds that it has one.
-    fn place(&mut self, making: &mut Making, request: Request) {
-        let Request {
+    /// Gives an event its sequence, or finds that it is a duplicate.
+    fn add(&mut self, commit: &mut CommitBuilder, request: AppendRequest) {
+        let AppendRequest {
             draft,
             dedup,
-            answer,
+            reply,
             ..
         } = request;
         let sequence = self.head.next();
-        let entry = dedup.map(|dedup| Entry {
-            print: Print::of(dedup.within.as_ref().unwrap_or(&draft.topic), &dedup.key),
+        let entry = dedup.map(|dedup| DedupEntry {
+            fingerprint: Fingerprint::new(
+                dedup.within.as_ref().unwrap_or(&draft.topic),
+                &dedup.key,
+            ),
             sequence,
             until: draft.received_at.plus(dedup.window),
         });
-        // What is remembered here and not written is never asked for: then the
-        // journal has failed.
-        let first = entry.and_then(|entry| self.deliveries.meet(entry, draft.received_at));
+        // An entry whose event then can't be written does no harm: the journal
+        // has failed, and nobody asks again.
+        let first = entry.and_then(|entry| self.dedup.check_and_insert(entry, draft.received_at));
         let appended = Appended {
             sequence: first.unwrap_or(sequence),
             duplicate: first.is_some(),
         };
         if !appended.duplicate {
             self.head = sequence;
-            making.events.push(Arc::new(draft.at(sequence)));
-            making.entries.push(entry);
+            commit.events.push(Arc::new(draft.at(sequence)));
+            commit.entries.push(entry);
         }
-        making.answers.push((answer, Ok(appended)));
+        commit.replies.push((reply, Ok(appended)));
     }
 
-    /// Makes the turn durable.
-    fn commit(&mut self, making: Making) -> Result<Option<Commit>, ReadError> {
-        let Some(first) = making.events.first() else {
-            // Duplicates of what was durable before.
+    /// Makes a commit durable.
+    fn write(&mut self, commit: CommitBuilder) -> io::Result<Option<Commit>> {
+        let CommitBuilder {
+            events, entries, ..
+        } = commit;
+        let Some(first) = events.first() else {
+            // Only duplicates of what is durable already.
             return Ok(None);
         };
         let started = Instant::now();
-        self.group.begin(first.sequence);
-        for (event, entry) in making.events.iter().zip(&making.entries) {
-            let remembered = entry.map(|entry| (entry.print, entry.until));
-            self.group.push(event, remembered);
+        self.group.start(first.sequence);
+        for (event, entry) in events.iter().zip(&entries) {
+            let stamp = entry.map(|entry| (entry.fingerprint, entry.until));
+            self.group.push(event, stamp);
         }
-        let mut log = self.store.log();
-        log.append(
-            &self.store,
-            &mut self.group,
-            &making.events,
-            &making.entries,
-        )?;
-        drop(log);
-        self.deliveries.forget(self.clock.now());
+        (self.log.lock()).append(&mut self.group, &events, &entries)?;
+        self.dedup.remove_expired(self.clock.now());
         self.metrics.commit_secs.record(started.elapsed());
-        self.metrics
-            .commit_events
-            .record(making.events.len() as f64);
-        Ok(Some(making.events.into()))
-    }
-}
-
-/// A writer that panics leaves nobody waiting and nobody in doubt.
-struct FailOnPanic(Arc<Live>);
-
-impl Drop for FailOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.fail("the writer's thread panicked");
-        }
+        self.metrics.commit_events.record(events.len() as f64);
+        Ok(Some(events.into()))
     }
 }

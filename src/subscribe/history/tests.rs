@@ -59,7 +59,7 @@ impl Journal for Watched {
         self.gate.acquire().await.unwrap().forget();
         tokio::task::yield_now().await;
         if self.fails.swap(false, Ordering::SeqCst) {
-            return Err(ReadError::Storage("a bad disk".into()));
+            return Err(std::io::Error::other("a bad disk").into());
         }
         let page = self.journal.read(selection, after, bytes_max).await;
         tokio::task::yield_now().await;
@@ -97,7 +97,7 @@ impl Journal for Watched {
         self.journal.epoch()
     }
 
-    async fn failed(&self) -> String {
+    async fn failed(&self) -> journal::FatalError {
         self.journal.failed().await
     }
 
@@ -405,7 +405,7 @@ async fn an_error_goes_to_the_asker_and_the_next_one_tries_again() {
     fixture.journal.fails.store(true, Ordering::SeqCst);
     fixture.journal.open_gate();
     let (first, second) = tokio::join!(first, second);
-    assert!(matches!(first, Err(ReadError::Storage(_))));
+    assert!(matches!(first, Err(ReadError::Io(_))));
     assert_eq!(second.unwrap().frames.len(), 20);
     assert_eq!((fixture.journal.reads(), fixture.reads_left()), (2, 0));
 }

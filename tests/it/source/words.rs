@@ -43,7 +43,6 @@ const STILL_SAID: &[&str] = &[
     "docs",
     "fuzz",
     "http",
-    "journal",
     "wire",
 ];
 

@@ -6,12 +6,12 @@ use super::{damage::copy, *};
 
 /// A world in which the folder is copied before and after each write of some
 /// kind, as a kill would leave it. The copies are counted from 0.
-fn dying(folder: PathBuf, copies: PathBuf, acknowledged: Arc<AtomicU64>) -> Outside {
+fn dying(folder: PathBuf, copies: PathBuf, acknowledged: Arc<AtomicU64>) -> Env {
     let count = Mutex::new(0);
-    Outside {
+    Env {
         write: Arc::new(move |purpose, write| {
             // One write at a time, or a copy would have parts of another.
-            let mut count = count.lock().unwrap();
+            let mut count = count.lock();
             let mut die = |when: &str| {
                 let known = acknowledged.load(Ordering::SeqCst);
                 let name = format!("{:04} {when} {purpose:?} {known}", *count);
@@ -31,7 +31,7 @@ fn dying(folder: PathBuf, copies: PathBuf, acknowledged: Arc<AtomicU64>) -> Outs
 async fn a_death_between_any_two_writes_loses_nothing() {
     let (folder, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let acknowledged = Arc::new(AtomicU64::new(0));
-    let outside = dying(
+    let env = dying(
         folder.path().into(),
         copies.path().into(),
         Arc::clone(&acknowledged),
@@ -43,7 +43,7 @@ async fn a_death_between_any_two_writes_loses_nothing() {
         },
         ..ROOMY
     };
-    let disk = open_in(place(folder.path()), tight, outside).await.unwrap();
+    let disk = open_in(settings(folder.path()), tight, env).await.unwrap();
     for n in 1..=70_u8 {
         let dedup = (n % 3 == 0).then(|| key(n));
         let body = vec![n; 300];
@@ -73,7 +73,7 @@ async fn check_survivor(path: &Path, acknowledged: u64, name: &str) {
         fs::write(temporary, "half").unwrap();
     }
     for _ in 0..2 {
-        let disk = open_in(place(path), ROOMY, tiny()).await;
+        let disk = open_in(settings(path), ROOMY, tiny()).await;
         let disk = disk.unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(disk.head().0 >= acknowledged, "{name}");
         let events = read_all(&disk, &Selection::all(), 1 << 20).await;

@@ -13,7 +13,9 @@ fn body(n: u64) -> String {
 /// A closed journal of several segments, all but the last sealed.
 async fn template() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let disk = open_in(place(folder.path()), ROOMY, tiny()).await.unwrap();
+    let disk = open_in(settings(folder.path()), ROOMY, tiny())
+        .await
+        .unwrap();
     for n in 1..=EVENTS {
         let dedup = Some(key(n as u8));
         disk.append(draft("a.b", body(n)), dedup).await.unwrap();
@@ -32,9 +34,9 @@ async fn one_segment(events: u64) -> (TempDir, PathBuf, Vec<usize>) {
     let path = segment::path(folder.path(), Sequence(1), FileKind::Log);
     let mut begins = Vec::new();
     for n in 1..=events {
-        let store = disk.reader.store_for_tests();
-        let segments = store.shelf.segments();
-        begins.push(segment::HEAD_BYTES + segments[0].bytes() as usize);
+        let files = disk.reads.files_for_tests();
+        let segments = files.segments.list();
+        begins.push(segment::HEADER_BYTES + segments[0].bytes() as usize);
         append(&disk, draft("a.b", body(n))).await;
     }
     disk.close().await;
@@ -87,7 +89,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 /// Opens a damaged folder; whether the damage was noticed. Fails where events
 /// or dedup entries are missing and nothing says so.
 async fn noticed(folder: &Path, damage: &str) -> bool {
-    let Ok(disk) = open_in(place(folder), ROOMY, tiny()).await else {
+    let Ok(disk) = open_in(settings(folder), ROOMY, tiny()).await else {
         return true;
     };
     for selection in [Selection::all(), Selection::topic("a".parse().unwrap())] {
@@ -182,9 +184,9 @@ async fn a_file_that_is_gone_is_refused_or_made_anew() {
         }
         let error = try_open(copied.path()).await.err().unwrap();
         assert!(matches!(error, OpenError::Lost { .. }), "{error:?}");
-        let anew = Place {
+        let anew = DiskSettings {
             new_epoch: true,
-            ..place(copied.path())
+            ..settings(copied.path())
         };
         let disk = open_in(anew, ROOMY, tiny()).await.unwrap();
         assert!(disk.head() >= Sequence(EVENTS), "{what}: {}", disk.head());
@@ -223,8 +225,8 @@ async fn a_segment_that_is_gone_with_all_its_files_is_refused() {
 #[tokio::test]
 async fn a_torn_end_is_cut_at_any_length_and_nothing_acknowledged_is_lost() {
     let (template, path, begins) = one_segment(3).await;
-    let mark = Mark::load(template.path()).unwrap().unwrap();
-    let lagging = Mark {
+    let mark = HighWaterMark::load(template.path()).unwrap().unwrap();
+    let lagging = HighWaterMark {
         sequence: Sequence(2),
         ..mark
     };
@@ -274,8 +276,8 @@ async fn a_body_that_looks_like_a_log_is_no_damage_in_a_torn_end() {
     let disk = open(folder.path()).await;
     append(&disk, draft("a", fs::read(other).unwrap())).await;
     disk.close().await;
-    let mark = Mark::load(folder.path()).unwrap().unwrap();
-    let lagging = Mark {
+    let mark = HighWaterMark::load(folder.path()).unwrap().unwrap();
+    let lagging = HighWaterMark {
         sequence: Sequence(1),
         ..mark
     };
@@ -286,7 +288,7 @@ async fn a_body_that_looks_like_a_log_is_no_damage_in_a_torn_end() {
     // The third is whole behind the damaged second.
     let refused = try_open(folder.path()).await.err().unwrap();
     assert!(
-        refused.to_string().contains("event 2 is not there"),
+        refused.to_string().contains("event 2 is missing"),
         "{refused}"
     );
     let third = begins[1] + (begins[1] - begins[0]);
@@ -298,9 +300,9 @@ async fn a_body_that_looks_like_a_log_is_no_damage_in_a_torn_end() {
 #[tokio::test]
 async fn a_journal_below_its_high_water_mark_is_refused_with_what_to_do() {
     let folder = template().await;
-    let mark = Mark::load(folder.path()).unwrap().unwrap();
+    let mark = HighWaterMark::load(folder.path()).unwrap().unwrap();
     assert_eq!(mark.sequence, Sequence(EVENTS));
-    let above = Mark {
+    let above = HighWaterMark {
         sequence: Sequence(EVENTS + 1),
         ..mark
     };
@@ -322,7 +324,7 @@ async fn a_mark_that_cannot_be_believed_is_refused() {
     let folder = template().await;
     let path = folder.path().join("high-water");
     let whole = fs::read(&path).unwrap();
-    let other = Mark {
+    let other = HighWaterMark {
         epoch: "other".parse().unwrap(),
         sequence: Sequence(1),
     };
@@ -348,11 +350,11 @@ async fn a_mark_that_cannot_be_believed_is_refused() {
 #[tokio::test]
 async fn a_new_epoch_accepts_what_is_there_and_never_restarts_sequences() {
     let folder = template().await;
-    let epoch = Mark::load(folder.path()).unwrap().unwrap().epoch;
+    let epoch = HighWaterMark::load(folder.path()).unwrap().unwrap().epoch;
     fs::write(folder.path().join("high-water"), "damaged").unwrap();
-    let anew = Place {
+    let anew = DiskSettings {
         new_epoch: true,
-        ..place(folder.path())
+        ..settings(folder.path())
     };
     let disk = open_in(anew, ROOMY, quick()).await.unwrap();
     let renamed = disk.epoch();
@@ -384,9 +386,9 @@ async fn a_new_epoch_opens_whatever_one_byte_or_cut_has_done() {
             }
             fs::write(copied.path().join(target), bytes).unwrap();
             let what = format!("{} at {at}", target.display());
-            let anew = Place {
+            let anew = DiskSettings {
                 new_epoch: true,
-                ..place(copied.path())
+                ..settings(copied.path())
             };
             let disk = open_in(anew, ROOMY, tiny()).await.expect(&what);
             assert!(disk.head() >= Sequence(EVENTS - 30), "{what}");
@@ -415,19 +417,21 @@ async fn a_hole_is_refused_and_a_new_epoch_accepts_it() {
     for (behind, sequence) in [(0, 1), (0, 30), (0, 59), (2, 1), (2, 30), (2, 60)] {
         let (folder, path, begins) = one_segment(EVENTS).await;
         if behind > 0 {
-            let roomy = || Outside {
+            let roomy = || Env {
                 sizes: Some(Sizes {
                     segment_events: 1,
                     unsealed_max: 100,
-                    ..Sizes::by(&ROOMY.retention)
+                    ..Sizes::for_retention(&ROOMY.retention)
                 }),
                 write: Arc::new(|purpose, write| match purpose {
-                    Purpose::Seal => Err(std::io::ErrorKind::StorageFull.into()),
+                    WritePurpose::Seal => Err(std::io::ErrorKind::StorageFull.into()),
                     _ => write(),
                 }),
                 ..quick()
             };
-            let disk = open_in(place(folder.path()), ROOMY, roomy()).await.unwrap();
+            let disk = open_in(settings(folder.path()), ROOMY, roomy())
+                .await
+                .unwrap();
             for _ in 0..behind {
                 append(&disk, draft("a.b", "x")).await;
             }
@@ -438,11 +442,11 @@ async fn a_hole_is_refused_and_a_new_epoch_accepts_it() {
         fs::write(&path, bytes).unwrap();
         let refused = try_open(folder.path()).await.err().unwrap();
         assert!(matches!(refused, OpenError::Lost { .. }), "{refused:?}");
-        let hint = format!("event {sequence} is not there");
+        let hint = format!("event {sequence} is missing");
         assert!(refused.to_string().contains(&hint), "{refused}");
-        let anew = Place {
+        let anew = DiskSettings {
             new_epoch: true,
-            ..place(folder.path())
+            ..settings(folder.path())
         };
         open_in(anew, ROOMY, quick()).await.unwrap().close().await;
         let disk = open(folder.path()).await;
@@ -468,9 +472,9 @@ async fn a_folder_of_a_newer_format_is_named() {
         bytes[8] = segment::FORMAT + 1;
         fs::write(&target, bytes).unwrap();
         for new_epoch in [false, true] {
-            let place = Place {
+            let place = DiskSettings {
                 new_epoch,
-                ..place(copied.path())
+                ..settings(copied.path())
             };
             let refused = open_in(place, ROOMY, quick()).await.err().unwrap();
             assert!(
@@ -497,7 +501,12 @@ async fn the_mark_follows_the_head_without_a_close() {
     let disk = open(folder.path()).await;
     for n in 1..=3 {
         append(&disk, draft("a", "x")).await;
-        let marked = || Mark::load(folder.path()).unwrap().unwrap().sequence;
+        let marked = || {
+            HighWaterMark::load(folder.path())
+                .unwrap()
+                .unwrap()
+                .sequence
+        };
         until(|| marked() == Sequence(n)).await;
     }
 }

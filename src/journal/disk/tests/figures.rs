@@ -19,7 +19,7 @@ const EVENTS: usize = if cfg!(debug_assertions) {
 async fn figures_of_durable_appends() {
     for appenders in [1, 16, 256] {
         let folder = tempfile::tempdir().unwrap();
-        let disk = open_in(place(folder.path()), ROOMY, Outside::real());
+        let disk = open_in(settings(folder.path()), ROOMY, Env::real());
         let disk = disk.await.unwrap();
         let events = EVENTS * appenders.min(64) / 256;
         let body = bytes::Bytes::from(body());
@@ -81,7 +81,7 @@ fn resident_kib() -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn figures_of_counting_topics() {
     let folder = tempfile::tempdir().unwrap();
-    let disk = open_in(place(folder.path()), ROOMY, Outside::real());
+    let disk = open_in(settings(folder.path()), ROOMY, Env::real());
     let disk = disk.await.unwrap();
     let topics = EVENTS / 10;
     let appends = join_all((0..256).map(|from| {

@@ -13,7 +13,7 @@ const TOPICS: [&str; 6] = ["a", "a.b", "a.b.c", "b", "b.x", "c"];
 const TYPES: [&str; 3] = ["push", "star", "rare"];
 
 #[derive(Debug, Clone)]
-enum Step {
+enum Action {
     Append {
         topic: usize,
         event_type: usize,
@@ -29,7 +29,7 @@ enum Step {
         selection: (Vec<usize>, Option<Vec<usize>>),
         count: usize,
     },
-    StoredTopics {
+    Stats {
         after: Option<usize>,
         under: Option<usize>,
         count: usize,
@@ -38,7 +38,7 @@ enum Step {
     Reopen,
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn steps() -> impl Strategy<Value = Vec<Action>> {
     let selection = || {
         let types = proptest::option::of(vec(0..TYPES.len(), 0..3));
         (vec(0..TOPICS.len(), 0..4), types)
@@ -49,29 +49,29 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         proptest::option::of(0..40_u8),
         0..600_usize,
     );
-    let append = append.prop_map(|(topic, event_type, key, len)| Step::Append {
+    let append = append.prop_map(|(topic, event_type, key, len)| Action::Append {
         topic,
         event_type,
         key,
         len,
     });
     let read = (selection(), 0..160_u64, 0..4000_usize);
-    let read = read.prop_map(|(selection, after, bytes_max)| Step::Read {
+    let read = read.prop_map(|(selection, after, bytes_max)| Action::Read {
         selection,
         after,
         bytes_max,
     });
     let last = (selection(), 0..30_usize);
-    let last = last.prop_map(|(selection, count)| Step::Last { selection, count });
+    let last = last.prop_map(|(selection, count)| Action::Last { selection, count });
     let topic = || proptest::option::of(0..TOPICS.len());
     let stored = (topic(), topic(), 1..8_usize, 0..100_u64);
-    let stored = stored.prop_map(|(after, under, count, recent)| Step::StoredTopics {
+    let stored = stored.prop_map(|(after, under, count, recent)| Action::Stats {
         after,
         under,
         count,
         recent,
     });
-    let reopen = Just(Step::Reopen);
+    let reopen = Just(Action::Reopen);
     let step = prop_oneof![20 => append, 6 => read, 3 => last, 3 => stored, 1 => reopen];
     vec(step, 1..200)
 }
@@ -103,9 +103,9 @@ struct Model {
 }
 
 impl Model {
-    async fn step(&mut self, disk: &Disk, step: &Step) {
+    async fn step(&mut self, disk: &Disk, step: &Action) {
         match step {
-            Step::Append {
+            Action::Append {
                 topic,
                 event_type,
                 key: dedup,
@@ -128,7 +128,7 @@ impl Model {
                     dedup.map(|n| self.seen.insert((*topic, n), next));
                 }
             }
-            Step::Read {
+            Action::Read {
                 selection,
                 after,
                 bytes_max,
@@ -136,7 +136,7 @@ impl Model {
                 self.read(disk, &select(selection), *after, *bytes_max)
                     .await;
             }
-            Step::Last { selection, count } => {
+            Action::Last { selection, count } => {
                 let (selection, floor) = (select(selection), disk.floor().0);
                 let found = disk.start_of_last_n(&selection, *count).await.unwrap();
                 // Retention may have gone on meanwhile.
@@ -147,7 +147,7 @@ impl Model {
                     assert_eq!(found.0, expected, "last {count} of {selection:?}");
                 }
             }
-            Step::StoredTopics {
+            Action::Stats {
                 after,
                 under,
                 count,
@@ -166,7 +166,7 @@ impl Model {
                     self.check(&found, &query, floor.0);
                 }
             }
-            Step::Reopen => unreachable!("done by the caller"),
+            Action::Reopen => unreachable!("done by the caller"),
         }
     }
 
@@ -237,8 +237,8 @@ impl Model {
     }
 }
 
-fn world() -> Outside {
-    Outside {
+fn world() -> Env {
+    Env {
         sizes: tiny().sizes.map(|sizes| Sizes {
             segment_events: 12,
             segments_per_read: 3,
@@ -248,7 +248,7 @@ fn world() -> Outside {
     }
 }
 
-async fn run(steps: Vec<Step>, retain_bytes: u64) {
+async fn run(steps: Vec<Action>, retain_bytes: u64) {
     let folder = tempfile::tempdir().unwrap();
     let bounds = Bounds {
         retention: Retention {
@@ -258,13 +258,13 @@ async fn run(steps: Vec<Step>, retain_bytes: u64) {
         ..ROOMY
     };
     let open = || async {
-        open_in(place(folder.path()), bounds, world())
+        open_in(settings(folder.path()), bounds, world())
             .await
             .unwrap()
     };
     let (mut disk, mut model) = (open().await, Model::default());
     for step in &steps {
-        if let Step::Reopen = step {
+        if let Action::Reopen = step {
             disk.close().await;
             disk = open().await;
             assert_eq!(disk.head().0, model.events.len() as u64);

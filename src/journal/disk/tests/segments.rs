@@ -5,7 +5,7 @@ use super::{damage::of_kind, *};
 #[tokio::test]
 async fn one_read_looks_into_a_bounded_number_of_segments() {
     let folder = tempfile::tempdir().unwrap();
-    let few = Outside {
+    let few = Env {
         sizes: tiny().sizes.map(|sizes| Sizes {
             segments_per_read: 3,
             segment_events: 10,
@@ -13,7 +13,7 @@ async fn one_read_looks_into_a_bounded_number_of_segments() {
         }),
         ..tiny()
     };
-    let disk = open_in(place(folder.path()), ROOMY, few).await.unwrap();
+    let disk = open_in(settings(folder.path()), ROOMY, few).await.unwrap();
     for n in 0..100 {
         let name = if n == 95 { "rare" } else { "a" };
         append(&disk, draft(name, "x")).await;
@@ -35,7 +35,9 @@ async fn one_read_looks_into_a_bounded_number_of_segments() {
 async fn a_rolled_segment_is_sealed_and_its_files_are_for_the_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
-    let disk = open_in(place(folder.path()), ROOMY, tiny()).await.unwrap();
+    let disk = open_in(settings(folder.path()), ROOMY, tiny())
+        .await
+        .unwrap();
     for n in 0..100 {
         let appended = disk.append(draft("a", vec![0; 200]), Some(key(n)));
         appended.await.unwrap();
@@ -55,9 +57,9 @@ async fn a_rolled_segment_is_sealed_and_its_files_are_for_the_owner_alone() {
 #[tokio::test]
 async fn events_older_than_is_kept_leave_the_disk_though_nothing_follows_them() {
     let folder = tempfile::tempdir().unwrap();
-    let hands = Hands::at(NOON);
-    let place = place(folder.path());
-    let disk = Disk::open_with(place, ROOMY, hands.clock(), CommitMetrics::noop(), quick());
+    let hands = TestClock::at(NOON);
+    let place = settings(folder.path());
+    let disk = Disk::open_in(place, ROOMY, hands.clock(), CommitMetrics::noop(), quick());
     let disk = disk.await.unwrap();
     let first = || of_kind(folder.path(), FileKind::Log)[0].clone();
     for n in 0..5 {
@@ -88,7 +90,7 @@ async fn dedup_outlives_the_segment_it_speaks_of_over_restarts_and_is_bounded() 
         },
         dedup_entries_max,
     };
-    let disk = open_in(place(folder.path()), tight(1 << 20), tiny())
+    let disk = open_in(settings(folder.path()), tight(1 << 20), tiny())
         .await
         .unwrap();
     for n in 1..=100 {
@@ -99,7 +101,7 @@ async fn dedup_outlives_the_segment_it_speaks_of_over_restarts_and_is_bounded() 
     until(|| disk.floor() >= Sequence(80) && !begun.exists()).await;
     disk.close().await;
     for _ in 0..3 {
-        let disk = open_in(place(folder.path()), tight(1 << 20), tiny());
+        let disk = open_in(settings(folder.path()), tight(1 << 20), tiny());
         let disk = disk.await.unwrap();
         for n in 1..=100 {
             let again = disk.append(draft("a", "x"), Some(key(n))).await.unwrap();
@@ -107,7 +109,12 @@ async fn dedup_outlives_the_segment_it_speaks_of_over_restarts_and_is_bounded() 
         }
         // Time enough to delete what should stay.
         let marked = append(&disk, draft("a", "x")).await;
-        let known = || Mark::load(folder.path()).unwrap().unwrap().sequence;
+        let known = || {
+            HighWaterMark::load(folder.path())
+                .unwrap()
+                .unwrap()
+                .sequence
+        };
         until(|| known() == marked).await;
         append(&disk, draft("a", "x")).await;
         until(|| known() > marked).await;
@@ -121,11 +128,11 @@ async fn dedup_outlives_the_segment_it_speaks_of_over_restarts_and_is_bounded() 
         bytes[at] ^= 1;
         fs::write(&orphan, bytes).unwrap();
         let refused = try_open(folder.path()).await.err().unwrap();
-        assert!(matches!(refused, OpenError::Storage { .. }), "{refused:?}");
+        assert!(matches!(refused, OpenError::Damaged { .. }), "{refused:?}");
     }
     fs::write(&orphan, whole).unwrap();
     let before = of_kind(folder.path(), FileKind::Dedup).len();
-    let disk = open_in(place(folder.path()), tight(30), tiny())
+    let disk = open_in(settings(folder.path()), tight(30), tiny())
         .await
         .unwrap();
     for (n, duplicate) in [(71, true), (100, true), (70, false), (72, true)] {
@@ -139,7 +146,7 @@ async fn dedup_outlives_the_segment_it_speaks_of_over_restarts_and_is_bounded() 
 #[tokio::test]
 async fn topics_with_long_names_do_not_let_an_index_grow_without_bound() {
     let folder = tempfile::tempdir().unwrap();
-    let small = Outside {
+    let small = Env {
         sizes: tiny().sizes.map(|sizes| Sizes {
             segment_bytes: 1 << 20,
             segment_events: 1 << 20,
@@ -148,20 +155,24 @@ async fn topics_with_long_names_do_not_let_an_index_grow_without_bound() {
         }),
         ..tiny()
     };
-    let disk = open_in(place(folder.path()), ROOMY, small).await.unwrap();
+    let disk = open_in(settings(folder.path()), ROOMY, small)
+        .await
+        .unwrap();
     for n in 0..200 {
         let name = format!("a.{}.{n}", "long".repeat(20));
         append(&disk, draft(&name, "x")).await;
     }
-    let store = disk.reader.store_for_tests();
-    let segments = store.shelf.segments();
+    let files = disk.reads.files_for_tests();
+    let segments = files.segments.list();
     assert!(segments.len() > 3);
     for segment in segments.iter() {
-        let bytes = store.shelf.look(segment, super::super::index::Index::bytes);
+        let bytes = files
+            .segments
+            .with_index(segment, super::super::index::Index::bytes);
         assert!(bytes.unwrap() < 11_000);
     }
     let under_a = Selection::topic("a".parse().unwrap());
-    drop(store);
+    drop(files);
     assert_eq!(read_all(&disk, &under_a, 1 << 20).await.len(), 200);
 }
 
@@ -177,14 +188,18 @@ fn all_topics(limit: usize) -> StoredTopicsQuery {
 #[tokio::test]
 async fn holdings_are_the_same_after_a_restart_and_where_index_files_are_damaged() {
     let folder = tempfile::tempdir().unwrap();
-    let disk = open_in(place(folder.path()), ROOMY, tiny()).await.unwrap();
+    let disk = open_in(settings(folder.path()), ROOMY, tiny())
+        .await
+        .unwrap();
     for n in 0..300 {
         append(&disk, draft(&format!("a.{}", n % 7), vec![0; n])).await;
     }
     let before = disk.stored_topics(all_topics(100)).await.unwrap();
     assert_eq!((before.topics.len(), before.total.events), (8, 300));
     disk.close().await;
-    let disk = open_in(place(folder.path()), ROOMY, tiny()).await.unwrap();
+    let disk = open_in(settings(folder.path()), ROOMY, tiny())
+        .await
+        .unwrap();
     let after = disk.stored_topics(all_topics(100)).await.unwrap();
     assert_eq!((&after.topics, after.total), (&before.topics, before.total));
     let indexes = of_kind(folder.path(), FileKind::Index);
@@ -207,7 +222,7 @@ async fn holdings_are_the_same_after_a_restart_and_where_index_files_are_damaged
 #[tokio::test]
 async fn of_too_many_segments_the_newest_are_counted_and_the_answer_says_so() {
     let folder = tempfile::tempdir().unwrap();
-    let few = Outside {
+    let few = Env {
         sizes: tiny().sizes.map(|sizes| Sizes {
             segments_counted: 3,
             segment_events: 10,
@@ -215,7 +230,7 @@ async fn of_too_many_segments_the_newest_are_counted_and_the_answer_says_so() {
         }),
         ..tiny()
     };
-    let disk = open_in(place(folder.path()), ROOMY, few).await.unwrap();
+    let disk = open_in(settings(folder.path()), ROOMY, few).await.unwrap();
     for n in 0..30 {
         append(&disk, draft(if n < 5 { "early" } else { "a" }, "x")).await;
     }
@@ -236,15 +251,19 @@ async fn of_too_many_segments_the_newest_are_counted_and_the_answer_says_so() {
 #[tokio::test]
 async fn holdings_leave_the_indexes_of_readers_where_they_are() {
     let folder = tempfile::tempdir().unwrap();
-    let disk = open_in(place(folder.path()), ROOMY, tiny()).await.unwrap();
+    let disk = open_in(settings(folder.path()), ROOMY, tiny())
+        .await
+        .unwrap();
     for n in 0..300 {
         append(&disk, draft(&format!("a.{n}"), "x")).await;
     }
     until(|| of_kind(folder.path(), FileKind::Index).len() > 4).await;
     disk.close().await;
-    let disk = open_in(place(folder.path()), ROOMY, tiny()).await.unwrap();
+    let disk = open_in(settings(folder.path()), ROOMY, tiny())
+        .await
+        .unwrap();
     let page = disk.stored_topics(all_topics(10)).await.unwrap();
     assert!(page.has_more && page.topics.len() == 10);
     // Retention has looked at the oldest.
-    assert!(disk.reader.store_for_tests().shelf.indexes_in_memory() <= 1);
+    assert!(disk.reads.files_for_tests().segments.indexes_in_memory() <= 1);
 }

@@ -1,0 +1,90 @@
+//! The search for the newest `n` events of a selection, step by step.
+//!
+//! Looks at indexes only. Invariant: a step looks at a bounded number of
+//! entries and segments, so that other reads get their turn.
+
+use hookrill_core::{Selection, Sequence};
+
+use super::{
+    files::Files,
+    index::Index,
+    segment_set::between,
+    selection_iter::{Direction, SelectionIter},
+};
+use crate::journal::{LAST_ENTRIES_MAX, PAGE_ENTRIES_MAX, ReadError, tail::LiveTail};
+
+/// A search under way: from the newest event to the oldest.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LastNSearch {
+    /// How many events are still to be found.
+    wanted: usize,
+    /// The oldest event found.
+    pub(super) oldest: Option<Sequence>,
+    /// Only entries up to here are still to be looked at.
+    up_to: Sequence,
+    /// How many entries were looked at.
+    looked_at: usize,
+}
+
+impl LastNSearch {
+    pub(super) fn new(count: usize, head: Sequence) -> Self {
+        Self {
+            wanted: count,
+            oldest: None,
+            up_to: head,
+            looked_at: 0,
+        }
+    }
+
+    /// Looks at the next entries towards the oldest; returns whether there may
+    /// be more to find. Blocks.
+    pub(super) fn step(
+        &mut self,
+        files: &Files,
+        tail: &LiveTail,
+        selection: &Selection,
+    ) -> Result<bool, ReadError> {
+        let from = tail.floor().next();
+        if self.wanted == 0 || self.up_to < from {
+            return Ok(false);
+        }
+        let enough = self.looked_at + PAGE_ENTRIES_MAX;
+        let segments = files.segments.list();
+        let newest_first = between(&segments, from, self.up_to).iter().rev();
+        for (n, segment) in newest_first.enumerate() {
+            if n == files.sizes.segments_per_read {
+                return Ok(true);
+            }
+            let search = |index: &Index| self.search(index, selection, from, enough);
+            match files.segments.with_index(segment, search) {
+                Ok(()) => {}
+                // It was deleted meanwhile, and all before it.
+                Err(_) if segment.last() <= tail.floor() => return Ok(false),
+                Err(e) => return Err(e),
+            }
+            if self.wanted == 0 || self.looked_at == enough {
+                return Ok(self.wanted > 0 && self.looked_at < LAST_ENTRIES_MAX);
+            }
+            self.up_to = segment.first().previous();
+        }
+        Ok(false)
+    }
+
+    fn search(&mut self, index: &Index, selection: &Selection, from: Sequence, enough: usize) {
+        let range = index.ordinal(from)..index.ordinal(self.up_to.next());
+        for ordinal in SelectionIter::new(index, selection, range, Direction::Backward) {
+            let sequence = index.sequence(ordinal);
+            debug_assert!(self.oldest.is_none_or(|oldest| sequence < oldest));
+            self.looked_at += 1;
+            self.up_to = sequence.previous();
+            if selection.wants_type(index.event_type(ordinal)) {
+                self.oldest = Some(sequence);
+                assert!(self.wanted > 0, "the search ends with the last one");
+                self.wanted -= 1;
+            }
+            if self.wanted == 0 || self.looked_at == enough {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Reads on blocking threads, a bounded number at a time.
+//!
+//! Invariant: a read holds its permit until its thread is done, even if nobody
+//! waits for the result any more; so once `close` has all permits, no thread
+//! uses the files.
+
+use std::sync::Arc;
+
+use hookrill_core::{Selection, Sequence};
+use parking_lot::Mutex;
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
+use super::{files::Files, last_n::LastNSearch, page_builder::read_page, stats::SegmentStatsScan};
+use crate::journal::{EventPage, ReadError, StoredTopics, StoredTopicsQuery, tail::LiveTail};
+
+/// The most reads at a time; further ones wait.
+const READS_MAX: u32 = 8;
+/// The most reads for followers, which are two: the pump and the count of
+/// withheld events. The pump must not queue behind subscribers who catch up, or
+/// nobody would get anything new.
+const FOLLOWER_READS_MAX: u32 = 2;
+
+/// The way to the files.
+pub(super) struct ReadPool {
+    /// `None` once closed.
+    files: Mutex<Option<Arc<Files>>>,
+    tail: Arc<LiveTail>,
+    permits: Arc<Semaphore>,
+    follower_permits: Arc<Semaphore>,
+}
+
+impl ReadPool {
+    pub(super) fn new(files: Arc<Files>, tail: Arc<LiveTail>) -> Self {
+        Self {
+            files: Mutex::new(Some(files)),
+            tail,
+            permits: Arc::new(Semaphore::new(READS_MAX as usize)),
+            follower_permits: Arc::new(Semaphore::new(FOLLOWER_READS_MAX as usize)),
+        }
+    }
+
+    pub(super) async fn page(
+        &self,
+        selection: Selection,
+        after: Sequence,
+        bytes_max: usize,
+    ) -> Result<EventPage, ReadError> {
+        self.read(&self.permits, move |files, tail| {
+            read_page(files, tail, &selection, after, bytes_max)
+        })
+        .await
+    }
+
+    /// A page of all events, for a follower.
+    pub(super) async fn follower_page(
+        &self,
+        after: Sequence,
+        bytes_max: usize,
+    ) -> Result<EventPage, ReadError> {
+        self.read(&self.follower_permits, move |files, tail| {
+            read_page(files, tail, &Selection::all(), after, bytes_max)
+        })
+        .await
+    }
+
+    pub(super) async fn start_of_last_n(
+        &self,
+        selection: &Selection,
+        count: usize,
+    ) -> Result<Sequence, ReadError> {
+        let head = self.tail.head();
+        let mut search = LastNSearch::new(count, head);
+        // Step by step, so that other reads get their turn.
+        loop {
+            let selection = selection.clone();
+            let step = move |files: &Files, tail: &LiveTail| {
+                let has_more = search.step(files, tail, &selection)?;
+                Ok((search, has_more))
+            };
+            let (stepped, has_more) = self.read(&self.permits, step).await?;
+            if !has_more {
+                return Ok(stepped.oldest.map_or(head, Sequence::previous));
+            }
+            search = stepped;
+        }
+    }
+
+    pub(super) async fn stored_topics(
+        &self,
+        query: StoredTopicsQuery,
+    ) -> Result<StoredTopics, ReadError> {
+        let mut scan = SegmentStatsScan::new(query, &self.tail);
+        // Segment by segment, so that other reads get their turn, and nothing
+        // goes on once nobody waits for the answer any more.
+        loop {
+            let step = move |files: &Files, tail: &LiveTail| {
+                let has_more = scan.step(files, tail)?;
+                Ok((scan, has_more))
+            };
+            let (stepped, has_more) = self.read(&self.permits, step).await?;
+            if !has_more {
+                return Ok(stepped.finish());
+            }
+            scan = stepped;
+        }
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        permits: &Arc<Semaphore>,
+        read: impl FnOnce(&Files, &LiveTail) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let permit = Arc::clone(permits).acquire_owned().await;
+        let permit = permit.map_err(|_| ReadError::Closed)?;
+        let files = self.files.lock().clone().ok_or(ReadError::Closed)?;
+        let tail = Arc::clone(&self.tail);
+        let reading = spawn_blocking(move || {
+            let found = read(&files, &tail);
+            drop((files, permit));
+            found
+        });
+        reading.await?
+    }
+
+    /// Waits for the reads under way, then lets go of the files.
+    pub(super) async fn close(&self) {
+        let all = self.permits.acquire_many(READS_MAX).await;
+        let followers = self.follower_permits.acquire_many(FOLLOWER_READS_MAX).await;
+        let files = self.files.lock().take();
+        // Closing the files blocks.
+        let closed = spawn_blocking(move || drop(files)).await;
+        drop((all, followers, closed));
+        self.permits.close();
+        self.follower_permits.close();
+    }
+
+    /// The files, for tests that look at them.
+    #[cfg(test)]
+    pub(super) fn files_for_tests(&self) -> Arc<Files> {
+        let files = self.files.lock();
+        files.clone().expect("the journal is open")
+    }
+}
