@@ -1,7 +1,8 @@
 //! Where a subscriber is: `<epoch>-<sequence>`, the SSE id.
 //!
-//! The grammar is closed: what does not parse is refused, so that nothing a
-//! client sends as its last id can reach a parser further in.
+//! Strict: what is not of this form is refused, so that nothing a client sends
+//! as its last id can reach a parser further in. Invariant: an [`Epoch`] is 1 to
+//! 16 characters of `a–z0–9`.
 
 use std::{fmt, str::FromStr};
 
@@ -34,15 +35,15 @@ impl fmt::Display for Sequence {
 
 /// A short random name given to a journal when it is created.
 ///
-/// 1 to 16 of `a–z0–9`. It tells a cursor of this journal from one of a
-/// journal that was here before.
+/// 1 to 16 characters of `a–z0–9`. It tells a cursor of this journal from one of
+/// a journal that was in its place before.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Epoch {
     bytes: [u8; Self::BYTES_MAX],
     len: u8,
 }
 
-/// Why a text is no epoch.
+/// Why a text is not an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an epoch is 1 to 16 characters of a-z and 0-9")]
 pub struct EpochError;
@@ -50,7 +51,7 @@ pub struct EpochError;
 impl Epoch {
     /// The longest epoch.
     pub const BYTES_MAX: usize = 16;
-    /// How long a generated epoch is: 36⁸ names.
+    /// The length of a generated epoch: 36⁸ names.
     const GENERATED_BYTES: usize = 8;
 
     /// Makes an epoch out of random bytes.
@@ -63,16 +64,19 @@ impl Epoch {
             *byte = DIGITS[(rest % 36) as usize];
             rest /= 36;
         }
-        Self {
+        let epoch = Self {
             bytes,
             len: Self::GENERATED_BYTES as u8,
-        }
+        };
+        debug_assert_eq!(epoch.as_str().parse(), Ok(epoch));
+        epoch
     }
 
     /// The epoch as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
+        let bytes = &self.bytes[..usize::from(self.len)];
+        std::str::from_utf8(bytes).expect("an epoch is ASCII")
     }
 }
 
@@ -117,7 +121,7 @@ pub struct Cursor {
     pub sequence: Sequence,
 }
 
-/// Why a text is no cursor.
+/// Why a text is not a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a cursor is <epoch>-<sequence>, such as k3f9x2ab-1042")]
 pub struct CursorError;
@@ -161,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_cursor_is_refused() {
+    fn a_text_that_is_not_a_cursor_is_refused() {
         for text in [
             "",
             "-",

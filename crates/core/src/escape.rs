@@ -1,11 +1,11 @@
 //! Any text as one segment of a topic, and back.
 //!
-//! What the grammar of topics does not have, and `~` itself, becomes `~` and
-//! two upper-case hexadecimal digits for each byte of its UTF-8:
-//! `mia@example.com` is `mia~40example~2Ecom`. What would be too long for a
-//! topic is its hash instead, and what is not there has a segment of its own:
-//! neither can be spelled, since no two digits follow their `~`. Invariant: two
-//! texts never give one segment, and no text gives more than one.
+//! Characters outside the grammar of topics, and `~` itself, become `~` and two
+//! upper-case hexadecimal digits for each byte of their UTF-8:
+//! `mia@example.com` is `mia~40example~2Ecom`. A text that would be too long
+//! becomes its hash instead, and a missing text has a segment of its own:
+//! neither is the escape of any text, since no two digits follow their `~`.
+//! Invariant: two texts never have the same segment.
 
 use std::fmt::Write as _;
 
@@ -16,22 +16,27 @@ use sha2::{Digest as _, Sha256};
 const ESCAPE: u8 = b'~';
 /// The longest segment that a value makes, in bytes.
 pub const SEGMENT_BYTES_MAX: usize = 80;
-/// What stands before the hash of a value that is too long to be escaped.
+/// What stands in front of the hash of a value that is too long to be escaped.
 const HASHED: &str = "~sha256:";
 /// The segment of a value that is missing or empty.
 const NONE: &str = "~none";
 
 /// The segment for any value, at most [`SEGMENT_BYTES_MAX`] bytes: its escape,
 /// or `~sha256:` and the lower-case hex of its hash where that is longer;
-/// `~none` where there is no value or an empty one.
+/// `~none` where the value is missing or empty.
 #[must_use]
 pub fn segment(value: Option<&str>) -> String {
-    let value = value.unwrap_or_default();
+    let segment = bounded(value.unwrap_or_default());
+    debug_assert!(segment.len() <= SEGMENT_BYTES_MAX && !segment.contains('.'));
+    segment
+}
+
+fn bounded(value: &str) -> String {
     if value.is_empty() {
         return NONE.to_owned();
     }
-    // No escape is shorter than what it spells: megabytes are not escaped only
-    // to be thrown away.
+    // No escape is shorter than its text: megabytes are not escaped only to be
+    // thrown away.
     if value.len() > SEGMENT_BYTES_MAX {
         return hashed(value);
     }
@@ -47,7 +52,7 @@ fn hashed(value: &str) -> String {
     format!("{HASHED}{}", HEXLOWER.encode(&digest))
 }
 
-/// The segment that spells `text`; empty where `text` is, which no topic has.
+/// The escape of `text`: a segment, except that an empty text stays empty.
 #[must_use]
 pub fn escape(text: &str) -> String {
     let mut segment = String::with_capacity(text.len());
@@ -61,7 +66,8 @@ pub fn escape(text: &str) -> String {
     segment
 }
 
-/// The text that `segment` spells; `None` where nothing is spelled like that.
+/// The text that `segment` is the escape of; `None` where it is the escape of
+/// none.
 #[must_use]
 pub fn unescape(segment: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(segment.len());
@@ -72,10 +78,10 @@ pub fn unescape(segment: &str) -> Option<String> {
             bytes.push(byte);
             continue;
         }
-        let (digits, after) = rest.split_at_checked(2)?;
-        let digits = std::str::from_utf8(digits).ok()?;
+        let (pair, behind) = rest.split_at_checked(2)?;
+        let digits = std::str::from_utf8(pair).ok()?;
         bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        rest = after;
+        rest = behind;
     }
     let text = String::from_utf8(bytes).ok()?;
     // A second spelling of one text would be a second topic for it.
@@ -110,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_its_hash_and_what_is_missing_is_none() {
+    fn a_text_that_is_too_long_is_its_hash_and_a_missing_one_is_none() {
         let long = "~sha256:d86aabea0a2d8e33d73d7e47d1b4ffd4bbd2a3d86e2cfdb02f9bbf0c5a5c3b3d";
         for (value, expected) in [
             (None, "~none"),
@@ -136,8 +142,8 @@ mod tests {
         }
     }
 
-    /// Values that are most like to meet: long ones that share an end, and ones
-    /// that spell what other values are made to.
+    /// Values that are most likely to collide: long ones that share an end, and
+    /// ones that look like the segments of others.
     fn value() -> impl Strategy<Value = String> {
         prop_oneof![
             ".{0,40}",
@@ -147,7 +153,7 @@ mod tests {
         ]
     }
 
-    /// Two of them, or one and what is nearly the same.
+    /// Two of them, or one and nearly the same.
     fn values() -> impl Strategy<Value = (String, String)> {
         prop_oneof![
             (value(), value()),
@@ -158,7 +164,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_two_values_share_a_segment_and_none_is_that_of_nothing((a, b) in values()) {
+        fn no_two_values_share_a_segment_and_none_has_that_of_a_missing_one((a, b) in values()) {
             let (one, other) = (segment(Some(&a)), segment(Some(&b)));
             prop_assert_eq!(a == b, one == other);
             prop_assert_eq!(a.is_empty(), one == segment(None));

@@ -1,4 +1,7 @@
 //! What is stored and streamed: a verified webhook and its place in the journal.
+//!
+//! Invariants, asserted where a draft gets its place: the place is not that
+//! before the first event; there are at most [`HEADERS_MAX`] headers.
 
 use std::time::Duration;
 
@@ -6,24 +9,25 @@ use bytes::Bytes;
 
 use crate::{Sequence, Timestamp, Topic};
 
-/// A proven webhook at its place in the journal.
+/// A verified webhook at its place in the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Position in the journal; rises by at least one from event to event.
+    /// Position in the journal, from 1 on; rises by at least one from event to
+    /// event.
     pub sequence: Sequence,
-    /// What happened: everything but the place.
+    /// The event itself: everything but the place.
     pub draft: Draft,
 }
 
 /// An event before the journal gave it a place.
 ///
-/// Built by `ingest` alone, from a `Verified`: what was not proven cannot be
-/// stored. A test holds that line.
+/// Built by the gateway's `ingest` alone, from a `Verified`: what was not
+/// verified cannot be stored. A test of the gateway checks that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
     /// When the delivery arrived here.
     pub received_at: Timestamp,
-    /// The topic it was ingested to, or the subtopic that its content said.
+    /// The topic that it was ingested to, or the subtopic that its content names.
     pub topic: Topic,
     /// What the provider calls this kind of event (`push`), else `webhook`.
     /// May hold any characters: encoders escape it.
@@ -32,8 +36,8 @@ pub struct Draft {
     pub content_type: Option<Box<str>>,
     /// The provider's id of the delivery, where the scheme names one.
     pub dedup_id: Option<Box<str>>,
-    /// The headers worth keeping, lower-case names, secrets already removed.
-    /// At most [`HEADERS_MAX`].
+    /// The headers worth keeping, name and value, without secrets. Names are in
+    /// lower case. At most [`HEADERS_MAX`].
     pub headers: Vec<(Box<str>, Box<str>)>,
     /// The body, byte for byte as it was signed.
     pub body: Bytes,
@@ -45,8 +49,8 @@ pub const HEADERS_MAX: usize = 64;
 /// How a delivery is recognised when it comes again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dedup {
-    /// The topic that it came to, where that is not the event's; the key counts
-    /// within it.
+    /// The topic that it came to, if that is not the event's; keys of different
+    /// topics never match.
     pub within: Option<Topic>,
     /// SHA-256 of what identifies the delivery within its topic.
     pub key: [u8; 32],
@@ -58,6 +62,8 @@ impl Draft {
     /// Gives the draft its place.
     #[must_use]
     pub fn at(self, sequence: Sequence) -> Event {
+        debug_assert!(sequence > Sequence::ZERO, "the first event has 1");
+        debug_assert!(self.headers.len() <= HEADERS_MAX);
         Event {
             sequence,
             draft: self,

@@ -6,7 +6,15 @@ use std::{fmt, str::FromStr};
 
 use serde::Deserialize;
 
-/// A place in a JSON document.
+/// A place in a JSON document (RFC 6901), below its root: `/data/object/id`.
+///
+/// ```
+/// use hookrill_core::Pointer;
+///
+/// let pointer: Pointer = "/data/id".parse()?;
+/// assert_eq!(pointer.find(br#"{"data":{"id":7}}"#).as_deref(), Some("7"));
+/// # Ok::<(), hookrill_core::PointerError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Pointer {
@@ -14,7 +22,7 @@ pub struct Pointer {
     steps: Vec<String>,
 }
 
-/// Why a text is no JSON pointer.
+/// Why a text is not a JSON pointer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a JSON pointer: it starts with a slash, such as \"/data/id\"")]
 pub struct PointerError(String);
@@ -42,6 +50,12 @@ impl TryFrom<String> for Pointer {
 }
 
 impl Pointer {
+    /// The pointer as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
     /// The keys and indexes on the way, from the outermost; at least one.
     #[must_use]
     pub fn steps(&self) -> &[String] {

@@ -1,4 +1,4 @@
-//! Key material.
+//! Secrets: keys, passwords, tokens.
 //!
 //! Invariant: a secret shows nothing of itself, not even its length, and is
 //! wiped from memory when it is dropped.
@@ -8,18 +8,26 @@ use std::fmt;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-/// Key material. Shows nothing of itself, and is wiped when dropped.
+/// A key, password or token. Shows nothing of itself, and is wiped when dropped.
+///
+/// ```
+/// use hookrill_core::Secret;
+///
+/// let secret = Secret::from("hunter2");
+/// assert_eq!(format!("{secret:?}"), "Secret(…)");
+/// assert_eq!(secret.expose(), b"hunter2");
+/// ```
 #[derive(Clone)]
 pub struct Secret(Zeroizing<Box<[u8]>>);
 
 impl Secret {
-    /// Takes the bytes of a secret as they stand.
+    /// A secret of these bytes.
     #[must_use]
     pub fn new(bytes: impl Into<Box<[u8]>>) -> Self {
         Self(Zeroizing::new(bytes.into()))
     }
 
-    /// The bytes.
+    /// The bytes. Keep them out of logs, errors and pages.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
@@ -38,7 +46,7 @@ impl From<String> for Secret {
     }
 }
 
-/// In constant time, save for the length.
+/// In constant time, except for the length.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()

@@ -16,7 +16,8 @@ pub struct Selection {
 pub enum Topics {
     /// Everything in the journal.
     All,
-    /// These; none covers another.
+    /// These, each with its subtopics. [`Topics::these`] leaves out those that
+    /// another one covers.
     These(Box<[Topic]>),
 }
 
@@ -29,6 +30,7 @@ impl Topics {
         let mut kept: Vec<Topic> = Vec::with_capacity(topics.len());
         for topic in topics {
             if !kept.iter().any(|above| above.covers(&topic)) {
+                debug_assert!(!kept.iter().any(|below| topic.covers(below)));
                 kept.push(topic);
             }
         }

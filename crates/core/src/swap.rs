@@ -3,26 +3,26 @@
 //! Refuses changes in part. Invariant: whoever has loaded it keeps what it
 //! loaded, however often it is replaced meanwhile.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
-/// Holds what is in use now.
+use parking_lot::RwLock;
+
+/// Holds the current value.
 #[derive(Debug)]
 pub struct Swap<T>(RwLock<Arc<T>>);
 
 impl<T> Swap<T> {
-    /// Begins with this value.
+    /// Starts with this value.
     #[must_use]
     pub fn new(value: T) -> Self {
         Self(RwLock::new(Arc::new(value)))
     }
 
-    /// What is in use now. The lock is held for as long as a pointer takes to
+    /// The current value. The lock is held for as long as a pointer takes to
     /// copy.
     #[must_use]
     pub fn load(&self) -> Arc<T> {
-        // Nothing that could panic is done under the lock.
-        let value = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&value)
+        Arc::clone(&self.0.read())
     }
 
     /// Replaces the value.
@@ -31,10 +31,25 @@ impl<T> Swap<T> {
     }
 
     /// Replaces the value by one that others share already.
-    pub fn store_shared(&self, mut value: Arc<T>) {
-        let mut place = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        std::mem::swap(&mut *place, &mut value);
-        // What was there may be large: not freed under the lock.
-        drop(place);
+    pub fn store_shared(&self, value: Arc<T>) {
+        let previous = std::mem::replace(&mut *self.0.write(), value);
+        // It may be large: the lock is released by now.
+        drop(previous);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_loaded_a_value_keeps_it_when_it_is_replaced() {
+        let swap = Swap::new(1);
+        let loaded = swap.load();
+        swap.store(2);
+        assert_eq!((*loaded, *swap.load()), (1, 2));
+        let shared = Arc::new(3);
+        swap.store_shared(Arc::clone(&shared));
+        assert!(Arc::ptr_eq(&shared, &swap.load()));
     }
 }

@@ -1,6 +1,6 @@
-//! Instants, and a clock that is handed in.
+//! Instants, and a clock that is passed in.
 //!
-//! Nothing here reads the system's time: `app` supplies a [`Clock`], tests
+//! Nothing here reads the system's time: programs supply a [`Clock`], and tests
 //! supply another.
 
 use std::{
@@ -14,13 +14,13 @@ use std::{
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// An instant so many milliseconds after the Unix epoch.
+    /// The instant that is `ms` milliseconds after the Unix epoch.
     #[must_use]
     pub const fn from_unix_ms(ms: u64) -> Self {
         Self(ms)
     }
 
-    /// An instant so many seconds after the Unix epoch; saturates.
+    /// The instant that is `secs` seconds after the Unix epoch; saturates.
     #[must_use]
     pub const fn from_unix_secs(secs: u64) -> Self {
         Self(secs.saturating_mul(1000))
@@ -67,7 +67,8 @@ impl From<SystemTime> for Timestamp {
 
 /// RFC 3339 in UTC with milliseconds: `2026-11-23T15:41:00.000Z`.
 ///
-/// Instants beyond the year 9999, which RFC 3339 cannot write, show its last.
+/// Instants beyond the year 9999, which RFC 3339 cannot express, are shown as
+/// its last millisecond.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const YEAR_9999_END_MS: u64 = 253_402_300_799_999;
@@ -85,7 +86,7 @@ fn millis(duration: Duration) -> u64 {
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
-    /// A clock that reads `now` each time it is asked.
+    /// A clock that calls `now` for each reading.
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }

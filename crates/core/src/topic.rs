@@ -1,6 +1,6 @@
 //! Topic names, and what is configured for them.
 //!
-//! Invariant: a [`Topic`] that exists is well formed, so nothing further in
+//! Invariant: a [`Topic`] that exists is well formed, so nothing that uses one
 //! needs to escape or bound it.
 
 use std::{borrow::Borrow, collections::HashMap, fmt, str::FromStr, sync::Arc};
@@ -14,11 +14,21 @@ pub const TOPIC_BYTES_MAX: usize = 200;
 ///
 /// 1 to [`SEGMENTS_MAX`] segments of `A–Z a–z 0–9 _ ~ : -`. A subscription to a
 /// topic includes its subtopics. Cheap to clone.
+///
+/// ```
+/// use hookrill_core::Topic;
+///
+/// let orders: Topic = "orders".parse()?;
+/// assert!(orders.covers(&orders.below("eu.4711")?));
+/// assert!("or ders".parse::<Topic>().is_err());
+/// # Ok::<(), hookrill_core::TopicError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Topic(Arc<str>);
 
-/// Why a text is no topic.
+/// Why a text is not a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TopicError {
     /// Longer than [`TOPIC_BYTES_MAX`].
     #[error("a topic has at most {TOPIC_BYTES_MAX} bytes")]
@@ -46,12 +56,12 @@ impl Topic {
         std::iter::successors(Some(self.as_str()), |name| parent(name))
     }
 
-    /// The topic that `rest` is below this one: `orders` and `eu.4711` make
+    /// The topic `rest` below this one: `orders` and `eu.4711` make
     /// `orders.eu.4711`.
     ///
     /// # Errors
     ///
-    /// [`TopicError`] where that is no topic.
+    /// [`TopicError`] where that is not a topic.
     pub fn below(&self, rest: &str) -> Result<Self, TopicError> {
         format!("{self}.{rest}").parse()
     }
@@ -62,7 +72,7 @@ impl Topic {
         self.covers_name(other.as_str())
     }
 
-    /// As [`Topic::covers`], where a topic is known by its name.
+    /// As [`Topic::covers`], for the name of a topic.
     #[must_use]
     pub fn covers_name(&self, other: &str) -> bool {
         match other.strip_prefix(&*self.0) {
@@ -90,8 +100,8 @@ impl FromStr for Topic {
             if segment.is_empty() {
                 return Err(TopicError::EmptySegment);
             }
-            let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_~:-".contains(&b);
-            if !segment.bytes().all(allowed) {
+            let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"_~:-".contains(&b);
+            if !segment.bytes().all(is_allowed) {
                 return Err(TopicError::Character);
             }
         }
@@ -117,7 +127,7 @@ impl fmt::Debug for Topic {
     }
 }
 
-/// Values configured by topic: a topic without one of its own takes that of
+/// Values configured by topic. A topic without a value of its own has that of
 /// its longest configured prefix, else that of `"*"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicMap<T> {
@@ -132,7 +142,7 @@ impl<T> TopicMap<T> {
         Self { named, any }
     }
 
-    /// What holds for `topic`; `None` where nothing configures it.
+    /// The value for `topic`; `None` where nothing configures it.
     #[must_use]
     pub fn lookup(&self, topic: &Topic) -> Option<&T> {
         topic
@@ -174,6 +184,8 @@ impl<T> Default for TopicMap<T> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn topic(text: &str) -> Topic {
@@ -234,5 +246,23 @@ mod tests {
             assert_eq!(map.lookup(&topic(name)), Some(&value), "{name}");
         }
         assert_eq!(TopicMap::<u8>::default().lookup(&topic("a")), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_topic_that_exists_is_well_formed_and_so_is_all_above_it(
+            text in "[A-Za-z0-9_~:. é/-]{0,210}",
+        ) {
+            if let Ok(topic) = text.parse::<Topic>() {
+                for name in topic.lineage() {
+                    let segments: Vec<_> = name.split('.').collect();
+                    let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"_~:-".contains(&b);
+                    prop_assert!(segments.len() <= SEGMENTS_MAX && name.len() <= TOPIC_BYTES_MAX);
+                    prop_assert!(segments.iter().all(|segment| !segment.is_empty()));
+                    prop_assert!(segments.iter().all(|segment| segment.bytes().all(is_allowed)));
+                    prop_assert!(name.parse::<Topic>().is_ok_and(|above| above.covers(&topic)));
+                }
+            }
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! One text out of a JSON body, by pointer, without building the rest.
 //!
-//! Used behind the proof only. Where a key occurs twice the last one counts,
-//! as it does for `JSON.parse`, so that Hookrill and its subscribers read the
-//! same. A body that is not JSON to its end has no such text.
+//! Where a key occurs more than once the last one counts, as it does for
+//! `JSON.parse`, so that Hookrill and its subscribers read the same. A body that
+//! is not JSON to its end has no such text.
 
 use std::fmt;
 
@@ -11,26 +11,28 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use super::Pointer;
 
 impl Pointer {
-    /// The string or whole number at this place.
+    /// The string or whole number at this place of a JSON document; `None`
+    /// where there is none, or where this is not JSON.
     #[must_use]
     pub fn find(&self, body: &[u8]) -> Option<String> {
         let mut json = serde_json::Deserializer::from_slice(body);
-        let found = At(self.steps()).deserialize(&mut json).ok()?;
+        let found = PointerSeed(self.steps()).deserialize(&mut json).ok()?;
         json.end().ok()?;
         found
     }
 }
 
-/// What is still to go from here.
-struct At<'p>(&'p [String]);
+/// The steps that are left from here.
+struct PointerSeed<'p>(&'p [String]);
 
-impl At<'_> {
+impl PointerSeed<'_> {
+    /// The text, if no step is left.
     fn here(&self, text: &(impl ToString + ?Sized)) -> Option<String> {
         self.0.is_empty().then(|| text.to_string())
     }
 }
 
-impl<'de> DeserializeSeed<'de> for At<'_> {
+impl<'de> DeserializeSeed<'de> for PointerSeed<'_> {
     type Value = Option<String>;
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Option<String>, D::Error> {
@@ -38,7 +40,7 @@ impl<'de> DeserializeSeed<'de> for At<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for At<'_> {
+impl<'de> Visitor<'de> for PointerSeed<'_> {
     type Value = Option<String>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,7 +59,7 @@ impl<'de> Visitor<'de> for At<'_> {
         Ok(self.here(&number))
     }
 
-    // A fraction is no id, and its text would depend on who formats it.
+    // A fraction is not an id, and its text would depend on who formats it.
     fn visit_f64<E: Error>(self, _: f64) -> Result<Option<String>, E> {
         Ok(None)
     }
@@ -74,7 +76,9 @@ impl<'de> Visitor<'de> for At<'_> {
         let mut found = None;
         while let Some(key) = map.next_key::<String>()? {
             match self.0.split_first() {
-                Some((step, rest)) if *step == key => found = map.next_value_seed(At(rest))?,
+                Some((step, rest)) if *step == key => {
+                    found = map.next_value_seed(PointerSeed(rest))?
+                }
                 _ => _ = map.next_value::<IgnoredAny>()?,
             }
         }
@@ -89,7 +93,7 @@ impl<'de> Visitor<'de> for At<'_> {
         let mut found = None;
         for i in 0.. {
             if wanted == Some(i) {
-                match list.next_element_seed(At(rest))? {
+                match list.next_element_seed(PointerSeed(rest))? {
                     Some(value) => found = value,
                     None => break,
                 }
@@ -103,8 +107,10 @@ impl<'de> Visitor<'de> for At<'_> {
 
 /// An array index of RFC 6901: digits without a leading zero.
 fn index(step: &str) -> Option<usize> {
-    let canonical = step == "0" || !step.starts_with(['0', '+']);
-    canonical.then(|| step.parse().ok()).flatten()
+    if step != "0" && step.starts_with(['0', '+']) {
+        return None;
+    }
+    step.parse().ok()
 }
 
 #[cfg(test)]
@@ -114,9 +120,7 @@ mod tests {
     use super::*;
 
     fn find(pointer: &str, body: &str) -> Option<String> {
-        Pointer::try_from(pointer.to_owned())
-            .unwrap()
-            .find(body.as_bytes())
+        pointer.parse::<Pointer>().unwrap().find(body.as_bytes())
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl<'m> MessageBuilder<'m> {
         pointer: &Pointer,
         text: String,
     ) -> Result<Cow<'m, [u8]>, VerifyError> {
-        self.refuse_delimiter_in(index, &pointer.to_string(), &text)?;
+        self.refuse_delimiter_in(index, pointer.as_str(), &text)?;
         Ok(text.into_bytes().into())
     }
 
