@@ -143,19 +143,19 @@ fn success(accepted: Accepted) -> Response {
             } else {
                 StatusCode::ACCEPTED
             };
-            let receipt = Receipt {
+            let body = StoredResponse {
                 id: cursor.to_string(),
                 topic: topic.as_str(),
                 duplicate,
             };
-            (status, axum::Json(receipt)).into_response()
+            (status, axum::Json(body)).into_response()
         }
     }
 }
 
 /// The body of the usual answer.
 #[derive(Serialize)]
-struct Receipt<'a> {
+struct StoredResponse<'a> {
     id: String,
     topic: &'a str,
     duplicate: bool,
@@ -187,7 +187,7 @@ impl Gateway {
         };
         let client = client.map(tracing::field::display);
         if *secret_stored {
-            tracing::warn!(client, %topic, "the provider's secret was accepted and stored");
+            tracing::warn!(client, %topic, "a provider's secret was stored");
         } else if self.log_budget.take(self.clock.now()) {
             // Within the budget: some handshakes need no secret, so anybody
             // could fill the log.

@@ -1,6 +1,6 @@
 //! Where bytes come in and go out: routes, limits, refusals, connections.
 //!
-//! Decides nothing about proof, access or history; it asks the rooms below and
+//! Decides nothing about signatures, access or history; it asks the rooms below and
 //! says their answers in HTTP. Invariant: every status is chosen in
 //! `problem.rs` or stands beside the route that succeeds.
 

@@ -186,7 +186,7 @@ fn night() -> String {
      `handed-over/<topic>` of the journal's folder, readable by the owner alone, and refuses any \
      other from then on. Until then whoever knows the URL can hand over a secret and be believed: \
      name the topic so that it cannot be guessed, create the webhook right after the start, and \
-     look for `a provider's secret was taken` in the log. To start anew, stop Hookrill, delete \
+     look for `a provider's secret was stored` in the log. To start anew, stop Hookrill, delete \
      the file, and start it. With the memory journal the secret lasts as long as the process.\n\n"
         .to_owned()
 }

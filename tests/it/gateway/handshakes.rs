@@ -163,7 +163,7 @@ async fn a_kept_secret_that_makes_no_sense_is_an_error_at_start() {
         panic!("started");
     };
     assert!(
-        error.contains("delete it and let the provider hand over"),
+        error.contains("delete it and let the provider send"),
         "{error}"
     );
 }

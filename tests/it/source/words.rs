@@ -36,13 +36,11 @@ const PLACES: [&str; 10] = [
 const STILL_SAID: &[&str] = &[
     "CHANGELOG.md",
     "README.md",
-    "SECURITY.md",
     "bench",
     "crates/core",
     "crates/verify",
     "docs",
     "fuzz",
-    "http",
     "wire",
 ];
 
