@@ -11,11 +11,6 @@
 //! has handed out, and nothing pending; a member that blocks costs the others one
 //! failed write.
 
-#![expect(
-    clippy::vec_box,
-    reason = "members move from task to task, and their places grow by doubling"
-)]
-
 use std::{
     future::{Future, poll_fn},
     pin::pin,

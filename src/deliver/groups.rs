@@ -1,7 +1,5 @@
 //! The inboxes of all groups, by channel.
 
-#![expect(clippy::vec_box, reason = "writers move from task to task")]
-
 use std::sync::Arc;
 
 use dashmap::DashMap;

@@ -4,11 +4,6 @@
 //! `taken` counts the members and those in the inbox, and never exceeds
 //! [`MEMBERS_MAX`]; an inbox that is closed is empty.
 
-#![expect(
-    clippy::vec_box,
-    reason = "members move from task to task, and their places grow by doubling"
-)]
-
 use std::{
     sync::Arc,
     task::{Context, Poll, Waker},

@@ -24,3 +24,6 @@ pub use fanout::Fanout;
 pub(crate) use fanout::task_bytes;
 pub use sink::{Disconnected, Sink, WriteOutcome};
 pub use writer::StreamWriter;
+
+#[cfg(test)]
+mod tests;

@@ -209,8 +209,8 @@ impl Connection {
             }
         }
         let hijacked = hijack.lock().take();
-        if let Some((head, stream)) = hijacked {
-            self.hand_over(connection.into_parts(), &head, stream);
+        if let Some((head, events)) = hijacked {
+            self.hand_over(connection.into_parts(), &head, events);
         }
     }
 

@@ -139,7 +139,7 @@ fn a_hole_in_the_journal_sends_everybody_back_to_it() {
 }
 
 #[test]
-fn a_look_into_the_ring_is_bounded_in_bytes_and_says_how_far_it_went() {
+fn a_read_of_the_ring_is_bounded_in_bytes_and_says_how_far_it_went() {
     let hub = hub(1 << 20);
     let _somebody = hub.subscribe(&topics(&["c"]));
     hub.publish(&commit(1, &["a", "b", "a", "a"], 1_000));
@@ -147,8 +147,8 @@ fn a_look_into_the_ring_is_bounded_in_bytes_and_says_how_far_it_went() {
     let page = hub.ring().read(&a, Sequence::ZERO, 1_000).unwrap();
     let seen: Vec<_> = page.frames.iter().map(|frame| frame.sequence().0).collect();
     assert_eq!((seen, page.scanned), (vec![1], Sequence(1)));
-    let page = hub.ring().read(&a, Sequence(1), 2_000).unwrap();
-    assert_eq!((page.frames.len(), page.scanned), (2, Sequence(4)));
+    let rest = hub.ring().read(&a, Sequence(1), 2_000).unwrap();
+    assert_eq!((rest.frames.len(), rest.scanned), (2, Sequence(4)));
     assert!(
         hub.ring().read(&a, Sequence(5), 1).is_none(),
         "never ahead of it"

@@ -34,17 +34,17 @@ const BLOCK: u64 = 16;
 
 /// How much is read and kept.
 #[derive(Debug, Clone, Copy)]
-pub struct Settings {
+pub(super) struct Settings {
     /// The most bytes of pages that are kept for those to come.
-    pub cache_bytes_max: usize,
+    pub(super) cache_bytes_max: usize,
     /// About how many bytes of events a page has; one event, if it is larger.
-    pub page_bytes_max: usize,
+    pub(super) page_bytes_max: usize,
     /// The most pages that are being read at a time.
-    pub reads_max: usize,
+    pub(super) reads_max: usize,
 }
 
 /// Older events, in pages that all readers share.
-pub struct History {
+pub(super) struct History {
     journal: Arc<dyn Journal>,
     /// Knows how frames are encoded.
     hub: Arc<Hub>,
@@ -63,15 +63,15 @@ pub struct History {
 #[derive(Debug)]
 pub struct HistoryPage {
     /// The events of the topics, of all types, in order.
-    pub frames: Arc<[Frame]>,
+    pub(super) frames: Arc<[Frame]>,
     /// The position after which the page begins.
-    pub after: Sequence,
+    pub(super) after: Sequence,
     /// All of the topics after `after` and up to here is in `frames`, except what
     /// retention deleted up to `floor`.
-    pub scanned: Sequence,
+    pub(super) scanned: Sequence,
     /// Where this is above a reader's position, events up to it may be missing:
     /// a gap for that reader, and none for readers that are past it.
-    pub floor: Sequence,
+    pub(super) floor: Sequence,
 }
 
 /// A read that is under way, or done for those that waited for it.
@@ -80,7 +80,7 @@ type InFlightRead = Arc<OnceCell<Arc<HistoryPage>>>;
 impl History {
     /// A history of which nothing was read yet.
     #[must_use]
-    pub fn new(
+    pub(super) fn new(
         journal: Arc<dyn Journal>,
         hub: Arc<Hub>,
         settings: Settings,
@@ -103,7 +103,7 @@ impl History {
     /// # Errors
     ///
     /// [`ReadError`], of the read that this call made itself.
-    pub async fn page(
+    pub(super) async fn page(
         &self,
         topics: &Topics,
         after: Sequence,
@@ -131,7 +131,7 @@ impl History {
 
     /// Drops every page, since the hub's encoder was replaced before this call.
     /// Reads that are under way bring pages of the new encoder.
-    pub fn clear(&self) {
+    pub(super) fn clear(&self) {
         // Freed after the lock: pages may be large.
         let pages = self.cache.lock().clear();
         drop(pages);
@@ -139,7 +139,7 @@ impl History {
 
     /// As [`History::page`], where that takes no read and no wait.
     #[must_use]
-    pub fn cached_page(&self, topics: &Topics, after: Sequence) -> Option<Arc<HistoryPage>> {
+    pub(super) fn cached_page(&self, topics: &Topics, after: Sequence) -> Option<Arc<HistoryPage>> {
         let page = self.cache.lock().find(topics, after)?;
         self.telemetry.history_pages_shared.increment(1);
         Some(page)
@@ -155,8 +155,8 @@ impl History {
         after: Sequence,
     ) -> Result<Option<Arc<HistoryPage>>, ReadError> {
         let found = self.cache.lock().find_or_join(topics, start, policy, after);
-        let (start, read) = match found {
-            Lookup::Read(start, read) => (start, read),
+        let (begin, read) = match found {
+            Lookup::Read(begin, read) => (begin, read),
             Lookup::TooShort => return Ok(None),
             Lookup::Page(page) => {
                 self.telemetry.history_pages_shared.increment(1);
@@ -166,7 +166,7 @@ impl History {
         let waiter = ReadWaiter {
             history: self,
             topics,
-            start,
+            start: begin,
             read,
         };
         waiter.page().await.map(Some)

@@ -36,6 +36,7 @@ use crate::{
 };
 use context::{StreamContext, jitter};
 use history::History;
+pub use history::HistoryPage;
 pub use interrupts::Interrupts;
 pub use shared_reader::{SharedReader, Turn};
 use state::Opening;
@@ -299,4 +300,4 @@ impl StartPoint {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -157,7 +157,7 @@ impl SharedReader {
 
     /// Counts what `stream` was given.
     pub fn count(&mut self, stream: &mut StreamState) {
-        self.counters.add_all(stream.take_counters());
+        self.counters.add_all(&stream.take_counters());
     }
 
     /// Adds what was counted to the metrics.

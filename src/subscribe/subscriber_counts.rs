@@ -200,16 +200,20 @@ mod tests {
         ] {
             assert_eq!(counted.lock().at(name), Some(count), "{name}");
         }
-        let counts = counted.lock();
-        assert_eq!((counts.streams, counts.wildcard), (3, 1));
-        drop(counts);
+        let all = |counts: &SubscriberCounts| {
+            let counts = counts.lock();
+            (counts.streams, counts.wildcard)
+        };
+        assert_eq!(all(&counted), (3, 1));
         counted.end(&several, true);
         assert_eq!(listed(&counted, None, None), ["a", "a.b", "a.b.x"]);
         counted.end(&one, true);
         counted.end(&Topics::All, true);
-        let counts = counted.lock();
-        assert!(counts.topics.is_empty(), "nobody's topics are forgotten");
-        assert_eq!((counts.streams, counts.wildcard), (0, 0));
+        assert!(
+            counted.lock().topics.is_empty(),
+            "unused topics are forgotten"
+        );
+        assert_eq!(all(&counted), (0, 0));
     }
 
     #[test]

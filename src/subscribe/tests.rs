@@ -15,13 +15,13 @@ use tokio::time::Instant;
 use super::*;
 use fixture::Fixture;
 
-mod fixture;
+pub(crate) mod fixture;
 mod shared_reader;
 mod topic_stats;
 mod views;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub(crate) enum Way {
     /// A piece at a time.
     Body,
     /// As much as a socket takes, which is any part of it, or nothing.
@@ -134,8 +134,8 @@ impl Reader {
         let mut said: Vec<_> = self.said.pop_front().into_iter().collect();
         // An opening comes whole: a wait, a cursor, and a gap if there is one.
         for part in [
-            |said: &Said| matches!(said, Said::Cursor(_)),
-            |said: &Said| matches!(said, Said::Gap(_)),
+            |next: &Said| matches!(next, Said::Cursor(_)),
+            |next: &Said| matches!(next, Said::Gap(_)),
         ] {
             if said.first() == Some(&Said::Retry) && self.said.front().is_some_and(part) {
                 said.extend(self.said.pop_front());

@@ -97,38 +97,38 @@ impl Streams {
             limit: request.count,
             recent_from: now.minus(RATE_WINDOW),
         };
-        let held = self.journal.stored_topics(query).await?;
-        let secs = now.since(held.recent_from);
+        let stored = self.journal.stored_topics(query).await?;
+        let secs = now.since(stored.recent_from);
         let window = (secs >= RATE_WINDOW_MIN).then_some(secs);
-        let (rows, listened) = self.context.counts.lock().merge(&held, &request);
+        let (rows, listened) = self.context.counts.lock().merge(&stored, &request);
         let topics = rows
             .into_iter()
-            .map(|(name, (subscribers, held))| (name, self.figures(subscribers, &held, window)));
-        let mut all = self.figures(Some(listened.streams), &held.total, window);
-        all.head = Some(self.cursor(held.counted_up_to));
+            .map(|(name, (subscribers, stats))| (name, self.figures(subscribers, &stats, window)));
+        let mut all = self.figures(Some(listened.streams), &stored.total, window);
+        all.head = Some(self.cursor(stored.counted_up_to));
         Ok(TopicPage {
             topics: topics.collect(),
             more: listened.more,
             all,
             wildcard: listened.wildcard,
             uncounted: listened.uncounted,
-            counted_after: self.cursor(held.counted_after),
+            counted_after: self.cursor(stored.counted_after),
         })
     }
 
     fn figures(
         &self,
         subscribers: Option<u64>,
-        held: &StoredStats,
+        stored: &StoredStats,
         window: Option<Duration>,
     ) -> TopicFigures {
         TopicFigures {
             subscribers,
-            events_per_second: window.map(|window| held.recent as f64 / window.as_secs_f64()),
-            head: held.span.map(|(_, head)| self.cursor(head)),
-            oldest: held.span.map(|(oldest, _)| self.cursor(oldest)),
-            events: held.events,
-            bytes: held.bytes,
+            events_per_second: window.map(|window| stored.recent as f64 / window.as_secs_f64()),
+            head: stored.span.map(|(_, head)| self.cursor(head)),
+            oldest: stored.span.map(|(oldest, _)| self.cursor(oldest)),
+            events: stored.events,
+            bytes: stored.bytes,
         }
     }
 
@@ -151,20 +151,20 @@ struct Listened {
 impl Counts {
     /// The page of what is stored and of who listens. Each side has its own first
     /// topics of the request, so the first of both together are among them.
-    fn merge(&self, held: &StoredTopics, request: &TopicPageRequest) -> (Rows, Listened) {
+    fn merge(&self, stored: &StoredTopics, request: &TopicPageRequest) -> (Rows, Listened) {
         let listed = self.listed(request.after.as_ref(), request.under.as_ref());
         let listed = listed.take(request.count + 1);
         let mut page: BTreeMap<&str, StoredStats> =
             listed.map(|name| (name, StoredStats::default())).collect();
-        page.extend(held.topics.iter().map(|(name, held)| (&**name, *held)));
+        page.extend(stored.topics.iter().map(|(name, stats)| (&**name, *stats)));
         let listened = Listened {
             streams: self.streams,
             wildcard: self.wildcard,
             uncounted: self.uncounted,
-            more: held.has_more || page.len() > request.count,
+            more: stored.has_more || page.len() > request.count,
         };
         let rows = page.into_iter().take(request.count);
-        let rows = rows.map(|(name, held)| (name.into(), (self.at(name), held)));
+        let rows = rows.map(|(name, stats)| (name.into(), (self.at(name), stats)));
         (rows.collect(), listened)
     }
 }

@@ -27,7 +27,7 @@ pub enum ShownHeaderError {
 }
 
 /// The longest name of an attribute that is made of a header's, in bytes.
-pub const ATTRIBUTE_BYTES_MAX: usize = 64;
+const ATTRIBUTE_BYTES_MAX: usize = 64;
 
 /// What the specification names, and `topic`.
 const TAKEN: [&str; 11] = [

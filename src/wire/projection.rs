@@ -1,44 +1,43 @@
 //! What of a JSON body its subscribers are shown.
 //!
-//! Cuts the text and writes none of its own: keys keep their order, values
-//! their spelling, arrays their length. Refuses what is not JSON to its end,
-//! since nothing could be said to be hidden in it.
-//! Invariant: a value goes out only where a pointer in `expose` leads to it or
-//! to what it stands in (or there is no `expose`), and none in `hide` does. A
-//! key that stands twice is cut twice.
+//! Cuts the text and writes nothing of its own: keys keep their order, values their
+//! spelling, arrays their length. Refuses a body that is not JSON to its end, since
+//! nothing in it could be said to be hidden.
+//! Invariant: a value goes out only where a pointer in `expose` leads to it or to a
+//! value around it (or there is no `expose`), and none in `hide` does. A key that
+//! occurs twice is cut twice.
 
 mod walk;
 
 use std::{borrow::Cow, cell::OnceCell};
 
-use serde::de::IgnoredAny;
-
 use hookrill_core::Pointer;
+use serde::de::IgnoredAny;
 
 use walk::Walk;
 
 /// In a pointer: every key, or every element of an array.
 const ANY: &str = "*";
-/// What stands in an array for an element that is hidden.
+/// Written in an array for an element that is hidden.
 const HIDDEN: &str = "null";
 
 /// Which values of a JSON body are shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Projection {
-    /// Where what is shown stands; `None` shows everything.
+    /// Where the values are that are shown; `None` shows everything.
     expose: Option<Box<[Pointer]>>,
-    /// Where what is not shown stands, also within what is exposed.
+    /// Where the values are that are not shown, also within exposed ones.
     hide: Box<[Pointer]>,
 }
 
-/// A body is not JSON, and can't be cut.
+/// The body is not JSON, so it can't be cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is not JSON, of which parts could be shown")]
+#[error("the body is not JSON, so no part of it can be shown by itself")]
 pub struct NotJson;
 
 impl Projection {
-    /// Shows what is exposed, or everything, without what is hidden. A step
-    /// `*` of a pointer stands for every key and every element.
+    /// Shows what is exposed (or everything), except what is hidden. A step `*` of
+    /// a pointer stands for every key and every element.
     #[must_use]
     pub fn new(expose: Option<Vec<Pointer>>, hide: Vec<Pointer>) -> Self {
         Self {
@@ -54,16 +53,17 @@ impl Projection {
     /// [`NotJson`]: nothing of it may be shown.
     pub fn cut(&self, body: &[u8]) -> Result<String, NotJson> {
         let text = std::str::from_utf8(body).map_err(|_| NotJson)?;
-        // To its end, before anything of it is cut: a walk checks nothing.
+        // Checked to its end before anything is cut: a walk checks nothing.
         serde_json::from_str::<IgnoredAny>(text).map_err(|_| NotJson)?;
         let mut out = String::with_capacity(text.len());
-        match push(&mut out, &mut Walk::over(text), &self.root())? {
-            true => Ok(out),
-            false => Ok(HIDDEN.to_owned()),
+        if push(&mut out, &mut Walk::over(text), &self.root())? {
+            Ok(out)
+        } else {
+            Ok(HIDDEN.to_owned())
         }
     }
 
-    /// Whether all that could stand at `pointer` is shown.
+    /// Whether everything that could be at `pointer` is shown.
     #[must_use]
     pub fn shows(&self, pointer: &Pointer) -> bool {
         let mut here = self.root();
@@ -86,13 +86,13 @@ fn all_steps(pointers: &[Pointer]) -> Vec<&[String]> {
     pointers.iter().map(Pointer::steps).collect()
 }
 
-/// What is still to go of the pointers that have led here.
+/// The remaining steps of the pointers that have led here.
 struct Here<'p> {
-    /// `None` where one has come to its end: all from here on is exposed.
+    /// `None` where one has ended: everything from here on is exposed.
     expose: Option<Vec<&'p [String]>>,
     hide: Vec<&'p [String]>,
-    /// What becomes of all that no pointer names, once it was asked for: of a
-    /// million elements, each would be asked for anew.
+    /// What becomes of everything that no pointer names; computed once, since a
+    /// million elements may ask.
     others: OnceCell<Box<Verdict<'p>>>,
 }
 
@@ -127,9 +127,10 @@ impl<'p> Here<'p> {
                 open => Some(open),
             },
         };
-        match expose.is_none() && hide.is_empty() {
-            true => Verdict::Whole,
-            false => Verdict::Within(Here::new(expose, hide)),
+        if expose.is_none() && hide.is_empty() {
+            Verdict::Whole
+        } else {
+            Verdict::Within(Here::new(expose, hide))
         }
     }
 
@@ -138,7 +139,7 @@ impl<'p> Here<'p> {
         self.others.get_or_init(|| Box::new(self.step(None)))
     }
 
-    /// Whether a pointer's next step is one of these.
+    /// Whether the next step of some pointer is like this.
     fn names(&self, mut is: impl FnMut(&str) -> bool) -> bool {
         let pointers = self.expose.iter().flatten().chain(&self.hide);
         let mut next = pointers.filter_map(|pointer| pointer.first());
@@ -146,7 +147,7 @@ impl<'p> Here<'p> {
     }
 }
 
-/// What is left of the pointers whose next step is `key`.
+/// The remaining steps of the pointers whose next step is `key`.
 fn behind<'p>(pointers: &[&'p [String]], key: Option<&str>) -> Vec<&'p [String]> {
     let next = |pointer: &&'p [String]| {
         let (step, rest) = pointer.split_first()?;
@@ -163,10 +164,12 @@ fn push(out: &mut String, walk: &mut Walk<'_>, here: &Here<'_>) -> Result<bool, 
         Some(b'[') => push_array(out, walk, here).map(|()| true),
         _ => {
             let value = walk.value();
-            // Pointers that lead further in lead nowhere here.
-            let exposed = here.expose.is_none();
-            out.push_str(if exposed { value } else { "" });
-            Ok(exposed)
+            // Pointers that lead further in lead nowhere in a scalar.
+            let is_exposed = here.expose.is_none();
+            if is_exposed {
+                out.push_str(value);
+            }
+            Ok(is_exposed)
         }
     }
 }
@@ -198,13 +201,15 @@ fn push_object(out: &mut String, walk: &mut Walk<'_>, here: &Here<'_>) -> Result
         out.push(separator);
         out.push_str(written);
         out.push(':');
-        let shown = match here.names(|step| step == key) {
-            true => push_as(out, walk, &here.step(Some(&key)))?,
-            false => push_as(out, walk, here.others())?,
+        let is_shown = if here.names(|step| step == key) {
+            push_as(out, walk, &here.step(Some(&key)))?
+        } else {
+            push_as(out, walk, here.others())?
         };
-        match shown {
-            true => separator = ',',
-            false => out.truncate(before),
+        if is_shown {
+            separator = ',';
+        } else {
+            out.truncate(before);
         }
     }
     if separator == '{' {
@@ -214,7 +219,7 @@ fn push_object(out: &mut String, walk: &mut Walk<'_>, here: &Here<'_>) -> Result
     Ok(())
 }
 
-/// A key as it is read: `\u0061` is `a`.
+/// A key as a parser reads it: `\u0061` is `a`.
 fn read(written: &str) -> Result<Cow<'_, str>, NotJson> {
     let plain = written
         .strip_prefix('"')
@@ -229,8 +234,8 @@ fn read(written: &str) -> Result<Cow<'_, str>, NotJson> {
 }
 
 fn push_array(out: &mut String, walk: &mut Walk<'_>, here: &Here<'_>) -> Result<(), NotJson> {
-    // Mostly none is, and then no index needs to be written down.
-    let numbered = here.names(|step| step.starts_with(|c: char| c.is_ascii_digit()));
+    // Mostly no pointer has an index, and then none needs to be formatted.
+    let is_numbered = here.names(|step| step.starts_with(|c: char| c.is_ascii_digit()));
     let mut index = 0_usize;
     walk.pass();
     out.push('[');
@@ -238,12 +243,13 @@ fn push_array(out: &mut String, walk: &mut Walk<'_>, here: &Here<'_>) -> Result<
         if index > 0 {
             out.push(',');
         }
-        let shown = match numbered {
-            true => push_as(out, walk, &here.step(Some(&index.to_string())))?,
-            false => push_as(out, walk, here.others())?,
+        let is_shown = if is_numbered {
+            push_as(out, walk, &here.step(Some(&index.to_string())))?
+        } else {
+            push_as(out, walk, here.others())?
         };
-        // In its place, so that those behind it keep theirs.
-        if !shown {
+        // In its place, so that the elements behind it keep theirs.
+        if !is_shown {
             out.push_str(HIDDEN);
         }
         index += 1;

@@ -269,12 +269,12 @@ impl PageCache {
     #[cfg(test)]
     pub(super) fn stats(&self) -> [usize; 4] {
         let all = || self.named.values().chain([&self.wildcard]);
-        let pages = all().map(|pages| pages.pages.len()).sum();
+        let pages = all().map(|of_topics| of_topics.pages.len()).sum();
         assert_eq!(pages, self.by_age.len(), "each page has one age");
-        let cached = all().flat_map(|pages| pages.pages.values());
-        let bytes: usize = cached.map(|cached| cached.bytes).sum();
+        let cached = all().flat_map(|of_topics| of_topics.pages.values());
+        let bytes: usize = cached.map(|page| page.bytes).sum();
         assert_eq!(self.bytes, bytes);
-        let reads = all().map(|pages| pages.reads.len()).sum();
+        let reads = all().map(|of_topics| of_topics.reads.len()).sum();
         [self.bytes, self.named.len(), pages, reads]
     }
 }

@@ -309,8 +309,8 @@ async fn readers_at_nearby_cursors_share() {
         again.walk(&all, Sequence(at), Sequence(3_000)).await;
     }
     let blocks = (1_000..1_200).filter(|at| at % 16 == 0).count() + 1;
-    let reads = again.journal.reads();
-    assert!(reads <= blocks + fewest + 1, "{reads} reads");
+    let in_all = again.journal.reads();
+    assert!(in_all <= blocks + fewest + 1, "{in_all} reads");
 }
 
 #[tokio::test]

@@ -70,20 +70,18 @@ impl<'a> Batch<'a> {
 
     /// Sends `sent` bytes of a notice, whose rest becomes the stream's.
     fn advance_notice(&mut self, sent: usize) -> usize {
-        let Queued::Notice(notice) = &self.state.pending.next else {
-            return sent;
-        };
-        let bytes = self.bytes_of(notice).len();
         if sent == 0 {
             return 0;
         }
-        let Queued::Notice(notice) = std::mem::take(&mut self.state.pending.next) else {
+        let state = &mut *self.state;
+        let Some(notice) = state.pending.take_notice() else {
             return sent;
         };
-        self.state.coding.add(&notice);
+        let bytes = notice.chunk().bytes(state.framing).len();
         if sent < bytes {
-            self.state.pending.rest = notice.chunk().rest(self.state.framing, sent);
+            state.pending.rest = notice.chunk().rest(state.framing, sent);
         }
+        state.coding.add(&notice);
         sent.saturating_sub(bytes)
     }
 
@@ -114,7 +112,7 @@ impl<'a> Batch<'a> {
         self.state.coding = coding;
         self.state.advance_to(position);
         self.state.pending.rest = rest;
-        self.state.counters.add_all(counters);
+        self.state.counters.add_all(&counters);
     }
 }
 

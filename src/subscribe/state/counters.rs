@@ -15,7 +15,7 @@ impl DeliveryCounters {
         self.bytes += bytes as u64;
     }
 
-    pub(in crate::subscribe) fn add_all(&mut self, other: Self) {
+    pub(in crate::subscribe) fn add_all(&mut self, other: &Self) {
         self.frames += other.frames;
         self.bytes += other.bytes;
     }

@@ -177,7 +177,7 @@ impl StreamState {
         if head.is_empty() {
             return;
         }
-        if let Queued::Notice(opening) = std::mem::take(&mut self.pending.next) {
+        if let Some(opening) = self.pending.take_notice() {
             self.coding.add(&opening);
             self.pending.rest = [head, opening.chunk().bytes(framing)].concat().into();
         }
@@ -268,11 +268,11 @@ impl StreamState {
             return true;
         }
         let topics = &self.selection.topics;
-        let Some(page) = self.context.history.cached_page(topics, position) else {
-            return false;
-        };
-        self.supply(&page);
-        true
+        let cached = self.context.history.cached_page(topics, position);
+        if let Some(older) = &cached {
+            self.supply(older);
+        }
+        cached.is_some()
     }
 
     /// The page of history that comes next, read by this stream or by another one

@@ -53,6 +53,17 @@ impl Pending {
         self.next = Queued::Notice(Box::new(notice));
     }
 
+    /// Takes the notice out, where that is next.
+    pub(super) fn take_notice(&mut self) -> Option<Box<Piece>> {
+        match std::mem::take(&mut self.next) {
+            Queued::Notice(notice) => Some(notice),
+            other => {
+                self.next = other;
+                None
+            }
+        }
+    }
+
     /// Lets go of a page while the peer does not read: it is found again.
     pub(super) fn release(&mut self) {
         if matches!(self.next, Queued::Page(..)) {

@@ -460,8 +460,8 @@ async fn a_heartbeat_never_claims_what_was_not_given() {
     let checks = async { tokio::join!(writing, join_all(reading)) };
     tokio::select! {
         () = beating => unreachable!("a heart beats until it is dropped"),
-        done = tokio::time::timeout(Duration::from_secs(60), checks) => {
-            done.expect("all get their heartbeats");
+        checked = tokio::time::timeout(Duration::from_secs(60), checks) => {
+            checked.expect("all get their heartbeats");
         }
     }
 }

@@ -15,13 +15,13 @@ use crate::{
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Everything from the journal to the streams.
-pub(super) struct Fixture {
+pub(crate) struct Fixture {
     way: Way,
-    pub(super) journal: Arc<dyn Journal>,
-    pub(super) hub: Arc<Hub>,
-    pub(super) access: Arc<Access>,
-    pub(super) streams: Arc<Streams>,
-    pub(super) pump: JoinHandle<()>,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) access: Arc<Access>,
+    pub(crate) streams: Arc<Streams>,
+    pub(crate) pump: JoinHandle<()>,
 }
 
 impl Drop for Fixture {
@@ -45,10 +45,10 @@ fn everybody_but(closed: &[&str]) -> access::Settings {
 }
 
 impl Fixture {
-    pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
+    pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 
     /// With a ring and a journal of these sizes, and readers that go this way.
-    pub(super) async fn with(
+    pub(crate) async fn with(
         way: Way,
         ring_bytes: usize,
         retain_bytes: u64,
@@ -98,12 +98,12 @@ impl Fixture {
     }
 
     /// From now on this topic needs a token.
-    pub(super) fn close(&self, topic: &str) {
+    pub(crate) fn close(&self, topic: &str) {
         assert!(self.access.reload(&everybody_but(&[topic])));
         self.streams.recheck_grants();
     }
 
-    pub(super) async fn store(&self, topic: &str, event_type: &str, body: &str) -> Sequence {
+    pub(crate) async fn store(&self, topic: &str, event_type: &str, body: &str) -> Sequence {
         let draft = Draft {
             received_at: Timestamp::from_unix_secs(1_000),
             topic: topic.parse().unwrap(),
@@ -116,7 +116,7 @@ impl Fixture {
         self.journal.append(draft, None).await.unwrap().sequence
     }
 
-    pub(super) async fn store_many(&self, topic: &str, count: usize) {
+    pub(crate) async fn store_many(&self, topic: &str, count: usize) {
         for _ in 0..count {
             self.store(topic, "t", &"x".repeat(100)).await;
             tokio::task::yield_now().await;
@@ -124,7 +124,7 @@ impl Fixture {
     }
 
     /// Waits until every channel has been told of all up to here.
-    pub(super) async fn told(&self, sequence: u64) {
+    pub(crate) async fn told(&self, sequence: u64) {
         while self.hub.published() < Sequence(sequence) {
             tokio::task::yield_now().await;
         }
@@ -132,6 +132,13 @@ impl Fixture {
 
     pub(super) async fn open(&self, topics: &[&str], start: Start) -> Reader {
         self.open_with(topics, start, None, Format::Raw).await
+    }
+
+    /// A subscription to these topics, as it was opened.
+    pub(crate) async fn subscribe(&self, topics: &[&str], start: Start) -> Subscription {
+        self.open_with(topics, start, None, Format::Raw)
+            .await
+            .subscription
     }
 
     pub(super) async fn open_with(

@@ -150,13 +150,13 @@ async fn a_reader_that_waits_for_a_page_is_given_none_of_before() {
         full: false,
     };
     let text = |frame: &Frame| String::from_utf8(frame.piece(form).chunk().payload().to_vec());
-    for (old, new) in old.frames.iter().zip(&*new.frames) {
-        assert!(text(old).unwrap().contains(SECRET));
-        assert!(!text(new).unwrap().contains(SECRET));
+    for (before, after) in old.frames.iter().zip(&*new.frames) {
+        assert!(text(before).unwrap().contains(SECRET));
+        assert!(!text(after).unwrap().contains(SECRET));
         let full = Form { full: true, ..form };
         assert_eq!(
-            new.piece(full).chunk().payload(),
-            old.piece(form).chunk().payload()
+            after.piece(full).chunk().payload(),
+            before.piece(form).chunk().payload()
         );
     }
 }

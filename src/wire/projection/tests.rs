@@ -198,18 +198,18 @@ fn scalars(value: &Value, path: &mut Vec<String>, found: &mut Vec<(Vec<String>, 
     let members: Vec<(String, &Value)> = match value {
         Value::Object(map) => map
             .iter()
-            .map(|(key, value)| (key.clone(), value))
+            .map(|(key, member)| (key.clone(), member))
             .collect(),
         Value::Array(list) => {
             let each = list.iter().enumerate();
-            each.map(|(index, value)| (index.to_string(), value))
+            each.map(|(index, member)| (index.to_string(), member))
                 .collect()
         }
         scalar => return found.push((path.clone(), scalar.clone())),
     };
-    for (key, value) in members {
+    for (key, member) in members {
         path.push(key);
-        scalars(value, path, found);
+        scalars(member, path, found);
         path.pop();
     }
 }
@@ -228,9 +228,10 @@ proptest! {
         hide in rules(),
         pretty: bool,
     ) {
-        let body = match pretty {
-            true => serde_json::to_string_pretty(&document).unwrap(),
-            false => document.to_string(),
+        let body = if pretty {
+            serde_json::to_string_pretty(&document).unwrap()
+        } else {
+            document.to_string()
         };
         let projection = Projection::new(expose.clone(), hide.clone());
         let shown: Value = serde_json::from_str(&cut(&projection, &body)).unwrap();
