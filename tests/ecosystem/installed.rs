@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// Something that `scripts/test` installs, or that stands beside it, by its path
 /// from the project's root.
-pub fn installed(path: &str) -> PathBuf {
+pub(crate) fn installed(path: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     assert!(
         path.exists(),

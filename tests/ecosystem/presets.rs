@@ -112,10 +112,10 @@ fn every_signed_scheme_refuses_another_body() {
         }
         let verifier = line.verifier();
         let body = line.body();
-        let changed: Vec<Vec<u8>> = match scheme.covers_body() || !scheme.body_unsigned {
-            true => (0..body.len()).map(|at| flipped(&body, at)).collect(),
-            // Of such a body, what is signed must not change.
-            false => signed_texts(&scheme, &body),
+        let changed: Vec<Vec<u8>> = if scheme.covers_body() || !scheme.body_unsigned {
+            (0..body.len()).map(|at| flipped(&body, at)).collect()
+        } else {
+            signed_texts(&scheme, &body)
         };
         for changed in changed {
             let mut delivery = line.delivery();
@@ -340,9 +340,10 @@ fn every_preset_names_what_is_missing() {
             .signature
             .is_some_and(|signature| signature.json.is_some());
         let outcome = line.verifier().verify(bare.delivery(), line.at());
-        match in_body {
-            true => assert!(outcome.is_ok(), "{line}"),
-            false => assert_eq!(outcome.unwrap_err().reason(), "header_missing", "{line}"),
+        if in_body {
+            assert!(outcome.is_ok(), "{line}")
+        } else {
+            assert_eq!(outcome.unwrap_err().reason(), "header_missing", "{line}")
         }
     }
 }

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, getuid, kill_process_group};
 const NOBODY: u32 = 65_534;
 
 /// Lets a program that root starts be nobody's, with this folder as its own.
-pub fn unprivileged(command: &mut Command, folder: &Path) {
+pub(crate) fn unprivileged(command: &mut Command, folder: &Path) {
     command.current_dir(folder).env("HOME", folder);
     for name in ["XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"] {
         command.env_remove(name);
@@ -23,23 +23,23 @@ pub fn unprivileged(command: &mut Command, folder: &Path) {
 }
 
 /// Lets the folder or file be that of unprivileged programs.
-pub fn give_to_nobody(path: &Path) {
+pub(crate) fn give_to_nobody(path: &Path) {
     if getuid().is_root() {
         chown(path, Some(NOBODY), Some(NOBODY)).expect("root may");
     }
 }
 
 /// A program with all that it has started.
-pub struct Group(Child);
+pub(crate) struct Group(Child);
 
 impl Group {
-    pub fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         let name = command.get_program().to_owned();
         let started = command.process_group(0).spawn();
         Self(started.unwrap_or_else(|error| panic!("{}: {error}", name.display())))
     }
 
-    pub fn has_ended(&mut self) -> bool {
+    pub(crate) fn has_ended(&mut self) -> bool {
         self.0.try_wait().is_ok_and(|status| status.is_some())
     }
 }

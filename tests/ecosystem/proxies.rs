@@ -9,7 +9,7 @@
 mod curl;
 mod event_sources;
 mod proxy;
-pub mod setup;
+pub(crate) mod setup;
 
 use std::collections::BTreeSet;
 

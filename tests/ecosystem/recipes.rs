@@ -14,7 +14,7 @@ mod scripts;
 mod subscriber {
     include!("recipes/subscriber.rs");
 
-    pub fn run() {
+    pub(super) fn run() {
         main().unwrap();
     }
 }

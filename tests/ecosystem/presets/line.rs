@@ -23,7 +23,7 @@ const PUBLIC_URL: &str = "https://hooks.example.com";
 const VERIFY_TOKEN: &str = "a word";
 
 #[derive(Debug, Clone, Deserialize)]
-pub struct Line {
+pub(super) struct Line {
     pub preset: String,
     pub by: String,
     pub role: String,
@@ -39,27 +39,27 @@ pub struct Line {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-pub struct Expect {
+pub(super) struct Expect {
     pub dedup_id: Option<String>,
     pub event_type: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
-pub struct Handshake {
+pub(super) struct Handshake {
     pub status: u16,
     pub body: String,
     pub headers: std::collections::BTreeMap<String, String>,
     pub verify_token: Option<String>,
 }
 
-pub struct Answer {
+pub(super) struct Answer {
     pub status: u16,
     pub body: Vec<u8>,
     pub nosniff: Option<String>,
 }
 
 /// What the signers signed for this run.
-pub fn signed_now() -> &'static [Line] {
+pub(super) fn signed_now() -> &'static [Line] {
     static LINES: LazyLock<Vec<Line>> = LazyLock::new(|| {
         installed("tests/ecosystem/presets/node_modules");
         let folder = folder();
@@ -72,7 +72,7 @@ pub fn signed_now() -> &'static [Line] {
 }
 
 /// What providers published.
-pub fn vectors() -> &'static [Line] {
+pub(super) fn vectors() -> &'static [Line] {
     static VECTORS: LazyLock<Vec<Line>> = LazyLock::new(|| {
         let text = std::fs::read_to_string(folder().join("vectors.json")).unwrap();
         serde_json::from_str(&text).unwrap()
@@ -81,7 +81,7 @@ pub fn vectors() -> &'static [Line] {
 }
 
 /// The preset of that name; they are read once.
-pub fn known(name: &str) -> Option<Preset> {
+pub(super) fn known(name: &str) -> Option<Preset> {
     static KNOWN: LazyLock<Vec<Preset>> = LazyLock::new(presets);
     KNOWN.iter().find(|preset| *preset.name == *name).cloned()
 }
@@ -101,7 +101,7 @@ fn run(command: &mut Command) -> Vec<Line> {
 }
 
 /// Refusals are answers, not errors.
-pub fn lenient() -> ureq::config::Config {
+pub(super) fn lenient() -> ureq::config::Config {
     ureq::config::Config::builder()
         .http_status_as_error(false)
         .allow_non_standard_methods(true)
@@ -109,19 +109,19 @@ pub fn lenient() -> ureq::config::Config {
 }
 
 impl Line {
-    pub fn preset(&self) -> Preset {
+    pub(super) fn preset(&self) -> Preset {
         known(&self.preset).unwrap()
     }
 
-    pub fn at(&self) -> Timestamp {
+    pub(super) fn at(&self) -> Timestamp {
         Timestamp::from_unix_ms(self.at_ms)
     }
 
-    pub fn body(&self) -> Bytes {
+    pub(super) fn body(&self) -> Bytes {
         BASE64.decode(self.body_base64.as_bytes()).unwrap().into()
     }
 
-    pub fn delivery(&self) -> Delivery {
+    pub(super) fn delivery(&self) -> Delivery {
         let header = |(name, value): &(String, String)| {
             let name: http::HeaderName = name.parse().unwrap();
             (name, value.parse::<http::HeaderValue>().unwrap())
@@ -137,7 +137,7 @@ impl Line {
 
     /// The verifier of a topic with this line's secret, or without one where
     /// the line hands it over.
-    pub fn verifier(&self) -> Verifier {
+    pub(super) fn verifier(&self) -> Verifier {
         let verifier = match self.hands_over() {
             true => Verifier::new(self.preset().scheme, self.settings(Vec::new())),
             // Where no secret is used the line has a word in its place.
@@ -147,7 +147,7 @@ impl Line {
         verifier.unwrap_or_else(|why| panic!("{self}: {why}"))
     }
 
-    pub fn verifier_with(&self, secret: &str) -> Result<Verifier, SchemeError> {
+    pub(super) fn verifier_with(&self, secret: &str) -> Result<Verifier, SchemeError> {
         let secrets = vec![Secret::new(secret.as_bytes())];
         Verifier::new(self.preset().scheme, self.settings(secrets))
     }
@@ -164,28 +164,29 @@ impl Line {
     }
 
     /// Whether it gives the secret that is used from then on.
-    pub fn hands_over(&self) -> bool {
+    pub(super) fn hands_over(&self) -> bool {
         self.handshake.is_some() && self.preset().scheme.hand_over.is_some()
     }
 
-    pub fn is_secret(&self) -> bool {
+    pub(super) fn is_secret(&self) -> bool {
         self.secret != "unused"
     }
 
-    pub fn signed_in_body(&self) -> bool {
+    pub(super) fn signed_in_body(&self) -> bool {
         let signature = self.preset().scheme.signature;
         signature.is_some_and(|signature| signature.json.is_some())
     }
 
     /// The topic that it goes to; a hand-over has one of its own.
-    pub fn topic(&self) -> String {
-        match self.hands_over() {
-            true => format!("{}-new", self.preset),
-            false => self.preset.clone(),
+    pub(super) fn topic(&self) -> String {
+        if self.hands_over() {
+            format!("{}-new", self.preset)
+        } else {
+            self.preset.clone()
         }
     }
 
-    pub fn send(&self, url: &str, headers: &[(String, String)]) -> Answer {
+    pub(super) fn send(&self, url: &str, headers: &[(String, String)]) -> Answer {
         let path = format!("/ingest/{}", self.preset);
         let target = self
             .target
@@ -220,7 +221,7 @@ impl fmt::Display for Line {
 
 impl Handshake {
     /// Whether an answer is this one. JSON may have another layout.
-    pub fn is_like(&self, status: u16, body: &[u8], line: &Line) {
+    pub(super) fn is_like(&self, status: u16, body: &[u8], line: &Line) {
         assert_eq!(status, self.status, "{line}");
         let found = String::from_utf8_lossy(body);
         let json = |text: &str| serde_json::from_str::<serde_json::Value>(text);

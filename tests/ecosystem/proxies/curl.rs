@@ -6,14 +6,14 @@ use hookrill_client::sse::SseReader;
 use hookrill_testing::{Message, PATIENCE, Subprocess};
 
 /// A stream, as curl prints it.
-pub struct CurlStream {
+pub(crate) struct CurlStream {
     curl: Subprocess,
     pub head: String,
     reader: RefCell<SseReader>,
 }
 
 impl CurlStream {
-    pub fn new(curl: Subprocess) -> Self {
+    pub(crate) fn new(curl: Subprocess) -> Self {
         Self {
             curl,
             head: String::new(),
@@ -21,7 +21,7 @@ impl CurlStream {
         }
     }
 
-    pub fn read_head(&mut self) {
+    pub(crate) fn read_head(&mut self) {
         loop {
             let line = self.line();
             if line.trim_end().is_empty() {
@@ -31,7 +31,7 @@ impl CurlStream {
         }
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.head.lines().filter_map(|line| line.split_once(": "));
         let found = headers.find(|(key, _)| *key == name);
         found.map(|(_, value)| value.trim())
@@ -52,7 +52,7 @@ impl CurlStream {
     }
 
     /// The data of the next event that is not a cursor.
-    pub fn event(&self) -> String {
+    pub(crate) fn event(&self) -> String {
         loop {
             let message = self.next();
             if message.name == "message" {
@@ -63,12 +63,12 @@ impl CurlStream {
     }
 
     /// Waits for the opening cursor, or for the next heartbeat.
-    pub fn cursor(&self) {
+    pub(crate) fn cursor(&self) {
         while self.next().name != "hookrill.cursor" {}
     }
 
     /// All lines that have come and were not read yet.
-    pub fn unread(&self) -> Vec<String> {
+    pub(crate) fn unread(&self) -> Vec<String> {
         std::iter::from_fn(|| self.curl.try_next_line()).collect()
     }
 }

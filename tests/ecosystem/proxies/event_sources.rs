@@ -28,7 +28,7 @@ const NPM_CLIENTS: usize = 100;
 const CHROMIUM_CLIENTS: usize = 12;
 
 /// Clients of one process.
-pub struct EventSources {
+pub(super) struct EventSources {
     name: &'static str,
     lines: Subprocess,
     clients: Vec<Client>,
@@ -60,7 +60,7 @@ enum Line {
 }
 
 impl EventSources {
-    pub fn npm(setup: &Setup) -> Self {
+    pub(super) fn npm(setup: &Setup) -> Self {
         installed("tests/ecosystem/proxies/node_modules/eventsource");
         let mut command = node(setup, "event_sources.mjs");
         command.args([stream(setup), NPM_CLIENTS.to_string()]);
@@ -68,7 +68,7 @@ impl EventSources {
     }
 
     /// A page at this address in a browser that has nothing else to do.
-    pub fn chromium(setup: &Setup, page: SocketAddr) -> Self {
+    pub(super) fn chromium(setup: &Setup, page: SocketAddr) -> Self {
         let mut command = node(setup, "page.mjs");
         command.arg(page.port().to_string());
         command.args([stream(setup), CHROMIUM_CLIENTS.to_string()]);
@@ -106,34 +106,34 @@ impl EventSources {
         }
     }
 
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.clients.len()
     }
 
-    pub fn all_have_a_stream(&mut self) {
+    pub(super) fn all_have_a_stream(&mut self) {
         self.wait("a stream", |client| client.streams);
         for client in &mut self.clients {
             client.answers = 0;
         }
     }
 
-    pub fn all_have_lost_it(&mut self) {
+    pub(super) fn all_have_lost_it(&mut self) {
         self.wait("without a stream", |client| !client.streams);
     }
 
     /// The gateway is down: whoever is answered is answered in its place.
-    pub fn all_have_been_told_to_come_back(&mut self) {
+    pub(super) fn all_have_been_told_to_come_back(&mut self) {
         self.wait("an answer in its place", |client| client.answers > 0);
     }
 
-    pub fn all_have_given_up(&mut self) {
+    pub(super) fn all_have_given_up(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         while !self.clients.iter().all(|client| client.closed) {
             self.take(deadline);
         }
     }
 
-    pub fn all_have_heard_each_once_in_order(&mut self, last: u32) {
+    pub(super) fn all_have_heard_each_once_in_order(&mut self, last: u32) {
         self.wait("the last event", |client| client.heard.is_some());
         let due: Vec<u32> = (1..=last).collect();
         for (number, client) in self.clients.iter().enumerate() {
@@ -184,17 +184,17 @@ impl EventSources {
 }
 
 /// Posts all the while.
-pub struct Sender(Subprocess);
+pub(super) struct Sender(Subprocess);
 
 impl Sender {
-    pub fn start(setup: &Setup) -> Self {
+    pub(super) fn start(setup: &Setup) -> Self {
         let mut command = node(setup, "sender.mjs");
         command.arg(setup.proxy.url() + "/ingest/open");
         Self(Subprocess::start("sender", &mut command))
     }
 
     /// Waits until so many more are stored.
-    pub fn stores(&self, count: u32) {
+    pub(super) fn stores(&self, count: u32) {
         let deadline = Instant::now() + PATIENCE;
         for _ in 0..count {
             self.0.next_line(deadline);
@@ -202,7 +202,7 @@ impl Sender {
     }
 
     /// Ends it; gives the last event's number.
-    pub fn end(mut self) -> u32 {
+    pub(super) fn end(mut self) -> u32 {
         self.0.send_newline();
         let last = self.0.remaining_lines(Instant::now() + PATIENCE).pop();
         last.expect("it stored some").parse().expect("a number")

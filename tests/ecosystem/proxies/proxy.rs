@@ -22,14 +22,14 @@ use crate::{
 };
 
 /// A proxy that runs.
-pub struct Proxy {
+pub(crate) struct Proxy {
     pub folder: PathBuf,
     address: SocketAddr,
     group: Group,
 }
 
 impl Proxy {
-    pub fn start(plan: &SetupBuilder, folder: PathBuf, upstream: SocketAddr) -> Self {
+    pub(crate) fn start(plan: &SetupBuilder, folder: PathBuf, upstream: SocketAddr) -> Self {
         make_certificate(&folder);
         let mut site = Site::of(plan.kind);
         for (written, instead) in &plan.changes {
@@ -65,7 +65,7 @@ impl Proxy {
     }
 
     /// Everything that the proxy has written to a log.
-    pub fn logged(&self) -> String {
+    pub(crate) fn logged(&self) -> String {
         let logs = fs::read_dir(&self.folder).unwrap();
         let logs = logs.map(|entry| entry.unwrap().path());
         let logs = logs.filter(|path| path.extension().is_some_and(|kind| kind == "log"));
@@ -73,11 +73,11 @@ impl Proxy {
             .collect()
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("https://localhost:{}", self.address.port())
     }
 
-    pub fn certificate(&self) -> PathBuf {
+    pub(crate) fn certificate(&self) -> PathBuf {
         self.folder.join("cert.pem")
     }
 
@@ -98,7 +98,7 @@ impl Proxy {
     }
 
     /// Asks, and gives the whole answer.
-    pub fn ask(&self, path: &str, args: &[&str]) -> Response {
+    pub(crate) fn ask(&self, path: &str, args: &[&str]) -> Response {
         self.try_ask(path, args)
             .unwrap_or_else(|| panic!("no answer from {path}"))
     }
@@ -109,21 +109,21 @@ impl Proxy {
     }
 
     /// Stores an event; gives its id.
-    pub fn post(&self, body: &str) -> String {
+    pub(crate) fn post(&self, body: &str) -> String {
         let response = self.ask("/ingest/open", &["--data-binary", body]);
         assert_eq!(response.status, 202, "{response:?}");
         response.id()
     }
 
     /// Subscribes, and reads the answer's head.
-    pub fn subscribe(&self, path: &str, args: &[&str]) -> CurlStream {
+    pub(crate) fn subscribe(&self, path: &str, args: &[&str]) -> CurlStream {
         let mut subscriber = self.begin(path, args);
         subscriber.read_head();
         subscriber
     }
 
     /// Subscribes, and waits for nothing.
-    pub fn begin(&self, path: &str, args: &[&str]) -> CurlStream {
+    pub(crate) fn begin(&self, path: &str, args: &[&str]) -> CurlStream {
         CurlStream::new(Subprocess::start("curl", &mut self.curl(path, args)))
     }
 }

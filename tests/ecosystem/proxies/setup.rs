@@ -20,13 +20,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at something that tells nobody when it happens.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Where requests that are to be told from the proxy's own come from.
-pub const BROWSER: &str = "127.0.0.77";
-pub const ORIGIN: &str = "https://app.example.com";
+pub(crate) const BROWSER: &str = "127.0.0.77";
+pub(crate) const ORIGIN: &str = "https://app.example.com";
 
 /// No heartbeat comes to anybody's help.
 const QUIET: &str = "heartbeat = \"10m\"";
 /// What a stream of a client that has to come back needs.
-pub const BRISK: &str = "heartbeat = \"1s\"\nretry = \"200ms\"";
+pub(crate) const BRISK: &str = "heartbeat = \"1s\"\nretry = \"200ms\"";
 
 const TOPICS: &str = r#"
 [access]
@@ -43,21 +43,21 @@ scheme = { kind = "none" }
 "#;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProxyKind {
+pub(crate) enum ProxyKind {
     Nginx,
     Caddy,
     Traefik,
 }
 
 /// A gateway behind a proxy.
-pub struct Setup {
+pub(crate) struct Setup {
     pub proxy: Proxy,
     pub gateway: Process,
     _folder: TempDir,
 }
 
 /// A setup that is yet to be built.
-pub struct SetupBuilder {
+pub(crate) struct SetupBuilder {
     pub kind: ProxyKind,
     /// In the proxy's file, what instead of what.
     pub changes: Vec<(String, String)>,
@@ -69,7 +69,7 @@ pub struct SetupBuilder {
 }
 
 impl Setup {
-    pub fn behind(kind: ProxyKind) -> SetupBuilder {
+    pub(crate) fn behind(kind: ProxyKind) -> SetupBuilder {
         SetupBuilder {
             kind,
             changes: Vec::new(),
@@ -81,7 +81,7 @@ impl Setup {
     }
 
     /// Starts the gateway once more, where it was.
-    pub fn restart(self) -> Self {
+    pub(crate) fn restart(self) -> Self {
         Self {
             gateway: self.gateway.restart(),
             ..self
@@ -89,7 +89,7 @@ impl Setup {
     }
 
     /// Waits until the gateway has so many subscribers.
-    pub fn has_subscribers(&self, count: usize) {
+    pub(crate) fn has_subscribers(&self, count: usize) {
         eventually(&format!("{count} subscribers"), || {
             (self.gateway.subscribers() == count).then_some(())
         });
@@ -98,35 +98,35 @@ impl Setup {
 
 impl SetupBuilder {
     /// Changes a line of the proxy's file, which has to be there.
-    pub fn with(mut self, written: &str, instead: &str) -> Self {
+    pub(crate) fn with(mut self, written: &str, instead: &str) -> Self {
         self.changes.push((written.to_owned(), instead.to_owned()));
         self
     }
 
     /// The `[subscribe]` section.
-    pub fn subscribe(mut self, section: &'static str) -> Self {
+    pub(crate) fn subscribe(mut self, section: &'static str) -> Self {
         self.subscribe = section;
         self
     }
 
     /// A line of `[server]`.
-    pub fn server(mut self, line: &'static str) -> Self {
+    pub(crate) fn server(mut self, line: &'static str) -> Self {
         self.server = line;
         self
     }
 
     /// The origin whose pages may listen.
-    pub fn origin(mut self, origin: &str) -> Self {
+    pub(crate) fn origin(mut self, origin: &str) -> Self {
         origin.clone_into(&mut self.origin);
         self
     }
 
-    pub fn log_level(mut self, level: &'static str) -> Self {
+    pub(crate) fn log_level(mut self, level: &'static str) -> Self {
         self.log_level = level;
         self
     }
 
-    pub fn build(self) -> Setup {
+    pub(crate) fn build(self) -> Setup {
         let folder = TempDir::new().unwrap();
         let (inside, outside) = (folder.path().join("gateway"), folder.path().join("proxy"));
         fs::create_dir(&inside).unwrap();
@@ -151,7 +151,7 @@ impl SetupBuilder {
 }
 
 /// Looks until it is there.
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look() {

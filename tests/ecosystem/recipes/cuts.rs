@@ -38,7 +38,7 @@ fn chunk(text: &str) -> String {
 }
 
 /// Runs the script and looks at what it asks for and what it shows.
-pub fn survived_by(heading: &'static str, folder: &Path) {
+pub(super) fn survived_by(heading: &'static str, folder: &Path) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     listener.set_nonblocking(true).expect("it can be");
     let address = listener.local_addr().expect("it is bound");

@@ -7,10 +7,10 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 const DOCUMENT: &str = include_str!("../../../docs/clients.md");
 /// What the document says to put one's own gateway in place of.
-pub const PLACEHOLDER: &str = "https://hooks.example.com";
+pub(super) const PLACEHOLDER: &str = "https://hooks.example.com";
 
 /// Each recipe's code, by its heading.
-pub fn recipes() -> BTreeMap<&'static str, &'static str> {
+pub(super) fn recipes() -> BTreeMap<&'static str, &'static str> {
     let sections = DOCUMENT.split("\n## ").skip(1);
     sections.map(recipe).collect()
 }
@@ -25,7 +25,7 @@ fn recipe(section: &'static str) -> (&'static str, &'static str) {
 }
 
 /// Writes a recipe into a file of its own, for this gateway.
-pub fn write(heading: &str, file: &Path, gateway: &str) {
+pub(super) fn write(heading: &str, file: &Path, gateway: &str) {
     let code = recipes()[heading].replace(PLACEHOLDER, gateway);
     fs::write(file, code + "\n").expect("the folder can be written to");
 }

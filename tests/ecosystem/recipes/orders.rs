@@ -15,22 +15,23 @@ use hookrill_testing::Process;
 /// Longer than anything here takes on a slow day.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at something that tells nobody when it happens.
-pub const POLL_INTERVAL: Duration = Duration::from_millis(20);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// What signs tokens.
-pub const TOKEN_SECRET: &str = "6b2f0c9d8e7a41529384a5b6c7d8e9f00112233445566778899aabbccddeeff0";
+pub(super) const TOKEN_SECRET: &str =
+    "6b2f0c9d8e7a41529384a5b6c7d8e9f00112233445566778899aabbccddeeff0";
 /// Orders between two outages.
 const ORDERS: u32 = 5;
 
 /// What a subscriber has shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shown {
+pub(super) enum Shown {
     Order(u32),
     Missed,
 }
 
 impl Shown {
     /// What a line of a recipe shows; none where it is only talk.
-    pub fn read(line: &str) -> Option<Self> {
+    pub(super) fn read(line: &str) -> Option<Self> {
         if line.starts_with("missed") {
             return Some(Self::Missed);
         }
@@ -41,7 +42,7 @@ impl Shown {
 }
 
 /// Those who listen.
-pub trait Readers {
+pub(super) trait Readers {
     /// Takes in what they have shown since the last look; gives all of it, by
     /// name.
     fn shown(&mut self) -> Vec<(String, Vec<Shown>)>;
@@ -51,7 +52,7 @@ pub trait Readers {
 }
 
 /// A gateway with one topic, `orders`.
-pub struct OrderGateway {
+pub(super) struct OrderGateway {
     gateway: Option<Process>,
     pub folder: TempDir,
     orders: u32,
@@ -59,7 +60,7 @@ pub struct OrderGateway {
 
 impl OrderGateway {
     /// One whose streams a page of this origin may read.
-    pub fn build(origin: &str) -> Self {
+    pub(super) fn build(origin: &str) -> Self {
         let folder = TempDir::new().expect("there is room for a folder");
         let config = format!(
             "cors_origins = [{origin:?}]\nmetrics_public = true\n\
@@ -80,16 +81,16 @@ impl OrderGateway {
         self.gateway.as_ref().expect("it was started")
     }
 
-    pub fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         self.gateway().url()
     }
 
     /// A token for the orders, by the command line.
-    pub fn token(&self) -> String {
+    pub(super) fn token(&self) -> String {
         self.gateway().token("orders")
     }
 
-    pub fn subscribers(&self) -> usize {
+    pub(super) fn subscribers(&self) -> usize {
         self.gateway().subscribers()
     }
 
@@ -112,7 +113,7 @@ impl OrderGateway {
     /// Kills the gateway twice and takes its history once; the readers show
     /// every order once, in order, and says that something is missing where it
     /// is and nowhere else.
-    pub fn is_followed_by<A: Readers>(&mut self, readers: &mut A) {
+    pub(super) fn is_followed_by<A: Readers>(&mut self, readers: &mut A) {
         self.post_orders();
         self.all_show(readers, &[]);
         for _ in 0..2 {

@@ -42,7 +42,7 @@ struct Page {
     lines: Vec<String>,
 }
 
-pub struct Pages {
+pub(super) struct Pages {
     lines: Subprocess,
     shown: BTreeMap<String, Vec<Shown>>,
     _browser: Group,
@@ -51,7 +51,7 @@ pub struct Pages {
 
 impl Pages {
     /// The pages, of a site at this address, in a browser.
-    pub fn open(gateway: &OrderGateway, site: SocketAddr) -> Self {
+    pub(super) fn open(gateway: &OrderGateway, site: SocketAddr) -> Self {
         let folder = TempDir::new().unwrap();
         for (heading, file) in FILES {
             document::write(heading, &folder.path().join(file), &gateway.url());
@@ -76,7 +76,7 @@ impl Pages {
     }
 
     /// Ends every component, while its page stays open.
-    pub fn leave(&mut self) {
+    pub(super) fn leave(&mut self) {
         self.lines.send_newline();
     }
 }

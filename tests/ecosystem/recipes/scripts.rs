@@ -20,10 +20,10 @@ use crate::installed::installed;
 use hookrill_testing::Subprocess;
 
 /// Tells the test binary to be the recipe for Rust.
-pub const BE_THE_RECIPE: &str = "HOOKRILL_RECIPE";
+pub(super) const BE_THE_RECIPE: &str = "HOOKRILL_RECIPE";
 
 /// How a recipe is run in a folder of its own.
-pub fn command(heading: &str, folder: &Path) -> Vec<OsString> {
+pub(super) fn command(heading: &str, folder: &Path) -> Vec<OsString> {
     let file = |name: &str| {
         let file = folder.join(name);
         document::write(heading, &file, document::PLACEHOLDER);
@@ -83,7 +83,7 @@ fn run(command: &mut Command) {
 }
 
 /// One that runs.
-pub struct Script {
+pub(super) struct Script {
     pub heading: &'static str,
     pub lines: Subprocess,
     shown: Vec<Shown>,
@@ -91,7 +91,7 @@ pub struct Script {
 
 impl Script {
     /// Starts it in this folder, which is made.
-    pub fn start(heading: &'static str, folder: &Path, gateway: &str, token: &str) -> Self {
+    pub(super) fn start(heading: &'static str, folder: &Path, gateway: &str, token: &str) -> Self {
         let folder = folder.join(heading);
         fs::create_dir(&folder).expect("the folder can be written to");
         let recipe = command(heading, &folder);
