@@ -469,8 +469,8 @@ fn caddy_alone_is_trusted_and_goes_to_the_gateway() {
         format!("{}/32", caddy.as_str().unwrap())
     );
     let exposed = image("EXPOSE");
-    let caddy = &compose["services"]["caddy"];
-    let upstream = caddy["environment"]["HOOKRILL_UPSTREAM"].as_str();
+    let service = &compose["services"]["caddy"];
+    let upstream = service["environment"]["HOOKRILL_UPSTREAM"].as_str();
     assert_eq!(upstream, Some(&*format!("hookrill:{exposed}")));
     // tests/ecosystem/proxies.rs runs that file.
     let mounted = caddy["volumes"][0].as_str().unwrap();

@@ -65,10 +65,10 @@ fn the_image_has_all_it_needs_and_keeps_events_over_a_restart() {
         "{rest:?}"
     );
 
-    let gateway = image.start(port);
+    let restarted = image.start(port);
     let path = format!("/events/hello?since=earliest&token={token}");
-    wait_for(&mut subscribe(gateway.address, &path), r#"data: {"n":1}"#);
-    assert_eq!(gateway.stop(&image).code(), Some(0));
+    wait_for(&mut subscribe(restarted.address, &path), r#"data: {"n":1}"#);
+    assert_eq!(restarted.stop(&image).code(), Some(0));
     image.holds_the_program_and_a_folder();
 }
 

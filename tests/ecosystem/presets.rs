@@ -117,11 +117,11 @@ fn every_signed_scheme_refuses_another_body() {
         } else {
             signed_texts(&scheme, &body)
         };
-        for changed in changed {
+        for other in changed {
             let mut delivery = line.delivery();
-            delivery.body = changed.clone().into();
+            delivery.body = other.clone().into();
             let outcome = verifier.verify(delivery, line.at());
-            let shown = String::from_utf8_lossy(&changed).into_owned();
+            let shown = String::from_utf8_lossy(&other).into_owned();
             assert!(outcome.is_err(), "{line}: {shown}");
         }
     }
@@ -341,9 +341,9 @@ fn every_preset_names_what_is_missing() {
             .is_some_and(|signature| signature.json.is_some());
         let outcome = line.verifier().verify(bare.delivery(), line.at());
         if in_body {
-            assert!(outcome.is_ok(), "{line}")
+            assert!(outcome.is_ok(), "{line}");
         } else {
-            assert_eq!(outcome.unwrap_err().reason(), "header_missing", "{line}")
+            assert_eq!(outcome.unwrap_err().reason(), "header_missing", "{line}");
         }
     }
 }
@@ -525,14 +525,14 @@ mod gateway {
             .to_owned();
         for (topic, secrets) in secrets {
             let preset = topic.trim_end_matches("-new");
-            let secrets = toml::Value::from(secrets);
+            let list = toml::Value::from(secrets);
             writeln!(
                 toml,
                 "[topics.{topic}]\npreset = \"{preset}\"\naccess = \"public\""
             )
             .unwrap();
-            if secrets.as_array().is_some_and(|list| !list.is_empty()) {
-                writeln!(toml, "secrets = {secrets}").unwrap();
+            if list.as_array().is_some_and(|list| !list.is_empty()) {
+                writeln!(toml, "secrets = {list}").unwrap();
             }
             if let Some(word) = words.get(&topic) {
                 writeln!(toml, "verify_token = \"{word}\"").unwrap();

@@ -48,8 +48,8 @@ impl Page {
         let mut lines = (1..).zip(self.text.lines());
         while let Some((at, line)) = lines.next() {
             if line == fence {
-                let inside = lines.by_ref().map(|(_, line)| line);
-                let inside: Vec<&str> = inside.take_while(|line| *line != "```").collect();
+                let inside = lines.by_ref().map(|(_, inside)| inside);
+                let inside: Vec<&str> = inside.take_while(|inside| *inside != "```").collect();
                 blocks.push((at, inside.join("\n") + "\n"));
             }
         }
@@ -179,9 +179,10 @@ fn keys_shown(block: &str) -> Vec<(String, String, &str)> {
         if let Some(name) = line.strip_prefix('[') {
             section = name.split(']').next().unwrap().to_owned();
         }
-        let key = line.trim_start_matches("# ").split_once(" = ");
-        let plain = |key: &str| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-        if let Some((key, _)) = key.filter(|(key, _)| plain(key)) {
+        let Some((key, _)) = line.trim_start_matches("# ").split_once(" = ") else {
+            continue;
+        };
+        if key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
             keys.push((section.clone(), key.to_owned(), line));
         }
     }
@@ -291,9 +292,10 @@ fn scheme_words() -> BTreeSet<String> {
                     .collect();
                 let is_field = line.starts_with("pub ");
                 if is_field || name.starts_with(|c: char| c.is_ascii_uppercase()) {
-                    words.insert(match upper {
-                        true => name.to_uppercase(),
-                        false => snake(&name),
+                    words.insert(if upper {
+                        name.to_uppercase()
+                    } else {
+                        snake(&name)
                     });
                 }
             }

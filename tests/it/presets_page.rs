@@ -202,9 +202,10 @@ fn row(preset: &Preset) -> String {
         (true, true) => "yes",
         (true, false) => "no",
     };
-    let handshake = match preset.handshake.starts_with("none") {
-        true => "–",
-        false => "yes",
+    let handshake = if preset.handshake.starts_with("none") {
+        "–"
+    } else {
+        "yes"
     };
     let name = &preset.name;
     format!(
@@ -376,11 +377,15 @@ fn source(source: &Source) -> String {
 }
 
 fn facts(scheme: &Scheme, signed: Coverage) -> String {
-    let of = |what: &str, sources: &[Source], signed: bool| match sources {
+    let of = |what: &str, sources: &[Source], is_signed: bool| match sources {
         [] => format!("no {what}"),
         _ => {
             let places: Vec<_> = sources.iter().map(source).collect();
-            let covered = if signed { "signed" } else { "**not signed**" };
+            let covered = if is_signed {
+                "signed"
+            } else {
+                "**not signed**"
+            };
             format!("the {what} is {} ({covered})", places.join(", else "))
         }
     };
@@ -481,8 +486,9 @@ fn sentence(text: &str) -> String {
         }
         _ => text.to_owned(),
     };
-    match text.ends_with(['.', '!', '?']) {
-        true => text,
-        false => format!("{text}."),
+    if text.ends_with(['.', '!', '?']) {
+        text
+    } else {
+        format!("{text}.")
     }
 }

@@ -234,16 +234,16 @@ fn files(folder: &Path, room: &str) -> Vec<PathBuf> {
     if file.exists() {
         found.push(file);
     }
-    let mut folders = vec![folder.join(room)];
-    while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(&folder) else {
+    let mut left = vec![folder.join(room)];
+    while let Some(inner) = left.pop() {
+        let Ok(entries) = fs::read_dir(&inner) else {
             continue;
         };
         for entry in entries.map(|entry| entry.unwrap().path()) {
-            match entry.is_dir() {
-                true => folders.push(entry),
-                false if entry.extension().is_some_and(|e| e == "rs") => found.push(entry),
-                false => {}
+            if entry.is_dir() {
+                left.push(entry);
+            } else if entry.extension().is_some_and(|e| e == "rs") {
+                found.push(entry);
             }
         }
     }

@@ -32,18 +32,62 @@ fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
-/// Status, stdout, stderr.
-fn ended(output: Output) -> (Option<i32>, String, String) {
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (
-        output.status.code(),
-        text(output.stdout),
-        text(output.stderr),
-    )
+/// A process that has ended, and what it wrote.
+#[derive(Debug)]
+struct Exit {
+    status: Option<i32>,
+    stdout: String,
+    stderr: String,
 }
 
-fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
-    ended(hookrill(folder, arguments).output().unwrap())
+impl Exit {
+    fn new(output: Output) -> Self {
+        Self {
+            status: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    fn of(command: &mut Command) -> Self {
+        Self::new(command.output().unwrap())
+    }
+
+    #[track_caller]
+    fn has_status(self, status: i32) -> Self {
+        assert_eq!(self.status, Some(status), "{self:?}");
+        self
+    }
+
+    /// Its standard output has these words.
+    #[track_caller]
+    fn prints(self, words: &str) -> Self {
+        assert!(self.stdout.contains(words), "no {words:?} in {self:?}");
+        self
+    }
+
+    /// Its standard error has these words.
+    #[track_caller]
+    fn says(self, words: &str) -> Self {
+        assert!(self.stderr.contains(words), "no {words:?} in {self:?}");
+        self
+    }
+
+    #[track_caller]
+    fn prints_nothing(self) -> Self {
+        assert_eq!(self.stdout, "", "{self:?}");
+        self
+    }
+
+    #[track_caller]
+    fn says_nothing(self) -> Self {
+        assert_eq!(self.stderr, "", "{self:?}");
+        self
+    }
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Exit {
+    Exit::of(&mut hookrill(folder, arguments))
 }
 
 /// The status it exits with. One that does not exit is killed, and the test
@@ -127,14 +171,14 @@ fn a_newcomer_sends_and_sees_an_event_with_what_was_printed() {
     let gateway = Gateway::start(folder);
     let url = gateway.url.clone();
 
-    let (status, answer, _) = run(folder, &["send", "hello", r#"{"n":1}"#, "--url", &url]);
-    assert_eq!(status, Some(0));
-    assert!(answer.contains(r#""duplicate":false"#), "{answer}");
+    run(folder, &["send", "hello", r#"{"n":1}"#, "--url", &url])
+        .has_status(0)
+        .prints(r#""duplicate":false"#);
     let again = ["send", "hello", "2", "--url", &url, "--id", "msg_1"];
     run(folder, &again);
-    let (status, answer, _) = run(folder, &again);
-    assert_eq!(status, Some(0));
-    assert!(answer.contains(r#""duplicate":true"#), "{answer}");
+    run(folder, &again)
+        .has_status(0)
+        .prints(r#""duplicate":true"#);
 
     let mut tail = hookrill(folder, &["tail", "*", "--url", &url, "--since", "earliest"]);
     let mut tail = tail.stdout(Stdio::piped()).spawn().unwrap();
@@ -144,7 +188,7 @@ fn a_newcomer_sends_and_sees_an_event_with_what_was_printed() {
     tail.kill().unwrap();
     tail.wait().unwrap();
 
-    assert_eq!(run(folder, &["health", "--url", &url]).1, "ok\n");
+    assert_eq!(run(folder, &["health", "--url", &url]).stdout, "ok\n");
     let (status, said) = gateway.end();
     assert_eq!(status, Some(0), "{said}");
     let ready = said
@@ -158,9 +202,8 @@ fn a_newcomer_sends_and_sees_an_event_with_what_was_printed() {
     let send = format!(r#"hookrill send hello '{{"text":"Hello, world"}}' --url {url}"#);
     assert!(said.contains(&send), "{said}");
     // Nobody is there any more.
-    let (status, _, error) = run(folder, &["health", "--url", &url]);
-    assert_eq!(status, Some(1));
-    assert!(error.starts_with("hookrill: "), "{error}");
+    let unhealthy = run(folder, &["health", "--url", &url]).has_status(1);
+    assert!(unhealthy.stderr.starts_with("hookrill: "), "{unhealthy:?}");
 }
 
 #[test]
@@ -206,14 +249,13 @@ fn a_gateway_refuses_what_another_secret_signed() {
         .spawn()
         .unwrap();
     send.stdin.take().unwrap().write_all(b"body").unwrap();
-    let (status, answer, error) = ended(send.wait_with_output().unwrap());
-    assert_eq!((status, answer.as_str()), (Some(1), ""));
-    assert!(error.contains("401"), "{error}");
+    Exit::new(send.wait_with_output().unwrap())
+        .has_status(1)
+        .prints_nothing()
+        .says("401");
 
     let tail = ["tail", "hello", "--url", &gateway.url, "--token", "none"];
-    let (status, _, error) = run(folder, &tail);
-    assert_eq!(status, Some(1));
-    assert!(error.contains("401"), "{error}");
+    run(folder, &tail).has_status(1).says("401");
     gateway.end();
 }
 
@@ -228,14 +270,12 @@ fn a_proxy_of_the_environment_is_not_asked_for_this_machine() {
     for arguments in [&["health"][..], &["send", "hello", "{}"]] {
         let mut command = hookrill(folder, arguments);
         command.env("PORT", &port).env("HTTP_PROXY", nobody);
-        let (status, _, said) = ended(command.output().unwrap());
-        assert_eq!((status, said.as_str()), (Some(0), ""), "{arguments:?}");
+        Exit::of(&mut command).has_status(0).says_nothing();
     }
     let elsewhere = ["health", "--url", "http://hooks.example.com"];
-    let mut command = hookrill(folder, &elsewhere);
-    let (status, _, said) = ended(command.env("HTTP_PROXY", nobody).output().unwrap());
-    assert_eq!(status, Some(1));
-    assert!(said.contains("refused"), "{said}");
+    Exit::of(hookrill(folder, &elsewhere).env("HTTP_PROXY", nobody))
+        .has_status(1)
+        .says("refused");
     gateway.end();
 }
 
@@ -298,7 +338,7 @@ fn a_second_signal_ends_a_gateway_that_serves_on_before_its_drain() {
 }
 
 /// A server that plays its part: an answer per connection. Gives the requests.
-fn stage(answers: &'static [&'static str]) -> (String, JoinHandle<Vec<String>>) {
+fn scripted_server(answers: &'static [&'static str]) -> (String, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let play = move || {
@@ -331,23 +371,20 @@ fn tail_comes_back_to_where_it_was_and_says_gaps() {
     const GAP: &str =
         "HTTP/1.1 200 OK\r\n\r\nevent: hookrill.gap\nid: e-9\ndata: {\"reason\":\"retention\"}\n\n";
     const END: &str = "HTTP/1.1 403 No\r\nContent-Length: 16\r\n\r\n{\"detail\":\"end\"}";
-    let (url, requests) = stage(&[FIRST, SECOND, BUSY, GAP, END]);
+    let (url, requests) = scripted_server(&[FIRST, SECOND, BUSY, GAP, END]);
     let folder = folder();
     let tail = [
         "tail", "a", "--json", "--last", "3", "--url", &url, "--token", "t",
     ];
-    let (status, printed, said) = run(folder.path(), &tail);
-    assert_eq!((status, printed.as_str()), (Some(1), "{}\n"), "{said}");
+    let exit = run(folder.path(), &tail).has_status(1);
+    assert_eq!(exit.stdout, "{}\n", "{exit:?}");
     let requests = requests.join().unwrap();
-    let resumed = |request: &String| {
-        let id = request
-            .lines()
-            .find_map(|line| line.strip_prefix("last-event-id: "));
-        id.map(str::to_owned)
-    };
-    let resumed: Vec<_> = requests.iter().map(resumed).collect();
-    let expected = [None, Some("e-1"), Some("e-2"), Some("e-2"), Some("e-9")];
-    assert_eq!(resumed, expected.map(|id| id.map(str::to_owned)));
+    let resumed = requests.iter().map(|request| {
+        let mut lines = request.lines();
+        lines.find_map(|line| line.strip_prefix("last-event-id: "))
+    });
+    let ids = [None, Some("e-1"), Some("e-2"), Some("e-2"), Some("e-9")];
+    assert_eq!(resumed.collect::<Vec<_>>(), ids);
     for request in &requests {
         assert!(
             request.starts_with("get /events/a?last=3&format=cloudevents "),
@@ -355,7 +392,7 @@ fn tail_comes_back_to_where_it_was_and_says_gaps() {
         );
         assert!(request.contains("authorization: bearer t\r\n"), "{request}");
     }
-    let said: Vec<_> = said.lines().collect();
+    let said: Vec<_> = exit.stderr.lines().collect();
     let expected = [
         "hookrill: 503 Service Unavailable; connecting again",
         "hookrill: a part of the history is gone: {\"reason\":\"retention\"}",
@@ -372,7 +409,7 @@ fn send_needs_no_configuration() {
         (&[][..], "webhook-signature: v1,"),
         (&["--preset", "github"], "x-hub-signature-256: sha256="),
     ] {
-        let (url, requests) = stage(&[TAKEN]);
+        let (url, requests) = scripted_server(&[TAKEN]);
         let send = [
             "send",
             "a.b",
@@ -382,8 +419,8 @@ fn send_needs_no_configuration() {
             "--secret",
             "whsec_c2VjcmV0",
         ];
-        let (status, printed, said) = run(folder.path(), &[&send[..], preset].concat());
-        assert_eq!((status, printed.as_str()), (Some(0), "{}\n"), "{said}");
+        let exit = run(folder.path(), &[&send[..], preset].concat()).has_status(0);
+        assert_eq!(exit.stdout, "{}\n", "{exit:?}");
         let request = requests.join().unwrap().remove(0);
         assert!(request.starts_with("post /ingest/a.b "), "{request}");
         assert!(request.contains(header), "{request}");
@@ -398,9 +435,8 @@ fn send_needs_no_configuration() {
 fn check_says_ok_or_all_that_is_wrong() {
     let folder = folder();
     let folder = folder.path();
-    let (status, printed, said) = run(folder, &["check"]);
-    assert_eq!((status, said.as_str()), (Some(0), ""));
-    assert!(printed.starts_with("ok "), "{printed}");
+    let good = run(folder, &["check"]).has_status(0).says_nothing();
+    assert!(good.stdout.starts_with("ok "), "{good:?}");
     assert!(!folder.join("data").exists());
 
     std::fs::write(
@@ -408,13 +444,12 @@ fn check_says_ok_or_all_that_is_wrong() {
         "[server]\nlisten = 1\n[topics.a]\nsecrets = [\"env:A\"]\naccess = \"public\"\n",
     )
     .unwrap();
-    let (status, printed, said) = run(folder, &["check"]);
-    assert_eq!((status, printed.as_str()), (Some(1), ""));
-    let said: Vec<_> = said.lines().collect();
+    let bad = run(folder, &["check"]).has_status(1).prints_nothing();
+    let said: Vec<_> = bad.stderr.lines().collect();
     assert_eq!(said.len(), 4, "{said:#?}");
     assert_eq!(said[0], "hookrill: the configuration has 3 errors:");
     assert!(said[1].starts_with("  topics.a.secrets[0]: the environment variable A is not set"));
-    assert_eq!(run(folder, &["serve"]).0, Some(1));
+    run(folder, &["serve"]).has_status(1);
 }
 
 #[test]
@@ -434,41 +469,32 @@ fn verify_says_at_which_step_a_delivery_fails() {
         ];
         run(folder, &[&secret[..], more].concat())
     };
-    let (status, printed, said) = verify("body", &["--header", GITHUB_SIGNATURE]);
-    assert_eq!((status, said.as_str()), (Some(0), ""), "{printed}");
-    assert!(printed.ends_with("Signature verified.\n"), "{printed}");
-    assert!(printed.contains("the secret that matches: --secret number 1"));
+    let good = verify("body", &["--header", GITHUB_SIGNATURE])
+        .has_status(0)
+        .says_nothing()
+        .prints("the secret that matches: --secret number 1");
+    assert!(good.stdout.ends_with("Signature verified.\n"), "{good:?}");
 
-    let (status, printed, _) = verify(
-        "body",
-        &["--secret", "another", "--header", "X-Hub-Signature-256: 00"],
-    );
-    assert_eq!(status, Some(1));
-    assert!(
-        printed.contains("header x-hub-signature-256 does not begin with \"sha256=\""),
-        "{printed}"
-    );
+    let shapeless = ["--secret", "another", "--header", "X-Hub-Signature-256: 00"];
+    verify("body", &shapeless)
+        .has_status(1)
+        .prints("header x-hub-signature-256 does not begin with \"sha256=\"");
 
-    let (status, printed, _) = verify("other", &["--header", GITHUB_SIGNATURE, "--show-signed"]);
-    assert_eq!(status, Some(1));
-    assert!(
-        printed.starts_with("signed: 13 bytes\nHello, World?\n"),
-        "{printed}"
-    );
-    assert!(printed.contains("\nFAIL  "), "{printed}");
-    assert!(!printed.contains(GITHUB_SECRET));
+    let changed = verify("other", &["--header", GITHUB_SIGNATURE, "--show-signed"])
+        .has_status(1)
+        .prints("\nFAIL  ");
+    let signed = "signed: 13 bytes\nHello, World?\n";
+    assert!(changed.stdout.starts_with(signed), "{changed:?}");
+    assert!(!changed.stdout.contains(GITHUB_SECRET));
 
-    let (status, printed, _) = verify("body", &[]);
-    assert_eq!(status, Some(1));
-    assert!(
-        printed.contains("header x-hub-signature-256 is missing"),
-        "{printed}"
-    );
-    assert_eq!(verify("none", &[]).0, Some(1));
+    verify("body", &[])
+        .has_status(1)
+        .prints("header x-hub-signature-256 is missing");
+    verify("none", &[]).has_status(1);
     let unknown = ["verify", "--preset", "githbu", "--secret", "s", "body"];
-    let (status, _, said) = run(folder, &unknown);
-    assert_eq!(status, Some(2));
-    assert!(said.contains("did you mean github?"), "{said}");
+    run(folder, &unknown)
+        .has_status(2)
+        .says("did you mean github?");
 }
 
 #[test]
@@ -481,14 +507,11 @@ fn verify_names_the_secret_that_matches_and_never_shows_it() {
     let secrets = ["--secret", "file:old", "--secret", "file:new"];
     let line = ["verify", "body", "--preset", "github"];
     let header = ["--header", GITHUB_SIGNATURE];
-    let (status, printed, _) = run(folder, &[&line[..], &secrets, &header].concat());
-    assert_eq!(status, Some(0), "{printed}");
-    assert!(printed.contains("number 2 matches"), "{printed}");
-    assert!(
-        printed.contains("the secret that matches: file:new"),
-        "{printed}"
-    );
-    assert!(!printed.contains(GITHUB_SECRET), "{printed}");
+    let exit = run(folder, &[&line[..], &secrets, &header].concat())
+        .has_status(0)
+        .prints("number 2 matches")
+        .prints("the secret that matches: file:new");
+    assert!(!exit.stdout.contains(GITHUB_SECRET), "{exit:?}");
 }
 
 #[test]
@@ -503,15 +526,12 @@ fn verify_shows_how_a_handshake_is_answered() {
             &[&line[..], &["--method", "GET", "--target", target]].concat(),
         )
     };
-    let (status, printed, _) = ask("/ingest/files?challenge=a%1Bb");
-    assert_eq!(status, Some(1), "{printed}");
-    assert!(printed.contains("no printable text"), "{printed}");
-    let (status, printed, _) = ask("/ingest/files?challenge=a-b");
-    assert_eq!(status, Some(0), "{printed}");
-    assert!(
-        printed.ends_with("This is a handshake. The answer is 200 OK: a-b\n"),
-        "{printed}"
-    );
+    ask("/ingest/files?challenge=a%1Bb")
+        .has_status(1)
+        .prints("no printable text");
+    ask("/ingest/files?challenge=a-b")
+        .has_status(0)
+        .prints("This is a handshake. The answer is 200 OK: a-b\n");
 }
 
 #[test]
@@ -537,14 +557,11 @@ fn verify_judges_a_capture_as_of_then() {
         ];
         run(folder, &[&capture[..], at].concat())
     };
-    assert_eq!(verify(&["--at", "1614265331"]).0, Some(0));
-    assert_eq!(verify(&["--at", "2021-02-25T15:02:11Z"]).0, Some(0));
-    let (status, printed, _) = verify(&[]);
-    assert_eq!(status, Some(1));
-    assert!(
-        printed.contains("hint: the signature is genuine"),
-        "{printed}"
-    );
+    verify(&["--at", "1614265331"]).has_status(0);
+    verify(&["--at", "2021-02-25T15:02:11Z"]).has_status(0);
+    verify(&[])
+        .has_status(1)
+        .prints("hint: the signature is genuine");
 }
 
 #[test]
@@ -558,20 +575,19 @@ fn a_partition_is_shown_and_takes_deliveries_at_its_topic_alone() {
     )
     .unwrap();
     std::fs::write(folder.join("body"), "{\"customer\":\"mia@example.com\"}").unwrap();
-    let (status, printed, _) = run(folder, &["check"]);
-    assert_eq!(status, Some(0));
-    assert!(printed.contains("pay.by.{/customer}"), "{printed}");
-    let (status, printed, _) = run(folder, &["verify", "--topic", "pay", "body"]);
-    assert_eq!(status, Some(0), "{printed}");
-    let shown = "partition by.mia~40example~2Ecom";
-    assert!(printed.contains(shown), "{printed}");
+    run(folder, &["check"])
+        .has_status(0)
+        .prints("pay.by.{/customer}");
+    run(folder, &["verify", "--topic", "pay", "body"])
+        .has_status(0)
+        .prints("partition by.mia~40example~2Ecom");
     for command in [
         ["verify", "--topic", "pay.by.x", "body"],
         ["send", "pay.by.x", "{}", "--url=http://127.0.0.1:1"],
     ] {
-        let (status, _, said) = run(folder, &command);
-        assert_eq!(status, Some(1), "{said}");
-        assert!(said.contains("pay.by.x accepts no deliveries"), "{said}");
+        run(folder, &command)
+            .has_status(1)
+            .says("pay.by.x accepts no deliveries");
     }
 }
 
@@ -579,22 +595,23 @@ fn a_partition_is_shown_and_takes_deliveries_at_its_topic_alone() {
 fn results_go_to_stdout_and_wrong_usage_is_two() {
     let folder = folder();
     let folder = folder.path();
-    let (status, printed, said) = run(folder, &["presets"]);
-    assert_eq!((status, said.as_str()), (Some(0), ""));
-    assert!(printed.contains("\ngithub "), "{printed}");
-    let (_, json, _) = run(folder, &["presets", "--json"]);
-    let presets: serde_json::Value = serde_json::from_str(&json).unwrap();
-    let presets = presets.as_array().unwrap();
+    run(folder, &["presets"])
+        .has_status(0)
+        .says_nothing()
+        .prints("\ngithub ");
+    let json = run(folder, &["presets", "--json"]).stdout;
+    let presets: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
     let github = presets.iter().find(|preset| preset["name"] == "github");
     assert_eq!(github.unwrap()["header"], "x-hub-signature-256");
     assert!(presets.len() >= 50, "{}", presets.len());
-    let (status, printed, said) = run(folder, &["no-such-command"]);
-    assert_eq!((status, printed.as_str()), (Some(2), ""));
-    assert!(said.contains("Usage"), "{said}");
+    run(folder, &["no-such-command"])
+        .has_status(2)
+        .prints_nothing()
+        .says("Usage");
     for help in [&["--help"][..], &["send", "--help"], &["--version"]] {
-        let (status, printed, said) = run(folder, help);
-        assert_eq!((status, said.as_str()), (Some(0), ""));
-        assert!(printed.to_lowercase().contains("hookrill"), "{printed}");
+        let exit = run(folder, help).has_status(0).says_nothing();
+        let printed = exit.stdout.to_lowercase();
+        assert!(printed.contains("hookrill"), "{printed}");
     }
 }
 
@@ -616,28 +633,23 @@ fn a_pipe_that_nobody_reads_is_no_failure() {
 fn a_token_is_minted_from_the_configuration_alone() {
     let folder = folder();
     let folder = folder.path();
-    let (status, _, said) = run(folder, &["token", "--topic", "a"]);
-    assert_eq!(status, Some(1));
-    assert!(
-        said.contains("run `hookrill serve` in this folder first"),
-        "{said}"
-    );
+    run(folder, &["token", "--topic", "a"])
+        .has_status(1)
+        .says("run `hookrill serve` in this folder first");
     let mut token = hookrill(
         folder,
         &["token", "--topic", "a", "--topic", "b", "--sub", "me"],
     );
     let secret = "0123456789abcdef0123456789abcdef";
-    let output = token
+    token
         .env("HOOKRILL__ACCESS__SECRET", secret)
-        .env("HOOKRILL__TOPICS__A__SCHEME__KIND", "none")
-        .output();
-    let (status, printed, said) = ended(output.unwrap());
-    assert_eq!(status, Some(0));
+        .env("HOOKRILL__TOPICS__A__SCHEME__KIND", "none");
+    let exit = Exit::of(&mut token).has_status(0);
     assert_eq!(
-        said,
+        exit.stderr,
         "hookrill: note: no section of the configuration covers the topic b\n"
     );
-    assert_eq!(printed.trim().split('.').count(), 3, "{printed}");
+    assert_eq!(exit.stdout.trim().split('.').count(), 3, "{exit:?}");
 }
 
 /// A log collector that dies takes no answer and no drain with it.

@@ -141,8 +141,8 @@ fn ingest_and_kill(
         let (first, rng) = (ledger.begun[writer], rng.fork());
         thread::spawn(move || {
             together.wait();
-            let posted = post_until_gone(connection, writer, first, rng);
-            _ = done.send(posted);
+            let deliveries = post_until_gone(connection, writer, first, rng);
+            _ = done.send(deliveries);
         });
     }
     drop(done);

@@ -59,9 +59,13 @@ impl Connection {
         headers: &[(&str, &str)],
         body: &str,
     ) -> io::Result<Response> {
-        let head = request_head(method, path, headers);
-        let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        let begin = request_head(method, path, headers);
+        let request = format!("{begin}Content-Length: {}\r\n\r\n{body}", body.len());
         self.stream.get_mut().write_all(request.as_bytes())?;
+        self.read_response()
+    }
+
+    fn read_response(&mut self) -> io::Result<Response> {
         let head = self.read_head()?;
         let length = header_of(&head, "content-length").and_then(|length| length.parse().ok());
         let mut body = vec![0; length.ok_or(io::ErrorKind::InvalidData)?];

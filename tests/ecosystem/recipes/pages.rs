@@ -88,7 +88,10 @@ impl Readers for Pages {
     fn shown(&mut self) -> Vec<(String, Vec<Shown>)> {
         while let Some(line) = self.lines.try_next_line() {
             let Page { page, lines } = serde_json::from_str(&line).expect("it speaks JSON");
-            let mut shown: Vec<_> = lines.iter().filter_map(|line| Shown::read(line)).collect();
+            let mut shown: Vec<_> = lines
+                .iter()
+                .filter_map(|shown| Shown::read(shown))
+                .collect();
             shown.sort_by_key(|shown| matches!(shown, Shown::Order(_)));
             self.shown.insert(page, shown);
         }

@@ -42,19 +42,19 @@ async fn right_after_a_restart_any_id_yields_what_followed() {
         ids.push(gateway.post("open", format!("{n}")).await.id());
     }
     let folder = gateway.stop().await.unwrap();
-    let gateway = Gateway::in_folder(folder).start().await;
+    let restarted = Gateway::in_folder(folder).start().await;
     for after in [0, 10, 48] {
         let resume = [("Last-Event-ID", &*ids[after])];
-        let mut subscriber = gateway.subscriber_with("/events/open", &resume).await;
+        let mut subscriber = restarted.subscriber_with("/events/open", &resume).await;
         let events = subscriber.events(49 - after).await;
         let seen: Vec<_> = events.iter().map(|event| event.id.clone()).collect();
         assert_eq!(seen, ids[after + 1..]);
     }
     // And with nothing new, what comes next comes next.
     let resume = [("Last-Event-ID", &*ids[49])];
-    let mut subscriber = gateway.subscriber_with("/events/open", &resume).await;
+    let mut subscriber = restarted.subscriber_with("/events/open", &resume).await;
     assert_eq!(subscriber.opened().await, ids[49]);
-    let next = gateway.post("open", "next").await.id();
+    let next = restarted.post("open", "next").await.id();
     assert_eq!(subscriber.events(1).await[0].id, next);
 }
 
@@ -63,9 +63,9 @@ async fn the_memory_journal_tells_of_what_it_forgot() {
     let gateway = Gateway::in_memory().start().await;
     let id = gateway.post("open", "x").await.id();
     gateway.stop().await;
-    let gateway = Gateway::in_memory().start().await;
+    let restarted = Gateway::in_memory().start().await;
     let resume = [("Last-Event-ID", &*id)];
-    let mut subscriber = gateway.subscriber_with("/events/open", &resume).await;
+    let mut subscriber = restarted.subscriber_with("/events/open", &resume).await;
     subscriber.opened().await;
     let gap = subscriber.next().await.unwrap();
     assert_eq!(gap.name, "hookrill.gap");
@@ -186,9 +186,9 @@ async fn event_source_is_kept_alive_where_waiting_helps() {
     let head = "GET /events/open HTTP/1.1\r\nHost: g\r\nAccept: text/event-stream\r\n\r\n";
     let closed = gateway.send(head).await;
     assert_eq!(closed.header("connection"), Some("close"));
-    let refused = gateway.get("/events/open", &[]).await;
-    assert_eq!(refused.status, 503);
-    assert!(refused.header("retry-after").is_some());
+    let unavailable = gateway.get("/events/open", &[]).await;
+    assert_eq!(unavailable.status, 503);
+    assert!(unavailable.header("retry-after").is_some());
     // Ingest and health have connections of their own.
     assert_eq!(gateway.post("open", "x").await.status, 202);
     assert_eq!(gateway.get("/healthz", &[]).await.status, 200);
@@ -307,8 +307,9 @@ async fn http_1_0_gets_the_stream_without_chunks() {
         assert_ne!(read.unwrap().unwrap(), 0, "cut off");
     }
     let seen = String::from_utf8(seen).unwrap();
-    let (head, body) = seen.split_once("\r\n\r\n").unwrap();
-    assert!(!head.to_ascii_lowercase().contains("chunked"), "{head}");
+    let (response_head, body) = seen.split_once("\r\n\r\n").unwrap();
+    let lowercase = response_head.to_ascii_lowercase();
+    assert!(!lowercase.contains("chunked"), "{lowercase}");
     assert!(body.starts_with("retry: "), "{body}");
 }
 

@@ -99,8 +99,8 @@ async fn a_secret_that_is_handed_over_is_kept_over_a_restart_and_never_replaced(
     let gateway = gateway().start().await;
     let hand = |word| [("X-Hook-Secret", word)];
     let body = br#"{"events":[]}"#;
-    let signature = hex("given", body);
-    let signed = [("X-Hook-Signature", &*signature)];
+    let given = hex("given", body);
+    let signed = [("X-Hook-Signature", &*given)];
     assert_eq!(gateway.post_with("asana", &signed, body).await.status, 401);
     // Not below the section's name, where anybody could open a topic.
     let below = gateway.post_with("asana.mine", &hand("mine"), b"{}").await;
@@ -121,14 +121,18 @@ async fn a_secret_that_is_handed_over_is_kept_over_a_restart_and_never_replaced(
     }
 
     let folder = gateway.stop().await.unwrap();
-    let gateway = Gateway::in_folder(folder).sections(TOPICS);
-    let gateway = gateway.server("public_url = \"https://hooks.example.com\"");
-    let gateway = gateway.start().await;
-    let body = b"{}";
-    let signature = hex("given", body);
-    let signed = [("X-Hook-Signature", &*signature)];
-    assert_eq!(gateway.post_with("asana", &signed, body).await.status, 202);
-    let refused = gateway.post_with("asana", &hand("another"), b"{}").await;
+    let restarted = Gateway::in_folder(folder)
+        .sections(TOPICS)
+        .server("public_url = \"https://hooks.example.com\"")
+        .start()
+        .await;
+    let signature = hex("given", b"{}");
+    let empty = [("X-Hook-Signature", &*signature)];
+    assert_eq!(
+        restarted.post_with("asana", &empty, b"{}").await.status,
+        202
+    );
+    let refused = restarted.post_with("asana", &hand("another"), b"{}").await;
     assert_eq!(refused.status, 401);
 }
 

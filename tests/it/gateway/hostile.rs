@@ -21,21 +21,19 @@ async fn a_body_one_byte_over_the_limit_is_refused_and_one_at_it_is_not() {
     let over = gateway.post("open", vec![b'x'; 100_001]).await;
     assert_eq!(over.status, 413);
     // Whatever the topic: what is configured does not show.
-    let over = gateway.post("unknown", vec![b'x'; 100_001]).await;
-    assert_eq!(over.status, 413);
+    let unknown = gateway.post("unknown", vec![b'x'; 100_001]).await;
+    assert_eq!(unknown.status, 413);
     let chunk = format!("{:x}\r\n{}\r\n", 50_000, "x".repeat(50_000));
     let chunked = "POST /ingest/open HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\
                    Connection: close\r\n\r\n";
     let end = "0\r\n\r\n";
-    let at = gateway.send([chunked, &chunk, &chunk, end].concat()).await;
-    assert_eq!(at.status, 202);
-    let over = gateway
-        .send([chunked, &chunk, &chunk, "1\r\nx\r\n", end].concat())
-        .await;
-    assert_eq!(over.status, 413);
+    let chunked_at = [chunked, &chunk, &chunk, end].concat();
+    assert_eq!(gateway.send(chunked_at).await.status, 202);
+    let chunked_over = [chunked, &chunk, &chunk, "1\r\nx\r\n", end].concat();
+    assert_eq!(gateway.send(chunked_over).await.status, 413);
     // Far over the limit, and the sender still gets to see it.
-    let over = gateway.post("open", vec![b'x'; 190_000]).await;
-    assert_eq!(over.status, 413);
+    let far_over = gateway.post("open", vec![b'x'; 190_000]).await;
+    assert_eq!(far_over.status, 413);
 }
 
 #[tokio::test]
@@ -138,8 +136,8 @@ async fn bodies_cannot_inject_fields() {
             (&*seen.name, &seen.id, &seen.data),
             ("message", &id, &expected)
         );
-        let seen = &exact.events(1).await[0];
-        let envelope: serde_json::Value = serde_json::from_str(&seen.data).unwrap();
+        let exactly = &exact.events(1).await[0];
+        let envelope: serde_json::Value = serde_json::from_str(&exactly.data).unwrap();
         let carried = match envelope["data"].as_str() {
             Some(text) => text.as_bytes().to_vec(),
             None => data_encoding::BASE64
@@ -196,8 +194,8 @@ async fn tokens_that_do_not_hold_open_nothing() {
     let gateway = Gateway::in_memory().start().await;
     let claims = json!({"topics": ["shut"], "exp": BEGIN_SECS + 60});
     let key = EncodingKey::from_secret(TOKEN_SECRET.as_bytes());
-    let signed = |algorithm, claims: &serde_json::Value| {
-        jsonwebtoken::encode(&Header::new(algorithm), claims, &key).unwrap()
+    let signed = |algorithm, content: &serde_json::Value| {
+        jsonwebtoken::encode(&Header::new(algorithm), content, &key).unwrap()
     };
     let part = |json: serde_json::Value| {
         data_encoding::BASE64URL_NOPAD.encode(json.to_string().as_bytes())
@@ -238,10 +236,10 @@ async fn tokens_that_do_not_hold_open_nothing() {
     }
     assert_eq!(gateway.get("/events/shut", &[]).await.status, 401);
     let other = format!("Bearer {}", token(&["shut.a"], 60));
-    let answer = gateway
+    let elsewhere = gateway
         .get("/events/shut", &[("Authorization", &other)])
         .await;
-    assert_eq!(answer.status, 403);
+    assert_eq!(elsewhere.status, 403);
     let all = format!("/events?token={}", token(&["shut"], 60));
     assert_eq!(gateway.get(&all, &[]).await.status, 403);
     let unknown = format!("/events/unknown?token={}", token(&["*"], 60));

@@ -86,8 +86,9 @@ async fn where_no_keys_can_be_had_subscribers_are_asked_to_come_back() {
     let answer = gateway.get(&path, &[]).await;
     assert_eq!(answer.status, 503, "{}", answer.text());
     let stream = [("Accept", "text/event-stream")];
-    let answer = gateway.get(&path, &stream).await;
-    assert_eq!(answer.status, 200);
-    assert!(answer.text().starts_with("retry: "), "{}", answer.text());
+    let kept_alive = gateway.get(&path, &stream).await;
+    assert_eq!(kept_alive.status, 200);
+    let text = kept_alive.text();
+    assert!(text.starts_with("retry: "), "{text}");
     assert!(gateway.metric("hookrill_key_fetches_failed_total").await >= 1.0);
 }

@@ -44,8 +44,8 @@ async fn duplicates_are_known_over_a_restart() {
     ];
     let first = gateway.post_with("named", &headers, body).await.id();
     let folder = gateway.stop().await.unwrap();
-    let gateway = Gateway::in_folder(folder).start().await;
-    let again = gateway.post_with("named", &headers, body).await;
+    let restarted = Gateway::in_folder(folder).start().await;
+    let again = restarted.post_with("named", &headers, body).await;
     assert_eq!((again.status, again.id()), (200, first));
 }
 
@@ -129,9 +129,9 @@ async fn slack_gets_its_challenge_back_and_nothing_is_stored() {
     let signed = [b"v0:", now.as_bytes(), b":", &body[..]].concat();
     let digest = github_signature("slack-signing-secret", &signed);
     let signature = digest.replace("sha256=", "v0=");
-    let headers = |signature| {
+    let headers = |signature_sent| {
         [
-            ("X-Slack-Signature", signature),
+            ("X-Slack-Signature", signature_sent),
             ("X-Slack-Request-Timestamp", &*now),
         ]
     };
@@ -145,8 +145,8 @@ async fn slack_gets_its_challenge_back_and_nothing_is_stored() {
     );
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
     let forged = signature.replace("v0=", "v0=00");
-    let answer = gateway.post_with("slack", &headers(&forged), body).await;
-    assert_eq!(answer.status, 401);
+    let refused = gateway.post_with("slack", &headers(&forged), body).await;
+    assert_eq!(refused.status, 401);
     assert_eq!(gateway.metric("hookrill_ingested_total").await, 0.0);
     assert_eq!(gateway.metric("hookrill_handshakes_total").await, 1.0);
 }
@@ -166,7 +166,7 @@ async fn below_the_reserve_nothing_is_stored_and_reading_goes_on() {
     let mut subscriber = full.subscriber("/events/open?since=earliest").await;
     assert_eq!(subscriber.events(1).await[0].data, "before");
     assert_eq!(full.get("/healthz", &[]).await.status, 200);
-    let folder = full.stop().await.unwrap();
-    let gateway = Gateway::in_folder(folder).start().await;
-    assert!(gateway.post("open", "after").await.id().ends_with("-2"));
+    let kept = full.stop().await.unwrap();
+    let roomy = Gateway::in_folder(kept).start().await;
+    assert!(roomy.post("open", "after").await.id().ends_with("-2"));
 }

@@ -153,12 +153,12 @@ async fn secrets_and_tokens_are_never_logged() {
         }
         let path = format!("/events/github?since=earliest&token={token}");
         let cookie = format!("hookrill_token={token}");
-        for (path, headers) in [
+        for (asked, headers) in [
             (&*path, vec![]),
             ("/events/github", vec![("Authorization", &*bearer)]),
             ("/events/github", vec![("Cookie", &*cookie)]),
         ] {
-            let mut subscriber = gateway.subscriber_with(path, &headers).await;
+            let mut subscriber = gateway.subscriber_with(asked, &headers).await;
             assert_eq!(subscriber.status(), 200);
             subscriber.opened().await;
         }
@@ -214,8 +214,8 @@ async fn a_write_that_fails_ends_the_gateway_and_loses_nothing() {
     subscriber.ended().await;
     assert_eq!(gateway.wait().code(), Some(1));
     let gateway = gateway.restart();
-    let mut subscriber = gateway.subscriber("/events/open?since=earliest").await;
-    let events = subscriber.events(10).await;
+    let mut again = gateway.subscriber("/events/open?since=earliest").await;
+    let events = again.events(10).await;
     let ids: Vec<_> = events.into_iter().map(|event| event.id).collect();
     assert_eq!(ids, acknowledged);
 }

@@ -79,12 +79,12 @@ async fn an_event_reaches_its_customer_and_the_operator_and_nobody_else() {
     for (body, topic) in bodies.iter().zip(["cus_1", "cus_2", "cus_12", "cus_1"]) {
         assert_eq!(delivered(&gateway, body).await, format!("pay.{topic}"));
     }
-    for (subscriber, (_, bodies)) in live.iter_mut().zip(&expected) {
-        gets(subscriber, bodies).await;
+    for (subscriber, (_, shown)) in live.iter_mut().zip(&expected) {
+        gets(subscriber, shown).await;
     }
-    for (topic, bodies) in &expected {
+    for (topic, shown) in &expected {
         let mut late = reader(&gateway, topic, "&since=earliest").await;
-        gets(&mut late, bodies).await;
+        gets(&mut late, shown).await;
         live.push(late);
     }
     let customer = token(&["pay.cus_1"], 600);
@@ -115,15 +115,15 @@ async fn an_event_is_shown_as_its_own_topic_says_and_names_where_it_was_ingested
         token(&["pay"], 600)
     );
     let events = gateway.subscriber(&path).await.events(2).await;
-    let events = events
+    let envelopes = events
         .iter()
         .map(|event| serde_json::from_str::<serde_json::Value>(&event.data).unwrap());
-    let shown: Vec<_> = events
-        .map(|event| {
+    let shown: Vec<_> = envelopes
+        .map(|envelope| {
             (
-                event["topic"].clone(),
-                event["data"].clone(),
-                event["source"].clone(),
+                envelope["topic"].clone(),
+                envelope["data"].clone(),
+                envelope["source"].clone(),
             )
         })
         .collect();
@@ -354,31 +354,31 @@ async fn a_delivery_that_comes_again_is_known_also_under_another_customer() {
         (202, Some("pay"))
     );
     let folder = gateway.stop().await.unwrap();
-    let gateway = paying(Gateway::in_folder(folder)).start().await;
-    let first = signed(&gateway, "pay", &body("evt_1", "cus_1")).await;
+    let restarted = paying(Gateway::in_folder(folder)).start().await;
+    let first = signed(&restarted, "pay", &body("evt_1", "cus_1")).await;
     assert_eq!(first.status, 202);
-    for (id, customer, first) in [
+    for (id, customer, earlier) in [
         ("evt_1", "cus_1", &first),
         // The provider's own signature is under it, and the id is the same.
         ("evt_1", "cus_2", &first),
         // From before there was a partition.
         ("evt_0", "cus_1", &before),
     ] {
-        let again = signed(&gateway, "pay", &body(id, customer)).await;
+        let again = signed(&restarted, "pay", &body(id, customer)).await;
         assert_eq!(
             (again.status, again.id()),
-            (200, first.id()),
+            (200, earlier.id()),
             "{id} {customer}"
         );
         let topic = format!("pay.{customer}");
         assert_eq!(again.json()["topic"].as_str(), Some(&*topic));
     }
-    let mut operator = reader(&gateway, "pay", "&since=earliest").await;
+    let mut operator = reader(&restarted, "pay", "&since=earliest").await;
     gets(
         &mut operator,
         &[&body("evt_0", "cus_1"), &body("evt_1", "cus_1")],
     )
     .await;
-    gateway.stop().await;
+    restarted.stop().await;
     operator.ended().await;
 }

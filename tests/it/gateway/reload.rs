@@ -4,8 +4,8 @@ use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 
 use hookrill_testing::{
-    ADMIN_TOKEN, BEGIN_SECS, GITHUB_SECRET, Gateway, GatewayBuilder, Message, Process, Subscriber,
-    TOKEN_SECRET, github_signature, token,
+    ADMIN_TOKEN, BEGIN_SECS, GITHUB_SECRET, Gateway, Message, Process, Subscriber, TOKEN_SECRET,
+    github_signature, token,
 };
 
 mod files;
@@ -116,11 +116,10 @@ async fn a_quiet_stream_that_is_no_longer_allowed_ends_at_once_as_well() {
 #[tokio::test]
 async fn a_topic_that_becomes_private_ends_who_has_no_token_and_nobody_else() {
     for router_only in [false, true] {
-        let plan: GatewayBuilder = Gateway::in_memory();
-        let plan = match router_only {
-            true => plan.with_router_only(),
-            false => plan,
-        };
+        let mut plan = Gateway::in_memory();
+        if router_only {
+            plan = plan.with_router_only();
+        }
         let mut gateway = plan.sections(NEW).start().await;
         let mut without = settled(&gateway, "open", "").await;
         let mut alone = gateway.subscriber("/events?topic=open.a&topic=new").await;
@@ -136,12 +135,12 @@ async fn a_topic_that_becomes_private_ends_who_has_no_token_and_nobody_else() {
         all_end(&mut without).await;
         alone.ended().await;
         assert_eq!(gateway.get("/events/open", &[]).await.status, 401);
-        let query = format!("?token={}&since=earliest", token(&["open"], 600));
-        let mut back = gateway.subscriber(&format!("/events/open{query}")).await;
+        let since = format!("since=earliest&token={}", token(&["open"], 600));
+        let mut back = gateway.subscriber(&format!("/events/open?{since}")).await;
         assert_eq!(back.events(2).await[1].id, id);
         for (topic, open) in [("new", &mut others), ("shut", &mut with)] {
-            let id = gateway.post(topic, "x").await.id();
-            all_get(open, &id).await;
+            let later = gateway.post(topic, "x").await.id();
+            all_get(open, &later).await;
         }
     }
 }
@@ -213,12 +212,12 @@ async fn a_bad_configuration_is_refused_whole_and_a_good_one_is_taken_after_it()
     settled(&gateway, "shut", &query).await;
     let id = gateway.post("open", "x").await.id();
     all_get(&mut open, &id).await;
-    let figures = async |gateway: &Gateway| {
+    let figures = async |asked: &Gateway| {
         let of = |result| format!("hookrill_reloads_total{{result=\"{result}\"}}");
         (
-            gateway.metric(&of("applied")).await,
-            gateway.metric(&of("refused")).await,
-            gateway.metric("hookrill_reload_last_applied").await,
+            asked.metric(&of("applied")).await,
+            asked.metric(&of("refused")).await,
+            asked.metric("hookrill_reload_last_applied").await,
         )
     };
     assert_eq!(figures(&gateway).await, (0.0, 1.0, 0.0));
@@ -227,8 +226,8 @@ async fn a_bad_configuration_is_refused_whole_and_a_good_one_is_taken_after_it()
     assert!(reloaded.changed);
     assert_eq!(post_signed(&gateway, GITHUB_SECRET).await, 401);
     assert_eq!(gateway.post("new", "x").await.status, 202);
-    let id = gateway.post("open", "x").await.id();
-    all_get(&mut open, &id).await;
+    let later = gateway.post("open", "x").await.id();
+    all_get(&mut open, &later).await;
     assert_eq!(figures(&gateway).await, (1.0, 1.0, 1.0));
     assert!(!gateway.reload(&[]).unwrap().changed, "the same once more");
     assert!(
@@ -294,9 +293,9 @@ async fn what_only_a_restart_can_change_is_named_and_the_rest_is_taken() {
 async fn who_the_operator_is_and_which_origins_may_listen_is_taken_too() {
     let mut gateway = Gateway::in_memory().start().await;
     let mut open = settled(&gateway, "open", "").await;
-    let metrics = async |gateway: &Gateway, token: &str| {
+    let metrics = async |asked: &Gateway, token: &str| {
         let bearer = format!("Bearer {token}");
-        let page = gateway.get("/metrics", &[("Authorization", &bearer)]).await;
+        let page = asked.get("/metrics", &[("Authorization", &bearer)]).await;
         page.status
     };
     let allowed = async |gateway: &Gateway, origin: &str| {

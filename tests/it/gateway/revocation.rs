@@ -3,7 +3,9 @@
 use hookrill::access::{self, Claims};
 use hookrill_core::Secret;
 
-use hookrill_testing::{ADMIN_TOKEN, BEGIN_SECS, Client, Gateway, Response, TOKEN_SECRET};
+use hookrill_testing::{
+    ADMIN_TOKEN, BEGIN_SECS, Client, Gateway, GatewayBuilder, Response, TOKEN_SECRET,
+};
 
 fn token(jti: Option<&str>, sub: Option<&str>, iat: Option<u64>) -> String {
     let claims = Claims {
@@ -33,9 +35,12 @@ async fn revoke(gateway: &Client, bearer: &str, body: &str) -> Response {
 #[tokio::test]
 async fn streams_of_a_revoked_token_end_and_it_is_refused_also_after_a_restart() {
     for with_router_only in [false, true] {
-        let plan = |plan: hookrill_testing::GatewayBuilder| match with_router_only {
-            true => plan.with_router_only(),
-            false => plan,
+        let plan = |builder: GatewayBuilder| {
+            if with_router_only {
+                builder.with_router_only()
+            } else {
+                builder
+            }
         };
         let gateway = plan(Gateway::on_disk()).start().await;
         let now = Some(BEGIN_SECS);
@@ -64,32 +69,32 @@ async fn streams_of_a_revoked_token_end_and_it_is_refused_also_after_a_restart()
             subscriber.ended().await;
         }
         assert_eq!(gateway.get(&path(&one), &[]).await.status, 401);
-        let id = gateway.post("shut", "y").await.id();
+        let second = gateway.post("shut", "y").await.id();
         for subscriber in &mut open[3..] {
-            assert_eq!(subscriber.events(1).await[0].id, id);
+            assert_eq!(subscriber.events(1).await[0].id, second);
         }
-        let answer = revoke(&gateway, ADMIN_TOKEN, "{\"sub\":\"mia\"}").await;
-        assert_eq!(answer.text(), "{\"ended\":3}");
+        let by_holder = revoke(&gateway, ADMIN_TOKEN, "{\"sub\":\"mia\"}").await;
+        assert_eq!(by_holder.text(), "{\"ended\":3}");
         for subscriber in &mut open[3..6] {
             subscriber.ended().await;
         }
-        let id = gateway.post("shut", "z").await.id();
+        let third = gateway.post("shut", "z").await.id();
         for subscriber in &mut open[6..] {
-            assert_eq!(subscriber.events(1).await[0].id, id);
+            assert_eq!(subscriber.events(1).await[0].id, third);
         }
         drop(open);
         let folder = gateway.stop().await.unwrap();
-        let gateway = plan(Gateway::in_folder(folder)).start().await;
+        let restarted = plan(Gateway::in_folder(folder)).start().await;
         for (token, status) in [
             (one, 401),
             (other, 401),
             (token(None, Some("mia"), None), 401),
             (token(None, Some("mia"), Some(BEGIN_SECS - 1)), 401),
         ] {
-            assert_eq!(gateway.get(&path(&token), &[]).await.status, status);
+            assert_eq!(restarted.get(&path(&token), &[]).await.status, status);
         }
         for good in [leo, token(None, Some("mia"), Some(BEGIN_SECS + 1))] {
-            gateway.subscriber(&path(&good)).await.opened().await;
+            restarted.subscriber(&path(&good)).await.opened().await;
         }
     }
 }
@@ -129,9 +134,10 @@ async fn with_a_longest_life_tokens_say_when_they_were_issued_and_whose_they_are
         (token(None, None, Some(BEGIN_SECS)), false),
         (token(Some("a"), None, Some(BEGIN_SECS + 60)), false),
     ] {
-        match good {
-            true => _ = gateway.subscriber(&path(&token)).await.opened().await,
-            false => assert_eq!(gateway.get(&path(&token), &[]).await.status, 401),
+        if good {
+            gateway.subscriber(&path(&token)).await.opened().await;
+        } else {
+            assert_eq!(gateway.get(&path(&token), &[]).await.status, 401);
         }
     }
 }

@@ -278,8 +278,8 @@ async fn figures_outlive_a_restart() {
     gateway.fill("shut", 20, 100).await;
     let before = presence(&gateway, "").await;
     let folder = gateway.stop().await.unwrap();
-    let gateway = Gateway::in_folder(folder).start().await;
-    let after = presence(&gateway, "").await;
+    let restarted = Gateway::in_folder(folder).start().await;
+    let after = presence(&restarted, "").await;
     assert_eq!(after["topics"], before["topics"]);
     assert_eq!(row(&after, "shut")["events"], 20);
 }
@@ -338,8 +338,8 @@ async fn ten_thousand_topics_are_listed_once_each_page_by_page() {
         (names(&page), &page["next"]),
         (vec!["open.t10029"], &Value::Null)
     );
-    let page = presence(&gateway, "?under=open&limit=2&after=open.t9999").await;
-    assert_eq!(names(&page), [""; 0]);
+    let beyond = presence(&gateway, "?under=open&limit=2&after=open.t9999").await;
+    assert_eq!(names(&beyond), [""; 0]);
 }
 
 async fn post_on(stream: &mut tokio::net::TcpStream, topic: &str) {

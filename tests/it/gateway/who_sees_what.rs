@@ -384,9 +384,10 @@ async fn what_cannot_be_cut_is_withheld_told_of_and_counted() {
             3,
             "{text}"
         );
-        let mut tap = Tap::open(&gateway, &format!("{path}&token={full}"), way.headers).await;
-        let text = tap.until(&["<end>".to_owned()]).await;
-        assert!(!text.contains("withheld"), "{text}");
+        let path = format!("{path}&token={full}");
+        let mut whole = Tap::open(&gateway, &path, way.headers).await;
+        let shown = whole.until(&["<end>".to_owned()]).await;
+        assert!(!shown.contains("withheld"), "{shown}");
     }
     let mut plain = gateway.subscriber("/events/shown?last=4").await;
     let names: Vec<_> = plain
@@ -433,16 +434,16 @@ fn document() -> impl Strategy<Value = serde_json::Value> {
 fn seal(value: &mut serde_json::Value, hidden: bool) {
     match value {
         serde_json::Value::Object(map) => {
-            for (key, value) in map.iter_mut() {
-                seal(value, hidden || key == "h");
+            for (key, inner) in map.iter_mut() {
+                seal(inner, hidden || key == "h");
             }
             if hidden {
                 map.insert(SECRET.to_owned(), 1.into());
             }
         }
         serde_json::Value::Array(list) => {
-            for value in list {
-                seal(value, hidden);
+            for inner in list {
+                seal(inner, hidden);
             }
         }
         scalar if hidden => *scalar = SECRET.into(),
@@ -478,27 +479,28 @@ proptest! {
             }
             for (mut document, pretty) in documents {
                 seal(&mut document, false);
-                let body = match pretty {
-                    true => serde_json::to_string_pretty(&document).unwrap().replace('\n', "\r\n"),
-                    false => document.to_string(),
+                let body = if pretty {
+                    serde_json::to_string_pretty(&document).unwrap().replace('\n', "\r\n")
+                } else {
+                    document.to_string()
                 };
                 gateway.post("h", body).await.id();
             }
             let last = gateway.post("h", r#"{"end":"<end>"}"#).await.id();
             let (epoch, head) = last.split_once('-').unwrap();
-            let head: u64 = head.parse().unwrap();
+            let head_seq: u64 = head.parse().unwrap();
             // Behind the head there is nothing to be seen, ahead of it a gap.
-            let cursor = if cursor == head { 0 } else { cursor };
-            for (way, mut live) in WAYS.iter().zip(live) {
-                let text = live.until(&["<end>".to_owned()]).await;
+            let from = if cursor == head_seq { 0 } else { cursor };
+            for (way, mut tap) in WAYS.iter().zip(live) {
+                let text = tap.until(&["<end>".to_owned()]).await;
                 assert!(!text.contains(SECRET), "{way:?}: {text}");
-                for since in ["earliest".to_owned(), format!("{epoch}-{cursor}"), "other-3".into()] {
+                for since in ["earliest".to_owned(), format!("{epoch}-{from}"), "other-3".into()] {
                     let path = format!("/events/h?since={since}{}", way.query);
                     let mut late = Tap::open(&gateway, &path, way.headers).await;
-                    let ahead = cursor > head && since.starts_with(epoch);
+                    let ahead = from > head_seq && since.starts_with(epoch);
                     let mark = if ahead { "hookrill.gap" } else { "<end>" };
-                    let text = late.until(&[mark.to_owned()]).await;
-                    assert!(!text.contains(SECRET), "{way:?}: {text}");
+                    let again = late.until(&[mark.to_owned()]).await;
+                    assert!(!again.contains(SECRET), "{way:?}: {again}");
                 }
             }
         });

@@ -115,8 +115,8 @@ fn circles_of(files: &[(&str, &str)]) -> Vec<String> {
     let imports = Modules::read(Path::new("lib.rs"), &read).imports();
     let circles = circles(&imports).into_iter();
     let ways = circles.map(|circle| {
-        let files = circle.way.iter().map(|file| file.display().to_string());
-        files.collect::<Vec<_>>().join(" ")
+        let steps = circle.way.iter().map(|file| file.display().to_string());
+        steps.collect::<Vec<_>>().join(" ")
     });
     ways.collect()
 }
@@ -203,12 +203,12 @@ fn test_code_and_visibility_lead_nowhere() {
         ("b.rs", "use crate::a::A; pub struct B; pub fn f() {}"),
     ]);
     assert_eq!(found, [""; 0]);
-    let found = circles_of(&[
+    let compiled = circles_of(&[
         ("lib.rs", "mod a; mod b;"),
         ("a.rs", "pub struct A; #[cfg(not(test))] use crate::b::B;"),
         ("b.rs", "use crate::a::A; pub struct B;"),
     ]);
-    assert_eq!(found, ["a.rs b.rs a.rs"]);
+    assert_eq!(compiled, ["a.rs b.rs a.rs"]);
 }
 
 #[test]

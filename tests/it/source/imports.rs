@@ -12,7 +12,7 @@ use std::{
 use super::modules::{Modules, Segments};
 
 /// For each file, those that it uses and what of them.
-pub type Imports = BTreeMap<PathBuf, BTreeMap<PathBuf, BTreeSet<String>>>;
+pub(super) type Imports = BTreeMap<PathBuf, BTreeMap<PathBuf, BTreeSet<String>>>;
 
 /// Where a path leads: to a module, or to something that a module defines.
 #[derive(Clone, Copy)]
@@ -27,7 +27,7 @@ type Seen<'a> = BTreeSet<(usize, &'a str)>;
 impl Modules {
     /// Every use between two files of this crate. A file and those of its own
     /// child modules may use each other: those uses are left out.
-    pub fn imports(&self) -> Imports {
+    pub(super) fn imports(&self) -> Imports {
         let mut imports = Imports::new();
         for (at, module) in self.0.iter().enumerate() {
             let imported = module.imports.iter().map(|import| &import.path);

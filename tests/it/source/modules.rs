@@ -15,39 +15,39 @@ use syn::{
 };
 
 /// A path as it is written, segment by segment.
-pub type Segments = Vec<String>;
+pub(super) type Segments = Vec<String>;
 
 /// All modules of one crate; the first is its root.
 #[derive(Default)]
-pub struct Modules(pub Vec<Module>);
+pub(super) struct Modules(pub(super) Vec<Module>);
 
 #[derive(Default)]
-pub struct Module {
-    pub file: PathBuf,
+pub(super) struct Module {
+    pub(super) file: PathBuf,
     /// The names of the modules around it and its own, from the root.
-    pub path: Segments,
-    pub parent: Option<usize>,
-    pub children: BTreeMap<String, usize>,
+    pub(super) path: Segments,
+    pub(super) parent: Option<usize>,
+    pub(super) children: BTreeMap<String, usize>,
     /// Structs, enums, unions, traits and type aliases.
-    pub types: BTreeSet<String>,
+    pub(super) types: BTreeSet<String>,
     /// Every item that has a name, types included.
-    pub items: BTreeSet<String>,
-    pub imports: Vec<Import>,
+    pub(super) items: BTreeSet<String>,
+    pub(super) imports: Vec<Import>,
     /// Modules of which everything is imported.
-    pub globs: Vec<Segments>,
+    pub(super) globs: Vec<Segments>,
     /// Paths in its code, outside of imports.
-    pub names: BTreeSet<Segments>,
+    pub(super) names: BTreeSet<Segments>,
 }
 
-pub struct Import {
+pub(super) struct Import {
     /// What it is called here; `_` where it has no name.
-    pub name: String,
-    pub path: Segments,
+    pub(super) name: String,
+    pub(super) path: Segments,
 }
 
 impl Modules {
     /// Reads the crate whose root is this file, by what `read` finds.
-    pub fn read(root: &Path, read: &dyn Fn(&Path) -> Option<String>) -> Self {
+    pub(super) fn read(root: &Path, read: &dyn Fn(&Path) -> Option<String>) -> Self {
         let mut modules = Self::default();
         let folder = root.parent().unwrap().to_owned();
         let top = Module {

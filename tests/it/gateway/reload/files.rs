@@ -130,14 +130,14 @@ async fn a_newcomer_reads_its_secrets_again() {
     serve.env("HOOKRILL__SERVER__LISTEN", address.to_string());
     let gateway = Process::start_as(&mut serve, folder.path(), address);
     let secret = gateway.folder().join("data/token-secret");
-    let token = |secret: &str| {
+    let token = |key: &str| {
         let claims = hookrill::access::Claims {
             topics: vec!["*".into()],
             exp: 4_000_000_000,
             ..Default::default()
         };
-        let secret = hookrill_core::Secret::new(secret.as_bytes());
-        hookrill::access::mint(&secret, &claims).unwrap()
+        let key = hookrill_core::Secret::new(key.as_bytes());
+        hookrill::access::mint(&key, &claims).unwrap()
     };
     let made = fs::read_to_string(&secret).unwrap();
     let old = format!("/events/hello?token={}", token(made.trim()));

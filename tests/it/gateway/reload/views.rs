@@ -72,7 +72,7 @@ async fn limits_change_with_a_reload_and_open_streams_still_count() {
     let _three = settled(&gateway, "open", "").await;
     let admin = format!("admin_token = \"{ADMIN_TOKEN}\"");
     let limited = |max: u32| format!("{admin}\nsubscribers_per_address_max = {max}");
-    let asked = async |gateway: &Gateway| gateway.get("/events/open", &[("Accept", "x/y")]).await;
+    let asked = async |other: &Gateway| other.get("/events/open", &[("Accept", "x/y")]).await;
     assert!(gateway.reload(&[(&admin, &limited(3))]).unwrap().changed);
     assert_eq!(asked(&gateway).await.status, 429);
     assert!(
