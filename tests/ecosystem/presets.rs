@@ -523,9 +523,9 @@ mod gateway {
         let mut toml = "public_url = \"https://hooks.example.com\"\n\
                         [journal]\nkind = \"memory\"\n"
             .to_owned();
-        for (topic, secrets) in secrets {
+        for (topic, known) in secrets {
             let preset = topic.trim_end_matches("-new");
-            let list = toml::Value::from(secrets);
+            let list = toml::Value::from(known);
             writeln!(
                 toml,
                 "[topics.{topic}]\npreset = \"{preset}\"\naccess = \"public\""

@@ -11,6 +11,10 @@ mod pages;
 mod scripts;
 
 /// The recipe's `main` is private, as in a program.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a recipe is a program of its own"
+)]
 mod subscriber {
     include!("recipes/subscriber.rs");
 

@@ -91,10 +91,10 @@ fn ingest(gateway: &Process, events: usize) -> (Duration, Vec<Duration>) {
                         ("X-GitHub-Delivery", &id),
                         ("X-Hub-Signature-256", &signature),
                     ];
-                    let began = Instant::now();
+                    let sent = Instant::now();
                     let answer = connection.post("/ingest/github", &headers, &body);
                     assert_eq!(answer.expect("an answer comes").status, 202);
-                    began.elapsed()
+                    sent.elapsed()
                 };
                 requests.into_iter().map(one).collect::<Vec<_>>()
             })

@@ -101,9 +101,9 @@ async fn an_event_reaches_its_customer_and_the_operator_and_nobody_else() {
 
 #[tokio::test]
 async fn an_event_is_shown_as_its_own_topic_says_and_names_where_it_was_ingested() {
-    let shown = "expose = [\"/id\"]\n[topics.\"pay.special\"]\nscheme = { kind = \"none\" }\n\
+    let views = "expose = [\"/id\"]\n[topics.\"pay.special\"]\nscheme = { kind = \"none\" }\n\
                  expose = [\"/data/object/customer\"]";
-    let plan = Gateway::in_memory().sections(&format!("{PAY}{shown}"));
+    let plan = Gateway::in_memory().sections(&format!("{PAY}{views}"));
     let gateway = plan.start().await;
     for (n, customer) in ["cus_1", "special"].iter().enumerate() {
         let body =

@@ -298,9 +298,9 @@ async fn who_the_operator_is_and_which_origins_may_listen_is_taken_too() {
         let page = asked.get("/metrics", &[("Authorization", &bearer)]).await;
         page.status
     };
-    let allowed = async |gateway: &Gateway, origin: &str| {
+    let allowed = async |asked: &Gateway, origin: &str| {
         let headers = [("Origin", origin), ("Accept", "*/*")];
-        let answer = gateway.get("/events/x", &headers).await;
+        let answer = asked.get("/events/x", &headers).await;
         let header = |name| answer.header(name).map(str::to_owned);
         (
             header("access-control-allow-origin"),

@@ -39,8 +39,8 @@ impl Inflating {
     /// Reads until the text ends with this, and gives all of it.
     async fn until(&mut self, end: &str) -> String {
         loop {
-            let bytes = std::mem::take(&mut self.chunks.body);
-            self.inflater.write_all(&bytes).unwrap();
+            let compressed = std::mem::take(&mut self.chunks.body);
+            self.inflater.write_all(&compressed).unwrap();
             self.inflater.flush().unwrap();
             if self.inflater.get_ref().ends_with(end.as_bytes()) {
                 return String::from_utf8(std::mem::take(self.inflater.get_mut())).unwrap();

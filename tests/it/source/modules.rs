@@ -154,25 +154,25 @@ impl Code {
     fn import(&mut self, prefix: &[String], tree: &UseTree) {
         let path = |last: &dyn ToString| [prefix, &[last.to_string()]].concat();
         match tree {
-            UseTree::Path(tree) => self.import(&path(&tree.ident), &tree.tree),
+            UseTree::Path(step) => self.import(&path(&step.ident), &step.tree),
             UseTree::Group(group) => {
-                for tree in &group.items {
-                    self.import(prefix, tree);
+                for inner in &group.items {
+                    self.import(prefix, inner);
                 }
             }
             UseTree::Glob(_) => self.module.globs.push(prefix.to_owned()),
-            UseTree::Name(tree) if tree.ident == "self" => self.bind(prefix.last(), prefix),
-            UseTree::Name(tree) => {
-                let path = path(&tree.ident);
-                self.bind(path.last(), &path);
+            UseTree::Name(last) if last.ident == "self" => self.bind(prefix.last(), prefix),
+            UseTree::Name(last) => {
+                let whole = path(&last.ident);
+                self.bind(whole.last(), &whole);
             }
-            UseTree::Rename(tree) => {
-                let path = if tree.ident == "self" {
+            UseTree::Rename(last) => {
+                let whole = if last.ident == "self" {
                     prefix.to_owned()
                 } else {
-                    path(&tree.ident)
+                    path(&last.ident)
                 };
-                self.bind(Some(&tree.rename.to_string()), &path);
+                self.bind(Some(&last.rename.to_string()), &whole);
             }
         }
     }
