@@ -94,7 +94,7 @@ impl fmt::Display for Rate {
 
 impl Rate {
     /// How many may come at once: a whole period's count, but at most
-    /// [`BURST_MAX`] or one second's worth, whichever is more. Without that
+    /// 1,000 or one second's worth, whichever is more. Without that
     /// bound, `100000/h` would let an hour's worth pass in one second.
     #[must_use]
     pub fn burst(self) -> u64 {
