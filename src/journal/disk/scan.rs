@@ -160,3 +160,185 @@ pub(super) fn group_runs(
     debug_assert!(runs.is_sorted_by(|a, b| a.last < b.first && a.end <= b.begin));
     Ok((runs, reader.work()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+    use super::*;
+    use crate::journal::{contract::draft, disk::group::GroupBuilder};
+
+    const SALT: u64 = 77;
+    const MAGIC: &[u8] = b"HRg\xd6";
+    /// How long the end of the log is that looks like groups.
+    const TAIL_BYTES: usize = 5 << 20;
+
+    fn header() -> SegmentHeader {
+        SegmentHeader {
+            epoch: "e".parse().unwrap(),
+            start: Sequence::ZERO,
+            first: Sequence(1),
+            salt: SALT,
+        }
+    }
+
+    /// A whole group of one event.
+    fn group(sequence: u64) -> Vec<u8> {
+        let mut group = GroupBuilder::default();
+        group.start(Sequence(sequence));
+        let event = draft("a", vec![b'x'; 100]).at(Sequence(sequence));
+        group.push(&event, None);
+        group.finish(SALT).unwrap().to_vec()
+    }
+
+    /// The header of a group that claims to have so many bytes of records.
+    fn claim(first: u64, count: u32, len: usize, salt: u64) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(count.to_le_bytes());
+        bytes.extend((len as u32).to_le_bytes());
+        bytes.extend(first.to_le_bytes());
+        bytes.extend(0x0123_4567_89ab_cdef_u64.to_le_bytes());
+        let checksum = xxh3_64_with_seed(&bytes, salt);
+        bytes.extend(checksum.to_le_bytes());
+        bytes
+    }
+
+    /// So many bytes of the same, each part made for where it stands.
+    fn repeated(part: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(TAIL_BYTES);
+        while bytes.len() < TAIL_BYTES {
+            bytes.extend(part(bytes.len()));
+        }
+        bytes
+    }
+
+    /// A log with two groups, then these bytes.
+    fn log(tail: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        let parts = [&header().encode()[..], &group(1), &group(2), tail];
+        file.write_all(&parts.concat()).unwrap();
+        file
+    }
+
+    /// The end of a log with this tail, and what finding it took.
+    fn end_of(tail: &[u8]) -> (LogEnd, ScanWork) {
+        let file = log(tail);
+        let mut reader = LogReader::new(&file, &header()).unwrap();
+        let begin = segment::HEADER_BYTES + group(1).len() + group(2).len();
+        let end = log_end(&mut reader, begin as u64, Sequence(3)).unwrap();
+        let scanned = scan(&file, &header()).unwrap();
+        assert_eq!((scanned.end, scanned.index.events()), (end, 2));
+        (end, reader.work())
+    }
+
+    /// Fails where a search did more than a few passes over the tail.
+    fn assert_linear(work: ScanWork, what: &str) {
+        let tail = TAIL_BYTES as u64;
+        assert!(work.read_bytes <= 4 * tail, "{what}: {work:?}");
+        assert!(work.checked_bytes <= 9 * tail, "{what}: {work:?}");
+        // With those of the whole groups.
+        let most = tail / MAGIC.len() as u64 + 4;
+        assert!(work.candidates <= most, "{what}: {work:?}");
+    }
+
+    /// Tails that look like groups everywhere, and are none.
+    fn lookalikes() -> Vec<(&'static str, Vec<u8>)> {
+        let rest = |at: usize| TAIL_BYTES - at;
+        vec![
+            ("magic", repeated(|_| MAGIC.to_vec())),
+            ("magic and a byte", repeated(|_| b"HRg\xd6H".to_vec())),
+            (
+                "headers of another log",
+                repeated(|at| claim(3, 9, rest(at), SALT + 1)),
+            ),
+            (
+                "headers that claim the rest",
+                repeated(|at| claim(3, 9, rest(at), SALT)),
+            ),
+            (
+                "headers that claim most events",
+                repeated(|at| claim(3, u32::MAX, rest(at), SALT)),
+            ),
+            (
+                "headers that claim 4 GiB",
+                repeated(|_| claim(3, 9, u32::MAX as usize, SALT)),
+            ),
+            (
+                "headers that claim a window",
+                repeated(|_| claim(3, 9, 1 << 20, SALT)),
+            ),
+            (
+                "old headers",
+                repeated(|at| plausible(claim(1, 9, rest(at), SALT))),
+            ),
+        ]
+    }
+
+    /// A header with the length of a first record that could be.
+    fn plausible(mut claim: Vec<u8>) -> Vec<u8> {
+        claim.extend(500_u32.to_le_bytes());
+        claim
+    }
+
+    #[test]
+    fn a_torn_end_that_looks_like_groups_everywhere_is_searched_once() {
+        for (what, tail) in lookalikes() {
+            let (end, work) = end_of(&tail);
+            assert_eq!(end, LogEnd::Torn, "{what}");
+            assert_linear(work, what);
+            assert_eq!(work.checked_bytes, 0, "{what}: no record is looked at");
+        }
+    }
+
+    #[test]
+    fn a_whole_group_is_found_behind_all_that_looks_like_one() {
+        for (what, mut tail) in lookalikes() {
+            let begin = segment::HEADER_BYTES + group(1).len() + group(2).len() + tail.len();
+            tail.extend(group(7));
+            let (end, work) = end_of(&tail);
+            assert_eq!(end, LogEnd::Damaged, "{what}");
+            assert_linear(work, what);
+            let (runs, work) = group_runs(&log(&tail), &header()).unwrap();
+            assert_linear(work, what);
+            let found: Vec<_> = runs.iter().map(|run| (run.first.0, run.last.0)).collect();
+            assert_eq!(found, [(1, 2), (7, 7)], "{what}");
+            assert_eq!(runs[1].begin, begin as u64, "{what}");
+        }
+    }
+
+    /// Only who knows the salt can write these.
+    #[test]
+    fn claims_that_overlap_are_checked_so_often_and_then_taken_for_damage() {
+        for len in [64 << 10, 1 << 20, 2 << 20] {
+            let claims = repeated(|_| plausible(claim(3, 9, len, SALT)));
+            let (end, work) = end_of(&claims);
+            assert_eq!(end, LogEnd::Damaged, "claims of {len}");
+            assert!(work.unchecked > 0, "claims of {len}: {work:?}");
+            assert!(work.read_bytes <= 40 * TAIL_BYTES as u64, "{work:?}");
+            assert!(work.checked_bytes <= 9 * TAIL_BYTES as u64, "{work:?}");
+            let (runs, _) = group_runs(&log(&claims), &header()).unwrap();
+            assert_eq!(runs.len(), 1, "what is whole before them is kept");
+        }
+    }
+
+    #[test]
+    fn groups_that_a_flipped_bit_separates_are_found_with_each_byte_checked_once() {
+        const FLIPPED: u64 = 6_000;
+        let mut bytes = Vec::new();
+        for sequence in 3..3 * FLIPPED + 3 {
+            let mut whole = group(sequence);
+            if sequence % 3 == 0 {
+                *whole.last_mut().unwrap() ^= 1;
+            }
+            bytes.extend(whole);
+        }
+        let (runs, work) = group_runs(&log(&bytes), &header()).unwrap();
+        assert_eq!(runs.len() as u64, 1 + FLIPPED);
+        assert_eq!((runs[0].first, runs[0].last), (Sequence(1), Sequence(2)));
+        assert!(runs[1..].iter().all(|run| run.last == run.first.next()));
+        assert!(work.checked_bytes <= bytes.len() as u64 + 400, "{work:?}");
+        assert_eq!(work.unchecked, 0);
+    }
+}
