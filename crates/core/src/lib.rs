@@ -1,7 +1,4 @@
-//! The words that all of Hookrill speaks: events, topics, cursors, time.
-//!
-//! Pure values: no clock of its own, no environment, no I/O. The gateway, the
-//! verifier and the client are built on these types.
+#![doc = include_str!("../README.md")]
 
 mod cursor;
 mod escape;

@@ -1,5 +1,11 @@
-//! Verifies the webhooks of a hundred providers, signs them, and explains what
-//! is wrong.
+#![doc = include_str!("../README.md")]
+//!
+//! # Inside
+//!
+//! A scheme is what a person writes (`scheme`). It is checked whole, together
+//! with its [`Settings`], before the first delivery (`compile`), and carried
+//! out on raw bytes (`check`). Bodies are parsed once the signature has
+//! matched, except for what a scheme names as signed or as a handshake.
 
 mod check;
 mod compile;
@@ -20,6 +26,7 @@ mod trace;
 mod verifier;
 
 pub use hookrill_core::{Pointer, PointerError, Secret, Timestamp};
+pub use http;
 
 pub use delivery::{Delivery, Facts, Outcome, Reply, Verified};
 pub use error::{SchemeError, SignError, VerifyError};
