@@ -5,7 +5,14 @@
 use std::process::Command;
 
 const UNWANTED: [&str; 8] = [
-    "async-std", "axum", "futures", "hyper", "reqwest", "rustls", "smol", "tokio",
+    "async-std",
+    "axum",
+    "futures",
+    "hyper",
+    "reqwest",
+    "rustls",
+    "smol",
+    "tokio",
 ];
 
 #[test]
