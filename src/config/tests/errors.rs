@@ -391,7 +391,7 @@ const BAD_TOPICS: &[(&str, &str)] = &[
     ),
     (
         "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\", challenge = [{ method = \"GET\", verify_token = { query = \"t\" }, text = { echo = { query = \"c\" } } }] }",
-        "topics.a.verify_token: this scheme's handshake needs the word",
+        "topics.a.verify_token: this scheme's handshake needs the token",
     ),
     (
         "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\", challenge = [{ method = \"PUT\" }] }",
