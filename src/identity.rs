@@ -19,7 +19,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use hookrill_core::Swap;
-use tokio::{sync::Notify, task::spawn_blocking, time::Instant};
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     access::{Access, IssuerId, IssuerKeys},
@@ -119,11 +119,7 @@ impl KeySets {
     async fn fetch_repeatedly(&self, set: &KeySet) {
         let mut history = FetchHistory::default();
         loop {
-            let (url, settings) = (Arc::clone(&set.url), self.settings);
-            let fetched = match spawn_blocking(move || fetch(&url, &settings)).await {
-                Ok(fetched) => fetched,
-                Err(error) => Err(FetchError::from(error)),
-            };
+            let fetched = fetch(&set.url, &self.settings).await;
             let ended = Instant::now();
             let wait = match fetched {
                 Ok(fetched) => self.succeeded(set, fetched, &mut history, ended),

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use hookrill_client::{ConnectOptions, Fetch};
 
-use super::{Context, client, output};
+use super::{Context, USER_AGENT, block_on, output};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -16,13 +17,15 @@ pub struct Args {
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let url = format!("{}/healthz", context.url(args.url.as_deref())?);
-    let agent = client::short(&url, Duration::from_secs(5));
-    let mut response = agent
-        .get(&url)
-        .call()
-        .with_context(|| format!("cannot reach {url}"))?;
-    if response.status() != 200 {
-        bail!("{url}: {}", client::refusal(&mut response));
+    let fetch = Fetch::new(&url)
+        .timeout(Duration::from_secs(5))
+        .connect_options(ConnectOptions::new().user_agent(USER_AGENT));
+    let document = block_on(async {
+        let got = fetch.get().await;
+        got.with_context(|| format!("cannot reach {url}"))
+    })?;
+    if let Err(error) = document.ok() {
+        bail!("{url}: {error}");
     }
     output::print("ok\n")
 }

@@ -5,7 +5,6 @@
 //! wrong usage. Only here and in `main` may errors be `anyhow`'s.
 
 mod check;
-mod client;
 mod health;
 mod output;
 mod presets;

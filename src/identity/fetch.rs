@@ -1,18 +1,21 @@
 //! One fetch of one key set: bounded in time and bytes, without redirects.
 //!
-//! Blocks. Refuses any status but 200: a page that explains an error is not a
+//! Refuses any status but 200: a page that explains an error is not a
 //! key set, and a redirect leads to a URL that nobody configured.
 
 use std::time::Duration;
 
-use tokio::task::JoinError;
-use ureq::{Agent, http::header::CACHE_CONTROL};
+use hookrill_client::{ConnectOptions, Fetch};
+use http::{
+    HeaderValue, StatusCode,
+    header::{ACCEPT, CACHE_CONTROL},
+};
 
 use super::key_set::Settings;
 use crate::access::{IssuerKeys, JwksError};
 
 /// The longest key set that is read, in bytes.
-const SET_BYTES_MAX: u64 = 256 * 1024;
+const SET_BYTES_MAX: usize = 256 * 1024;
 
 /// A key set that was fetched.
 pub(super) struct Fetched {
@@ -27,32 +30,30 @@ pub(super) enum FetchError {
     #[error("the response has the status {0}")]
     Status(u16),
     #[error(transparent)]
-    Http(#[from] ureq::Error),
+    Http(#[from] hookrill_client::FetchError),
     #[error(transparent)]
     Jwks(#[from] JwksError),
-    #[error("the fetch did not finish: {0}")]
-    Interrupted(#[from] JoinError),
 }
 
-pub(super) fn fetch(url: &str, settings: &Settings) -> Result<Fetched, FetchError> {
-    let agent: Agent = Agent::config_builder()
-        .timeout_global(Some(settings.fetch_time_max))
-        .max_redirects(0)
-        .http_status_as_error(false)
+pub(super) async fn fetch(url: &str, settings: &Settings) -> Result<Fetched, FetchError> {
+    let connect = ConnectOptions::new()
         // The environment is `config`'s to read.
-        .proxy(None)
-        .user_agent(concat!("hookrill/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .into();
-    let mut response = agent.get(url).header("Accept", "application/json").call()?;
-    if response.status() != 200 {
-        return Err(FetchError::Status(response.status().as_u16()));
+        .no_proxy()
+        .user_agent(concat!("hookrill/", env!("CARGO_PKG_VERSION")));
+    let document = Fetch::new(url)
+        .header(ACCEPT, HeaderValue::from_static("application/json"))
+        .bytes_max(SET_BYTES_MAX)
+        .timeout(settings.fetch_time_max)
+        .connect_options(connect)
+        .get()
+        .await?;
+    if document.status != StatusCode::OK {
+        return Err(FetchError::Status(document.status.as_u16()));
     }
-    let lines = response.headers().get_all(CACHE_CONTROL).iter();
+    let lines = document.headers.get_all(CACHE_CONTROL).iter();
     let lines: Vec<_> = lines.filter_map(|value| value.to_str().ok()).collect();
     let age = age(&lines.join(","), settings);
-    let body = response.body_mut().with_config().limit(SET_BYTES_MAX);
-    let keys = IssuerKeys::from_jwks(&body.read_to_vec()?)?;
+    let keys = IssuerKeys::from_jwks(&document.body)?;
     Ok(Fetched { keys, age })
 }
 

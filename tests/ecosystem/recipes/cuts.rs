@@ -19,18 +19,67 @@ use super::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\
-    Transfer-Encoding: chunked\r\n\r\n";
 const BUSY: &str =
     "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 const REFUSED: &str = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 15\r\nConnection: close\r\n\r\n\
     {\"status\":401}\n";
 
-fn event(id: &str, kind: &str, data: &str) -> String {
-    format!(
-        "{{\"specversion\":\"1.0\",\"id\":\"{id}\",\"source\":\"/ingest/orders\",\"type\":\"{kind}\",\
-         \"datacontenttype\":\"application/json\",\"data\":{data}}}\n"
-    )
+/// What a script asks for.
+#[derive(Clone, Copy)]
+enum MediaType {
+    Ndjson,
+    EventStream,
+}
+
+impl MediaType {
+    fn from_heading(heading: &str) -> Self {
+        match heading {
+            "Rust" => Self::EventStream,
+            _ => Self::Ndjson,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ndjson => "application/x-ndjson",
+            Self::EventStream => "text/event-stream",
+        }
+    }
+
+    fn head(self) -> String {
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {}\r\nConnection: close\r\n\
+             Transfer-Encoding: chunked\r\n\r\n",
+            self.name()
+        )
+    }
+
+    fn event(self, id: &str, kind: &str, data: &str) -> String {
+        match (self, kind) {
+            (Self::Ndjson, _) => format!(
+                "{{\"specversion\":\"1.0\",\"id\":\"{id}\",\"source\":\"/ingest/orders\",\
+                 \"type\":\"{kind}\",\"datacontenttype\":\"application/json\",\"data\":{data}}}\n"
+            ),
+            (Self::EventStream, "webhook") => format!("id: {id}\ndata: {data}\n\n"),
+            (Self::EventStream, _) => format!("event: {kind}\nid: {id}\ndata: {data}\n\n"),
+        }
+    }
+
+    /// What says nothing but that the connection lives.
+    fn heartbeat(self) -> &'static str {
+        match self {
+            Self::Ndjson => "\n",
+            Self::EventStream => "event: hookrill.cursor\nid: e-1\ndata:\n\n",
+        }
+    }
+
+    /// The beginning of an event, as far as its id.
+    fn beginning(self) -> &'static str {
+        match self {
+            Self::Ndjson => "{\"specversion\":\"1.0\",\"id\":\"e-",
+            Self::EventStream => "id: e-",
+        }
+    }
 }
 
 fn chunk(text: &str) -> String {
@@ -44,13 +93,14 @@ pub(super) fn survived_by(heading: &'static str, folder: &Path) {
     let address = listener.local_addr().expect("it is bound");
     let url = format!("http://{address}");
     let script = Script::start(heading, folder, &url, "a token");
-    for (due, answer) in story() {
+    let media_type = MediaType::from_heading(heading);
+    for (due, answer) in story(media_type) {
         let mut stream = accepted(&listener, heading);
         let asked = asked(&stream);
         let id = asked.get("last-event-id").map_or("", String::as_str);
         assert_eq!(id, due, "{heading}");
         assert_eq!(asked["authorization"], "Bearer a token", "{heading}");
-        assert_eq!(asked["accept"], "application/x-ndjson", "{heading}");
+        assert_eq!(asked["accept"], media_type.name(), "{heading}");
         stream.write_all(answer.as_bytes()).expect("it reads");
     }
     let said = match heading {
@@ -69,25 +119,23 @@ pub(super) fn survived_by(heading: &'static str, folder: &Path) {
 }
 
 /// With which id each connection has to come, and how it is answered.
-fn story() -> [(&'static str, String); 5] {
-    let first = chunk(&event("e-1", "webhook", "{\"order\":\"A-1\"}"));
+fn story(media_type: MediaType) -> [(&'static str, String); 5] {
+    let event = |id, kind, data| chunk(&media_type.event(id, kind, data));
+    let first = event("e-1", "webhook", "{\"order\":\"A-1\"}");
     // What a body says is no word of the gateway's.
     let body = "{\"order\":\"A-2\",\"type\":\"hookrill.gap\"}";
-    let second = chunk(&event("e-2", "webhook", body));
+    let second = event("e-2", "webhook", body);
     let half = &second[..second.len() - 20];
     // As a proxy does that has lost the gateway.
-    let half_and_an_end = format!("{}0\r\n\r\n", chunk("{\"specversion\":\"1.0\",\"id\":\"e-"));
-    let withheld = chunk(&event(
-        "e-3",
-        "hookrill.withheld",
-        "{\"reason\":\"not_json\"}",
-    ));
-    let heartbeat = chunk("\n");
+    let half_and_an_end = format!("{}0\r\n\r\n", chunk(media_type.beginning()));
+    let withheld = event("e-3", "hookrill.withheld", "{\"reason\":\"not_json\"}");
+    let heartbeat = chunk(media_type.heartbeat());
+    let stream = media_type.head();
     [
-        ("", format!("{STREAM}{first}{half}")),
-        ("e-1", format!("{STREAM}{half_and_an_end}")),
+        ("", format!("{stream}{first}{half}")),
+        ("e-1", format!("{stream}{half_and_an_end}")),
         ("e-1", BUSY.to_owned()),
-        ("e-1", format!("{STREAM}{heartbeat}{second}{withheld}")),
+        ("e-1", format!("{stream}{heartbeat}{second}{withheld}")),
         ("e-3", REFUSED.to_owned()),
     ]
 }

@@ -1,6 +1,6 @@
 //! What a subscription hands out.
 
-use std::{fmt, time::Duration};
+use std::{error::Error as _, fmt, time::Duration};
 
 use serde::Deserialize;
 
@@ -157,6 +157,23 @@ impl fmt::Display for ReceivedGap {
             GapReason::Other(reason) => reason,
         };
         write!(f, "history before {} is missing: {why}", self.id)
+    }
+}
+
+impl fmt::Display for Interruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            None => f.write_str("the gateway ended the stream"),
+            Some(cause) => {
+                write!(f, "{cause}")?;
+                let mut source = cause.source();
+                while let Some(error) = source {
+                    write!(f, ": {error}")?;
+                    source = error.source();
+                }
+                Ok(())
+            }
+        }
     }
 }
 

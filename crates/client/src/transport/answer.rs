@@ -1,6 +1,6 @@
 //! Answers: short ones read whole, and refusals with their reason.
 
-use std::{fmt, future::poll_fn, time::Duration};
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
@@ -62,22 +62,18 @@ impl StatusError {
 }
 
 impl Answer {
+    pub(crate) fn new(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Self {
+        Self {
+            status,
+            retry_after: retry_after(headers),
+            body,
+        }
+    }
+
     /// Reads the body of a response; what is beyond a megabyte is left.
     pub(crate) async fn read(exchange: &mut Exchange) -> Result<Self, ExchangeError> {
-        let mut body = Vec::new();
-        while let Some(data) = poll_fn(|cx| exchange.poll_data(cx)).await {
-            let data = data?;
-            let room = ANSWER_BYTES_MAX - body.len();
-            body.extend_from_slice(&data[..data.len().min(room)]);
-            if body.len() == ANSWER_BYTES_MAX {
-                break;
-            }
-        }
-        Ok(Self {
-            status: exchange.status(),
-            retry_after: retry_after(&exchange.head.headers),
-            body: body.into(),
-        })
+        let (body, _is_whole) = exchange.read_body(ANSWER_BYTES_MAX).await?;
+        Ok(Self::new(exchange.status(), &exchange.head.headers, body))
     }
 
     /// What it means where anything but it was wanted.

@@ -118,6 +118,24 @@ impl Exchange {
         }
     }
 
+    /// The body up to so many bytes, and whether that is all of it.
+    pub(crate) async fn read_body(
+        &mut self,
+        bytes_max: usize,
+    ) -> Result<(Bytes, bool), ExchangeError> {
+        let mut body = Vec::new();
+        while let Some(data) = poll_fn(|cx| self.poll_data(cx)).await {
+            let data = data?;
+            let room = bytes_max - body.len();
+            if data.len() > room {
+                body.extend_from_slice(&data[..room]);
+                return Ok((body.into(), false));
+            }
+            body.extend_from_slice(&data);
+        }
+        Ok((body.into(), true))
+    }
+
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ExchangeError>>> {
         loop {
             let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else {

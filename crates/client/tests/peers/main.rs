@@ -7,6 +7,7 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod fetching;
 mod hostile;
 mod peer;
 mod proxy;

@@ -52,7 +52,7 @@ async fn a_stream_may_be_cut_into_chunks_anywhere() {
 
 #[tokio::test]
 async fn what_was_asked_for_is_asked_for() {
-    let peer = Peer::with_answers([STREAM; 8]).await;
+    let peer = Peer::with_answers([STREAM; 16]).await;
     let with = |topics: &[&str]| peer.subscription_to(topics);
     for (subscription, line) in [
         (with(&["orders.eu"]), "/events/orders.eu"),
