@@ -92,7 +92,7 @@ impl Trailer {
         self.len = self.len.wrapping_add(sum.len);
     }
 
-    /// The end of the stream: an empty last block, and what proves that
+    /// The end of the stream: an empty last block, and what lets the reader check that
     /// nothing is missing.
     #[must_use]
     pub fn finish(self) -> Bytes {

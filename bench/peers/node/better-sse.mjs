@@ -1,5 +1,5 @@
 // better-sse as its guide has it: sessions registered with a channel, here one
-// per topic, and a broadcast for each event. No proof, no history.
+// per topic, and a broadcast for each event. No verification, no history.
 
 import { createServer } from 'node:http'
 

@@ -1,5 +1,5 @@
 // The classic tutorial: an array of open responses, and a route that writes to
-// each. No proof, no ids, no history.
+// each. No verification, no ids, no history.
 
 import express from 'express'
 

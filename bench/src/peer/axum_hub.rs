@@ -1,6 +1,6 @@
 //! A plain hub as users of axum write it: `Sse` over a broadcast channel.
 //!
-//! No proof, no history, nothing on disk. A receiver that lags skips, and its
+//! No verification, no history, nothing on disk. A receiver that lags skips, and its
 //! client is not told.
 
 use std::{

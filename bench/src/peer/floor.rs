@@ -2,7 +2,7 @@
 //!
 //! One thread, one epoll. An event becomes one chunk of SSE, which is appended
 //! to its topic's tape; each subscriber is a socket and a position on the tape,
-//! and gets one `write`. No framework, no proof, no disk. Invariant: a
+//! and gets one `write`. No framework, no verification, no disk. Invariant: a
 //! subscriber that lags is written to when it can take more, from where it is.
 
 use std::{

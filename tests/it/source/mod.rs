@@ -13,7 +13,7 @@ use std::{
 
 use modules::Modules;
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -40,7 +40,8 @@ fn roots() -> Vec<PathBuf> {
     roots
 }
 
-fn package_folders() -> Vec<PathBuf> {
+/// The folders of all packages, from the workspace's own.
+pub(crate) fn package_folders() -> Vec<PathBuf> {
     let crates = fs::read_dir(root().join("crates")).unwrap();
     let crates = crates.map(|entry| Path::new("crates").join(entry.unwrap().file_name()));
     let mut folders: Vec<_> = crates.collect();
