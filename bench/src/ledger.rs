@@ -118,13 +118,13 @@ impl Ledger {
             let strayed = place.strayed.iter().flatten();
             agreed.chain(strayed).copied().collect()
         };
-        let lists: Vec<Vec<u32>> = match self.is_plain(places.clone()) {
-            // All alike: one stands for all.
-            true if all.judge(0, &self.order, &ranks(&self.order)).count() == 0 => {
-                return Faults::default();
-            }
-            _ => places.map(got).collect(),
-        };
+        // All alike: one stands for all.
+        if self.is_plain(places.clone())
+            && all.judge(0, &self.order, &ranks(&self.order)).count() == 0
+        {
+            return Faults::default();
+        }
+        let lists: Vec<Vec<u32>> = places.map(got).collect();
         let complete = lists.iter().find(|list| all.is_complete(list));
         // Where nobody is, the longest shows an order at least.
         let longest = lists.iter().max_by_key(|list| list.len());

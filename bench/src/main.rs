@@ -170,9 +170,10 @@ impl All {
     }
 
     fn cases(&self) -> Vec<Case> {
-        match self.only.is_empty() {
-            true => Case::value_variants().to_vec(),
-            false => self.only.clone(),
+        if self.only.is_empty() {
+            Case::value_variants().to_vec()
+        } else {
+            self.only.clone()
         }
     }
 
@@ -203,13 +204,11 @@ impl Servers {
         let mut out = io::stdout().lock();
         for spec in specs(&self.files)? {
             let missing = server::missing(&spec, &places);
-            match missing.is_empty() {
-                true => writeln!(out, "{:<12} is here", spec.name)?,
-                false => {
-                    let missing = missing.join(", ");
-                    let install = &spec.install;
-                    writeln!(out, "{:<12} lacks {missing}: {install}", spec.name)?;
-                }
+            if missing.is_empty() {
+                writeln!(out, "{:<12} is here", spec.name)?;
+            } else {
+                let (names, install) = (missing.join(", "), &spec.install);
+                writeln!(out, "{:<12} lacks {names}: {install}", spec.name)?;
             }
         }
         Ok(())

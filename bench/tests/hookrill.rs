@@ -29,12 +29,12 @@ fn measure(case: Case) -> Vec<Row> {
 
 #[test]
 fn every_case_measures_hookrill_and_finds_nothing_wrong() {
-    let rows = measure(Case::Live);
-    assert_eq!(rows[0].deliveries, Some(20 * 40));
-    assert!(rows[0].deliveries_per_cpu_sec.is_some_and(f64::is_finite));
+    let live = measure(Case::Live);
+    assert_eq!(live[0].deliveries, Some(20 * 40));
+    assert!(live[0].deliveries_per_cpu_sec.is_some_and(f64::is_finite));
 
-    let rows = measure(Case::Replay);
-    assert_eq!(rows[0].deliveries.map(|count| count % 1_000), Some(0));
+    let replay = measure(Case::Replay);
+    assert_eq!(replay[0].deliveries.map(|count| count % 1_000), Some(0));
 
     assert!(measure(Case::Overload)[0].deliveries.is_some());
     assert!(measure(Case::Idle)[0].rss_per_connection.is_some());

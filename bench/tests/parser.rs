@@ -132,8 +132,8 @@ proptest! {
         let mut subscription = Subscription::default();
         let _ = subscription.feed(&bytes, MARKER, |_| {});
         let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-        let mut subscription = Subscription::default();
-        let _ = subscription.feed(&[head.as_slice(), &bytes].concat(), MARKER, |_| {});
+        let mut behind_a_head = Subscription::default();
+        let _ = behind_a_head.feed(&[head.as_slice(), &bytes].concat(), MARKER, |_| {});
     }
 }
 

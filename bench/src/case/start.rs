@@ -28,8 +28,8 @@ pub(super) fn measure(stage: &Stage<'_>) -> anyhow::Result<Vec<Row>> {
     let server = Running::start(stage.spec, stage.places)?;
     let history = write_history(stage, &server)?;
     let (killed, folder) = restarts(stage, server, true)?;
-    let server = Running::start_in(folder, stage.spec, stage.places)?;
-    let (clean, _) = restarts(stage, server, false)?;
+    let restarted = Running::start_in(folder, stage.spec, stage.places)?;
+    let (clean, _) = restarts(stage, restarted, false)?;
     for (variant, times) in [("1 GB", clean), ("1 GB, after SIGKILL", killed)] {
         let mut row = row(stage, variant, times);
         row.note = format!("{history} events of {EVENT_BYTES} B");

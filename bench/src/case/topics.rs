@@ -25,11 +25,13 @@ pub(super) fn measure(stage: &Stage<'_>) -> anyhow::Result<Vec<Row>> {
     let count = stage.size.of(10_000, 1_000, 20);
     let count = stage.size.subscribers(count, stage.spec);
     let time = stage.size.time * 2;
-    let events = |per_sec: f64| (per_sec * time.as_secs_f64()) as u32;
+    let events_at = |per_sec: f64| (per_sec * time.as_secs_f64()) as u32;
     let many = stage
         .size
-        .of(events(MANY_PER_SEC), events(MANY_PER_SEC), 200);
-    let one = stage.size.of(events(ONE_PER_SEC), events(ONE_PER_SEC), 20);
+        .of(events_at(MANY_PER_SEC), events_at(MANY_PER_SEC), 200);
+    let one = stage
+        .size
+        .of(events_at(ONE_PER_SEC), events_at(ONE_PER_SEC), 20);
     let part = |variant, prefix, topics, subscribers, events, rate| Part {
         variant,
         prefix,

@@ -171,8 +171,8 @@ impl Floor {
                 _ => self.say(id, READY),
             }
         }
-        if let Some(client) = self.clients.get_mut(&id) {
-            client.unread.extend_from_slice(rest);
+        if let Some(still_here) = self.clients.get_mut(&id) {
+            still_here.unread.extend_from_slice(rest);
         }
     }
 
@@ -212,9 +212,10 @@ impl Floor {
         let topic = &mut self.topics[index];
         let place = topic.listeners.len();
         let victim = self.fault.is_some() && place % VICTIM_EVERY == VICTIM_EVERY - 1;
-        let tape = match victim {
-            true => &topic.wrong_tape,
-            false => &topic.tape,
+        let tape = if victim {
+            &topic.wrong_tape
+        } else {
+            &topic.tape
         };
         topic.listeners.push(Listener {
             socket: Some(client.socket),
@@ -253,9 +254,10 @@ impl Topic {
         let Some(socket) = &mut listener.socket else {
             return;
         };
-        let tape = match listener.victim {
-            true => &self.wrong_tape,
-            false => &self.tape,
+        let tape = if listener.victim {
+            &self.wrong_tape
+        } else {
+            &self.tape
         };
         while let Some(rest) = tape.bytes.get(listener.written..) {
             if rest.is_empty() {

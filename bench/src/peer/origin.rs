@@ -21,8 +21,8 @@ pub(super) fn serve(listener: &TcpListener) -> io::Result<()> {
                 unread.extend_from_slice(&buffer[..bytes]);
                 while let Some(request) = http::request(&unread) {
                     let answer = answer(request.path);
-                    let bytes = request.bytes;
-                    unread.drain(..bytes);
+                    let request_bytes = request.bytes;
+                    unread.drain(..request_bytes);
                     if socket.write_all(answer.as_bytes()).is_err() {
                         return;
                     }

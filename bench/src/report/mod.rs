@@ -101,9 +101,10 @@ impl Row {
     /// to.
     #[must_use]
     pub fn is_wrong(&self) -> bool {
-        match self.lossy {
-            true => self.faults.beyond_missing(),
-            false => self.faults.count() > 0,
+        if self.lossy {
+            self.faults.beyond_missing()
+        } else {
+            self.faults.count() > 0
         }
     }
 }

@@ -49,11 +49,11 @@ pub fn print(out: &mut impl Write, rows: &[Row], verdicts: &[Verdict]) -> io::Re
         notes(out, row)?;
     }
     if !verdicts.is_empty() {
-        let head = ["target", "figure", "at", "reached", ""].map(str::to_owned);
-        let mut table = vec![head.to_vec()];
-        table.extend(verdicts.iter().map(Verdict::cells));
+        let titles = ["target", "figure", "at", "reached", ""].map(str::to_owned);
+        let mut judged = vec![titles.to_vec()];
+        judged.extend(verdicts.iter().map(Verdict::cells));
         writeln!(out)?;
-        print_columns(out, &table, 2)?;
+        print_columns(out, &judged, 2)?;
     }
     out.flush()
 }
@@ -92,9 +92,13 @@ fn print_columns(out: &mut impl Write, table: &[Vec<String>], texts: usize) -> i
         .filter(|column| *column < texts || table[1..].iter().any(|line| !line[*column].is_empty()))
         .collect();
     for line in table {
-        let cells = used.iter().map(|&column| match column < texts {
-            true => format!("{:<width$}", line[column], width = width(column)),
-            false => format!("{:>width$}", line[column], width = width(column)),
+        let cells = used.iter().map(|&column| {
+            let width = width(column);
+            if column < texts {
+                format!("{:<width$}", line[column])
+            } else {
+                format!("{:>width$}", line[column])
+            }
         });
         let text = cells.collect::<Vec<_>>().join("  ");
         writeln!(out, "{}", text.trim_end())?;

@@ -237,10 +237,10 @@ mod tests {
         let verdicts = judge(&rows);
         let ok: Vec<Option<bool>> = verdicts.iter().map(|verdict| verdict.ok).collect();
         assert_eq!(ok, [Some(true), None]);
-        let rows = [
+        let too_slow = [
             row(Case::Live, "hookrill", 79.0),
             row(Case::Live, "floor", 100.0),
         ];
-        assert_eq!(judge(&rows)[0].ok, Some(false));
+        assert_eq!(judge(&too_slow)[0].ok, Some(false));
     }
 }

@@ -145,10 +145,10 @@ impl<'s> Round<'s> {
         let topics = self.ledgers.len();
         let mut sent: Vec<Sent> = (0..topics).map(|_| self.nothing_sent()).collect();
         for (number, event) in (0..).zip(&self.events) {
-            let sent = &mut sent[number as usize % topics];
+            let of_topic = &mut sent[number as usize % topics];
             match event.sender {
-                Some(sender) if event.acknowledged => sent.acknowledged[sender].push(number),
-                Some(_) => sent.unanswered.push(number),
+                Some(sender) if event.acknowledged => of_topic.acknowledged[sender].push(number),
+                Some(_) => of_topic.unanswered.push(number),
                 None => {}
             }
         }
@@ -160,8 +160,8 @@ impl<'s> Round<'s> {
             damaged: self.tally.damaged,
             ..Faults::default()
         };
-        for ((ledger, sent), places) in self.ledgers.iter().zip(&sent).zip(&places) {
-            faults.add(&ledger.verdict(places.iter().copied(), sent));
+        for ((ledger, of_topic), listening) in self.ledgers.iter().zip(&sent).zip(&places) {
+            faults.add(&ledger.verdict(listening.iter().copied(), of_topic));
         }
         faults
     }

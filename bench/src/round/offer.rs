@@ -164,9 +164,10 @@ impl Round<'_> {
     fn offered(&self, offering: &Offering, before: &Counts) -> Offered {
         let now = Counts::of(self);
         let answered = offering.answered.unwrap_or_else(|| self.clock.elapsed());
-        let last = match now.delivered > before.delivered {
-            true => self.tally.last_delivery.max(answered),
-            false => answered,
+        let last = if now.delivered > before.delivered {
+            self.tally.last_delivery.max(answered)
+        } else {
+            answered
         };
         Offered {
             acknowledged: now.acknowledged - before.acknowledged,

@@ -30,9 +30,12 @@ pub fn built_in() -> Result<Vec<Spec>, SpecError> {
 /// What a server needs and this machine lacks.
 #[must_use]
 pub fn missing(spec: &Spec, places: &Places) -> Vec<String> {
-    let is_here = |need: &str| match need.contains('/') {
-        true => Path::new(need).exists(),
-        false => in_path(need),
+    let is_here = |need: &str| {
+        if need.contains('/') {
+            Path::new(need).exists()
+        } else {
+            in_path(need)
+        }
     };
     let peers = places.peers.display().to_string();
     let needs = spec.needs.iter();

@@ -122,10 +122,10 @@ impl Running {
             }
             (None, Some(already)) => Ok(Self {
                 address: already.address,
-                publish_address: match spec.publish.control {
-                    true => already.control.unwrap_or(already.address),
-                    false => already.address,
-                },
+                publish_address: already
+                    .control
+                    .filter(|_| spec.publish.control)
+                    .unwrap_or(already.address),
                 tree: Tree::of(already.pids.clone()),
                 ready_after: Duration::ZERO,
                 started: None,
@@ -261,8 +261,8 @@ impl Drop for Running {
                 signal(pid, Signal::KILL);
             }
         }
-        if let Some(started) = &mut self.started {
-            for child in started.beside.iter_mut().chain([&mut started.child]) {
+        if let Some(ended) = &mut self.started {
+            for child in ended.beside.iter_mut().chain([&mut ended.child]) {
                 // Ended already is as good.
                 let _ = child.kill();
                 let _ = child.wait();

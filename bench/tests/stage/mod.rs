@@ -21,25 +21,25 @@ use hookrill_bench::{
     server::{self, Audience, Places, Posts, Running, Spec},
 };
 
-pub struct Stage {
+pub(crate) struct Stage {
     pub spec: Spec,
     pub server: Running,
 }
 
-pub struct Outcome {
+pub(crate) struct Outcome {
     pub offered: Offered,
     pub faults: Faults,
 }
 
 /// A description that comes along.
-pub fn spec(name: &str) -> Spec {
+pub(crate) fn spec(name: &str) -> Spec {
     let all = server::built_in().expect("all are good");
     let mut all = all.into_iter();
     all.find(|spec| spec.name == name)
         .expect("there is such a server")
 }
 
-pub fn places(spec: &Spec) -> Places {
+pub(crate) fn places(spec: &Spec) -> Places {
     Places {
         bench: env!("CARGO_BIN_EXE_hookrill-bench").into(),
         hookrill: match spec.name.as_str() {
@@ -72,16 +72,16 @@ fn hookrill() -> &'static Path {
 }
 
 impl Stage {
-    pub fn start(spec: Spec) -> Self {
+    pub(crate) fn start(spec: Spec) -> Self {
         let server = Running::start(&spec, &places(&spec)).expect("the server starts");
         Self { spec, server }
     }
 
-    pub fn round(&self, topics: usize) -> Round<'_> {
+    pub(crate) fn round(&self, topics: usize) -> Round<'_> {
         Round::new(&self.spec, &self.server, topics).expect("a round begins")
     }
 
-    pub fn offer(
+    pub(crate) fn offer(
         &self,
         audience: &Audience,
         events: u32,
@@ -100,7 +100,7 @@ impl Stage {
     }
 
     /// Publishes first, and subscribes from the oldest on.
-    pub fn replay(&self, subscribers: usize, events: u32) -> Faults {
+    pub(crate) fn replay(&self, subscribers: usize, events: u32) -> Faults {
         let audience = Audience {
             replay: true,
             ..Audience::of_one("test", subscribers)

@@ -77,7 +77,7 @@ impl<'de> Visitor<'de> for PointerSeed<'_> {
         while let Some(key) = map.next_key::<String>()? {
             match self.0.split_first() {
                 Some((step, rest)) if *step == key => {
-                    found = map.next_value_seed(PointerSeed(rest))?
+                    found = map.next_value_seed(PointerSeed(rest))?;
                 }
                 _ => _ = map.next_value::<IgnoredAny>()?,
             }
