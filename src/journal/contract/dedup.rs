@@ -33,11 +33,11 @@ pub(in crate::journal) async fn duplicates_that_race_are_stored_once(factory: &i
     let appends = (0..400).map(|n: u32| journal.append(draft("a", "x"), Some(key((n % 4) as u8))));
     let appended = join_all(appends).await;
     let mut first = [None; 4];
-    for (n, appended) in appended.into_iter().enumerate() {
+    for (n, answer) in appended.into_iter().enumerate() {
         let Appended {
             sequence,
             duplicate,
-        } = appended.unwrap();
+        } = answer.unwrap();
         let first = &mut first[n % 4];
         assert_eq!(duplicate, first.is_some(), "append {n}");
         assert_eq!(*first.get_or_insert(sequence), sequence);
@@ -75,7 +75,7 @@ pub(in crate::journal) async fn a_key_counts_within_the_topic_that_it_names(
         ("a.b", Some("b"), false),
     ] {
         let dedup = Dedup {
-            within: within.map(|name| name.parse().unwrap()),
+            within: within.map(|topic| topic.parse().unwrap()),
             ..key(1)
         };
         let appended = journal.append(draft(name, "x"), Some(dedup)).await.unwrap();
@@ -119,7 +119,7 @@ pub(in crate::journal) async fn a_key_that_was_renewed_is_as_young_as_its_renewa
         received_at: NOON.plus(key(1).window),
         ..draft("a", "x")
     };
-    // Key 1 expires and comes anew; then key 2 is the oldest, and goes for 3.
+    // Key 1 expires and comes again; then key 2 is the oldest, and 3 replaces it.
     for (draft, n, duplicate) in [
         (draft("a", "x"), 1, false),
         (draft("a", "x"), 2, false),

@@ -300,8 +300,8 @@ mod tests {
             let (end, work) = end_of(&tail);
             assert_eq!(end, LogEnd::Damaged, "{what}");
             assert_linear(work, what);
-            let (runs, work) = group_runs(&log(&tail), &header()).unwrap();
-            assert_linear(work, what);
+            let (runs, runs_work) = group_runs(&log(&tail), &header()).unwrap();
+            assert_linear(runs_work, what);
             let found: Vec<_> = runs.iter().map(|run| (run.first.0, run.last.0)).collect();
             assert_eq!(found, [(1, 2), (7, 7)], "{what}");
             assert_eq!(runs[1].begin, begin as u64, "{what}");

@@ -144,19 +144,23 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     }
     disk.close().await;
     for _ in 0..2 {
-        let disk = open(folder.path()).await;
-        assert_eq!(disk.epoch(), epoch);
-        assert_eq!((disk.head(), disk.floor()), (Sequence(50), Sequence::ZERO));
+        let reopened = open(folder.path()).await;
+        assert_eq!(reopened.epoch(), epoch);
+        assert_eq!(
+            (reopened.head(), reopened.floor()),
+            (Sequence(50), Sequence::ZERO)
+        );
         let topic = Selection::topic("a".parse().unwrap());
-        let events = read_all(&disk, &topic, 1 << 20).await;
+        let events = read_all(&reopened, &topic, 1 << 20).await;
         assert_eq!(sequences(&events), (1..=50).collect::<Vec<_>>());
         assert_eq!(events[41].draft.body, "42");
-        let again = disk.append(draft("a.b", "x"), Some(key(42))).await.unwrap();
+        let again = reopened.append(draft("a.b", "x"), Some(key(42)));
+        let again = again.await.unwrap();
         assert_eq!((again.sequence, again.duplicate), (Sequence(42), true));
-        disk.close().await;
+        reopened.close().await;
     }
-    let disk = open(folder.path()).await;
-    assert_eq!(append(&disk, draft("a", "x")).await, Sequence(51));
+    let last = open(folder.path()).await;
+    assert_eq!(append(&last, draft("a", "x")).await, Sequence(51));
 }
 
 #[tokio::test]
@@ -174,9 +178,10 @@ async fn a_journal_dropped_without_close_ends_its_threads_and_keeps_all() {
         .await
         .expect("the followers end");
     drop(commits);
-    let disk = open_after_drop(folder.path()).await;
-    assert_eq!(disk.head(), Sequence(20));
-    assert_eq!(read_all(&disk, &Selection::all(), 1 << 20).await.len(), 20);
+    let reopened = open_after_drop(folder.path()).await;
+    assert_eq!(reopened.head(), Sequence(20));
+    let events = read_all(&reopened, &Selection::all(), 1 << 20).await;
+    assert_eq!(events.len(), 20);
 }
 
 #[tokio::test]
@@ -198,16 +203,16 @@ async fn retention_goes_on_where_it_was_after_a_restart() {
     until(|| disk.floor() >= Sequence(150)).await;
     disk.close().await;
     let floor = disk.floor();
-    let disk = open_in(settings(folder.path()), tight, quick())
+    let reopened = open_in(settings(folder.path()), tight, quick())
         .await
         .unwrap();
-    assert!(disk.floor() >= floor, "it may have gone on already");
-    assert_eq!(disk.head(), Sequence(200));
+    assert!(reopened.floor() >= floor, "it may have gone on already");
+    assert_eq!(reopened.head(), Sequence(200));
     for _ in 0..100 {
-        append(&disk, draft("a", vec![0; 1000])).await;
+        append(&reopened, draft("a", vec![0; 1000])).await;
     }
-    until(|| disk.floor() >= Sequence(250)).await;
-    let events = read_all(&disk, &Selection::all(), 1 << 20).await;
+    until(|| reopened.floor() >= Sequence(250)).await;
+    let events = read_all(&reopened, &Selection::all(), 1 << 20).await;
     assert!(
         (40..=50).contains(&events.len()),
         "{} are left",
@@ -232,9 +237,12 @@ async fn a_journal_that_lost_its_last_events_to_retention_restarts_above_them() 
     append(&disk, draft("a", "x")).await;
     until(|| disk.floor() == Sequence(2)).await;
     disk.close().await;
-    let disk = open(folder.path()).await;
-    assert_eq!((disk.floor(), disk.head()), (Sequence(2), Sequence(2)));
-    assert_eq!(append(&disk, draft("a", "x")).await, Sequence(3));
+    let reopened = open(folder.path()).await;
+    assert_eq!(
+        (reopened.floor(), reopened.head()),
+        (Sequence(2), Sequence(2))
+    );
+    assert_eq!(append(&reopened, draft("a", "x")).await, Sequence(3));
 }
 
 #[tokio::test]
@@ -305,10 +313,10 @@ async fn nothing_is_answered_or_shown_before_it_is_durable() {
             _ = &mut answer => panic!("answered {at}"),
             _ = gate.stopped.recv() => {}
         }
-        let early = tokio::time::timeout(moment, &mut answer).await;
-        assert!(early.is_err(), "answered {at}");
-        let early = tokio::time::timeout(moment, commits.next()).await;
-        assert!(early.is_err(), "followed {at}");
+        let answered = tokio::time::timeout(moment, &mut answer).await;
+        assert!(answered.is_err(), "answered {at}");
+        let followed = tokio::time::timeout(moment, commits.next()).await;
+        assert!(followed.is_err(), "followed {at}");
         assert_eq!(disk.head(), Sequence::ZERO, "{at}");
         for selection in [Selection::all(), Selection::topic("a".parse().unwrap())] {
             let page = disk.read(&selection, Sequence::ZERO, 1000).await.unwrap();
@@ -383,10 +391,10 @@ async fn a_failed_write_fails_all_that_wait_and_all_that_come() {
     let disk = open_in(settings(folder.path()), ROOMY, env).await.unwrap();
     append(&disk, draft("a", "x")).await;
     broken.store(true, Ordering::SeqCst);
-    let refused = join_all((0..50).map(|_| disk.append(draft("a", "x"), None))).await;
-    for refused in refused {
-        let Err(AppendError::Failed(reason)) = refused else {
-            panic!("{refused:?}");
+    let waiting = join_all((0..50).map(|_| disk.append(draft("a", "x"), None))).await;
+    for answer in waiting {
+        let Err(AppendError::Failed(reason)) = answer else {
+            panic!("{answer:?}");
         };
         assert_eq!(reason.to_string(), "a write failed: the disk is gone");
     }
@@ -494,20 +502,20 @@ async fn the_floor_is_durable_before_anything_below_it_is_deleted() {
             append(&disk, draft("a", "x")).await;
         }
         disk.close().await;
-        let disk = open_in(settings(folder.path()), nothing, env)
+        let dying = open_in(settings(folder.path()), nothing, env)
             .await
             .unwrap();
-        disk.failed().await;
-        assert_eq!(disk.floor(), disk.head(), "readers are told first");
-        disk.close().await;
-        let disk = open(folder.path()).await;
-        assert_eq!(disk.floor(), Sequence(floor), "died at {dies_at:?}");
-        let left = read_all(&disk, &Selection::all(), 1000).await;
-        assert_eq!(left.len() as u64, disk.head().0 - floor);
+        dying.failed().await;
+        assert_eq!(dying.floor(), dying.head(), "readers are told first");
+        dying.close().await;
+        let survivor = open(folder.path()).await;
+        assert_eq!(survivor.floor(), Sequence(floor), "died at {dies_at:?}");
+        let left = read_all(&survivor, &Selection::all(), 1000).await;
+        assert_eq!(left.len() as u64, survivor.head().0 - floor);
         // What the crash left below the floor is deleted too.
         let oldest = segment::path(folder.path(), Sequence(1), FileKind::Log);
         until(|| !oldest.exists()).await;
-        disk.close().await;
+        survivor.close().await;
     }
 }
 
@@ -520,9 +528,9 @@ async fn many_events_open_in_good_time() {
     assert!(join_all(appends).await.iter().all(Result::is_ok));
     disk.close().await;
     let started = std::time::Instant::now();
-    let disk = open(folder.path()).await;
+    let reopened = open(folder.path()).await;
     let took = started.elapsed();
     println!("{EVENTS} events open in {took:?}");
     assert!(took < Duration::from_secs(10), "{took:?}");
-    assert_eq!(disk.head(), Sequence(EVENTS as u64));
+    assert_eq!(reopened.head(), Sequence(EVENTS as u64));
 }

@@ -48,7 +48,7 @@ pub(super) fn of_kind(folder: &Path, kind: FileKind) -> Vec<PathBuf> {
     files(&segment::folder(folder), &mut found);
     let is_of_kind = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_str().unwrap();
-        segment::parse_name(name).is_some_and(|(_, found)| found == kind)
+        segment::parse_name(name).is_some_and(|(_, other)| other == kind)
     };
     found.retain(is_of_kind);
     found.sort();
@@ -64,7 +64,7 @@ pub(super) fn copy(from: &Path, to: &Path) {
     let mut entries: Vec<_> = fs::read_dir(from).unwrap().map(Result::unwrap).collect();
     // The mark first: like a kill, a copy must not have it newer than the rest.
     entries.sort_by_key(|entry| entry.file_name() != "high-water");
-    // Those in the making come and go.
+    // Temporaries come and go.
     entries.retain(|entry| entry.path().extension().is_none_or(|end| end != "new"));
     for entry in entries {
         let target = to.join(entry.file_name());
@@ -79,15 +79,16 @@ pub(super) fn copy(from: &Path, to: &Path) {
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
-        match entry.file_type().unwrap().is_dir() {
-            true => files(&entry.path(), found),
-            false => found.push(entry.path()),
+        if entry.file_type().unwrap().is_dir() {
+            files(&entry.path(), found);
+        } else {
+            found.push(entry.path());
         }
     }
 }
 
-/// Opens a damaged folder; whether the damage was noticed. Fails where events
-/// or dedup entries are missing and nothing says so.
+/// Opens a damaged folder; returns whether the damage was noticed. Fails if
+/// events or dedup entries are missing and nothing says so.
 async fn noticed(folder: &Path, damage: &str) -> bool {
     let Ok(disk) = open_in(settings(folder), ROOMY, tiny()).await else {
         return true;
@@ -166,7 +167,7 @@ async fn zeros_are_never_a_silent_loss() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_gone_is_refused_or_made_anew() {
+async fn a_file_that_is_gone_is_refused_or_rebuilt() {
     let template = template().await;
     let mut paths = Vec::new();
     files(&segment::folder(template.path()), &mut paths);
@@ -179,16 +180,16 @@ async fn a_file_that_is_gone_is_refused_or_made_anew() {
         let refused = noticed(copied.path(), &what).await;
         assert_eq!(refused, what.ends_with(".log"), "{what}");
         if !refused {
-            assert!(copied.path().join(target).exists(), "{what} is made anew");
+            assert!(copied.path().join(target).exists(), "{what} is rebuilt");
             continue;
         }
         let error = try_open(copied.path()).await.err().unwrap();
         assert!(matches!(error, OpenError::Lost { .. }), "{error:?}");
-        let anew = DiskSettings {
+        let with_new_epoch = DiskSettings {
             new_epoch: true,
             ..settings(copied.path())
         };
-        let disk = open_in(anew, ROOMY, tiny()).await.unwrap();
+        let disk = open_in(with_new_epoch, ROOMY, tiny()).await.unwrap();
         assert!(disk.head() >= Sequence(EVENTS), "{what}: {}", disk.head());
         let left = read_all(&disk, &Selection::all(), 1 << 20).await.len() as u64;
         assert!(
@@ -196,11 +197,9 @@ async fn a_file_that_is_gone_is_refused_or_made_anew() {
             "{left} are left without {what}"
         );
         disk.close().await;
-        let disk = open(copied.path()).await;
-        assert_eq!(
-            read_all(&disk, &Selection::all(), 1 << 20).await.len() as u64,
-            left
-        );
+        let reopened = open(copied.path()).await;
+        let events = read_all(&reopened, &Selection::all(), 1 << 20).await;
+        assert_eq!(events.len() as u64, left);
     }
 }
 
@@ -261,10 +260,10 @@ async fn a_torn_end_is_cut_at_any_length_and_nothing_acknowledged_is_lost() {
             assert_eq!(append(&disk, draft("c", "x")).await, Sequence(3));
             assert_eq!(read_all(&disk, &Selection::all(), 1000).await.len(), 3);
             disk.close().await;
-            let disk = open(template.path()).await;
-            let events = read_all(&disk, &Selection::all(), 1000).await;
+            let reopened = open(template.path()).await;
+            let events = read_all(&reopened, &Selection::all(), 1000).await;
             assert_eq!(events[2].draft.body, "x", "{what}");
-            disk.close().await;
+            reopened.close().await;
         }
     }
 }
@@ -320,7 +319,7 @@ async fn a_journal_below_its_high_water_mark_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_mark_that_cannot_be_believed_is_refused() {
+async fn a_mark_that_cannot_be_used_is_refused() {
     let folder = template().await;
     let path = folder.path().join("high-water");
     let whole = fs::read(&path).unwrap();
@@ -352,18 +351,18 @@ async fn a_new_epoch_accepts_what_is_there_and_never_restarts_sequences() {
     let folder = template().await;
     let epoch = HighWaterMark::load(folder.path()).unwrap().unwrap().epoch;
     fs::write(folder.path().join("high-water"), "damaged").unwrap();
-    let anew = DiskSettings {
+    let with_new_epoch = DiskSettings {
         new_epoch: true,
         ..settings(folder.path())
     };
-    let disk = open_in(anew, ROOMY, quick()).await.unwrap();
+    let disk = open_in(with_new_epoch, ROOMY, quick()).await.unwrap();
     let renamed = disk.epoch();
     assert_ne!(renamed, epoch);
     assert_eq!(read_all(&disk, &Selection::all(), 1 << 20).await.len(), 60);
     assert_eq!(append(&disk, draft("a", "x")).await, Sequence(61));
     disk.close().await;
-    let disk = open(folder.path()).await;
-    assert_eq!((disk.epoch(), disk.head()), (renamed, Sequence(61)));
+    let reopened = open(folder.path()).await;
+    assert_eq!((reopened.epoch(), reopened.head()), (renamed, Sequence(61)));
 }
 
 #[tokio::test]
@@ -386,17 +385,17 @@ async fn a_new_epoch_opens_whatever_one_byte_or_cut_has_done() {
             }
             fs::write(copied.path().join(target), bytes).unwrap();
             let what = format!("{} at {at}", target.display());
-            let anew = DiskSettings {
+            let with_new_epoch = DiskSettings {
                 new_epoch: true,
                 ..settings(copied.path())
             };
-            let disk = open_in(anew, ROOMY, tiny()).await.expect(&what);
+            let disk = open_in(with_new_epoch, ROOMY, tiny()).await.expect(&what);
             assert!(disk.head() >= Sequence(EVENTS - 30), "{what}");
             let next = append(&disk, draft("a", "x")).await;
             assert!(next > disk.floor(), "{what}");
             disk.close().await;
-            let disk = open(copied.path()).await;
-            assert_eq!(disk.head(), next, "{what}");
+            let reopened = open(copied.path()).await;
+            assert_eq!(reopened.head(), next, "{what}");
         }
     }
 }
@@ -444,11 +443,15 @@ async fn a_hole_is_refused_and_a_new_epoch_accepts_it() {
         assert!(matches!(refused, OpenError::Lost { .. }), "{refused:?}");
         let hint = format!("event {sequence} is missing");
         assert!(refused.to_string().contains(&hint), "{refused}");
-        let anew = DiskSettings {
+        let with_new_epoch = DiskSettings {
             new_epoch: true,
             ..settings(folder.path())
         };
-        open_in(anew, ROOMY, quick()).await.unwrap().close().await;
+        open_in(with_new_epoch, ROOMY, quick())
+            .await
+            .unwrap()
+            .close()
+            .await;
         let disk = open(folder.path()).await;
         let left = read_all(&disk, &Selection::all(), 1 << 20).await;
         assert_eq!(left.len() as u64, 59 + behind);

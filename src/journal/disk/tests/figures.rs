@@ -42,9 +42,9 @@ async fn figures_of_durable_appends() {
         );
         read_figures(&disk).await;
         disk.close().await;
-        let started = Instant::now();
+        let reopening = Instant::now();
         open(folder.path()).await.close().await;
-        println!("  opened and closed again in {:?}", started.elapsed());
+        println!("  opened and closed again in {:?}", reopening.elapsed());
     }
 }
 

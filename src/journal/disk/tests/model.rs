@@ -56,13 +56,16 @@ fn steps() -> impl Strategy<Value = Vec<Action>> {
         len,
     });
     let read = (selection(), 0..160_u64, 0..4000_usize);
-    let read = read.prop_map(|(selection, after, bytes_max)| Action::Read {
-        selection,
+    let read = read.prop_map(|(wanted, after, bytes_max)| Action::Read {
+        selection: wanted,
         after,
         bytes_max,
     });
     let last = (selection(), 0..30_usize);
-    let last = last.prop_map(|(selection, count)| Action::Last { selection, count });
+    let last = last.prop_map(|(wanted, count)| Action::Last {
+        selection: wanted,
+        count,
+    });
     let topic = || proptest::option::of(0..TOPICS.len());
     let stored = (topic(), topic(), 1..8_usize, 0..100_u64);
     let stored = stored.prop_map(|(after, under, count, recent)| Action::Stats {
@@ -80,13 +83,15 @@ fn steps() -> impl Strategy<Value = Vec<Action>> {
 fn select((topics, types): &(Vec<usize>, Option<Vec<usize>>)) -> Selection {
     let topics = topics.iter().map(|&place| TOPICS[place].parse().unwrap());
     let topics: Box<[_]> = topics.collect();
-    let types = types.as_ref();
     Selection {
-        topics: match topics.is_empty() {
-            true => Topics::All,
-            false => Topics::These(topics),
+        topics: if topics.is_empty() {
+            Topics::All
+        } else {
+            Topics::These(topics)
         },
-        types: types.map(|types| types.iter().map(|&place| TYPES[place].into()).collect()),
+        types: types
+            .as_ref()
+            .map(|types| types.iter().map(|&place| TYPES[place].into()).collect()),
     }
 }
 
@@ -176,15 +181,9 @@ impl Model {
         let head = self.events.len() as u64;
         let found = sequences(&page.events);
         let from = after.max(page.floor.0);
-        let above = |found: &Vec<u64>| {
-            found
-                .iter()
-                .copied()
-                .filter(|s| *s > from)
-                .collect::<Vec<_>>()
-        };
+        let above: Vec<_> = found.into_iter().filter(|s| *s > from).collect();
         let expected = self.wanted(selection, from, page.scanned.0);
-        assert_eq!(above(&found), expected, "{selection:?} after {after}");
+        assert_eq!(above, expected, "{selection:?} after {after}");
         let bytes: usize = page.events.iter().map(|e| e.draft.weight()).sum();
         assert!(bytes <= bytes_max || page.events.len() == 1);
         assert!(page.scanned.0 > after || after >= head, "it goes on");

@@ -101,14 +101,15 @@ async fn dedup_outlives_the_segment_it_speaks_of_over_restarts_and_is_bounded() 
     until(|| disk.floor() >= Sequence(80) && !begun.exists()).await;
     disk.close().await;
     for _ in 0..3 {
-        let disk = open_in(settings(folder.path()), tight(1 << 20), tiny());
-        let disk = disk.await.unwrap();
+        let reopened = open_in(settings(folder.path()), tight(1 << 20), tiny());
+        let reopened = reopened.await.unwrap();
         for n in 1..=100 {
-            let again = disk.append(draft("a", "x"), Some(key(n))).await.unwrap();
+            let again = reopened.append(draft("a", "x"), Some(key(n)));
+            let again = again.await.unwrap();
             assert_eq!((again.sequence.0, again.duplicate), (n.into(), true));
         }
         // Time enough to delete what should stay.
-        let marked = append(&disk, draft("a", "x")).await;
+        let marked = append(&reopened, draft("a", "x")).await;
         let known = || {
             HighWaterMark::load(folder.path())
                 .unwrap()
@@ -116,11 +117,11 @@ async fn dedup_outlives_the_segment_it_speaks_of_over_restarts_and_is_bounded() 
                 .sequence
         };
         until(|| known() == marked).await;
-        append(&disk, draft("a", "x")).await;
+        append(&reopened, draft("a", "x")).await;
         until(|| known() > marked).await;
-        disk.close().await;
+        reopened.close().await;
     }
-    // Of such a file there is no other copy.
+    // There is no other copy of such a file.
     let orphan = of_kind(folder.path(), FileKind::Dedup)[0].clone();
     let whole = fs::read(&orphan).unwrap();
     for at in [20, whole.len() - 1] {
@@ -132,14 +133,14 @@ async fn dedup_outlives_the_segment_it_speaks_of_over_restarts_and_is_bounded() 
     }
     fs::write(&orphan, whole).unwrap();
     let before = of_kind(folder.path(), FileKind::Dedup).len();
-    let disk = open_in(settings(folder.path()), tight(30), tiny())
+    let bounded = open_in(settings(folder.path()), tight(30), tiny())
         .await
         .unwrap();
     for (n, duplicate) in [(71, true), (100, true), (70, false), (72, true)] {
-        let again = disk.append(draft("a", "x"), Some(key(n))).await.unwrap();
+        let again = bounded.append(draft("a", "x"), Some(key(n))).await.unwrap();
         assert_eq!(again.duplicate, duplicate, "key {n}");
     }
-    // Files with nothing but forgotten entries go.
+    // Files that have only forgotten entries are deleted.
     until(|| of_kind(folder.path(), FileKind::Dedup).len() + 3 < before).await;
 }
 
@@ -186,7 +187,7 @@ fn all_topics(limit: usize) -> StoredTopicsQuery {
 }
 
 #[tokio::test]
-async fn holdings_are_the_same_after_a_restart_and_where_index_files_are_damaged() {
+async fn counts_are_the_same_after_a_restart_and_where_index_files_are_damaged() {
     let folder = tempfile::tempdir().unwrap();
     let disk = open_in(settings(folder.path()), ROOMY, tiny())
         .await
@@ -197,10 +198,10 @@ async fn holdings_are_the_same_after_a_restart_and_where_index_files_are_damaged
     let before = disk.stored_topics(all_topics(100)).await.unwrap();
     assert_eq!((before.topics.len(), before.total.events), (8, 300));
     disk.close().await;
-    let disk = open_in(settings(folder.path()), ROOMY, tiny())
+    let reopened = open_in(settings(folder.path()), ROOMY, tiny())
         .await
         .unwrap();
-    let after = disk.stored_topics(all_topics(100)).await.unwrap();
+    let after = reopened.stored_topics(all_topics(100)).await.unwrap();
     assert_eq!((&after.topics, after.total), (&before.topics, before.total));
     let indexes = of_kind(folder.path(), FileKind::Index);
     assert!(indexes.len() > 4);
@@ -212,7 +213,7 @@ async fn holdings_are_the_same_after_a_restart_and_where_index_files_are_damaged
             _ => fs::remove_file(path).unwrap(),
         }
     }
-    let damaged = disk.stored_topics(all_topics(100)).await.unwrap();
+    let damaged = reopened.stored_topics(all_topics(100)).await.unwrap();
     assert_eq!(
         (&damaged.topics, damaged.total),
         (&before.topics, before.total)
@@ -249,7 +250,7 @@ async fn of_too_many_segments_the_newest_are_counted_and_the_answer_says_so() {
 }
 
 #[tokio::test]
-async fn holdings_leave_the_indexes_of_readers_where_they_are() {
+async fn counting_leaves_the_indexes_of_readers_where_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let disk = open_in(settings(folder.path()), ROOMY, tiny())
         .await
@@ -259,11 +260,12 @@ async fn holdings_leave_the_indexes_of_readers_where_they_are() {
     }
     until(|| of_kind(folder.path(), FileKind::Index).len() > 4).await;
     disk.close().await;
-    let disk = open_in(settings(folder.path()), ROOMY, tiny())
+    let reopened = open_in(settings(folder.path()), ROOMY, tiny())
         .await
         .unwrap();
-    let page = disk.stored_topics(all_topics(10)).await.unwrap();
+    let page = reopened.stored_topics(all_topics(10)).await.unwrap();
     assert!(page.has_more && page.topics.len() == 10);
     // Retention has looked at the oldest.
-    assert!(disk.reads.files_for_tests().segments.indexes_in_memory() <= 1);
+    let files = reopened.reads.files_for_tests();
+    assert!(files.segments.indexes_in_memory() <= 1);
 }
