@@ -79,7 +79,7 @@ impl<'a> CloudEvent<'a> {
         let mut event: Self = serde_json::from_str(text)?;
         if event.data.is_none() {
             let Base64 { data_base64 } = serde_json::from_str(text)?;
-            let bytes = data_base64.map(|text| BASE64.decode(text.as_bytes()));
+            let bytes = data_base64.map(|base64| BASE64.decode(base64.as_bytes()));
             event.bytes = bytes.transpose()?;
         }
         Ok(event)

@@ -124,7 +124,7 @@ pub enum SenderOptionsError {
         preset: String,
         /// What is wrong.
         #[source]
-        source: SchemeError,
+        source: Box<SchemeError>,
     },
 }
 
@@ -241,8 +241,10 @@ fn verifier(
         // Required, and not used: no handshake is answered here.
         settings.verify_token = Some("unused".into());
     }
-    Verifier::new(found.scheme, settings)
-        .map_err(|source| SenderOptionsError::Scheme { preset, source })
+    Verifier::new(found.scheme, settings).map_err(|source| SenderOptionsError::Scheme {
+        preset,
+        source: Box::new(source),
+    })
 }
 
 impl Sender {
@@ -375,10 +377,10 @@ impl Sender {
     ) -> Result<Answer, ExchangeError> {
         let mut exchange = connection.ask(request).await?;
         let answer = Answer::read(&mut exchange).await?;
-        if let Some(connection) = exchange.into_idle().await {
+        if let Some(kept) = exchange.into_idle().await {
             let mut idle = self.idle.lock();
             if idle.len() < IDLE_MAX {
-                idle.push(connection);
+                idle.push(kept);
             }
         }
         Ok(answer)

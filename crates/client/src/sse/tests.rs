@@ -104,17 +104,21 @@ fn a_stream_is_read_as_the_standard_says() {
         ("data: x\n", &[]),
         ("data: x", &[]),
     ] {
-        let expected: Vec<_> = expected
-            .iter()
-            .map(|event| event.map(str::to_owned))
-            .collect();
-        assert_eq!(read(&[stream.as_bytes()]), expected, "{stream:?}");
-        let bytes: Vec<_> = stream.as_bytes().chunks(1).collect();
-        assert_eq!(read(&bytes), expected, "{stream:?}, byte by byte");
-        for at in 0..=stream.len() {
-            let (head, tail) = stream.as_bytes().split_at(at);
-            assert_eq!(read(&[head, &[], tail]), expected, "{stream:?} at {at}");
-        }
+        is_read_however_it_is_split(stream, expected);
+    }
+}
+
+fn is_read_however_it_is_split(stream: &str, events: &[[&str; 3]]) {
+    let expected: Vec<_> = events
+        .iter()
+        .map(|event| event.map(str::to_owned))
+        .collect();
+    assert_eq!(read(&[stream.as_bytes()]), expected, "{stream:?}");
+    let bytes: Vec<_> = stream.as_bytes().chunks(1).collect();
+    assert_eq!(read(&bytes), expected, "{stream:?}, byte by byte");
+    for at in 0..=stream.len() {
+        let (head, tail) = stream.as_bytes().split_at(at);
+        assert_eq!(read(&[head, &[], tail]), expected, "{stream:?} at {at}");
     }
 }
 
@@ -199,13 +203,13 @@ fn by_the_book(stream: &[u8]) -> (Vec<Owned>, Option<Duration>) {
     for line in ended.split('\n') {
         if line.is_empty() {
             let taken = (std::mem::take(&mut name), std::mem::take(&mut data));
-            if let (named, Some(text)) = (taken.0, taken.1.strip_suffix('\n')) {
+            if let (named, Some(joined)) = (taken.0, taken.1.strip_suffix('\n')) {
                 let named = if named.is_empty() {
                     "message".to_owned()
                 } else {
                     named
                 };
-                events.push([named, text.to_owned(), id.clone()]);
+                events.push([named, joined.to_owned(), id.clone()]);
             }
             continue;
         }

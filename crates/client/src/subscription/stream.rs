@@ -141,7 +141,7 @@ impl OpenStream {
 
 fn inflater(headers: &HeaderMap) -> Result<Option<Inflater>, SubscribeError> {
     let text = |name| {
-        let value = headers.get(name).map(|value| value.as_bytes());
+        let value = headers.get(name).map(http::HeaderValue::as_bytes);
         value.map(|value| String::from_utf8_lossy(value).into_owned())
     };
     if let Some(content_type) = text(CONTENT_TYPE) {

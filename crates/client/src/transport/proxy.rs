@@ -198,9 +198,9 @@ mod tests {
             drop(near);
             let mut request = String::new();
             far.read_to_string(&mut request).await.unwrap();
-            let expected = "CONNECT [2001:db8::1]:443 HTTP/1.1\r\nHost: [2001:db8::1]:443\r\n\
+            let connect = "CONNECT [2001:db8::1]:443 HTTP/1.1\r\nHost: [2001:db8::1]:443\r\n\
                             Proxy-Authorization: Basic dTpw\r\n\r\n";
-            assert_eq!(request, expected);
+            assert_eq!(request, connect);
         }
     }
 

@@ -42,18 +42,18 @@ async fn a_refusal_is_handed_out_and_a_redirect_not_followed() {
 #[tokio::test]
 async fn what_is_long_or_late_is_an_error() {
     let peer = Peer::with_answers([answer("200 OK", "12345")]).await;
-    let error = Fetch::new(&peer.url).bytes_max(4).get().await.unwrap_err();
-    assert!(matches!(error, FetchError::TooLong(4)), "{error}");
+    let long = Fetch::new(&peer.url).bytes_max(4).get().await.unwrap_err();
+    assert!(matches!(long, FetchError::TooLong(4)), "{long}");
 
     let half = answer("200 OK", "12345").replace("12345", "12");
     let cut = Peer::with_answers([half]).await;
-    let error = Fetch::new(&cut.url).get().await.unwrap_err();
-    assert!(matches!(error, FetchError::Exchange(_)), "{error}");
+    let broken = Fetch::new(&cut.url).get().await.unwrap_err();
+    assert!(matches!(broken, FetchError::Exchange(_)), "{broken}");
 
     let silent = Peer::with_answers([""; 0]).await;
     let fetch = Fetch::new(&silent.url).timeout(Duration::from_millis(50));
-    let error = fetch.get().await.unwrap_err();
-    assert_eq!(error.to_string(), "no whole answer within 50ms");
+    let late = fetch.get().await.unwrap_err();
+    assert_eq!(late.to_string(), "no whole answer within 50ms");
 
     for url in ["", "a", "ftp://a/", "http://u:p@a/"] {
         let error = Fetch::new(url).get().await.unwrap_err();

@@ -77,7 +77,7 @@ async fn silence_is_a_broken_connection() {
                 .await
                 .unwrap();
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     let silence_max = Duration::from_millis(100);

@@ -16,28 +16,28 @@ use tokio::{
 };
 
 /// Longer than anything here takes on a slow day.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The head of a stream that ends with its connection.
-pub const STREAM: &str =
+pub(crate) const STREAM: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\n";
 
 /// A peer that listens until the test ends.
-pub struct Peer {
-    pub url: String,
+pub(crate) struct Peer {
+    pub(crate) url: String,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
 /// A request, and the connection that it came over.
-pub struct Call {
+pub(crate) struct Call {
     /// How many came before it.
-    pub number: usize,
-    pub head: String,
-    pub stream: TcpStream,
+    pub(crate) number: usize,
+    pub(crate) head: String,
+    pub(crate) stream: TcpStream,
 }
 
 impl Peer {
     /// One that handles each connection in this way.
-    pub async fn start<F, Fut>(handle: F) -> Self
+    pub(crate) async fn start<F, Fut>(handle: F) -> Self
     where
         F: Fn(Call) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
@@ -64,7 +64,9 @@ impl Peer {
 
     /// One that answers each connection with the next of these and ends it, and
     /// leaves those behind the last without an answer.
-    pub async fn with_answers(answers: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Self {
+    pub(crate) async fn with_answers(
+        answers: impl IntoIterator<Item = impl Into<Vec<u8>>>,
+    ) -> Self {
         let answers: VecDeque<Vec<u8>> = answers.into_iter().map(Into::into).collect();
         let answers = Arc::new(answers);
         Self::start(move |mut call| {
@@ -80,34 +82,34 @@ impl Peer {
     }
 
     /// A subscription to the topic `a` that does not wait long.
-    pub fn subscription(&self) -> SubscriptionBuilder {
+    pub(crate) fn subscription(&self) -> SubscriptionBuilder {
         self.subscription_to(&["a"])
     }
 
-    pub fn subscription_to(&self, topics: &[&str]) -> SubscriptionBuilder {
+    pub(crate) fn subscription_to(&self, topics: &[&str]) -> SubscriptionBuilder {
         let options = Subscription::builder(&self.url).topics(topics.iter().copied());
         options.retry(Duration::from_millis(1))
     }
 
     /// The heads of the requests so far.
-    pub fn requests(&self) -> MutexGuard<'_, Vec<String>> {
+    pub(crate) fn requests(&self) -> MutexGuard<'_, Vec<String>> {
         self.requests.lock().unwrap()
     }
 
     /// This header of each request so far.
-    pub fn sent(&self, name: &str) -> Vec<Option<String>> {
+    pub(crate) fn sent(&self, name: &str) -> Vec<Option<String>> {
         let requests = self.requests();
         let values = requests.iter().map(|head| header(head, name));
         values.collect()
     }
 }
 
-pub fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     #[expect(clippy::disallowed_methods, reason = "ends with the test's runtime")]
     tokio::spawn(task);
 }
 
-pub async fn read_head(stream: &mut TcpStream) -> String {
+pub(crate) async fn read_head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
@@ -118,25 +120,25 @@ pub async fn read_head(stream: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-pub fn header(head: &str, name: &str) -> Option<String> {
+pub(crate) fn header(head: &str, name: &str) -> Option<String> {
     let mut headers = head.lines().filter_map(|line| line.split_once(": "));
     let found = headers.find(|(key, _)| key.eq_ignore_ascii_case(name));
     found.map(|(_, value)| value.to_owned())
 }
 
 /// The next item, which comes in time.
-pub async fn next(subscription: &mut Subscription) -> Option<Result<Item, SubscribeError>> {
+pub(crate) async fn next(subscription: &mut Subscription) -> Option<Result<Item, SubscribeError>> {
     let item = timeout(PATIENCE, subscription.next()).await;
     item.expect("an item comes")
 }
 
 /// The next item, which is no error.
-pub async fn item(subscription: &mut Subscription) -> Item {
+pub(crate) async fn item(subscription: &mut Subscription) -> Item {
     next(subscription).await.expect("it goes on").unwrap()
 }
 
 /// The next event, over whatever comes before it but gaps.
-pub async fn event(subscription: &mut Subscription) -> ReceivedEvent {
+pub(crate) async fn event(subscription: &mut Subscription) -> ReceivedEvent {
     loop {
         match item(subscription).await {
             Item::Event(event) => return event,
@@ -147,14 +149,14 @@ pub async fn event(subscription: &mut Subscription) -> ReceivedEvent {
 }
 
 /// Why the next connection ended.
-pub async fn interruption(subscription: &mut Subscription) -> hookrill_client::Interruption {
+pub(crate) async fn interruption(subscription: &mut Subscription) -> hookrill_client::Interruption {
     match item(subscription).await {
         Item::Interrupted(interruption) => interruption,
         other => panic!("{other:?}"),
     }
 }
 
-pub fn gzip(text: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(text: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(text).unwrap();
     encoder.finish().unwrap()

@@ -144,16 +144,16 @@ async fn what_may_pass_is_waited_out_and_what_stays_is_an_error() {
     event(&mut subscription).await;
 
     for status in [204, 400, 401, 403, 404, 410] {
-        let peer = Peer::with_answers(vec![refused(status); 3]).await;
-        let mut subscription = peer.subscription().token("t").build().unwrap();
-        let error = next(&mut subscription).await.unwrap().unwrap_err();
+        let refusing = Peer::with_answers(vec![refused(status); 3]).await;
+        let mut ended = refusing.subscription().token("t").build().unwrap();
+        let error = next(&mut ended).await.unwrap().unwrap_err();
         assert!(error.is_final(), "{error}");
-        assert!(next(&mut subscription).await.is_none());
-        assert_eq!(peer.requests().len(), 1);
+        assert!(next(&mut ended).await.is_none());
+        assert_eq!(refusing.requests().len(), 1);
 
-        let mut subscription = peer.subscription().keep_trying().build().unwrap();
+        let mut persistent = refusing.subscription().keep_trying().build().unwrap();
         for _ in 0..2 {
-            let cause = interruption(&mut subscription).await.cause.unwrap();
+            let cause = interruption(&mut persistent).await.cause.unwrap();
             assert!(cause.is_final(), "{cause}");
         }
     }

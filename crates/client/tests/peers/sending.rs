@@ -22,7 +22,10 @@ const STORED: &str = r#"{"id":"e-7","topic":"orders.eu","duplicate":false}"#;
 
 /// Requests with bodies, over all connections, and how many those were.
 #[derive(Clone, Default)]
-struct Inbox(Arc<Mutex<Vec<(String, Vec<u8>)>>>);
+struct Inbox(Arc<Mutex<Vec<SentRequest>>>);
+
+/// A request's head and body.
+type SentRequest = (String, Vec<u8>);
 
 fn answer(status: &str, more: &str, body: &str) -> String {
     let length = body.len();
@@ -156,29 +159,36 @@ async fn what_fails_for_now_is_sent_again_under_the_same_id() {
 async fn a_refusal_that_stays_is_an_error_at_once_and_others_after_the_last_attempt() {
     let detail = r#"{"detail":"signature verification failed"}"#;
     let (refusing, inbox_1) = inbox(&vec![answer("401 Unauthorized", "", detail); 9]).await;
-    let error = sender(&refusing).build().unwrap();
-    let error = error.send("orders", Webhook::new("x")).await.unwrap_err();
+    let refused_one = sender(&refusing).build().unwrap();
+    let refusal = refused_one.send("orders", Webhook::new("x")).await;
+    let refusal = refusal.unwrap_err();
     assert_eq!(
-        error.to_string(),
+        refusal.to_string(),
         "401 Unauthorized: signature verification failed"
     );
-    assert!(!error.is_temporary());
+    assert!(!refusal.is_temporary());
     assert_eq!(inbox_1.0.lock().unwrap().len(), 1);
 
     let (busy, inbox_2) = inbox(&vec![answer("502 Bad Gateway", "", ""); 9]).await;
-    let error = sender(&busy).attempts_max(3).build().unwrap();
-    let error = error.send("orders", Webhook::new("x")).await.unwrap_err();
-    assert!(matches!(error, SendError::Status(_)) && error.is_temporary());
+    let retrying = sender(&busy).attempts_max(3).build().unwrap();
+    let last = retrying
+        .send("orders", Webhook::new("x"))
+        .await
+        .unwrap_err();
+    assert!(matches!(last, SendError::Status(_)) && last.is_temporary());
     assert_eq!(inbox_2.0.lock().unwrap().len(), 3);
 
     let (silent, inbox_3) = inbox(&[]).await;
     let options = sender(&silent).attempts_max(2);
-    let error = options
+    let impatient = options
         .attempt_timeout(Duration::from_millis(50))
         .build()
         .unwrap();
-    let error = error.send("orders", Webhook::new("x")).await.unwrap_err();
-    assert_eq!(error.to_string(), "no answer within 50ms");
+    let late = impatient
+        .send("orders", Webhook::new("x"))
+        .await
+        .unwrap_err();
+    assert_eq!(late.to_string(), "no answer within 50ms");
     assert_eq!(inbox_3.0.lock().unwrap().len(), 2);
 }
 
@@ -275,25 +285,28 @@ async fn any_scheme_that_can_sign_does() {
 #[tokio::test]
 async fn what_cannot_be_sent_is_said_before_it_is() {
     let build = |preset: &str| Sender::builder("http://a").preset(preset).build();
-    let error = build("githbu").unwrap_err();
-    assert!(matches!(error, SenderOptionsError::Preset(_)), "{error}");
-    let error = build("github").unwrap_err();
+    let unknown = build("githbu").unwrap_err();
     assert!(
-        matches!(error, SenderOptionsError::Scheme { .. }),
-        "{error}"
+        matches!(unknown, SenderOptionsError::Preset(_)),
+        "{unknown}"
     );
-    let error = Sender::builder("a").secret(SECRET).build().unwrap_err();
-    assert!(error.to_string().contains("is not a URL"), "{error}");
+    let unusable = build("github").unwrap_err();
+    assert!(
+        matches!(unusable, SenderOptionsError::Scheme { .. }),
+        "{unusable}"
+    );
+    let nowhere = Sender::builder("a").secret(SECRET).build().unwrap_err();
+    assert!(nowhere.to_string().contains("is not a URL"), "{nowhere}");
 
     let sender = Sender::builder("http://127.0.0.1:1").secret(SECRET);
     let sender = sender.build().unwrap();
-    let error = sender.send("a/b", Webhook::new("x")).await.unwrap_err();
-    assert!(matches!(error, SendError::Topic(_)), "{error}");
-    let error = sender
+    let no_topic = sender.send("a/b", Webhook::new("x")).await.unwrap_err();
+    assert!(matches!(no_topic, SendError::Topic(_)), "{no_topic}");
+    let unsigned = sender
         .send("a", Webhook::new("x").id("\n"))
         .await
         .unwrap_err();
-    assert!(matches!(error, SendError::Sign(_)), "{error}");
+    assert!(matches!(unsigned, SendError::Sign(_)), "{unsigned}");
     assert!(!format!("{sender:?}").contains("MfKQ"));
 }
 

@@ -29,7 +29,7 @@ async fn a_stream_that_comes_byte_by_byte_is_read() {
             call.stream.write_all(&[byte]).await.unwrap();
             tokio::task::yield_now().await;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     let mut subscription = peer.subscription().build().unwrap();
@@ -139,7 +139,7 @@ async fn nothing_is_read_ahead_while_nobody_asks() {
                 assert!(bytes < 1 << 30, "somebody reads ahead");
             }
             sent.unwrap().send(bytes).unwrap();
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     })
     .await;

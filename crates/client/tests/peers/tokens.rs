@@ -43,7 +43,7 @@ async fn a_token_is_renewed_before_it_expires() {
         let answer = [STREAM, &event, expiring].concat();
         call.stream.write_all(answer.as_bytes()).await.unwrap();
         // The gateway would end it only later.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     let (source, given) = counting();
@@ -117,8 +117,8 @@ async fn a_source_that_fails_is_asked_again() {
     let mut subscription = peer.subscription().token_source(source).build().unwrap();
     let cause = interruption(&mut subscription).await.cause.unwrap();
     assert!(matches!(cause, SubscribeError::Token(_)), "{cause}");
-    let cause = interruption(&mut subscription).await.cause.unwrap();
-    assert!(matches!(cause, SubscribeError::TokenText), "{cause}");
+    let unusable = interruption(&mut subscription).await.cause.unwrap();
+    assert!(matches!(unusable, SubscribeError::TokenText), "{unusable}");
     event(&mut subscription).await;
     assert_eq!(tokens(&peer), ["t"]);
 }
