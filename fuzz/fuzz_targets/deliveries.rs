@@ -1,6 +1,6 @@
 //! A whole delivery for one of the presets, signed and then damaged.
 //!
-//! Holds: no panic; nothing proves that was not signed; a handshake's answer
+//! Holds: no panic; nothing is verified that was not signed; a handshake's answer
 //! is bounded and printable.
 
 #![no_main]
@@ -132,9 +132,9 @@ fuzz_target!(|input: Input| {
     assert_eq!(outcome.is_ok(), explained.outcome.is_ok());
     match outcome {
         Ok(Outcome::Event(_)) if known.preset.scheme.kind.signs() => {
-            assert!(signed, "{}: proves unsigned", known.preset.name);
+            assert!(signed, "{}: verified unsigned", known.preset.name);
             if known.preset.scheme.covers_body() {
-                assert_eq!(delivery.body, before, "{}: proves changed", known.preset.name);
+                assert_eq!(delivery.body, before, "{}: verified changed", known.preset.name);
             }
         }
         Ok(Outcome::Answer(reply)) => {

@@ -1,6 +1,6 @@
 //! A scheme with a random grammar reads random headers.
 //!
-//! Holds: no panic; an explanation tells the same as the proof; what proves is
+//! Holds: no panic; an explanation has the same result as verification; what is verified is
 //! what was signed.
 
 #![no_main]
@@ -104,6 +104,6 @@ fuzz_target!(|input: Input| {
     let explained = verifier.explain(&delivery, now);
     assert_eq!(outcome.is_ok(), explained.outcome.is_ok());
     assert!(explained.steps.iter().all(|step| step.detail.len() < 10_000));
-    // Nobody finds a MAC by chance: what proves has the one that was made.
+    // Nobody finds a MAC by chance: what is verified has the one that was made.
     assert!(outcome.is_err() || !signed.is_empty());
 });
