@@ -1,6 +1,6 @@
 //! Makes `docs/presets.md` from the presets, and holds it to them.
 //!
-//! `HOOKRILL_WRITE_DOCS=1 cargo test --test it presets_page` writes it anew.
+//! `HOOKRILL_WRITE_DOCS=1 cargo test --test it presets_page` rewrites it.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -21,7 +21,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "Front, Klaviyo, LinkedIn, Tailscale, Cloudflare Stream, Knock, Courier, Statsig, Persona, \
          TikTok, Airwallex, LaunchDarkly, Segment",
         "no SDK verifies, no collection of verifiers knows them, no values are published; the \
-         language can say them",
+         language can express them",
     ),
     (
         "Nylas",
@@ -50,13 +50,13 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ),
     (
         "Hygraph, Contentful, Cloudinary, Plivo, Dropbox Sign, MailChannels, fal",
-        "sign JSON written anew, canonical headers or plain hashes: not in the language",
+        "sign re-encoded JSON, canonical headers or plain hashes: the language cannot express that",
     ),
     (
         "Terraform Cloud, Autodesk, ConnectWise, Clio, Attentive, Alchemy, Uber, Chargify, Bunny, \
          Shopline, Smile, FastSpring, Tally, Picqer, ShipHero, AfterShip, Commerce Layer, Ashby, \
          Cursor, Fireflies, Flexport, Enode, Expo",
-        "simple schemes that the language can say, for which no evidence was found",
+        "simple schemes that the language can express, for which no evidence was found",
     ),
 ];
 
@@ -121,12 +121,12 @@ fn page() -> String {
          <!-- Made from crates/verify/src/presets.toml by tests/it/presets_page.rs. Do not edit:\n     \
          HOOKRILL_WRITE_DOCS=1 cargo test --test it presets_page -->\n\n\
          Hookrill knows how {} providers sign. Each preset is checked against code that nobody of this \
-         project wrote (the provider's own SDK where there is one), or by values that were \
-         published: the tests verify what those sign, and refuse it with one byte changed. \
+         project wrote (the provider's own SDK where there is one), or against published \
+         values: the tests verify what those sign, and refuse it with one byte changed. \
          What could not be checked is [left out](#left-out).\n\n\
-         Write `preset = \"…\"` into a topic's section, put the secret where it says, and give \
-         the provider `https://<your public URL>/ingest/<topic>`. A secret may be a list of \
-         several while you rotate it. Any other scheme can be described in the same language \
+         Write `preset = \"…\"` into a topic's section, put the secret into the variable that it names, and give \
+         the provider `https://<your public URL>/ingest/<topic>`. `secrets` may list \
+         several while you rotate them. Any other scheme can be described in the same language \
          (`[topics.X.scheme]`): [crates/verify/src/presets.toml](../crates/verify/src/presets.toml) is full of \
          examples.\n\n",
         presets.len()
@@ -154,39 +154,40 @@ fn page() -> String {
 /// What helps when a delivery is refused.
 fn night() -> String {
     "## When deliveries are refused\n\n\
-     The sender sees one and the same 401 for every reason; the log and the metric \
-     `hookrill_ingest_refused_total` say which. Keep one delivery and ask:\n\n\
+     The sender sees the same 401 for every reason; the log and the metric \
+     `hookrill_ingest_refused_total` name it. Capture one delivery and ask:\n\n\
      ```sh\n\
      hookrill verify --preset github --secret env:GITHUB_SECRET \\\n  \
      --header 'X-Hub-Signature-256: sha256=…' --show-signed body.json\n\
      ```\n\n\
-     `--at` judges it as of then, `--target` and `--public-url` say where it came to. \
+     `--at` sets the time of verification, `--target` and `--public-url` the URL that it was \
+     sent to. \
      `--show-signed` prints the bytes that should have been signed.\n\n\
      | reason | means | look at |\n|---|---|---|\n\
-     | `header_missing` | no signature came | is a secret set at the provider? Does a proxy drop headers? |\n\
+     | `header_missing` | there is no signature | is a secret set at the provider? Does a proxy drop headers? |\n\
      | `signature_prefix`, `signature_form` | the header has another form | another version of the provider's scheme, or another preset |\n\
      | `signature_encoding`, `signature_length` | hex for base64, or a cut value | another preset; a proxy that cuts headers |\n\
      | `mismatch` | another secret or other bytes | the secret of another environment or webhook; a proxy that rewrites or decompresses bodies; for presets that sign the URL, `server.public_url` |\n\
-     | `stale` | genuine, and old or early | the clocks; a retry that repeats its first signature: raise `tolerance` |\n\
-     | `timestamp_form`, `timestamp_missing` | no time where one should be | another version of the scheme |\n\
+     | `stale` | the signature is genuine, the timestamp too old or in the future | the clocks; a retry that repeats its first signature: raise `tolerance` |\n\
+     | `timestamp_form`, `timestamp_missing` | there is no timestamp where one should be | another version of the scheme |\n\
      | `json_missing`, `form_form` | the body is not what is signed | the content type set at the provider |\n\
-     | `duplicate_header` | a header came twice and says two things | a proxy that adds one of its own |\n\
-     | `secret_pending`, `handed_over`, `handed_elsewhere` | the provider hands over its secret | [below](#secrets-that-are-handed-over) |\n\
-     | `verify_token`, `challenge` | a handshake failed | the topic's `verify_token` is the word that you gave the provider |\n\
+     | `duplicate_header` | a header was given more than once, with different values | a proxy that adds one of its own |\n\
+     | `secret_pending`, `handed_over`, `handed_elsewhere` | the provider sends its secret itself | [below](#secrets-that-providers-send) |\n\
+     | `verify_token`, `challenge` | a handshake failed | is the topic's `verify_token` the token that you gave the provider? |\n\
      | `topic_unknown`, `topic_malformed` | nothing configures that topic | the end of the URL |\n\n\
      ### Handshakes\n\n\
-     Some providers ask before they send anything. Hookrill answers by itself and stores \
+     Some providers send a handshake before any event. Hookrill answers it and stores \
      nothing; the log says `handshake answered` with the topic, and `hookrill_handshakes_total` \
-     counts. What is echoed is printable, at most 1 KiB, and sent as `text/plain` with `nosniff` \
-     or as JSON. Where the answer is made with a secret, the topic's first one serves. A GET or \
+     counts them. What is echoed is printable, at most 1 KiB, and sent as `text/plain` with `nosniff` \
+     or as JSON. An answer that needs a secret is made with the topic's first one. A GET or \
      HEAD that is not a valid handshake gets the same 405 as any other.\n\n\
-     ### Secrets that are handed over\n\n\
-     Asana and Notion send the secret themselves, with the first request. Hookrill takes the \
-     first one that comes to a topic with a section of its own and no `secrets`, keeps it in \
+     ### Secrets that providers send\n\n\
+     Asana and Notion send the secret themselves, with the first request. Hookrill accepts the \
+     first one that comes to a topic with a section of its own and no `secrets`, stores it in \
      `handed-over/<topic>` of the journal's folder, readable by the owner alone, and refuses any \
-     other from then on. Until then whoever knows the URL can hand over a secret and be believed: \
+     other from then on. Until then whoever knows the URL can send a secret of their own: \
      name the topic so that it cannot be guessed, create the webhook right after the start, and \
-     look for `a provider's secret was stored` in the log. To start anew, stop Hookrill, delete \
+     look for `a provider's secret was stored` in the log. To start over, stop Hookrill, delete \
      the file, and start it. With the memory journal the secret lasts as long as the process.\n\n"
         .to_owned()
 }
@@ -265,25 +266,16 @@ fn secret(preset: &Preset) -> String {
 /// A configuration to copy.
 fn block(preset: &Preset) -> String {
     let name = &preset.name;
-    let parts = preset.scheme.parts();
     let mut toml = String::new();
-    if parts
-        .iter()
-        .any(|part| matches!(part, MessagePart::Url | MessagePart::Function(_)))
-    {
+    if preset.scheme.needs_public_url() {
         toml += "[server]\npublic_url = \"https://hooks.example.com\"\n\n";
     }
     writeln!(toml, "[topics.{name}]\npreset = \"{name}\"").unwrap();
     match preset.scheme.hand_over {
-        Some(_) => toml += "# No secrets: the provider hands one over.\n",
+        Some(_) => toml += "# No secrets: the provider sends one.\n",
         None => writeln!(toml, "secrets = [\"env:{}\"]", secret(preset)).unwrap(),
     }
-    if preset
-        .scheme
-        .challenge
-        .iter()
-        .any(scheme::Handshake::needs_verify_token)
-    {
+    if preset.scheme.needs_verify_token() {
         let word = secret(preset).replace("_SECRET", "_VERIFY_TOKEN");
         writeln!(toml, "verify_token = \"env:{word}\"").unwrap();
     }
@@ -305,7 +297,7 @@ fn signed(scheme: &Scheme) -> String {
             (Some(names), ..) => format!("`{names}`"),
             (_, Some(field), _) => format!("`{field}=` of the same header"),
             (.., Some(pointer)) => format!("`{pointer}` of the body"),
-            _ => panic!("a plan has one of them"),
+            _ => panic!("a scheme that compiles has one of them"),
         };
         let (format, off) = (
             rule.format.as_str(),
@@ -396,10 +388,10 @@ fn facts(scheme: &Scheme, signed: Coverage) -> String {
 
 /// What a person who captured a delivery can still do, and the remedy.
 fn remains(scheme: &Scheme, signed: Coverage) -> String {
-    const KNOWN: &str = "`dedup_by = \"body\"` knows it by what is signed, and takes two events of \
-                         the same content within the window for one";
+    const KNOWN: &str = "`dedup_by = \"body\"` recognises it by what is signed, and then two events \
+                         of the same content within the window count as one";
     if scheme.kind == SchemeKind::Token {
-        return "who learns the token can send anything: TLS all the way, and a new token when in \
+        return "whoever learns the token can send anything: TLS all the way, and a new token when in \
                 doubt"
             .to_owned();
     }
@@ -410,20 +402,20 @@ fn remains(scheme: &Scheme, signed: Coverage) -> String {
                 .to_owned()
         }
         (true, true, false) => format!(
-            "a captured delivery, replayed within the tolerance under a fresh id, is news: {KNOWN}"
+            "a captured delivery, replayed within the tolerance under a new id, counts as new: {KNOWN}"
         ),
-        (true, false, _) => "there is no id, so that a replay within the tolerance is news: \
-                             `dedup = \"1h\"` knows it by its content"
+        (true, false, _) => "there is no id, so a replay within the tolerance counts as new: \
+                             `dedup = \"1h\"` recognises it by its content"
             .to_owned(),
         (false, true, true) => "a captured delivery never goes stale: it is a duplicate for as long \
-                                as `dedup` says (24 h), and news after that; `dedup = \"30days\"` is \
+                                as `dedup` says (24 h), and counts as new after that; `dedup = \"30days\"` is \
                                 the most"
             .to_owned(),
         (false, true, false) => format!(
-            "a captured delivery never goes stale, and under a fresh id it is news: {KNOWN}"
+            "a captured delivery never goes stale, and under a new id it counts as new: {KNOWN}"
         ),
         (false, false, _) => "a captured delivery never goes stale, and there is no id: \
-                              `dedup = \"24h\"` knows it by its content"
+                              `dedup = \"24h\"` recognises it by its content"
             .to_owned(),
     }
 }
@@ -455,7 +447,7 @@ fn failures(preset: &Preset) -> String {
         }
         (scheme::SecretEncoding::Base64, prefix) => {
             known.push(format!(
-                "the secret is base64 behind `{prefix}`, with which it may be written"
+                "the secret is base64 after `{prefix}`, which may be included or left out"
             ));
         }
         (scheme::SecretEncoding::Hex, _) => {
@@ -463,8 +455,7 @@ fn failures(preset: &Preset) -> String {
         }
         _ => {}
     }
-    let has_url = |part: &MessagePart| matches!(part, MessagePart::Url | MessagePart::Function(_));
-    if scheme.parts().iter().any(has_url) {
+    if scheme.needs_public_url() {
         known.push(
             "`server.public_url` and the path and query are, letter by letter, what the provider was given"
                 .to_owned(),
