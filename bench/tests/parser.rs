@@ -4,7 +4,7 @@
 use std::io::Write as _;
 
 use flate2::{Compression, write::GzEncoder};
-use hookrill_bench::wire::{Arrival, Subscription};
+use hookrill_bench::wire::{Arrival, StreamDecoder};
 use proptest::prelude::*;
 
 const MARKER: &[u8] = br#"{"n":"#;
@@ -83,7 +83,7 @@ impl Stream {
     fn arrivals(&self) -> Vec<Arrival> {
         let bytes = self.bytes();
         let mut rest = bytes.as_slice();
-        let mut subscription = Subscription::default();
+        let mut subscription = StreamDecoder::default();
         let mut arrivals = Vec::new();
         for length in self.pieces.iter().cycle() {
             if rest.is_empty() {
@@ -129,17 +129,17 @@ proptest! {
 
     #[test]
     fn hostile_bytes_end_a_stream_and_not_the_generator(bytes in prop::collection::vec(any::<u8>(), 0..500)) {
-        let mut subscription = Subscription::default();
+        let mut subscription = StreamDecoder::default();
         let _ = subscription.feed(&bytes, MARKER, |_| {});
         let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-        let mut behind_a_head = Subscription::default();
+        let mut behind_a_head = StreamDecoder::default();
         let _ = behind_a_head.feed(&[head.as_slice(), &bytes].concat(), MARKER, |_| {});
     }
 }
 
 #[test]
 fn an_answer_that_is_no_stream_is_an_error_with_its_status() {
-    let mut subscription = Subscription::default();
+    let mut subscription = StreamDecoder::default();
     let fed = subscription.feed(b"HTTP/1.1 503 Busy\r\n\r\n", MARKER, |_| {});
     assert_eq!(
         fed.expect_err("it is no stream").to_string(),

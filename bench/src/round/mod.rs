@@ -28,7 +28,7 @@ use crate::{
     server::{Running, Spec},
     wire::WireError,
 };
-use sender::Sender;
+use sender::LoadSender;
 use subscriber::Subscriber;
 use tally::{Event, Tally};
 
@@ -90,7 +90,7 @@ pub struct Round<'s> {
     ready: Vec<epoll::Event>,
     buffer: Box<[u8]>,
     subscribers: Vec<Subscriber>,
-    senders: Vec<Sender>,
+    senders: Vec<LoadSender>,
     /// One per topic.
     ledgers: Vec<Ledger>,
     /// How many subscribers each topic has.
@@ -177,7 +177,7 @@ impl<'s> Round<'s> {
     #[must_use]
     pub fn is_gzip(&self) -> bool {
         let mut streams = self.subscribers.iter().map(|one| &one.stream);
-        streams.all(crate::wire::Subscription::is_gzip) && !self.subscribers.is_empty()
+        streams.all(crate::wire::StreamDecoder::is_gzip) && !self.subscribers.is_empty()
     }
 
     /// Waits at most so long for sockets, and serves those that are ready.

@@ -16,7 +16,7 @@ const REFUSAL_BYTES: usize = 300;
 const REFUSALS_MAX: u64 = 100;
 
 /// One connection to publish over.
-pub(super) struct Sender {
+pub(super) struct LoadSender {
     /// `None` once the server closed it.
     socket: Option<TcpStream>,
     answer: Response,
@@ -30,7 +30,7 @@ impl Round<'_> {
     /// Makes as many senders as are asked for.
     pub(super) fn employ(&mut self, count: usize) {
         while self.senders.len() < count {
-            self.senders.push(Sender {
+            self.senders.push(LoadSender {
                 socket: None,
                 answer: Response::default(),
                 waits_for: None,
@@ -145,7 +145,7 @@ impl Round<'_> {
     }
 }
 
-impl Sender {
+impl LoadSender {
     fn write(&mut self) -> io::Result<()> {
         let Some(socket) = &mut self.socket else {
             return Ok(());

@@ -9,12 +9,12 @@ use std::{
 use rustix::event::epoll;
 
 use super::{PATIENCE, Round, RoundError};
-use crate::{ledger::Place, server::Audience, wire::Subscription};
+use crate::{ledger::Place, server::Audience, wire::StreamDecoder};
 
 /// One subscriber.
 pub(super) struct Subscriber {
     socket: TcpStream,
-    pub(super) stream: Subscription,
+    pub(super) stream: StreamDecoder,
     pub(super) topic: usize,
     pub(super) place: Place,
 }
@@ -51,7 +51,7 @@ impl Round<'_> {
         epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)?;
         self.subscribers.push(Subscriber {
             socket,
-            stream: Subscription::default(),
+            stream: StreamDecoder::default(),
             topic,
             place: Place::default(),
         });

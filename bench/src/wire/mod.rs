@@ -12,7 +12,7 @@ mod subscription;
 
 pub use response::Response;
 pub use sse::Arrival;
-pub use subscription::Subscription;
+pub use subscription::StreamDecoder;
 
 /// Why an answer could not be understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -13,14 +13,14 @@ use super::{Arrival, Response, WireError};
 
 /// Decodes one subscriber's answer.
 #[derive(Default)]
-pub struct Subscription {
+pub struct StreamDecoder {
     response: Response,
     /// Made when the head says gzip.
     gzip: Option<Box<MultiGzDecoder<Vec<u8>>>>,
     reader: SseReader,
 }
 
-impl Subscription {
+impl StreamDecoder {
     /// Whether the stream is open.
     #[must_use]
     pub fn is_open(&self) -> bool {

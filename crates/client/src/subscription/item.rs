@@ -60,7 +60,7 @@ pub struct ReceivedGap {
     /// Where the stream resumes.
     pub id: String,
     /// Why it is missing.
-    pub reason: GapReason,
+    pub reason: ReceivedGapReason,
     /// The cursor that was asked for, where one was.
     pub asked: Option<String>,
     /// All that the gateway says about it, as JSON.
@@ -70,7 +70,7 @@ pub struct ReceivedGap {
 /// Why history is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum GapReason {
+pub enum ReceivedGapReason {
     /// It was deleted, by age or by size.
     Retention,
     /// The cursor is another journal's: the gateway has begun a new one.
@@ -125,11 +125,11 @@ impl ReceivedGap {
     pub(super) fn new(id: String, data: String) -> Self {
         let Notice { reason, asked } = Notice::parse(&data);
         let reason = match &*reason {
-            "retention" => GapReason::Retention,
-            "epoch" => GapReason::Epoch,
-            "unknown" => GapReason::Unknown,
-            "damaged" => GapReason::Damaged,
-            _ => GapReason::Other(reason),
+            "retention" => ReceivedGapReason::Retention,
+            "epoch" => ReceivedGapReason::Epoch,
+            "unknown" => ReceivedGapReason::Unknown,
+            "damaged" => ReceivedGapReason::Damaged,
+            _ => ReceivedGapReason::Other(reason),
         };
         Self {
             id,
@@ -150,11 +150,11 @@ impl WithheldEvent {
 impl fmt::Display for ReceivedGap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let why = match &self.reason {
-            GapReason::Retention => "it was deleted",
-            GapReason::Epoch => "the journal is another one",
-            GapReason::Unknown => "the cursor is ahead of the journal",
-            GapReason::Damaged => "the journal is damaged there",
-            GapReason::Other(reason) => reason,
+            ReceivedGapReason::Retention => "it was deleted",
+            ReceivedGapReason::Epoch => "the journal is another one",
+            ReceivedGapReason::Unknown => "the cursor is ahead of the journal",
+            ReceivedGapReason::Damaged => "the journal is damaged there",
+            ReceivedGapReason::Other(reason) => reason,
         };
         write!(f, "history before {} is missing: {why}", self.id)
     }
@@ -186,16 +186,16 @@ mod tests {
         for (data, reason, asked) in [
             (
                 r#"{"reason":"retention","asked":"e-1","resumed":"e-9","new":[]}"#,
-                GapReason::Retention,
+                ReceivedGapReason::Retention,
                 Some("e-1"),
             ),
-            (r#"{"reason":"epoch"}"#, GapReason::Epoch, None),
+            (r#"{"reason":"epoch"}"#, ReceivedGapReason::Epoch, None),
             (
                 r#"{"reason":"flood"}"#,
-                GapReason::Other("flood".to_owned()),
+                ReceivedGapReason::Other("flood".to_owned()),
                 None,
             ),
-            ("", GapReason::Other(String::new()), None),
+            ("", ReceivedGapReason::Other(String::new()), None),
         ] {
             let gap = ReceivedGap::new("e-9".to_owned(), data.to_owned());
             assert_eq!((&gap.reason, gap.asked.as_deref()), (&reason, asked));

@@ -39,9 +39,9 @@ use crate::{
     transport::{Answer, Connector, Exchange, IdleConnection},
 };
 pub use error::{SubscribeError, SubscribeOptionsError};
-pub use item::{GapReason, Interruption, Item, ReceivedEvent, ReceivedGap, WithheldEvent};
+pub use item::{ReceivedGapReason, Interruption, Item, ReceivedEvent, ReceivedGap, WithheldEvent};
 pub use options::{EventFormat, SubscriptionBuilder};
-use stream::{Block, OpenStream};
+use stream::{StreamBlock, OpenStream};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// A connection that a fresh token renews sooner than this would be renewed in
@@ -90,11 +90,11 @@ pub struct Subscription {
     backoff: Backoff,
     /// The id of the last block that was handed out.
     position: Option<String>,
-    state: State,
+    state: SubscriptionState,
 }
 
 /// What the subscription is doing.
-enum State {
+enum SubscriptionState {
     /// It waits before an attempt; the first one is made at once.
     Idle(Option<Pin<Box<Sleep>>>),
     /// It waits for a token.
@@ -114,7 +114,7 @@ struct Connected {
     /// Whether the subscriber knows that the stream is open.
     is_announced: bool,
     /// What came first, until then.
-    first: Option<Block>,
+    first: Option<StreamBlock>,
     /// The next token, on its way.
     renewal: Option<TokenFuture>,
 }
@@ -155,7 +155,7 @@ impl Subscription {
             event_bytes_max: options.event_bytes_max,
             backoff: Backoff::new(options.retry),
             position: options.position,
-            state: State::Idle(None),
+            state: SubscriptionState::Idle(None),
         }
     }
 
@@ -184,21 +184,21 @@ impl Subscription {
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Item, SubscribeError>>> {
         loop {
             let item = match &mut self.state {
-                State::Idle(wait) => {
+                SubscriptionState::Idle(wait) => {
                     if let Some(wait) = wait {
                         ready!(wait.as_mut().poll(cx));
                     }
                     self.begin_attempt()
                 }
-                State::Authorizing(token) => {
+                SubscriptionState::Authorizing(token) => {
                     let token = ready!(token.as_mut().poll(cx));
                     self.authorized(token)
                 }
-                State::Connecting(answer) => {
+                SubscriptionState::Connecting(answer) => {
                     let answer = ready!(answer.as_mut().poll(cx));
                     self.answered(answer)
                 }
-                State::Open(open) => {
+                SubscriptionState::Open(open) => {
                     if let Poll::Ready(token) = open.poll_renewal(cx) {
                         self.renew(token);
                         continue;
@@ -206,7 +206,7 @@ impl Subscription {
                     let block = ready!(open.poll_block(cx));
                     self.received(block)
                 }
-                State::Ended => return Poll::Ready(None),
+                SubscriptionState::Ended => return Poll::Ready(None),
             };
             if let Some(item) = item {
                 return Poll::Ready(Some(item));
@@ -217,7 +217,7 @@ impl Subscription {
     fn begin_attempt(&mut self) -> NextItem {
         match &mut self.source {
             Some(source) if self.authorization.is_none() => {
-                self.state = State::Authorizing(source.token());
+                self.state = SubscriptionState::Authorizing(source.token());
                 None
             }
             _ => self.connect(),
@@ -253,7 +253,7 @@ impl Subscription {
             headers.extend(position.ok().map(|position| (LAST_EVENT_ID, position)));
         }
         let connector = Arc::clone(&self.connector);
-        self.state = State::Connecting(Box::pin(ask(connector, request, self.silence_max)));
+        self.state = SubscriptionState::Connecting(Box::pin(ask(connector, request, self.silence_max)));
         None
     }
 
@@ -265,7 +265,7 @@ impl Subscription {
         let stream = answer.and_then(|answer| OpenStream::new(answer, reader, self.silence_max));
         match stream {
             Ok(stream) => {
-                self.state = State::Open(Box::new(Connected {
+                self.state = SubscriptionState::Open(Box::new(Connected {
                     stream,
                     is_announced: false,
                     first: None,
@@ -279,24 +279,24 @@ impl Subscription {
                     return self.interrupted(Some(error));
                 }
                 // It may just have expired; another one is refused for a reason.
-                self.state = State::Idle(None);
+                self.state = SubscriptionState::Idle(None);
                 None
             }
             Err(error) => self.interrupted(Some(error)),
         }
     }
 
-    fn received(&mut self, block: Result<Option<Block>, SubscribeError>) -> NextItem {
+    fn received(&mut self, block: Result<Option<StreamBlock>, SubscribeError>) -> NextItem {
         let block = match block {
             Ok(Some(block)) => block,
             Ok(None) => return self.stream_ended(None),
             Err(error) => return self.stream_ended(Some(error)),
         };
         let (id, item) = match block {
-            Block::Opened => return Some(Ok(Item::Connected)),
-            Block::Position(id) => (id, None),
-            Block::Item(id, item) => (id, Some(Ok(item))),
-            Block::Expiring(id) => {
+            StreamBlock::Opened => return Some(Ok(Item::Connected)),
+            StreamBlock::Position(id) => (id, None),
+            StreamBlock::Item(id, item) => (id, Some(Ok(item))),
+            StreamBlock::Expiring(id) => {
                 self.ask_for_renewal();
                 (id, None)
             }
@@ -319,7 +319,7 @@ impl Subscription {
     }
 
     fn ask_for_renewal(&mut self) {
-        if let (State::Open(open), Some(source)) = (&mut self.state, &mut self.source) {
+        if let (SubscriptionState::Open(open), Some(source)) = (&mut self.state, &mut self.source) {
             open.renewal.get_or_insert_with(|| source.token());
         }
     }
@@ -329,7 +329,7 @@ impl Subscription {
     fn renew(&mut self, token: Result<String, BoxError>) {
         let authorization = token.ok().and_then(|token| bearer(&token));
         let authorization = authorization.filter(|new| self.authorization.as_ref() != Some(new));
-        let State::Open(open) = &mut self.state else {
+        let SubscriptionState::Open(open) = &mut self.state else {
             return;
         };
         open.renewal = None;
@@ -340,11 +340,11 @@ impl Subscription {
         self.is_fresh = true;
         let soonest = open.stream.opened + RENEWAL_MIN;
         let wait = (soonest > Instant::now()).then(|| Box::pin(sleep_until(soonest)));
-        self.state = State::Idle(wait);
+        self.state = SubscriptionState::Idle(wait);
     }
 
     fn stream_ended(&mut self, cause: Option<SubscribeError>) -> NextItem {
-        if let State::Open(open) = &self.state {
+        if let SubscriptionState::Open(open) = &self.state {
             let retry = open.stream.reader.retry();
             if let Some(retry) = retry {
                 self.backoff.set_retry(retry);
@@ -364,7 +364,7 @@ impl Subscription {
         if let Some(error) = cause.as_ref().filter(|error| error.is_final()) {
             let is_refusal = matches!(error, SubscribeError::Status(_));
             if !is_refusal || !self.keeps_trying {
-                self.state = State::Ended;
+                self.state = SubscriptionState::Ended;
                 return cause.map(Err);
             }
         }
@@ -373,14 +373,14 @@ impl Subscription {
         }
         let retry_after = cause.as_ref().and_then(SubscribeError::retry_after);
         let retry_in = self.backoff.wait(retry_after, fastrand::f64());
-        self.state = State::Idle(Some(Box::pin(sleep(retry_in))));
+        self.state = SubscriptionState::Idle(Some(Box::pin(sleep(retry_in))));
         Some(Ok(Item::Interrupted(Interruption { cause, retry_in })))
     }
 }
 
 impl Connected {
     /// The next block; the first one is announced before it.
-    fn poll_block(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Block>, SubscribeError>> {
+    fn poll_block(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<StreamBlock>, SubscribeError>> {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Ok(Some(first)));
         }
@@ -390,7 +390,7 @@ impl Connected {
         }
         self.is_announced = true;
         self.first = block;
-        Poll::Ready(Ok(Some(Block::Opened)))
+        Poll::Ready(Ok(Some(StreamBlock::Opened)))
     }
 
     fn poll_renewal(&mut self, cx: &mut Context<'_>) -> Poll<Result<String, BoxError>> {
@@ -412,11 +412,11 @@ impl Stream for Subscription {
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
-            State::Idle(_) => "idle",
-            State::Authorizing(_) => "authorizing",
-            State::Connecting(_) => "connecting",
-            State::Open(_) => "open",
-            State::Ended => "ended",
+            SubscriptionState::Idle(_) => "idle",
+            SubscriptionState::Authorizing(_) => "authorizing",
+            SubscriptionState::Connecting(_) => "connecting",
+            SubscriptionState::Open(_) => "open",
+            SubscriptionState::Ended => "ended",
         };
         f.debug_struct("Subscription")
             .field("target", &self.target)

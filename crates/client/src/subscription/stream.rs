@@ -28,7 +28,7 @@ use crate::{
 
 /// A block of the stream.
 #[derive(Debug)]
-pub(super) enum Block {
+pub(super) enum StreamBlock {
     /// The first one has come, and is the next.
     Opened,
     /// The position moves, and there is nothing to see.
@@ -82,7 +82,7 @@ impl OpenStream {
     pub(super) fn poll_block(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Block>, SubscribeError>> {
+    ) -> Poll<Result<Option<StreamBlock>, SubscribeError>> {
         loop {
             if let Some(block) = self.next_block()? {
                 return Poll::Ready(Ok(Some(block)));
@@ -98,7 +98,7 @@ impl OpenStream {
     }
 
     /// The next block of the text that is there.
-    fn next_block(&mut self) -> Result<Option<Block>, SubscribeError> {
+    fn next_block(&mut self) -> Result<Option<StreamBlock>, SubscribeError> {
         let text = if self.inflater.is_some() {
             &mut self.text
         } else {
@@ -159,21 +159,21 @@ fn inflater(headers: &HeaderMap) -> Result<Option<Inflater>, SubscribeError> {
     }
 }
 
-fn block(event: SseEvent<'_>) -> Block {
+fn block(event: SseEvent<'_>) -> StreamBlock {
     let id = event.id().into_owned();
     let item = match &*event.name() {
-        "hookrill.expiring" => return Block::Expiring(id),
+        "hookrill.expiring" => return StreamBlock::Expiring(id),
         "hookrill.gap" => Item::Gap(ReceivedGap::new(id.clone(), event.data().into_owned())),
         "hookrill.withheld" => {
             Item::Withheld(WithheldEvent::new(id.clone(), event.data().into_owned()))
         }
         // Those that are yet to be invented are none of the sender's.
-        own if own.starts_with("hookrill.") => return Block::Position(id),
+        own if own.starts_with("hookrill.") => return StreamBlock::Position(id),
         name => Item::Event(ReceivedEvent {
             id: id.clone(),
             name: name.to_owned(),
             data: event.data().into_owned(),
         }),
     };
-    Block::Item(id, item)
+    StreamBlock::Item(id, item)
 }

@@ -95,7 +95,7 @@ async fn gaps_and_withheld_events_are_handed_out_in_their_place() {
     let Item::Gap(gap) = item(&mut subscription).await else {
         panic!("a gap comes first")
     };
-    assert_eq!(gap.reason, hookrill_client::GapReason::Retention);
+    assert_eq!(gap.reason, hookrill_client::ReceivedGapReason::Retention);
     assert_eq!((gap.asked.as_deref(), &*gap.id), (Some("e-1"), "e-5"));
     assert_eq!(subscription.position(), Some("e-5"));
     assert_eq!(event(&mut subscription).await.data, "x");
