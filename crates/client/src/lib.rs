@@ -57,7 +57,7 @@ pub use sender::{
     AcceptedEvent, Receipt, SendError, Sender, SenderBuilder, SenderOptionsError, Webhook,
 };
 pub use subscription::{
-    EventFormat, ReceivedGapReason, Interruption, Item, ReceivedEvent, ReceivedGap, SubscribeError,
+    EventFormat, Interruption, Item, ReceivedEvent, ReceivedGap, ReceivedGapReason, SubscribeError,
     SubscribeOptionsError, Subscription, SubscriptionBuilder, WithheldEvent,
 };
 pub use token::{BoxError, TokenFuture, TokenSource};

@@ -39,9 +39,9 @@ use crate::{
     transport::{Answer, Connector, Exchange, IdleConnection},
 };
 pub use error::{SubscribeError, SubscribeOptionsError};
-pub use item::{ReceivedGapReason, Interruption, Item, ReceivedEvent, ReceivedGap, WithheldEvent};
+pub use item::{Interruption, Item, ReceivedEvent, ReceivedGap, ReceivedGapReason, WithheldEvent};
 pub use options::{EventFormat, SubscriptionBuilder};
-use stream::{StreamBlock, OpenStream};
+use stream::{OpenStream, StreamBlock};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// A connection that a fresh token renews sooner than this would be renewed in
@@ -253,7 +253,8 @@ impl Subscription {
             headers.extend(position.ok().map(|position| (LAST_EVENT_ID, position)));
         }
         let connector = Arc::clone(&self.connector);
-        self.state = SubscriptionState::Connecting(Box::pin(ask(connector, request, self.silence_max)));
+        self.state =
+            SubscriptionState::Connecting(Box::pin(ask(connector, request, self.silence_max)));
         None
     }
 
@@ -380,7 +381,10 @@ impl Subscription {
 
 impl Connected {
     /// The next block; the first one is announced before it.
-    fn poll_block(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<StreamBlock>, SubscribeError>> {
+    fn poll_block(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<StreamBlock>, SubscribeError>> {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Ok(Some(first)));
         }
