@@ -21,7 +21,7 @@ async fn main(#[shuttle_runtime::Secrets] secrets: SecretStore) -> ShuttleAxum {
 
 /// Your routes and Hookrill's; a function of its own, so that a test can run
 /// it.
-pub async fn service(secrets: SecretStore) -> ShuttleAxum {
+pub(crate) async fn service(secrets: SecretStore) -> ShuttleAxum {
     let app = hookrill(secrets).await?;
     let router = Router::new()
         .route("/", get(async || "my own page"))

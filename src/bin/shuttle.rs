@@ -129,7 +129,7 @@ impl ServingTask {
                     tracing::warn!("ended by a second signal, before the drain was complete");
                     Ok(())
                 }
-                ended = app.serve(listener, shutdown) => ended,
+                served = app.serve(listener, shutdown) => served,
             }
         });
         Self {

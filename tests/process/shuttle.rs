@@ -63,10 +63,10 @@ fn at_a_signal_streams_end_and_what_is_under_way_is_answered_and_kept() {
         gateway.wait_for_log("stopped");
 
         drop(gateway);
-        let gateway = shuttle(folder.path(), "10s");
-        let mut stream = Peer::subscribed(&gateway);
-        stream.reads(first);
-        stream.reads(second);
+        let again = shuttle(folder.path(), "10s");
+        let mut resumed = Peer::subscribed(&again);
+        resumed.reads(first);
+        resumed.reads(second);
     }
 }
 
@@ -145,8 +145,8 @@ fn the_runtimes_address_is_the_gateways() {
 
     // Where somebody listens already, another says what to do about it.
     let elsewhere = tempfile::tempdir().expect("there is room for a folder");
-    let secrets = self::secrets(elsewhere.path(), "10s");
-    let (status, said) = refused(elsewhere.path(), secrets, gateway.address);
+    let same_address = self::secrets(elsewhere.path(), "10s");
+    let (status, said) = refused(elsewhere.path(), same_address, gateway.address);
     assert_eq!(status, FAILED, "{said}");
     assert!(said.contains("stop the program that uses it"), "{said}");
 }
@@ -173,9 +173,12 @@ fn a_start_that_is_refused_says_all_that_is_wrong_and_no_secret() {
 
     let _has_the_journal = shuttle(folder.path(), "10s");
     let right = secrets(folder.path(), "10s");
-    let (status, said) = refused(folder.path(), right, free_address());
-    assert_eq!(status, REFUSED, "{said}");
-    assert!(said.contains("one process per folder"), "{said}");
+    let (second_status, second_said) = refused(folder.path(), right, free_address());
+    assert_eq!(second_status, REFUSED, "{second_said}");
+    assert!(
+        second_said.contains("one process per folder"),
+        "{second_said}"
+    );
 }
 
 #[test]
@@ -224,7 +227,7 @@ async fn hookrill_works_among_the_routes_of_another_shuttle_service() {
     });
     tokio::select! {
         ended = service.bind(address) => panic!("ended by itself: {ended:?}"),
-        asked = asked => asked.expect("all was as it should be"),
+        done = asked => done.expect("all was as it should be"),
     }
 }
 
@@ -291,11 +294,12 @@ fn stand_in(secrets: serde_json::Value) -> SocketAddr {
         let asked = head(&mut BufReader::new(&runtime));
         let resource =
             json!({ "type": "secrets", "state": "ready", "config": null, "output": secrets });
-        let (status, body) =
-            match asked.starts_with(&format!("GET /projects/{PROJECT}/resources/secrets ")) {
-                true => ("200 OK", resource.to_string()),
-                false => ("404 Not Found", String::new()),
-            };
+        let wanted = format!("GET /projects/{PROJECT}/resources/secrets ");
+        let (status, body) = if asked.starts_with(&wanted) {
+            ("200 OK", resource.to_string())
+        } else {
+            ("404 Not Found", String::new())
+        };
         let length = body.len();
         let answer = format!(
             "HTTP/1.1 {status}\r\nContent-Type: application/json\r\n\
