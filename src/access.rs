@@ -56,6 +56,7 @@ pub enum Policy {
 
 /// How subscriber tokens are verified, and which topics need one.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Settings {
     /// The HS256 secret that signs subscriber tokens, the simple form of an
     /// issuer without a name; `None` where others sign, or no topic needs one.

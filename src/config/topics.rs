@@ -25,6 +25,7 @@ const DEDUP_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The settings of a topic.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct TopicSettings {
     /// The section's name; `None` for `"*"`.
     pub name: Option<Topic>,

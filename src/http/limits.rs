@@ -21,6 +21,7 @@ pub(super) use stream_slots::{StreamSlot, StreamSlots};
 
 /// What one address may do; `None` is no limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AddressLimits {
     /// How often it may send requests to ingest.
     pub ingest_rate_per_address_max: Option<Rate>,

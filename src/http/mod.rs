@@ -46,6 +46,7 @@ pub use server::{Drained, SPARE_CONNECTIONS, Server, raise_open_files_limit};
 
 /// The bounds of what a stranger may do, and who the operator is.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Settings {
     /// The longest body taken, in bytes.
     pub body_bytes_max: usize,

@@ -114,7 +114,7 @@ impl Server {
                 Err(error) if is_peers_fault(&error) => {}
                 Err(error) => {
                     self.telemetry.accept_pauses.increment(1);
-                    tracing::warn!(%error, "accepting pauses");
+                    tracing::warn!(%error, "cannot accept connections; trying again shortly");
                     sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -224,6 +224,7 @@ const FOLLOW_BYTES_MAX: usize = 1 << 20;
 /// How long and how much a journal keeps. What is older or more is deleted,
 /// the oldest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Retention {
     /// Events older than this are deleted.
     pub age: Duration,
@@ -233,6 +234,7 @@ pub struct Retention {
 
 /// Which journal, and within what bounds.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Settings {
     /// Where events are kept.
     pub backend: Backend,

@@ -45,6 +45,7 @@ pub use topic_stats::{TopicFigures, TopicPage, TopicPageRequest, TopicStatsError
 
 /// How streams are kept alive and brought back.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Settings {
     /// How often a quiet stream is sent a heartbeat.
     pub heartbeat: Duration,

@@ -6,6 +6,7 @@ use tracing_subscriber::{EnvFilter, filter::ParseError, util::SubscriberInitExt 
 
 /// How much is logged, and in what form.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Settings {
     /// `tracing` filter directives: `info`, or `info,hookrill::hub=debug`.
     pub level: String,
@@ -15,6 +16,7 @@ pub struct Settings {
 
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum LogFormat {
     /// For people.
     #[default]

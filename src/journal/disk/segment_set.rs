@@ -243,7 +243,7 @@ impl SegmentSet {
             return Err(ReadError::Damaged { index: path });
         }
         let path = path.display();
-        tracing::warn!(%path, "damaged; remove it, and the next start will rebuild it");
+        tracing::warn!(%path, "this file is damaged; remove it, and the next start will rebuild it");
         Ok(log.index)
     }
 

@@ -93,11 +93,11 @@ impl RecoveryContext<'_> {
     ) -> Result<Vec<DedupEntry>, OpenError> {
         let path = segment::path(self.folder, first, FileKind::Dedup);
         if segments.iter().any(|segment| segment.first() == first) {
-            tracing::warn!(path = %path.display(), "damaged; it is rebuilt");
+            tracing::warn!(path = %path.display(), "this file was damaged or missing, and is rebuilt");
             return self.seal(first).map(|(_, entries)| entries);
         }
         if self.new_epoch {
-            tracing::warn!(path = %path.display(), "damaged; late duplicates may be stored again");
+            tracing::warn!(path = %path.display(), "this file is damaged and was removed; late duplicates may be stored again");
             durable::remove(&path).map_err(|e| self.io(e))?;
             return Ok(Vec::new());
         }

@@ -43,7 +43,7 @@ pub(super) fn salvage(journal: &Path) -> Result<(), OpenError> {
         source,
     };
     if let Err(error) = floor::load(journal) {
-        tracing::warn!(%error, "events that were deleted may be there again");
+        tracing::warn!(%error, "events that retention had deleted may reappear");
         floor::store(journal, Sequence::ZERO).map_err(io)?;
     }
     for (first, kinds) in list(journal)? {
@@ -57,7 +57,7 @@ pub(super) fn salvage(journal: &Path) -> Result<(), OpenError> {
                 source: error @ DamageError::SegmentHeader(_),
                 ..
             }) => {
-                tracing::error!(%error, "the events in it are lost; it is set aside");
+                tracing::error!(%error, "the events of this segment are lost; its file is set aside");
                 set_aside(journal, first).map_err(io)?;
             }
             Err(e) => return Err(e),
@@ -82,7 +82,7 @@ fn repair(journal: &Path, header: &SegmentHeader, file: &File) -> io::Result<()>
     let path = segment::path(journal, header.first, FileKind::Log);
     if work.unchecked > 0 {
         let unchecked = work.unchecked;
-        tracing::error!(path = %path.display(), unchecked, "too much in it looks like events to check all");
+        tracing::error!(path = %path.display(), unchecked, "this file is damaged, and too large to search for all intact events");
     }
     match &runs[..] {
         [] => durable::remove(&path),
@@ -93,7 +93,7 @@ fn repair(journal: &Path, header: &SegmentHeader, file: &File) -> io::Result<()>
         several => {
             let names = several.iter().map(|r| format!("{}–{}", r.first, r.last));
             let whole = names.collect::<Vec<_>>().join(", ");
-            tracing::error!(path = %path.display(), whole, "damaged; the events between these are lost");
+            tracing::error!(path = %path.display(), whole, "this file is damaged; the events between the intact ones are lost");
             // The one that takes the damaged log's place comes last.
             for run in several.iter().rev() {
                 rewrite(journal, header, file, *run)?;

@@ -91,7 +91,7 @@ impl RecoveryContext<'_> {
             self.check_mark(mark, index.last())?;
         }
         let (path, end) = (path.display(), index.end);
-        tracing::info!(%path, end, "the last write was not finished; it is cut off");
+        tracing::info!(%path, end, "the last write was incomplete, and is cut off");
         let cut = file.set_len(end.into());
         cut.map_err(|e| self.io(e))
     }
@@ -119,7 +119,7 @@ impl RecoveryContext<'_> {
             Some(Err(HeaderError::Newer(version))) => Err(newer(self.folder, version)),
             Some(Err(HeaderError::Damaged)) => {
                 let index = segment::path(self.folder, first, FileKind::Index);
-                tracing::warn!(path = %index.display(), "damaged; it is rebuilt");
+                tracing::warn!(path = %index.display(), "this file is damaged, and is rebuilt");
                 self.seal(first).map(|(sealed, _)| sealed)
             }
             None => self.seal(first).map(|(sealed, _)| sealed),
