@@ -61,7 +61,7 @@ enum SubscribeError {
     LimitExceeded(LimitExceeded),
     /// It may not subscribe to this.
     Access(AccessError),
-    /// The gateway is about to stop.
+    /// The gateway is shutting down.
     Draining,
     /// There are as many streams as there may be.
     Full,

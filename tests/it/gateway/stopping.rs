@@ -31,7 +31,7 @@ async fn a_gateway_that_is_to_stop_is_unready_and_serves_on_during_its_delay() {
     before.opened().await;
     gateway.request_stop();
     let reason = unready(&gateway).await;
-    assert!(reason.contains("about to stop"), "{reason}");
+    assert!(reason.contains("the gateway is stopping"), "{reason}");
 
     // Not for a moment only: two more heartbeats come.
     for _ in 0..2 {
