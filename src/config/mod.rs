@@ -1,6 +1,6 @@
 //! Turns a file and the environment into a configuration that can be used.
 //!
-//! Both are merged into one tree ([`tree`]), and the whole tree is checked
+//! Both are merged into one tree (`tree`), and the whole tree is checked
 //! before anything starts: every mistake is reported at once, with the key and
 //! the line. Nothing here opens a socket, or builds what the settings describe.
 //! Invariant: the settings in a [`Config`] are valid.

@@ -21,7 +21,7 @@ pub enum ShownHeaderError {
     /// Its attribute is one that CloudEvents or Hookrill sets.
     #[error("its CloudEvents attribute would be named `{0}`, which every event has already")]
     Taken(&'static str),
-    /// Longer than [`ATTRIBUTE_BYTES_MAX`].
+    /// Longer than an attribute's name may be here: 64 bytes.
     #[error("a header's name may have at most {ATTRIBUTE_BYTES_MAX} letters and digits here")]
     Long,
 }
