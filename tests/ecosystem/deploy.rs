@@ -473,7 +473,7 @@ fn caddy_alone_is_trusted_and_goes_to_the_gateway() {
     let upstream = service["environment"]["HOOKRILL_UPSTREAM"].as_str();
     assert_eq!(upstream, Some(&*format!("hookrill:{exposed}")));
     // tests/ecosystem/proxies.rs runs that file.
-    let mounted = caddy["volumes"][0].as_str().unwrap();
+    let mounted = service["volumes"][0].as_str().unwrap();
     assert!(mounted.starts_with("./deploy/proxies/Caddyfile:"));
     let caddyfile = text("deploy/proxies/Caddyfile");
     assert!(caddyfile.contains("reverse_proxy {$HOOKRILL_UPSTREAM:"));
