@@ -400,7 +400,10 @@ fn what_send_signs_is_verified_for_every_preset_that_can_sign() {
                 signs += 1;
             }
             Err(why) => {
-                let whys = ["only the provider can sign", "puts the signature into the body"];
+                let whys = [
+                    "only the provider can sign",
+                    "puts the signature into the body",
+                ];
                 let why = why.to_string();
                 assert!(
                     whys.iter().any(|known| why.contains(known)),
