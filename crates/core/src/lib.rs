@@ -1,3 +1,5 @@
+//! The words that Hookrill's crates share: events, topics, cursors, time.
+//!
 #![doc = include_str!("../README.md")]
 
 mod cursor;

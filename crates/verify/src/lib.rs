@@ -1,3 +1,5 @@
+//! Verifies webhooks, signs them, and explains what is wrong with them.
+//!
 #![doc = include_str!("../README.md")]
 //!
 //! # Inside
