@@ -4,7 +4,7 @@
 //! processes of its own; this one only offers, receives, checks and counts.
 //!
 //! ```text
-//! servers/*.toml → Running ← Round (senders, subscribers) → Row → Verdict
+//! servers/*.toml → Running ← Round (senders, subscribers) → Row → TargetResult
 //! ```
 
 pub mod wire;

@@ -65,7 +65,7 @@ fn alone<S: Sink>(
     fanout: Arc<Fanout<S>>,
     writer: Box<StreamWriter<S>>,
 ) -> impl Future<Output = ()> + Send {
-    // An `async fn` would keep its arguments beside what it moved them to.
+    // An `async fn` would keep its arguments and what they were moved to.
     let mut writer = writer;
     async move {
         match write_alone(&mut writer, true).await {

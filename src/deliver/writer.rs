@@ -4,7 +4,7 @@ use hookrill_core::Sequence;
 use tokio::time::Instant;
 
 use super::sink::{Disconnected, Sink, WriteOutcome};
-use crate::subscribe::{Interrupts, Ready, StreamState, Subscription};
+use crate::subscribe::{Interrupts, Ready, StreamState, SubscriberStream};
 
 /// Writes one stream to its sink.
 pub struct StreamWriter<S> {
@@ -16,8 +16,8 @@ pub struct StreamWriter<S> {
 impl<S: Sink> StreamWriter<S> {
     /// Writes `subscription` to `sink`.
     #[must_use]
-    pub fn new(subscription: Subscription, sink: S) -> Self {
-        let Subscription { state, interrupts } = subscription;
+    pub fn new(subscription: SubscriberStream, sink: S) -> Self {
+        let SubscriberStream { state, interrupts } = subscription;
         Self {
             state,
             interrupts,

@@ -30,7 +30,7 @@ use super::{
 use crate::{
     access::{AccessError, Grant, TokenError},
     journal::ReadError,
-    subscribe::{self, Subscription},
+    subscribe::{self, SubscriberStream},
     wire::{Coding, Format},
 };
 
@@ -178,7 +178,7 @@ impl Gateway {
         &self,
         grant: &Grant,
         request: subscribe::Request,
-    ) -> Result<Subscription, SubscribeError> {
+    ) -> Result<SubscriberStream, SubscribeError> {
         let opened = self.streams.open(grant, request).await;
         let subscription = opened.map_err(SubscribeError::Journal)?;
         // A revocation after the token was verified, and before the stream was

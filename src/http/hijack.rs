@@ -12,11 +12,11 @@ use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{limits::StreamSlot, stall_timeout::StreamingGuard};
-use crate::subscribe::Subscription;
+use crate::subscribe::SubscriberStream;
 
 /// A subscription and what it holds while it is open.
 pub(super) struct EventStream {
-    pub(super) subscription: Subscription,
+    pub(super) subscription: SubscriberStream,
     pub(super) permits: StreamPermits,
 }
 

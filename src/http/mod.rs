@@ -2,7 +2,7 @@
 //!
 //! Decides nothing about signatures, access or history; it asks the rooms below and
 //! says their answers in HTTP. Invariant: every status is chosen in
-//! `problem.rs` or stands beside the route that succeeds.
+//! `problem.rs` or stands next to the route that succeeds.
 
 mod admin;
 mod body;

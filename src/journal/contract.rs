@@ -19,7 +19,7 @@ use hookrill_core::{Clock, Dedup, Draft, Event, Selection, Sequence, Timestamp, 
 
 use super::{AppendError, Appended, Bounds, CommitMetrics, EventPage, Journal, Retention};
 
-/// Opens journals for the suite. What it returns beside the journal lives as
+/// Opens journals for the suite. What it returns with the journal lives as
 /// long as the test: a temporary folder.
 pub(super) trait Factory {
     type Guard;

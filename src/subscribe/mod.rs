@@ -96,7 +96,7 @@ pub struct Request {
 }
 
 /// A stream that was opened, and what wakes it.
-pub struct Subscription {
+pub struct SubscriberStream {
     /// The stream.
     pub state: StreamState,
     /// What wakes it besides its events.
@@ -143,7 +143,11 @@ impl Streams {
     /// # Errors
     ///
     /// [`ReadError`] where the journal can't say where to begin.
-    pub async fn open(&self, grant: &Grant, request: Request) -> Result<Subscription, ReadError> {
+    pub async fn open(
+        &self,
+        grant: &Grant,
+        request: Request,
+    ) -> Result<SubscriberStream, ReadError> {
         let selection = Selection {
             topics: grant.topics().clone(),
             types: request.types,
@@ -167,7 +171,7 @@ impl Streams {
         };
         let state = StreamState::new(&self.context, opening, grant, lifetime);
         let interrupts = state.interrupts();
-        Ok(Subscription { state, interrupts })
+        Ok(SubscriberStream { state, interrupts })
     }
 
     /// Shows events by these views and under this public URL from now on, older

@@ -67,7 +67,7 @@ mod as_gzip {
 
 /// A subscriber, and what it makes of the text.
 struct Reader {
-    subscription: Subscription,
+    subscription: SubscriberStream,
     way: Way,
     inflater: GzDecoder<Vec<u8>>,
     text: Vec<u8>,
@@ -113,7 +113,7 @@ enum Said {
 }
 
 impl Reader {
-    fn new(subscription: Subscription, way: Way) -> Self {
+    fn new(subscription: SubscriberStream, way: Way) -> Self {
         Self {
             subscription,
             way,
@@ -150,7 +150,7 @@ impl Reader {
             if !self.text.is_empty() && self.subscription.state.is_between_pieces() {
                 return Some(std::mem::take(&mut self.text));
             }
-            let Subscription { state, interrupts } = &mut self.subscription;
+            let SubscriberStream { state, interrupts } = &mut self.subscription;
             interrupts.set_deadline(state.deadline());
             let interrupted = interrupts.notified();
             match state.poll(Instant::now) {

@@ -1,4 +1,4 @@
-//! What the encoding of an event depends on beside the event.
+//! What the encoding of an event depends on besides the event.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use hookrill_core::{Cursor, Epoch, Sequence, TopicMap};
 
 use super::View;
 
-/// What the encoding of an event depends on beside the event.
+/// What the encoding of an event depends on besides the event.
 #[derive(Debug)]
 pub struct Encoder {
     /// Names the journal in cursors.

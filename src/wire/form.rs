@@ -31,8 +31,9 @@ pub struct Form {
 impl Form {
     pub(super) const COUNT: usize = 2 * Format::COUNT * Coding::COUNT;
 
-    pub(super) fn index(self) -> usize {
+    /// The place of this form among all, were it `full` or not.
+    pub(super) fn index_if(self, full: bool) -> usize {
         let written = self.format as usize * Coding::COUNT + self.coding as usize;
-        2 * written + usize::from(self.full)
+        2 * written + usize::from(full)
     }
 }

@@ -65,9 +65,12 @@ impl Frame {
         // Where nothing is hidden, all share what is full.
         let hides = |view: &View| view.projection.is_some();
         let full = form.full || !self.0.view.as_deref().is_none_or(hides);
-        let form = Form { full, ..form };
-        self.0.encoded[form.index()]
-            .get_or_init(|| Box::new(Piece::new(&self.encode(form), form.coding)))
+        // Only what is not encoded yet needs the form: a changed copy of it costs
+        // more than the rest of this, at each event of each subscriber.
+        self.0.encoded[form.index_if(full)].get_or_init(|| {
+            let form = Form { full, ..form };
+            Box::new(Piece::new(&self.encode(form), form.coding))
+        })
     }
 
     /// The same event for another encoder; nothing is encoded yet.

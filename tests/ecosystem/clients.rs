@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use hookrill_testing::{Gateway, PATIENCE};
+use hookrill_testing::{Gateway, WAIT_MAX};
 use tokio::time::{sleep, timeout};
 
 use crate::installed::installed;
@@ -46,7 +46,7 @@ async fn curl_decodes_a_compressed_stream() {
     }
     gateway.stop().await;
     let output = tokio::task::spawn_blocking(|| curl.wait_with_output());
-    let output = timeout(PATIENCE, output).await.expect("curl ends");
+    let output = timeout(WAIT_MAX, output).await.expect("curl ends");
     let output = output.unwrap().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains(&format!("data: {body}\n\n")), "{text}");

@@ -26,7 +26,7 @@ use tempfile::TempDir;
 /// What the issue of its size comes to: everything in it, unpacked.
 const IMAGE_BYTES_MAX: u64 = 20_000_000;
 /// No start, answer or end takes that long.
-const PATIENCE: Duration = Duration::from_secs(30);
+const WAIT_MAX: Duration = Duration::from_secs(30);
 /// Between two looks at something that tells nobody when it happens.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const TAG: &str = "localhost/hookrill-test";
@@ -255,7 +255,7 @@ impl Image {
         let child = command.spawn().unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut container = Container { child, address };
-        let patience = Instant::now() + PATIENCE;
+        let patience = Instant::now() + WAIT_MAX;
         while !self.health(port).status.success() {
             let ended = container.child.try_wait().unwrap();
             assert!(ended.is_none(), "it does not start: {ended:?}");
@@ -290,7 +290,7 @@ impl Container {
     fn stop(mut self, image: &Image) -> ExitStatus {
         assert_eq!(image.config["StopSignal"], "SIGTERM");
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
-        let patience = Instant::now() + PATIENCE;
+        let patience = Instant::now() + WAIT_MAX;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;

@@ -22,7 +22,7 @@ use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
 /// For the whole run; it takes some 20 s.
-const PATIENCE: Duration = Duration::from_secs(240);
+const WAIT_MAX: Duration = Duration::from_secs(240);
 const PUBLIC_URL: &str = "https://hooks.example.com";
 /// @octokit/webhooks-examples has as many for api.github.com.
 const GITHUB_EXAMPLES: u64 = 329;
@@ -167,7 +167,7 @@ struct Subscriber {
 
 #[test]
 fn every_real_delivery_reaches_every_client_once_in_order_and_to_the_byte() {
-    let patience = Instant::now() + PATIENCE;
+    let patience = Instant::now() + WAIT_MAX;
     let tools = Tools::find();
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let mut gateway = Process::start(folder.path(), CONFIG);

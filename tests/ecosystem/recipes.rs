@@ -33,7 +33,7 @@ use orders::{OrderGateway, POLL_INTERVAL};
 use pages::Pages;
 use scripts::{BE_THE_RECIPE, Script};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_secs(60);
 const SCRIPTS: [&str; 5] = ["Node", "Python", "Go", "Rust", "curl"];
 /// Those that are cut off here; what Node uses has tests of its own for that.
 const CUT_OFF: [&str; 4] = ["Python", "Go", "Rust", "curl"];
@@ -72,7 +72,7 @@ fn pages_show_each_order_once_over_every_outage_and_token() {
     gateway.is_followed_by(&mut pages);
 
     pages.leave();
-    let patience = Instant::now() + PATIENCE;
+    let patience = Instant::now() + WAIT_MAX;
     let mut looks = 0;
     while looks < LOOKS {
         looks = if gateway.subscribers() == 0 {

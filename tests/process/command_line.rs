@@ -11,7 +11,7 @@ use std::{
 };
 
 /// How long a process may take to end, which takes it milliseconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 const GITHUB_SECRET: &str = "It's a Secret to Everybody";
 /// GitHub's documentation, "Validating webhook deliveries".
@@ -100,7 +100,7 @@ fn exit_status(mut process: Child) -> Option<i32> {
         _ = ended.send(());
         status
     });
-    let in_time = end.recv_timeout(PATIENCE).is_ok();
+    let in_time = end.recv_timeout(WAIT_MAX).is_ok();
     if !in_time {
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     }
@@ -165,7 +165,7 @@ impl Gateway {
 }
 
 #[test]
-fn a_newcomer_sends_and_sees_an_event_with_what_was_printed() {
+fn the_printed_commands_send_an_event_and_show_it() {
     let folder = folder();
     let folder = folder.path();
     let gateway = Gateway::start(folder);

@@ -8,10 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use data_encoding::HEXLOWER;
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use hookrill_testing::Process;
-use sha2::Sha256;
+use hookrill_testing::{Process, github_signature};
 
 const CONNECTIONS: usize = 16;
 const BODY_BYTES: usize = 1024;
@@ -110,14 +107,8 @@ fn signed(sender: usize, number: usize) -> (String, String, String) {
     let start = format!(r#"{{"sender":{sender},"number":{number},"fill":""#);
     let fill = "x".repeat(BODY_BYTES - start.len() - 2);
     let body = format!(r#"{start}{fill}"}}"#);
-    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("any key will do");
-    mac.update(body.as_bytes());
-    let signature = HEXLOWER.encode(&mac.finalize().into_bytes());
-    (
-        format!("{sender}-{number}"),
-        format!("sha256={signature}"),
-        body,
-    )
+    let signature = github_signature(SECRET, body.as_bytes());
+    (format!("{sender}-{number}"), signature, body)
 }
 
 fn spread(times: &mut [Duration]) -> String {

@@ -26,7 +26,7 @@ use serde_json::json;
 use shuttle_runtime::Service as _;
 
 /// No answer takes that long.
-const PATIENCE: Duration = Duration::from_secs(30);
+const WAIT_MAX: Duration = Duration::from_secs(30);
 /// What the runtime ends with after a signal, whatever a service did.
 const INTERRUPTED: Option<i32> = Some(10);
 /// What it ends with where a service could not start to work.
@@ -339,7 +339,7 @@ struct Peer {
 impl Peer {
     /// Connects, as soon as somebody listens there.
     fn patiently(address: SocketAddr) -> Self {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + WAIT_MAX;
         let socket = loop {
             match TcpStream::connect(address) {
                 Ok(socket) => break socket,
@@ -348,7 +348,7 @@ impl Peer {
             }
         };
         socket
-            .set_read_timeout(Some(PATIENCE))
+            .set_read_timeout(Some(WAIT_MAX))
             .expect("it is no zero");
         let unread = String::new();
         Self { socket, unread }
@@ -394,7 +394,7 @@ impl Peer {
 
     /// Reads on until this has come. For so long, since heartbeats never end.
     fn reads(&mut self, wanted: &str) {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + WAIT_MAX;
         let mut bytes = [0; 4096];
         loop {
             if let Some(at) = self.unread.find(wanted) {

@@ -5,7 +5,7 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use super::{AFTERMATH, Meter, SETTLE, Stage, fill};
+use super::{AFTERMATH, Meter, SETTLE, Setup, fill};
 use crate::{
     payload::Bodies,
     report::Row,
@@ -18,7 +18,7 @@ const PER_SEC: f64 = 50.0;
 const EXAMPLE_BYTES_MAX: usize = 64 * 1024;
 
 /// 200 subscribers, 50 events per second, plain and compressed.
-pub(super) fn measure(stage: &Stage<'_>) -> anyhow::Result<Vec<Row>> {
+pub(super) fn measure(stage: &Setup<'_>) -> anyhow::Result<Vec<Row>> {
     let (bodies, origin) = bodies(stage);
     let server = stage.warm_server()?;
     let plain = part(stage, &server, "plain", false, &bodies)?;
@@ -31,7 +31,7 @@ pub(super) fn measure(stage: &Stage<'_>) -> anyhow::Result<Vec<Row>> {
 }
 
 fn part(
-    stage: &Stage<'_>,
+    stage: &Setup<'_>,
     server: &Running,
     variant: &'static str,
     gzip: bool,
@@ -81,7 +81,7 @@ fn part(
 }
 
 /// The bodies, and where they come from.
-fn bodies(stage: &Stage<'_>) -> (Bodies, &'static str) {
+fn bodies(stage: &Setup<'_>) -> (Bodies, &'static str) {
     let examples = stage.size.examples.as_deref().and_then(octokit);
     match examples {
         Some(examples) => (Bodies::Examples(examples), "@octokit/webhooks-examples"),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{AFTERMATH, SETTLE, Stage};
+use super::{AFTERMATH, SETTLE, Setup};
 use crate::{
     report::Row,
     round::{Limit, Round},
@@ -16,7 +16,7 @@ const SETTLE_TURNS: usize = 20;
 
 /// 15,000 subscribers, Hookrill's with a token of its own each. What they cost
 /// is the server's memory after they came less that before, by their number.
-pub(super) fn measure(stage: &Stage<'_>) -> anyhow::Result<Vec<Row>> {
+pub(super) fn measure(stage: &Setup<'_>) -> anyhow::Result<Vec<Row>> {
     let server = stage.warm_server()?;
     let subscribers = stage.size.of(SUBSCRIBERS, 2_000, 50);
     let subscribers = stage.size.subscribers(subscribers, stage.spec);

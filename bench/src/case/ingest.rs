@@ -1,6 +1,6 @@
 //! Ingest: events that nobody listens to.
 
-use super::{Meter, SETTLE, Stage, fill};
+use super::{Meter, SETTLE, Setup, fill};
 use crate::{report::Row, round::Limit, server::Case};
 
 const SENDERS: usize = 16;
@@ -11,7 +11,7 @@ const PREPARED_PER_SEC: f64 = 40_000.0;
 /// 16 connections, each with the next event as soon as the last was answered.
 /// What the server leaves for later, such as compaction, counts for half a
 /// second more.
-pub(super) fn measure(stage: &Stage<'_>) -> anyhow::Result<Vec<Row>> {
+pub(super) fn measure(stage: &Setup<'_>) -> anyhow::Result<Vec<Row>> {
     let server = stage.warm_server()?;
     let mut round = stage.round(&server, 1)?;
     let count = (PREPARED_PER_SEC * stage.size.time.as_secs_f64()) as u32;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{AFTERMATH, Meter, SETTLE, Stage, fill};
+use super::{AFTERMATH, Meter, SETTLE, Setup, fill};
 use crate::{
     report::Row,
     round::Limit,
@@ -15,17 +15,17 @@ const OVERLOAD_PER_SEC: u32 = 1_000;
 
 /// 1,000 subscribers, 20 events per second, each in a turn of its own. One
 /// sender, so that the order is known beforehand.
-pub(super) fn measure(stage: &Stage<'_>) -> anyhow::Result<Vec<Row>> {
+pub(super) fn measure(stage: &Setup<'_>) -> anyhow::Result<Vec<Row>> {
     offer(stage, Case::Live, LIVE_PER_SEC, 1, stage.size.time * 2)
 }
 
 /// 1,000 subscribers, 1,000 events per second offered over 8 connections.
-pub(super) fn measure_overload(stage: &Stage<'_>) -> anyhow::Result<Vec<Row>> {
+pub(super) fn measure_overload(stage: &Setup<'_>) -> anyhow::Result<Vec<Row>> {
     offer(stage, Case::Overload, OVERLOAD_PER_SEC, 8, stage.size.time)
 }
 
 fn offer(
-    stage: &Stage<'_>,
+    stage: &Setup<'_>,
     case: Case,
     per_sec: u32,
     senders: usize,

@@ -70,7 +70,7 @@ impl Size {
 ///
 /// Where the server can't be started or breaks off.
 pub fn measure(case: Case, spec: &Spec, places: &Places, size: &Size) -> anyhow::Result<Vec<Row>> {
-    let stage = Stage { spec, places, size };
+    let stage = Setup { spec, places, size };
     match case {
         Case::Idle => idle::measure(&stage),
         Case::Live => live::measure(&stage),
@@ -84,13 +84,13 @@ pub fn measure(case: Case, spec: &Spec, places: &Places, size: &Size) -> anyhow:
 }
 
 /// What every case works with.
-struct Stage<'s> {
+struct Setup<'s> {
     spec: &'s Spec,
     places: &'s Places,
     size: &'s Size,
 }
 
-impl<'s> Stage<'s> {
+impl<'s> Setup<'s> {
     /// Starts the server and lets it do a little of everything, so that what
     /// it makes once is made.
     fn warm_server(&self) -> anyhow::Result<Running> {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{AFTERMATH, Meter, SETTLE, Stage};
+use super::{AFTERMATH, Meter, SETTLE, Setup};
 use crate::{
     report::Row,
     round::{Limit, Round},
@@ -17,7 +17,7 @@ const TURNS_MAX: usize = 6;
 
 /// 200 subscribers replay 3,000 events each, from connecting to the last
 /// event; once more until the server has worked for two seconds.
-pub(super) fn measure(stage: &Stage<'_>) -> anyhow::Result<Vec<Row>> {
+pub(super) fn measure(stage: &Setup<'_>) -> anyhow::Result<Vec<Row>> {
     let server = stage.warm_server()?;
     let events = stage.size.of(3_000, 3_000, 100);
     let audience = Audience {
@@ -54,7 +54,7 @@ pub(super) fn measure(stage: &Stage<'_>) -> anyhow::Result<Vec<Row>> {
     Ok(vec![row])
 }
 
-fn publish(stage: &Stage<'_>, round: &mut Round<'_>, events: u32) -> anyhow::Result<()> {
+fn publish(stage: &Setup<'_>, round: &mut Round<'_>, events: u32) -> anyhow::Result<()> {
     let posts = stage.posts("replay", events, None, EVENT_BYTES);
     let limit = Limit {
         senders: SENDERS,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::Stage;
+use super::Setup;
 use crate::{
     report::Row,
     round::Limit,
@@ -19,7 +19,7 @@ const BATCH: u32 = 10_000;
 
 /// With an empty journal, and with a long one: after a clean end, and after a
 /// SIGKILL.
-pub(super) fn measure(stage: &Stage<'_>) -> anyhow::Result<Vec<Row>> {
+pub(super) fn measure(stage: &Setup<'_>) -> anyhow::Result<Vec<Row>> {
     let mut empty = Vec::new();
     for _ in 0..STARTS {
         empty.push(Running::start(stage.spec, stage.places)?.ready_after);
@@ -40,7 +40,7 @@ pub(super) fn measure(stage: &Stage<'_>) -> anyhow::Result<Vec<Row>> {
 
 /// Ends the server and starts it again, a few times.
 fn restarts(
-    stage: &Stage<'_>,
+    stage: &Setup<'_>,
     mut server: Running,
     kill: bool,
 ) -> anyhow::Result<(Vec<Duration>, TempDir)> {
@@ -57,7 +57,7 @@ fn restarts(
 }
 
 /// A gigabyte of bodies; how many events.
-fn write_history(stage: &Stage<'_>, server: &Running) -> anyhow::Result<u64> {
+fn write_history(stage: &Setup<'_>, server: &Running) -> anyhow::Result<u64> {
     let batches = stage.size.of(25, 3, 1);
     let mut round = stage.round(server, 1)?;
     let mut acknowledged = 0;
@@ -77,7 +77,7 @@ fn write_history(stage: &Stage<'_>, server: &Running) -> anyhow::Result<u64> {
     Ok(acknowledged)
 }
 
-fn row(stage: &Stage<'_>, variant: &'static str, mut times: Vec<Duration>) -> Row {
+fn row(stage: &Setup<'_>, variant: &'static str, mut times: Vec<Duration>) -> Row {
     times.sort();
     let mut row = stage.row(Case::Start, variant);
     row.ready_ms = times

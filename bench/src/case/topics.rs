@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::{AFTERMATH, Meter, SETTLE, Stage, fill};
+use super::{AFTERMATH, Meter, SETTLE, Setup, fill};
 use crate::{
     report::Row,
     round::Limit,
@@ -20,7 +20,7 @@ const MANY_PER_SEC: f64 = 2_000.0;
 const ONE_PER_SEC: f64 = 3.0;
 
 /// 10,000 topics with one subscriber each, and one with 10,000.
-pub(super) fn measure(stage: &Stage<'_>) -> anyhow::Result<Vec<Row>> {
+pub(super) fn measure(stage: &Setup<'_>) -> anyhow::Result<Vec<Row>> {
     let server = stage.warm_server()?;
     let count = stage.size.of(10_000, 1_000, 20);
     let count = stage.size.subscribers(count, stage.spec);
@@ -74,7 +74,7 @@ struct Part {
 }
 
 impl Part {
-    fn run(&self, stage: &Stage<'_>, server: &Running) -> anyhow::Result<Row> {
+    fn run(&self, stage: &Setup<'_>, server: &Running) -> anyhow::Result<Row> {
         let mut round = stage.round(server, self.topics)?;
         round.subscribe(&Audience {
             topics: self.topics,

@@ -24,7 +24,7 @@ use tokio_stream::wrappers::BroadcastStream;
 
 const CHANNEL_EVENTS: usize = 1024;
 
-type Hub = Arc<Mutex<HashMap<String, broadcast::Sender<String>>>>;
+type Senders = Arc<Mutex<HashMap<String, broadcast::Sender<String>>>>;
 
 /// Serves until the process is ended.
 pub(super) fn serve(listener: TcpListener) -> io::Result<()> {
@@ -38,13 +38,13 @@ pub(super) fn serve(listener: TcpListener) -> io::Result<()> {
             .route("/ready", get(|| async {}))
             .route("/events/{topic}", get(events))
             .route("/publish/{topic}", post(publish))
-            .with_state(Hub::default());
+            .with_state(Senders::default());
         axum::serve(listener, router).await
     })
 }
 
 async fn events(
-    State(hub): State<Hub>,
+    State(hub): State<Senders>,
     Path(topic): Path<String>,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let stream = BroadcastStream::new(channel(&hub, topic).subscribe());
@@ -53,13 +53,17 @@ async fn events(
     Sse::new(stream).keep_alive(KeepAlive::default())
 }
 
-async fn publish(State(hub): State<Hub>, Path(topic): Path<String>, body: String) -> StatusCode {
+async fn publish(
+    State(hub): State<Senders>,
+    Path(topic): Path<String>,
+    body: String,
+) -> StatusCode {
     // Fails only where nobody listens.
     let _ = channel(&hub, topic).send(body);
     StatusCode::ACCEPTED
 }
 
-fn channel(hub: &Hub, topic: String) -> broadcast::Sender<String> {
+fn channel(hub: &Senders, topic: String) -> broadcast::Sender<String> {
     let mut hub = hub.lock().unwrap_or_else(PoisonError::into_inner);
     let new = || broadcast::channel(CHANNEL_EVENTS).0;
     hub.entry(topic).or_insert_with(new).clone()

@@ -72,7 +72,7 @@ struct Floor {
     /// Who subscribed: to which topic, and its place there.
     listening: HashMap<u64, (usize, usize)>,
     names: HashMap<String, usize>,
-    topics: Vec<Topic>,
+    topics: Vec<TopicListeners>,
     buffer: Vec<u8>,
     accepted: u64,
 }
@@ -84,7 +84,7 @@ struct Client {
 }
 
 #[derive(Default)]
-struct Topic {
+struct TopicListeners {
     tape: Tape,
     /// What a liar's victims get.
     wrong_tape: Tape,
@@ -230,13 +230,13 @@ impl Floor {
         if let Some(index) = self.names.get(name) {
             return *index;
         }
-        self.topics.push(Topic::default());
+        self.topics.push(TopicListeners::default());
         self.names.insert(name.to_owned(), self.topics.len() - 1);
         self.topics.len() - 1
     }
 }
 
-impl Topic {
+impl TopicListeners {
     /// Goes on where the socket was full, and looks whether the peer left: a
     /// subscriber says nothing else.
     fn serve(&mut self, place: usize, buffer: &mut [u8]) {

@@ -3,7 +3,7 @@
 use memchr::memmem;
 
 /// A request that came whole.
-pub(super) struct Request<'r> {
+pub(super) struct ParsedRequest<'r> {
     pub(super) path: &'r str,
     pub(super) body: &'r [u8],
     /// How many bytes it took.
@@ -11,7 +11,7 @@ pub(super) struct Request<'r> {
 }
 
 /// The request that `input` begins with, once it is there.
-pub(super) fn request(input: &[u8]) -> Option<Request<'_>> {
+pub(super) fn request(input: &[u8]) -> Option<ParsedRequest<'_>> {
     let end = memmem::find(input, b"\r\n\r\n")? + 4;
     let head = std::str::from_utf8(&input[..end]).ok()?;
     let path = head.split(' ').nth(1)?;
@@ -22,5 +22,5 @@ pub(super) fn request(input: &[u8]) -> Option<Request<'_>> {
     });
     let bytes = end + lengths.last().unwrap_or(0);
     let body = input.get(end..bytes)?;
-    Some(Request { path, body, bytes })
+    Some(ParsedRequest { path, body, bytes })
 }

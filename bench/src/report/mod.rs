@@ -13,7 +13,7 @@ use crate::{
 };
 
 pub use table::print;
-pub use targets::{SUBJECT, Verdict, judge};
+pub use targets::{SUBJECT, TargetResult, judge};
 
 /// One measure of one server. Every figure may be absent.
 #[derive(Debug, Clone, Serialize)]
@@ -117,7 +117,7 @@ pub struct Run<'r> {
     /// All rows.
     pub rows: &'r [Row],
     /// What was aimed at.
-    pub verdicts: &'r [Verdict],
+    pub verdicts: &'r [TargetResult],
     /// Servers that were left out, and why.
     pub left_out: &'r [(String, String)],
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Row, Verdict};
+use super::{Row, TargetResult};
 
 type Column = (&'static str, fn(&Row) -> String);
 
@@ -37,7 +37,7 @@ const COLUMNS: &[Column] = &[
 /// # Errors
 ///
 /// As `out` says.
-pub fn print(out: &mut impl Write, rows: &[Row], verdicts: &[Verdict]) -> io::Result<()> {
+pub fn print(out: &mut impl Write, rows: &[Row], verdicts: &[TargetResult]) -> io::Result<()> {
     let head = COLUMNS.iter().map(|(name, _)| (*name).to_owned());
     let lines = rows
         .iter()
@@ -51,7 +51,7 @@ pub fn print(out: &mut impl Write, rows: &[Row], verdicts: &[Verdict]) -> io::Re
     if !verdicts.is_empty() {
         let titles = ["target", "figure", "at", "reached", ""].map(str::to_owned);
         let mut judged = vec![titles.to_vec()];
-        judged.extend(verdicts.iter().map(Verdict::cells));
+        judged.extend(verdicts.iter().map(TargetResult::cells));
         writeln!(out)?;
         print_columns(out, &judged, 2)?;
     }

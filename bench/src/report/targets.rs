@@ -8,7 +8,7 @@ use crate::server::Case;
 
 /// A target and what was reached.
 #[derive(Debug, Clone, Serialize)]
-pub struct Verdict {
+pub struct TargetResult {
     /// Which measure.
     pub case: Case,
     /// Which figure of it.
@@ -26,7 +26,7 @@ pub struct Verdict {
 /// The server whose targets are judged.
 pub const SUBJECT: &str = "hookrill";
 
-impl Verdict {
+impl TargetResult {
     pub(super) fn cells(&self) -> Vec<String> {
         let than = if self.at_least { "≥" } else { "≤" };
         let number = |figure: f64| match figure.abs() {
@@ -57,7 +57,7 @@ const READY: Figure = |row| row.ready_ms;
 
 /// Judges a run.
 #[must_use]
-pub fn judge(rows: &[Row]) -> Vec<Verdict> {
+pub fn judge(rows: &[Row]) -> Vec<TargetResult> {
     let judge = Judge { rows };
     let mut verdicts = Vec::new();
     for case in [
@@ -85,7 +85,7 @@ struct Judge<'r> {
 }
 
 impl Judge<'_> {
-    fn case(&self, case: Case) -> Vec<Verdict> {
+    fn case(&self, case: Case) -> Vec<TargetResult> {
         let over = |peer, figure, name: &str, least| {
             let reached = self.ratio((case, "", SUBJECT), (case, "", peer), figure);
             at_least(case, format!("{name}, × {peer}"), least, reached)
@@ -145,7 +145,7 @@ impl Judge<'_> {
         }
     }
 
-    fn topics(&self) -> Vec<Verdict> {
+    fn topics(&self) -> Vec<TargetResult> {
         let ratio = |figure| {
             let many = (Case::Topics, "many", SUBJECT);
             let ratio = self.ratio(many, (Case::Topics, "one", SUBJECT), figure)?;
@@ -165,7 +165,7 @@ impl Judge<'_> {
         vec![at_most(Case::Topics, name("net of ingest"), 1.5, net), raw]
     }
 
-    fn gzip(&self) -> Vec<Verdict> {
+    fn gzip(&self) -> Vec<TargetResult> {
         let ratio = |figure| {
             let packed = (Case::Gzip, "gzip", SUBJECT);
             self.ratio(packed, (Case::Gzip, "plain", SUBJECT), figure)
@@ -193,8 +193,8 @@ impl Judge<'_> {
     }
 }
 
-fn at_least(case: Case, figure: String, target: f64, reached: Option<f64>) -> Verdict {
-    Verdict {
+fn at_least(case: Case, figure: String, target: f64, reached: Option<f64>) -> TargetResult {
+    TargetResult {
         case,
         figure,
         target,
@@ -204,8 +204,8 @@ fn at_least(case: Case, figure: String, target: f64, reached: Option<f64>) -> Ve
     }
 }
 
-fn at_most(case: Case, figure: String, target: f64, reached: Option<f64>) -> Verdict {
-    Verdict {
+fn at_most(case: Case, figure: String, target: f64, reached: Option<f64>) -> TargetResult {
+    TargetResult {
         case,
         figure,
         target,

@@ -30,10 +30,10 @@ use crate::{
 };
 use sender::LoadSender;
 use subscriber::Subscriber;
-use tally::{Event, Tally};
+use tally::{OfferedEvent, Tally};
 
 /// Without progress for so long, nothing more is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+const WAIT_MAX: Duration = Duration::from_secs(10);
 const READ_BYTES: usize = 256 * 1024;
 const READY_AT_ONCE: usize = 1024;
 /// Senders' numbers begin here, subscribers' at 0.
@@ -62,7 +62,7 @@ pub enum RoundError {
     #[error("a sender's answer: {0}")]
     Answer(WireError),
     /// The server took its time over opening streams.
-    #[error("{opening} of {all} streams were not open after {PATIENCE:?} of silence")]
+    #[error("{opening} of {all} streams were not open after {WAIT_MAX:?} of silence")]
     NotOpened {
         /// How many.
         opening: usize,
@@ -95,7 +95,7 @@ pub struct Round<'s> {
     ledgers: Vec<Ledger>,
     /// How many subscribers each topic has.
     audiences: Vec<u64>,
-    events: Vec<Event>,
+    events: Vec<OfferedEvent>,
     tally: Tally,
     clock: Instant,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::{PATIENCE, Round, RoundError, tally::Event};
+use super::{Round, RoundError, WAIT_MAX, tally::OfferedEvent};
 use crate::server::Post;
 
 /// The longest sleep: silence is looked for that often.
@@ -81,14 +81,15 @@ impl Round<'_> {
             posts,
             answered: None,
         };
-        self.events.extend(offering.posts.iter().map(|post| Event {
-            body_bytes: post.body_bytes,
-            since: offering.begun + post.due,
-            sender: None,
-            acknowledged: false,
-        }));
+        self.events
+            .extend(offering.posts.iter().map(|post| OfferedEvent {
+                body_bytes: post.body_bytes,
+                since: offering.begun + post.due,
+                sender: None,
+                acknowledged: false,
+            }));
         self.tally.latency.reset();
-        let before = Counts::of(self);
+        let before = SentCounts::of(self);
         loop {
             let pause = self.send_due(&mut offering)?;
             self.turn(pause.min(TURN_MAX))?;
@@ -158,11 +159,11 @@ impl Round<'_> {
     }
 
     fn is_silent(&self, began: Duration) -> bool {
-        self.clock.elapsed() > began.max(self.tally.last_progress) + PATIENCE
+        self.clock.elapsed() > began.max(self.tally.last_progress) + WAIT_MAX
     }
 
-    fn offered(&self, offering: &Offering, before: &Counts) -> Offered {
-        let now = Counts::of(self);
+    fn offered(&self, offering: &Offering, before: &SentCounts) -> Offered {
+        let now = SentCounts::of(self);
         let answered = offering.answered.unwrap_or_else(|| self.clock.elapsed());
         let last = if now.delivered > before.delivered {
             self.tally.last_delivery.max(answered)
@@ -182,14 +183,14 @@ impl Round<'_> {
 }
 
 /// Counters as they stood.
-struct Counts {
+struct SentCounts {
     acknowledged: u64,
     refused: u64,
     delivered: u64,
     wire_bytes: u64,
 }
 
-impl Counts {
+impl SentCounts {
     fn of(round: &Round<'_>) -> Self {
         Self {
             acknowledged: round.tally.acknowledged,

@@ -8,7 +8,7 @@ use std::{
 
 use rustix::event::epoll;
 
-use super::{PATIENCE, Round, RoundError};
+use super::{Round, RoundError, WAIT_MAX};
 use crate::{ledger::Place, server::Audience, wire::StreamDecoder};
 
 /// One subscriber.
@@ -67,7 +67,7 @@ impl Round<'_> {
                 return Ok(());
             }
             let silent_since = began.max(self.tally.last_progress);
-            if self.clock.elapsed() > silent_since + PATIENCE {
+            if self.clock.elapsed() > silent_since + WAIT_MAX {
                 let all = self.subscribers.len();
                 return Err(RoundError::NotOpened { opening, all });
             }

@@ -11,7 +11,7 @@ const LATENCY_MICROS_MAX: u64 = 600_000_000;
 
 /// One event of the round, at the place of its number.
 #[derive(Debug)]
-pub(super) struct Event {
+pub(super) struct OfferedEvent {
     /// The length of its body.
     pub(super) body_bytes: usize,
     /// Since when it is on its way, on the round's clock: when it was due, or
@@ -67,7 +67,7 @@ impl Tally {
     }
 
     /// Counts an event that came `now`.
-    pub(super) fn arrived(&mut self, events: &[Event], arrival: Arrival, now: Duration) {
+    pub(super) fn arrived(&mut self, events: &[OfferedEvent], arrival: Arrival, now: Duration) {
         self.delivered += 1;
         let Some(event) = events.get(arrival.number as usize) else {
             // The ledger says that it was never sent.

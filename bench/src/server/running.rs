@@ -17,7 +17,7 @@ use rustix::{
 };
 use tempfile::TempDir;
 
-use super::{Spec, spec::Start, template::fill};
+use super::{Spec, spec::StartCommand, template::fill};
 use crate::machine::{self, Cores, Tree};
 
 /// How long a server may take to be ready.
@@ -134,7 +134,12 @@ impl Running {
         }
     }
 
-    fn spawn(folder: TempDir, spec: &Spec, start: &Start, places: &Places) -> io::Result<Self> {
+    fn spawn(
+        folder: TempDir,
+        spec: &Spec,
+        start: &StartCommand,
+        places: &Places,
+    ) -> io::Result<Self> {
         let ports = free_ports::<3>()?;
         let texts = ports.map(|port| port.to_string());
         let dir = folder.path().display().to_string();
@@ -184,7 +189,7 @@ impl Running {
         })
     }
 
-    fn wait_until_ready(&mut self, spec: &Spec, start: &Start) -> Result<(), StartError> {
+    fn wait_until_ready(&mut self, spec: &Spec, start: &StartCommand) -> Result<(), StartError> {
         let began = Instant::now();
         let name = || spec.name.clone();
         while began.elapsed() < READY_WITHIN {

@@ -70,7 +70,7 @@ pub struct Spec {
     #[serde(default = "opening_max")]
     pub opening_max: usize,
     /// How it is started, if it is.
-    pub start: Option<Start>,
+    pub start: Option<StartCommand>,
     /// Where it runs already, otherwise.
     pub running: Option<Already>,
     /// How one subscribes.
@@ -93,7 +93,7 @@ fn opening_max() -> usize {
 /// How a server is started.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Start {
+pub struct StartCommand {
     /// Program and arguments. Must stay in the foreground.
     pub command: Vec<String>,
     /// Environment variables beside those of the generator.

@@ -15,7 +15,7 @@ const CHUNK_BYTES_MAX: u64 = 1 << 32;
 /// Decodes answers on one connection.
 #[derive(Debug, Default)]
 pub struct Response {
-    state: State,
+    state: ReadState,
     head: Vec<u8>,
     status: u16,
     gzip: bool,
@@ -23,7 +23,7 @@ pub struct Response {
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ReadState {
     #[default]
     Head,
     /// So many bytes of body are to come.
@@ -55,7 +55,7 @@ impl Response {
     /// Whether the head is over.
     #[must_use]
     pub fn has_head(&self) -> bool {
-        self.state != State::Head
+        self.state != ReadState::Head
     }
 
     /// Whether the body is compressed.
@@ -73,12 +73,12 @@ impl Response {
     /// Whether the whole answer was read.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.state == State::Done
+        self.state == ReadState::Done
     }
 
     /// Forgets the answer, for the next one on the connection.
     pub fn reset(&mut self) {
-        self.state = State::Head;
+        self.state = ReadState::Head;
         self.gzip = false;
         self.close = false;
         self.head.clear();
@@ -92,28 +92,30 @@ impl Response {
     /// [`WireError`] where it is not HTTP/1.1.
     pub fn feed(&mut self, input: &[u8], mut body: impl FnMut(&[u8])) -> Result<usize, WireError> {
         let mut at = 0;
-        while at < input.len() && self.state != State::Done {
+        while at < input.len() && self.state != ReadState::Done {
             let rest = &input[at..];
             at += match self.state {
-                State::Head => self.take_head(rest)?,
-                State::Endless => pass(rest, u64::MAX, &mut body),
-                State::Length(left) => {
+                ReadState::Head => self.take_head(rest)?,
+                ReadState::Endless => pass(rest, u64::MAX, &mut body),
+                ReadState::Length(left) => {
                     let passed = pass(rest, left, &mut body);
-                    self.state = State::after_length(left - passed as u64);
+                    self.state = ReadState::after_length(left - passed as u64);
                     passed
                 }
-                State::ChunkSize { size, extension } => self.chunk_size(rest, size, extension)?,
-                State::ChunkData(left) => {
+                ReadState::ChunkSize { size, extension } => {
+                    self.chunk_size(rest, size, extension)?
+                }
+                ReadState::ChunkData(left) => {
                     let passed = pass(rest, left, &mut body);
                     self.state = match left - passed as u64 {
-                        0 => State::ChunkEnd,
-                        left => State::ChunkData(left),
+                        0 => ReadState::ChunkEnd,
+                        left => ReadState::ChunkData(left),
                     };
                     passed
                 }
-                State::ChunkEnd => self.chunk_end(rest[0])?,
-                State::Trailer { empty } => self.trailer(rest[0], empty),
-                State::Done => 0,
+                ReadState::ChunkEnd => self.chunk_end(rest[0])?,
+                ReadState::Trailer { empty } => self.trailer(rest[0], empty),
+                ReadState::Done => 0,
             };
         }
         Ok(at)
@@ -127,7 +129,7 @@ impl Response {
     /// [`WireError`] where it is not HTTP/1.1.
     pub fn feed_head(&mut self, input: &[u8]) -> Result<usize, WireError> {
         match self.state {
-            State::Head => self.take_head(input),
+            ReadState::Head => self.take_head(input),
             _ => Ok(0),
         }
     }
@@ -156,8 +158,8 @@ impl Response {
         self.status = status.ok_or_else(broken)?;
         self.state = match self.status {
             // RFC 9112, section 6.3: these have no body.
-            100..200 | 204 | 304 => State::Done,
-            _ => State::Endless,
+            100..200 | 204 | 304 => ReadState::Done,
+            _ => ReadState::Endless,
         };
         for line in lines {
             let (name, value) = line.split_once(':').ok_or_else(broken)?;
@@ -170,14 +172,14 @@ impl Response {
         if name.eq_ignore_ascii_case("connection") {
             self.close = value.eq_ignore_ascii_case("close");
         }
-        let chunked = matches!(self.state, State::ChunkSize { .. });
-        if self.state == State::Done {
+        let chunked = matches!(self.state, ReadState::ChunkSize { .. });
+        if self.state == ReadState::Done {
             return Some(());
         }
         if name.eq_ignore_ascii_case("transfer-encoding") && value.eq_ignore_ascii_case("chunked") {
-            self.state = State::CHUNK;
+            self.state = ReadState::CHUNK;
         } else if name.eq_ignore_ascii_case("content-length") && !chunked {
-            self.state = State::after_length(value.parse().ok()?);
+            self.state = ReadState::after_length(value.parse().ok()?);
         } else if name.eq_ignore_ascii_case("content-encoding") {
             self.gzip = value.eq_ignore_ascii_case("gzip");
         }
@@ -194,8 +196,8 @@ impl Response {
             match (byte, char::from(byte).to_digit(16)) {
                 (b'\n', _) => {
                     self.state = match size {
-                        0 => State::Trailer { empty: true },
-                        size => State::ChunkData(size),
+                        0 => ReadState::Trailer { empty: true },
+                        size => ReadState::ChunkData(size),
                     };
                     return Ok(index + 1);
                 }
@@ -208,14 +210,14 @@ impl Response {
                 return Err(WireError::Chunk);
             }
         }
-        self.state = State::ChunkSize { size, extension };
+        self.state = ReadState::ChunkSize { size, extension };
         Ok(input.len())
     }
 
     fn chunk_end(&mut self, byte: u8) -> Result<usize, WireError> {
         match byte {
             b'\r' => {}
-            b'\n' => self.state = State::CHUNK,
+            b'\n' => self.state = ReadState::CHUNK,
             _ => return Err(WireError::Chunk),
         }
         Ok(1)
@@ -223,25 +225,25 @@ impl Response {
 
     fn trailer(&mut self, byte: u8, empty: bool) -> usize {
         self.state = match byte {
-            b'\n' if empty => State::Done,
-            b'\n' => State::Trailer { empty: true },
+            b'\n' if empty => ReadState::Done,
+            b'\n' => ReadState::Trailer { empty: true },
             b'\r' => self.state,
-            _ => State::Trailer { empty: false },
+            _ => ReadState::Trailer { empty: false },
         };
         1
     }
 }
 
-impl State {
-    const CHUNK: State = State::ChunkSize {
+impl ReadState {
+    const CHUNK: ReadState = ReadState::ChunkSize {
         size: 0,
         extension: false,
     };
 
-    fn after_length(left: u64) -> State {
+    fn after_length(left: u64) -> ReadState {
         match left {
-            0 => State::Done,
-            left => State::Length(left),
+            0 => ReadState::Done,
+            left => ReadState::Length(left),
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    ADMIN_TOKEN, PATIENCE, Response, Subscriber,
+    ADMIN_TOKEN, Response, Subscriber, WAIT_MAX,
     http::{request_head, status_of},
 };
 
@@ -106,7 +106,7 @@ impl Client {
 pub(crate) async fn read_response(stream: &mut TcpStream) -> Response {
     let mut bytes = Vec::new();
     // A reset after the response is no concern of these tests.
-    _ = timeout(PATIENCE, stream.read_to_end(&mut bytes))
+    _ = timeout(WAIT_MAX, stream.read_to_end(&mut bytes))
         .await
         .expect("the response comes, and its end");
     Response::parse(&bytes)
@@ -116,7 +116,7 @@ pub(crate) async fn read_response(stream: &mut TcpStream) -> Response {
 async fn is_stored(stream: &mut TcpStream) {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"}") {
-        let read = timeout(PATIENCE, stream.read_buf(&mut bytes)).await;
+        let read = timeout(WAIT_MAX, stream.read_buf(&mut bytes)).await;
         assert_ne!(read.expect("a response comes").unwrap(), 0, "cut off");
     }
     let response = String::from_utf8_lossy(&bytes);

@@ -8,7 +8,7 @@ use std::{
 use hookrill_client::sse::SseReader;
 
 use crate::{
-    Message, PATIENCE, Response,
+    Message, Response, WAIT_MAX,
     http::{header_of, request_head, status_of},
 };
 
@@ -24,7 +24,7 @@ impl Connection {
     pub fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(WAIT_MAX))?;
         let stream = BufReader::new(stream);
         Ok(Self { stream })
     }

@@ -17,7 +17,7 @@ use hookrill_core::{Clock, Timestamp};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
 
-use crate::{ADMIN_TOKEN, BEGIN_SECS, Client, PATIENCE, TOKEN_SECRET};
+use crate::{ADMIN_TOKEN, BEGIN_SECS, Client, TOKEN_SECRET, WAIT_MAX};
 
 const TOPICS: &str = r#"
 [access]
@@ -125,7 +125,7 @@ impl Gateway {
     ///
     /// What it stopped for.
     pub async fn stopped(&mut self) -> Result<(), ServeError> {
-        let stopped = timeout(PATIENCE, &mut self.running).await;
+        let stopped = timeout(WAIT_MAX, &mut self.running).await;
         stopped.expect("the gateway stops in time").unwrap()
     }
 

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Everything here panics at a surprise, and nothing waits for longer than
-//! [`PATIENCE`].
+//! [`WAIT_MAX`].
 
 #![allow(
     clippy::disallowed_methods,
@@ -48,7 +48,7 @@ pub use subprocess::Subprocess;
 pub use subscriber::{Message, Subscriber};
 
 /// Longer than anything here takes on a slow day.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Between two looks at something that tells nobody when it happens.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(2);
 

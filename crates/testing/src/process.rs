@@ -18,7 +18,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal};
 use tempfile::TempDir;
 
 use crate::{
-    ADMIN_TOKEN, Client, Connection, PATIENCE, POLL_INTERVAL, client::metric_of, log::Log,
+    ADMIN_TOKEN, Client, Connection, POLL_INTERVAL, WAIT_MAX, client::metric_of, log::Log,
     port::free_address,
 };
 
@@ -133,7 +133,7 @@ impl Process {
     }
 
     fn wait_until_ready(&mut self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_MAX;
         while Instant::now() < deadline {
             if let Ok(mut connection) = Connection::open(self.address)
                 && let Ok(response) = connection.get("/readyz")
@@ -145,7 +145,7 @@ impl Process {
                 panic!("did not start: {status}: {}", self.log());
             }
         }
-        panic!("not ready within {PATIENCE:?}: {}", self.log());
+        panic!("not ready within {WAIT_MAX:?}: {}", self.log());
     }
 
     /// The gateway's URL, without a path.
@@ -246,9 +246,9 @@ impl Process {
     /// Waits for the end.
     pub fn wait(&mut self) -> ExitStatus {
         let status = self
-            .wait_for(PATIENCE)
-            .unwrap_or_else(|| panic!("did not end within {PATIENCE:?}: {}", self.log()));
-        self.log.wait_for_end(PATIENCE);
+            .wait_for(WAIT_MAX)
+            .unwrap_or_else(|| panic!("did not end within {WAIT_MAX:?}: {}", self.log()));
+        self.log.wait_for_end(WAIT_MAX);
         status
     }
 
@@ -274,7 +274,7 @@ impl Process {
 
     /// Waits until it has written these words so often.
     pub fn wait_for_log_times(&self, words: &str, times: usize) {
-        let found = self.log.wait_for(words, times, PATIENCE);
+        let found = self.log.wait_for(words, times, WAIT_MAX);
         assert!(found, "no {words:?} ({times} times) in:\n{}", self.log());
     }
 

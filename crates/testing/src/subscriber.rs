@@ -6,7 +6,7 @@ use hookrill_client::sse::{SseEvent, SseReader};
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 
 use crate::{
-    ChunkedDecoder, PATIENCE,
+    ChunkedDecoder, WAIT_MAX,
     http::{find, status_of},
 };
 
@@ -64,7 +64,7 @@ impl Subscriber {
             if let Some(end) = find(&bytes, b"\r\n\r\n") {
                 break end;
             }
-            let read = timeout(PATIENCE, stream.read_buf(&mut bytes)).await;
+            let read = timeout(WAIT_MAX, stream.read_buf(&mut bytes)).await;
             let count = read.expect("a head comes").unwrap();
             assert_ne!(count, 0, "closed before the head");
         };
@@ -112,7 +112,7 @@ impl Subscriber {
     /// Waits for more of the stream.
     async fn receive(&mut self) {
         let mut bytes = Vec::with_capacity(64 * 1024);
-        let read = timeout(PATIENCE, self.stream.read_buf(&mut bytes)).await;
+        let read = timeout(WAIT_MAX, self.stream.read_buf(&mut bytes)).await;
         match read.expect("the stream goes on or ends") {
             Ok(0) | Err(_) => panic!("cut off without the last chunk"),
             Ok(_) => self.chunks.take(&bytes),

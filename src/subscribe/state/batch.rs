@@ -4,7 +4,7 @@
 //! and the stream's position never falls. What was not advanced past when the
 //! batch is dropped is queued again, or found again in the ring.
 
-use std::{io::IoSlice, sync::Arc};
+use std::{io::IoSlice, ops::ControlFlow, sync::Arc};
 
 use bytes::{Buf, Bytes};
 use hookrill_core::Sequence;
@@ -14,7 +14,7 @@ use super::{
     counters::DeliveryCounters,
     pending::{Queued, Ready},
 };
-use crate::wire::{Frame, Piece};
+use crate::wire::Frame;
 
 /// What one stream writes of frames that are ready: the rest of the piece before
 /// them, its own notice, and those of the frames that it wants and has not sent.
@@ -53,19 +53,16 @@ impl<'a> Batch<'a> {
 
     /// All of it, piece by piece.
     fn chunks(&self) -> impl Iterator<Item = &[u8]> {
+        let (form, framing) = (self.state.form, self.state.framing);
         let pending = &self.state.pending;
         let rest = (!pending.rest.is_empty()).then_some(&*pending.rest);
         let notice = match &pending.next {
-            Queued::Notice(piece) => Some(self.bytes_of(piece)),
+            Queued::Notice(piece) => Some(piece.chunk().bytes(framing)),
             Queued::Nothing | Queued::Slice(_) | Queued::Page(..) => None,
         };
         let frames = self.frames();
-        let frames = frames.map(|(_, frame)| self.bytes_of(frame.piece(self.state.form)));
+        let frames = frames.map(move |(_, frame)| frame.piece(form).chunk().bytes(framing));
         rest.into_iter().chain(notice).chain(frames)
-    }
-
-    fn bytes_of<'p>(&self, piece: &'p Piece) -> &'p [u8] {
-        piece.chunk().bytes(self.state.framing)
     }
 
     /// Sends `sent` bytes of a notice, whose rest becomes the stream's.
@@ -87,32 +84,35 @@ impl<'a> Batch<'a> {
 
     /// Sends `left` bytes of frames.
     fn advance_frames(&mut self, mut left: usize) {
-        let mut next = self.next;
-        let mut position = self.state.progress.position;
+        let (form, framing) = (self.state.form, self.state.framing);
+        let mut last = None;
         let mut rest = Bytes::new();
         let mut counters = DeliveryCounters::default();
         let mut coding = std::mem::take(&mut self.state.coding);
-        for (at, frame) in self.frames() {
-            if left == 0 {
-                break;
-            }
-            let piece = frame.piece(self.state.form);
-            let bytes = self.bytes_of(piece).len();
+        _ = self.frames().try_for_each(|(at, frame)| {
+            let piece = frame.piece(form);
+            let bytes = piece.chunk().bytes(framing).len();
             if left < bytes {
-                rest = piece.chunk().rest(self.state.framing, left);
+                rest = piece.chunk().rest(framing, left);
             }
             left = left.saturating_sub(bytes);
-            next = at.following();
-            position = frame.sequence();
             coding.add(piece);
             counters.add(bytes);
-        }
+            last = Some((at, frame));
+            if left == 0 {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
         debug_assert_eq!(left, 0, "no more is sent than there is");
-        self.next = next;
         self.state.coding = coding;
-        self.state.advance_to(position);
         self.state.pending.rest = rest;
         self.state.counters.add_all(&counters);
+        if let Some((at, frame)) = last {
+            self.next = at.following();
+            self.state.advance_to(frame.sequence());
+        }
     }
 }
 
@@ -172,11 +172,13 @@ impl Buf for Batch<'_> {
     }
 
     fn chunks_vectored<'s>(&'s self, slices: &mut [IoSlice<'s>]) -> usize {
+        // `for_each` and `try_for_each` run through slices and frames as two plain
+        // loops; `for` would ask anew for each frame in which of them it is.
         let mut count = 0;
-        for (slice, chunk) in slices.iter_mut().zip(self.chunks()) {
-            *slice = IoSlice::new(chunk);
+        self.chunks().take(slices.len()).for_each(|chunk| {
+            slices[count] = IoSlice::new(chunk);
             count += 1;
-        }
+        });
         count
     }
 

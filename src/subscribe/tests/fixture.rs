@@ -135,7 +135,7 @@ impl Fixture {
     }
 
     /// A subscription to these topics, as it was opened.
-    pub(crate) async fn subscribe(&self, topics: &[&str], start: Start) -> Subscription {
+    pub(crate) async fn subscribe(&self, topics: &[&str], start: Start) -> SubscriberStream {
         self.open_with(topics, start, None, Format::Raw)
             .await
             .subscription

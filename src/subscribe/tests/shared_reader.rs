@@ -11,7 +11,7 @@ async fn fixture_of(ring_bytes: usize) -> Fixture {
 }
 
 /// Writes what is ready, to nobody.
-fn write_pending(stream: &mut Subscription) {
+fn write_pending(stream: &mut SubscriberStream) {
     let state = &mut stream.state;
     while state.has_pending() {
         let ready = state.take_ready(PIECES_MAX);
@@ -20,16 +20,16 @@ fn write_pending(stream: &mut Subscription) {
     }
 }
 
-fn attach(shared: &SharedReader, stream: &mut Subscription) {
+fn attach(shared: &SharedReader, stream: &mut SubscriberStream) {
     shared.attach(&mut stream.state, &mut stream.interrupts);
 }
 
-fn detach(shared: &SharedReader, stream: &mut Subscription) {
+fn detach(shared: &SharedReader, stream: &mut SubscriberStream) {
     shared.detach(&mut stream.state, &mut stream.interrupts);
 }
 
 /// A live stream with nothing pending.
-async fn live(fixture: &Fixture) -> Subscription {
+async fn live(fixture: &Fixture) -> SubscriberStream {
     let mut reader = fixture.open(&["a"], Start::Now).await;
     reader.opening().await;
     assert!(reader.is_quiet());
@@ -37,7 +37,7 @@ async fn live(fixture: &Fixture) -> Subscription {
 }
 
 /// The sequences that one turn brings `stream`.
-fn written_in_turn(shared: &mut SharedReader, stream: &mut Subscription) -> Vec<u64> {
+fn written_in_turn(shared: &mut SharedReader, stream: &mut SubscriberStream) -> Vec<u64> {
     let Turn::Write(ready) = shared.turn(1) else {
         panic!("there is something to write");
     };
@@ -148,7 +148,7 @@ async fn a_reader_that_lags_behind_the_ring_disbands() {
 }
 
 /// One turn, of which `stream` takes so many bytes.
-fn write_in_part(shared: &mut SharedReader, stream: &mut Subscription, bytes: usize) {
+fn write_in_part(shared: &mut SharedReader, stream: &mut SubscriberStream, bytes: usize) {
     let Turn::Write(ready) = shared.turn(1) else {
         panic!("there is something to write");
     };

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, time::Instant};
 
 use hookrill_client::sse::SseReader;
-use hookrill_testing::{Message, PATIENCE, Subprocess};
+use hookrill_testing::{Message, Subprocess, WAIT_MAX};
 
 /// A stream, as curl prints it.
 pub(crate) struct CurlStream {
@@ -38,7 +38,7 @@ impl CurlStream {
     }
 
     fn line(&self) -> String {
-        self.curl.next_line(Instant::now() + PATIENCE) + "\n"
+        self.curl.next_line(Instant::now() + WAIT_MAX) + "\n"
     }
 
     fn next(&self) -> Message {

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// For each thing that is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_secs(60);
 const NPM_CLIENTS: usize = 100;
 /// More than the six connections to a host that a browser opens over HTTP/1.1:
 /// that all have a stream at once shows that they share one over HTTP/2.
@@ -74,7 +74,7 @@ impl EventSources {
         command.args([stream(setup), CHROMIUM_CLIENTS.to_string()]);
         let mut event_sources = Self::of("Chromium", CHROMIUM_CLIENTS, &mut command);
         assert!(matches!(
-            event_sources.line(Instant::now() + PATIENCE),
+            event_sources.line(Instant::now() + WAIT_MAX),
             Line::Ready
         ));
         let folder = &setup.proxy.folder;
@@ -127,7 +127,7 @@ impl EventSources {
     }
 
     pub(super) fn all_have_given_up(&mut self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_MAX;
         while !self.clients.iter().all(|client| client.closed) {
             self.take(deadline);
         }
@@ -149,7 +149,7 @@ impl EventSources {
     }
 
     fn wait(&mut self, what: &str, done: impl Fn(&Client) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_MAX;
         loop {
             let closed = self.clients.iter().filter(|client| client.closed).count();
             assert_eq!(closed, 0, "so many of {} gave up for ever", self.name);
@@ -195,7 +195,7 @@ impl Sender {
 
     /// Waits until so many more are stored.
     pub(super) fn stores(&self, count: u32) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_MAX;
         for _ in 0..count {
             self.0.next_line(deadline);
         }
@@ -204,7 +204,7 @@ impl Sender {
     /// Ends it; gives the last event's number.
     pub(super) fn end(mut self) -> u32 {
         self.0.send_newline();
-        let last = self.0.remaining_lines(Instant::now() + PATIENCE).pop();
+        let last = self.0.remaining_lines(Instant::now() + WAIT_MAX).pop();
         last.expect("it stored some").parse().expect("a number")
     }
 }

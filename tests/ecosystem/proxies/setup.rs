@@ -16,7 +16,7 @@ use hookrill_testing::Process;
 use crate::program::give_to_nobody;
 
 /// Longer than anything here takes on a slow day.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Between two looks at something that tells nobody when it happens.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Where requests that are to be told from the proxy's own come from.
@@ -152,7 +152,7 @@ impl SetupBuilder {
 
 /// Looks until it is there.
 pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     loop {
         if let Some(found) = look() {
             return found;

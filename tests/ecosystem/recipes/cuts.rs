@@ -18,7 +18,7 @@ use super::{
     scripts::Script,
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_secs(60);
 const BUSY: &str =
     "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 const REFUSED: &str = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 15\r\nConnection: close\r\n\r\n\
@@ -109,7 +109,7 @@ pub(super) fn survived_by(heading: &'static str, folder: &Path) {
             accepted(&listener, heading);
             iter::from_fn(|| script.lines.try_next_line()).collect()
         }
-        _ => script.lines.remaining_lines(Instant::now() + PATIENCE),
+        _ => script.lines.remaining_lines(Instant::now() + WAIT_MAX),
     };
     let shown: Vec<_> = said.iter().filter_map(|line| Shown::read(line)).collect();
     let due = [Shown::Order(1), Shown::Order(2)];
@@ -141,12 +141,12 @@ fn story(media_type: MediaType) -> [(&'static str, String); 5] {
 }
 
 fn accepted(listener: &TcpListener, heading: &str) -> TcpStream {
-    let patience = Instant::now() + PATIENCE;
+    let patience = Instant::now() + WAIT_MAX;
     loop {
         match listener.accept() {
             Ok((stream, _)) => {
                 stream.set_nonblocking(false).expect("it can be");
-                stream.set_read_timeout(Some(PATIENCE)).expect("it can be");
+                stream.set_read_timeout(Some(WAIT_MAX)).expect("it can be");
                 return stream;
             }
             Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),

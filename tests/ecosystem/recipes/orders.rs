@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use hookrill_testing::Process;
 
 /// Longer than anything here takes on a slow day.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Between two looks at something that tells nobody when it happens.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// What signs tokens.
@@ -140,7 +140,7 @@ impl OrderGateway {
         if !A::IN_ORDER {
             due.sort_by_key(|shown| matches!(shown, Shown::Order(_)));
         }
-        let patience = Instant::now() + PATIENCE;
+        let patience = Instant::now() + WAIT_MAX;
         loop {
             let all = readers.shown();
             for (name, shown) in &all {

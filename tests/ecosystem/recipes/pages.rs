@@ -25,7 +25,7 @@ use crate::{
     program::{Group, give_to_nobody, unprivileged},
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_secs(60);
 /// A recipe's heading, and the file that `pages.mjs` looks for.
 const FILES: [(&str, &str); 5] = [
     ("Plain HTML", "html.html"),
@@ -64,7 +64,7 @@ impl Pages {
         command.arg(site.port().to_string());
         command.arg(client).arg(TOKEN_SECRET);
         let lines = Subprocess::start("pages.mjs", &mut command);
-        lines.next_line(Instant::now() + PATIENCE);
+        lines.next_line(Instant::now() + WAIT_MAX);
         Self {
             lines,
             shown: FILES

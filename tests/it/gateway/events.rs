@@ -2,7 +2,7 @@
 //! Read twice: over the connection writer, and over an ordinary body.
 
 use super::Gateway;
-use hookrill_testing::{PATIENCE, token};
+use hookrill_testing::{WAIT_MAX, token};
 
 const ACCEPT_STREAM: (&str, &str) = ("Accept", "text/event-stream");
 
@@ -303,7 +303,7 @@ async fn http_1_0_gets_the_stream_without_chunks() {
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut seen = Vec::new();
     while !seen.ends_with(b"\ndata: for an old client\n\n") {
-        let read = tokio::time::timeout(PATIENCE, stream.read_buf(&mut seen)).await;
+        let read = tokio::time::timeout(WAIT_MAX, stream.read_buf(&mut seen)).await;
         assert_ne!(read.unwrap().unwrap(), 0, "cut off");
     }
     let seen = String::from_utf8(seen).unwrap();

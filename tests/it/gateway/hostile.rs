@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use hookrill_testing::{BEGIN_SECS, Gateway, PATIENCE, Response, TOKEN_SECRET, token};
+use hookrill_testing::{BEGIN_SECS, Gateway, Response, TOKEN_SECRET, WAIT_MAX, token};
 
 #[tokio::test]
 async fn a_body_one_byte_over_the_limit_is_refused_and_one_at_it_is_not() {
@@ -54,7 +54,7 @@ async fn a_chunked_body_that_never_ends_is_refused() {
     let mut answer = Vec::new();
     tokio::select! {
         () = endless => {}
-        read = timeout(PATIENCE, reading.read_buf(&mut answer)) => {
+        read = timeout(WAIT_MAX, reading.read_buf(&mut answer)) => {
             assert!(read.unwrap().unwrap() > 0);
         }
     }
@@ -81,7 +81,7 @@ async fn a_peer_that_says_nothing_or_half_a_head_is_cut_off() {
             let mut stream = gateway.connect().await;
             stream.write_all(begun.as_bytes()).await.unwrap();
             let mut answer = Vec::new();
-            _ = timeout(PATIENCE, stream.read_to_end(&mut answer))
+            _ = timeout(WAIT_MAX, stream.read_to_end(&mut answer))
                 .await
                 .unwrap_or_else(|_| panic!("{begun:?} is held open"));
         }

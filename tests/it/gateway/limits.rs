@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use hookrill_testing::{
-    Client, GITHUB_SECRET, Gateway, PATIENCE, Response, Subscriber, github_signature, token,
+    Client, GITHUB_SECRET, Gateway, Response, Subscriber, WAIT_MAX, github_signature, token,
 };
 
 const EVENT_SOURCE: [(&str, &str); 1] = [("Accept", "text/event-stream")];
@@ -180,7 +180,7 @@ async fn a_sender_that_writes_a_small_body_first_gets_to_see_the_refusal() {
         stream.write_all(post.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         while !answer.ends_with(b"}") {
-            let read = timeout(PATIENCE, stream.read_buf(&mut answer)).await;
+            let read = timeout(WAIT_MAX, stream.read_buf(&mut answer)).await;
             assert_ne!(read.unwrap().unwrap(), 0, "closed");
         }
         assert!(answer.starts_with(b"HTTP/1.1 429"));

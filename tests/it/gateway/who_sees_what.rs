@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 
 use hookrill_testing::{
-    ADMIN_TOKEN, BEGIN_SECS, ChunkedDecoder, Client, Gateway, GatewayBuilder, PATIENCE,
-    TOKEN_SECRET,
+    ADMIN_TOKEN, BEGIN_SECS, ChunkedDecoder, Client, Gateway, GatewayBuilder, TOKEN_SECRET,
+    WAIT_MAX,
 };
 
 /// Stands in what is hidden, and nowhere else.
@@ -235,7 +235,7 @@ impl Tap {
                 return text;
             }
             let mut bytes = Vec::with_capacity(64 * 1024);
-            let read = timeout(PATIENCE, self.socket.read_buf(&mut bytes)).await;
+            let read = timeout(WAIT_MAX, self.socket.read_buf(&mut bytes)).await;
             let read = read.unwrap_or_else(|_| panic!("{marks:?} do not come: {text}"));
             assert_ne!(read.unwrap(), 0, "cut off: {text}");
             self.chunks.take(&bytes);
@@ -411,7 +411,7 @@ async fn counted_from(gateway: &Gateway, least: f64) -> f64 {
             }
         }
     };
-    timeout(PATIENCE, counting).await.expect("they are counted")
+    timeout(WAIT_MAX, counting).await.expect("they are counted")
 }
 
 /// A JSON value in which every text below a hidden key is a secret.

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use hookrill_testing::{
-    ChunkedDecoder, Gateway, OPEN_TOPIC, PATIENCE, Process, Response, Subscriber,
+    ChunkedDecoder, Gateway, OPEN_TOPIC, Process, Response, Subscriber, WAIT_MAX,
 };
 
 const STREAM: &[u8] = b"GET /events/open HTTP/1.1\r\nHost: gateway\r\n\r\n";
@@ -47,7 +47,7 @@ impl Inflating {
             }
             assert!(!self.chunks.ended, "it ended without {end:?}");
             let mut bytes = Vec::new();
-            let read = timeout(PATIENCE, self.stream.read_buf(&mut bytes)).await;
+            let read = timeout(WAIT_MAX, self.stream.read_buf(&mut bytes)).await;
             assert_ne!(read.expect("the stream goes on").unwrap(), 0, "cut off");
             self.chunks.take(&bytes);
         }
@@ -73,7 +73,7 @@ async fn a_compressed_stream_comes_event_by_event_and_ends_with_its_sum() {
     let (_, rest) = tokio::join!(gateway.stop(), async {
         stream.until("\n\n").await;
         let mut rest = Vec::new();
-        let read = timeout(PATIENCE, stream.stream.read_to_end(&mut rest)).await;
+        let read = timeout(WAIT_MAX, stream.stream.read_to_end(&mut rest)).await;
         read.expect("the stream ends").unwrap();
         stream.chunks.take(&rest);
         stream
@@ -121,7 +121,7 @@ async fn a_connection_that_served_before_is_taken_over_too() {
     stream.write_all(health).await.unwrap();
     let mut seen = Vec::new();
     while !seen.ends_with(b"ok\n") && !seen.ends_with(b"ok") {
-        let read = timeout(PATIENCE, stream.read_buf(&mut seen)).await;
+        let read = timeout(WAIT_MAX, stream.read_buf(&mut seen)).await;
         assert_ne!(read.unwrap().unwrap(), 0);
     }
     stream.write_all(STREAM).await.unwrap();
@@ -184,7 +184,7 @@ async fn nobody_listens(gateway: &Gateway) {
             sleep(std::time::Duration::from_millis(10)).await;
         }
     };
-    timeout(PATIENCE, gone).await.expect("all are gone");
+    timeout(WAIT_MAX, gone).await.expect("all are gone");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! The reader, by the standard's examples, and beside a slow one that splits
-//! the whole stream at once.
+//! The reader, by the examples of the standard, and compared with a slow one that
+//! splits the whole stream at once.
 
 use proptest::prelude::*;
 

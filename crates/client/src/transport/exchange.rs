@@ -2,7 +2,7 @@
 //!
 //! Whoever reads the body also drives the connection, so no task is spawned
 //! and nothing is read while nobody asks. Invariant: of a body that is not
-//! asked for, at most [`BUFFER_BYTES_MAX`] bytes are read ahead, beside what
+//! asked for, at most [`BUFFER_BYTES_MAX`] bytes are read ahead, besides what
 //! the kernel keeps.
 
 use std::{

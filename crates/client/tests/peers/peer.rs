@@ -16,7 +16,7 @@ use tokio::{
 };
 
 /// Longer than anything here takes on a slow day.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(60);
 /// The head of a stream that ends with its connection.
 pub(crate) const STREAM: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\n";
@@ -128,7 +128,7 @@ pub(crate) fn header(head: &str, name: &str) -> Option<String> {
 
 /// The next item, which comes in time.
 pub(crate) async fn next(subscription: &mut Subscription) -> Option<Result<Item, SubscribeError>> {
-    let item = timeout(PATIENCE, subscription.next()).await;
+    let item = timeout(WAIT_MAX, subscription.next()).await;
     item.expect("an item comes")
 }
 

@@ -180,7 +180,8 @@ impl SignatureGrammar {
 
     fn items<'h>(&self, value: &'h str) -> impl Iterator<Item = &'h str> {
         value
-            .split(|c| self.separators.contains(c))
+            // `str::contains` would start a search for a string of one character.
+            .split(|c| self.separators.chars().any(|separator| separator == c))
             .map(str::trim)
             .filter(|item| !item.is_empty())
     }

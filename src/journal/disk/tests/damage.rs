@@ -489,7 +489,7 @@ async fn a_folder_of_a_newer_format_is_named() {
 }
 
 #[tokio::test]
-async fn a_folder_of_the_storage_engine_before_is_never_started_empty_beside() {
+async fn a_folder_of_the_former_storage_engine_is_refused_and_not_started_empty() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("fjall")).unwrap();
     for _ in 0..2 {

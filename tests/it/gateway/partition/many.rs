@@ -15,7 +15,7 @@ use tower::ServiceExt as _;
 
 use hookrill_client::sse::SseReader;
 use hookrill_testing::{
-    GITHUB_SECRET, Gateway, Message, PATIENCE, Subscriber, github_signature, token,
+    GITHUB_SECRET, Gateway, Message, Subscriber, WAIT_MAX, github_signature, token,
 };
 
 use super::{of, paying, reader};
@@ -101,7 +101,7 @@ impl BodyStream {
             if message.is_some() {
                 return message;
             }
-            let frame = timeout(PATIENCE, self.body.frame()).await;
+            let frame = timeout(WAIT_MAX, self.body.frame()).await;
             self.unread = frame.expect("it goes on")?.unwrap().into_data().unwrap();
         }
     }
@@ -145,7 +145,7 @@ async fn deliver_all(gateway: &Gateway, round: usize) {
             stream.write_all(request.as_bytes()).await.unwrap();
             let mut answer = Vec::new();
             while !answer.ends_with(b"}") {
-                let read = timeout(PATIENCE, stream.read_buf(&mut answer)).await;
+                let read = timeout(WAIT_MAX, stream.read_buf(&mut answer)).await;
                 assert_ne!(read.expect("an answer").unwrap(), 0, "cut off");
             }
             let answer = String::from_utf8(answer).unwrap();

@@ -82,7 +82,7 @@ async fn a_changed_file_is_taken_and_a_bad_one_refused_until_it_is_good() {
 
     fs::remove_file(&file).unwrap();
     gateway.wait_for_log_times(REFUSED, 2);
-    // Not a fall to a newcomer's start, whose secrets are not there either.
+    // It does not go on as if it had started without a file.
     assert!(gateway.log().contains("there is no configuration"));
     assert_eq!(gateway.post("open", "x").await.status, 202);
 
@@ -122,7 +122,7 @@ async fn sighup_reads_it_at_once_and_ends_nothing() {
 
 /// Without a file its secrets were made at the start, and are read again.
 #[tokio::test]
-async fn a_newcomer_reads_its_secrets_again() {
+async fn secrets_that_were_made_at_the_start_are_read_again() {
     let folder = TempDir::new().unwrap();
     let address = free_address();
     let mut serve = hookrill(folder.path());
