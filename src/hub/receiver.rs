@@ -3,9 +3,16 @@
 //! Invariant: whatever is published after a receiver was made is received, or
 //! announced by [`Received::CatchUp`].
 
-use std::sync::Arc;
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
 
-use futures_util::{FutureExt as _, StreamExt as _, stream::SelectAll};
+use futures_util::{Stream, StreamExt as _, stream::SelectAll};
 use tokio::{
     sync::broadcast::{
         self,
@@ -83,10 +90,10 @@ impl Receiver {
                 Err(TryRecvError::Empty | TryRecvError::Closed) => Received::Empty,
             },
             Channels::Many(streams) => {
-                if drain(streams) == 0 {
-                    Received::Empty
-                } else {
+                if drain(streams) {
                     Received::CatchUp
+                } else {
+                    Received::Empty
                 }
             }
             Channels::Paused => Received::Empty,
@@ -123,19 +130,76 @@ impl Receiver {
     }
 }
 
-/// Empties the channels and returns how many messages there were; bounded, since
-/// the pump may go on sending.
-fn drain(streams: &mut SelectAll<BroadcastStream<FrameSlice>>) -> usize {
+/// Empties the channels; returns whether they had anything, or may have had.
+/// Bounded, since the pump may go on sending.
+fn drain(streams: &mut SelectAll<BroadcastStream<FrameSlice>>) -> bool {
     let bound = streams.len() * CHANNEL_SLICES;
-    (0..bound)
-        // Unconstrained: a task that has used up its budget would otherwise find
-        // nothing, whatever waits.
-        .take_while(|_| matches!(unconstrained(streams.next()).now_or_never(), Some(Some(_))))
-        .count()
+    let mut received = false;
+    for _ in 0..bound {
+        match poll_now(streams) {
+            Polled::Item => received = true,
+            Polled::Nothing => return received,
+            Polled::Unknown => return true,
+        }
+    }
+    true
+}
+
+/// What one poll found.
+#[derive(Debug, PartialEq, Eq)]
+enum Polled {
+    Item,
+    /// Nothing was sent before the poll that was not received.
+    Nothing,
+    /// The stream asks to be polled again: while another thread is about to wake
+    /// one of its channels, it can't see those that were woken before.
+    Unknown,
+}
+
+fn poll_now(stream: &mut (impl Stream + Unpin)) -> Polled {
+    let woken = Arc::new(WokenFlag(AtomicBool::new(false)));
+    let waker = Waker::from(Arc::clone(&woken));
+    // Unconstrained: a task that has used up its budget would otherwise find
+    // nothing, whatever waits.
+    let mut next = unconstrained(stream.next());
+    match Pin::new(&mut next).poll(&mut Context::from_waker(&waker)) {
+        Poll::Ready(Some(_)) => Polled::Item,
+        Poll::Pending if woken.0.load(Ordering::Acquire) => Polled::Unknown,
+        Poll::Ready(None) | Poll::Pending => Polled::Nothing,
+    }
+}
+
+struct WokenFlag(AtomicBool);
+
+impl Wake for WokenFlag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 impl Drop for Receiver {
     fn drop(&mut self) {
         self.pause();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use futures_util::stream::{once, poll_fn};
+
+    use super::*;
+
+    #[test]
+    fn a_stream_that_asks_to_be_polled_again_may_have_something() {
+        let mut unsettled = poll_fn::<(), _>(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        });
+        assert_eq!(poll_now(&mut unsettled), Polled::Unknown);
+        let mut quiet = poll_fn::<(), _>(|_| Poll::Pending);
+        assert_eq!(poll_now(&mut quiet), Polled::Nothing);
+        assert_eq!(poll_now(&mut once(ready(()))), Polled::Item);
     }
 }

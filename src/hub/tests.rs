@@ -198,3 +198,28 @@ fn no_frame_of_an_older_encoder_comes_in_after_it_was_replaced() {
         assert_eq!(stale, None);
     });
 }
+
+/// The pump sends on while subscribers look; a heartbeat claims what is said here.
+#[test]
+fn nothing_that_was_published_is_overlooked_on_several_channels() {
+    const COMMITS: u64 = 100_000;
+    let names = ["a", "b", "c"];
+    let hub = hub(1 << 16);
+    let mut many = hub.subscribe(&topics(&names));
+    let pump = Arc::clone(&hub);
+    let pumping = std::thread::spawn(move || {
+        for (n, name) in (1..=COMMITS).zip(names.iter().cycle()) {
+            pump.publish(&commit(n, &[name], 10));
+        }
+    });
+    let mut position = Sequence::ZERO;
+    while position < Sequence(COMMITS) {
+        let published = hub.published();
+        match many.try_recv() {
+            Received::CatchUp => position = hub.ring().head(),
+            Received::Empty => assert!(published <= position, "{published} after {position}"),
+            Received::Frames(_) => panic!("several channels only wake"),
+        }
+    }
+    pumping.join().unwrap();
+}
