@@ -157,7 +157,7 @@ impl Telemetry {
         let (result, level) = if applied {
             ("applied", 1.0)
         } else {
-            ("refused", 0.0)
+            ("rejected", 0.0)
         };
         self.reload_applied.set(level);
         with_local_recorder(&self.recorder, || {
@@ -238,7 +238,7 @@ fn describe_labelled() {
     );
     describe_counter!(
         "hookrill_reloads_total",
-        "Reloads of the configuration, by result: applied or refused."
+        "Reloads of the configuration, by result: applied or rejected."
     );
 }
 

@@ -214,8 +214,14 @@ mod tests {
             ),
             ("{sub}.", TemplateError::Topic(TopicError::EmptySegment)),
             ("", TemplateError::Topic(TopicError::EmptySegment)),
-            ("a b.{sub}", TemplateError::Topic(TopicError::Character)),
-            ("orders.*", TemplateError::Topic(TopicError::Character)),
+            (
+                "a b.{sub}",
+                TemplateError::Topic(TopicError::InvalidCharacter),
+            ),
+            (
+                "orders.*",
+                TemplateError::Topic(TopicError::InvalidCharacter),
+            ),
         ] {
             assert_eq!(text.parse::<Template>(), Err(why), "{text}");
         }

@@ -32,7 +32,7 @@ fn table(presets: &[Preset]) -> String {
             preset.title.to_string(),
             preset.scheme.location(),
             preset.scheme.algorithm(),
-            preset.handshake.to_string(),
+            preset.handshake.as_deref().unwrap_or("none").to_owned(),
         ]
     }));
     output::table(&rows)

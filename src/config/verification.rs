@@ -43,7 +43,7 @@ pub(super) fn verification(
     let (preset, scheme) = chosen?;
     let label = preset.unwrap_or_else(|| scheme.algorithm().into());
     let has_id = !scheme.dedup_id.is_empty();
-    if is_wildcard && scheme.hand_over.is_some() && secrets.is_none() {
+    if is_wildcard && scheme.provisioned_secret.is_some() && secrets.is_none() {
         let message = "this provider sends its secret itself, which only a topic with a section \
                        of its own accepts; write a section for the topic";
         section.report("preset", message);

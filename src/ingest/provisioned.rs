@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use crate::durable;
 
 /// The folder within the journal's.
-const FOLDER: &str = "handed-over";
+const FOLDER: &str = "provisioned-secrets";
 
 /// How long a secret is, in bytes.
 const SECRET_BYTES: RangeInclusive<usize> = 1..=CHALLENGE_BYTES_MAX;

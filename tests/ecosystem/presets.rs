@@ -86,15 +86,18 @@ fn no_preset_is_without_evidence_and_each_names_it() {
             "{} has no evidence",
             preset.name
         );
-        for evidence in preset.evidence.split("; ") {
+        for evidence in &preset.evidence {
             let named = match evidence.strip_prefix("vector: ") {
                 Some(_) => own.iter().any(|line| line.role == "vector"),
-                None => own.iter().any(|line| line.by.starts_with(evidence)),
+                None => own.iter().any(|line| line.by.starts_with(&**evidence)),
             };
             assert!(named, "{}: no line is by {evidence}", preset.name);
         }
         let tokens = preset.scheme.kind == scheme::SchemeKind::Token;
-        let page = preset.evidence.starts_with("https://");
+        let page = preset
+            .evidence
+            .iter()
+            .any(|evidence| evidence.starts_with("https://"));
         assert!(
             tokens || !page,
             "{}: a page is evidence for tokens only",

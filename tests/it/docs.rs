@@ -323,7 +323,7 @@ fn the_reference_has_every_word_of_a_scheme() {
         "form_sorted",
         "iso8601_utc",
         "HEAD",
-        "before_proof",
+        "before_verification",
     ] {
         assert!(words.contains(known), "{words:?}");
     }

@@ -170,9 +170,9 @@ fn night() -> String {
      | `mismatch` | another secret or other bytes | the secret of another environment or webhook; a proxy that rewrites or decompresses bodies; for presets that sign the URL, `server.public_url` |\n\
      | `stale` | the signature is genuine, the timestamp too old or in the future | the clocks; a retry that repeats its first signature: raise `tolerance` |\n\
      | `timestamp_form`, `timestamp_missing` | there is no timestamp where one should be | another version of the scheme |\n\
-     | `json_missing`, `form_form` | the body is not what is signed | the content type set at the provider |\n\
-     | `duplicate_header` | a header was given more than once, with different values | a proxy that adds one of its own |\n\
-     | `secret_pending`, `handed_over`, `handed_elsewhere` | the provider sends its secret itself | [below](#secrets-that-providers-send) |\n\
+     | `json_missing`, `not_a_form` | the body is not what is signed | the content type set at the provider |\n\
+     | `header_duplicate` | a header was given more than once, with different values | a proxy that adds one of its own |\n\
+     | `secret_pending`, `secret_already_provisioned`, `secret_not_accepted` | the provider sends its secret itself | [below](#secrets-that-providers-send) |\n\
      | `verify_token`, `challenge` | a handshake failed | is the topic's `verify_token` the token that you gave the provider? |\n\
      | `topic_unknown`, `topic_malformed` | nothing configures that topic | the end of the URL |\n\n\
      ### Handshakes\n\n\
@@ -184,7 +184,7 @@ fn night() -> String {
      ### Secrets that providers send\n\n\
      Asana and Notion send the secret themselves, with the first request. Hookrill accepts the \
      first one that comes to a topic with a section of its own and no `secrets`, stores it in \
-     `handed-over/<topic>` of the journal's folder, readable by the owner alone, and refuses any \
+     `provisioned-secrets/<topic>` of the journal's folder, readable by the owner alone, and refuses any \
      other from then on. Until then whoever knows the URL can send a secret of their own: \
      name the topic so that it cannot be guessed, create the webhook right after the start, and \
      look for `a provider's secret was stored` in the log. To start over, stop Hookrill, delete \
@@ -203,11 +203,7 @@ fn row(preset: &Preset) -> String {
         (true, true) => "yes",
         (true, false) => "no",
     };
-    let handshake = if preset.handshake.starts_with("none") {
-        "–"
-    } else {
-        "yes"
-    };
+    let handshake = preset.handshake.as_ref().map_or("–", |_| "yes");
     let name = &preset.name;
     format!(
         "| [{name}](#{name}) | {} | `{}` | {} | {tolerance} | {} | {} | {handshake} |\n",
@@ -232,7 +228,7 @@ fn section(preset: &Preset) -> String {
     item("URL", &format!("`https://hooks.example.com/ingest/{name}`"));
     item("Signed", &signed(&preset.scheme));
     item("Facts", &facts(&preset.scheme, preset.signed));
-    item("Handshake", &preset.handshake);
+    item("Handshake", preset.handshake.as_deref().unwrap_or("none"));
     item("What remains", &remains(&preset.scheme, preset.signed));
     if let Some(notes) = &preset.notes {
         item("Mind", notes);
@@ -246,7 +242,7 @@ fn section(preset: &Preset) -> String {
     if !failures.is_empty() {
         item("If it is refused", &failures);
     }
-    item("Accepted by", &preset.evidence.replace("; ", ", "));
+    item("Accepted by", &preset.evidence.join(", "));
     writeln!(
         text,
         "\n[{}'s documentation]({})\n",
@@ -271,7 +267,7 @@ fn block(preset: &Preset) -> String {
         toml += "[server]\npublic_url = \"https://hooks.example.com\"\n\n";
     }
     writeln!(toml, "[topics.{name}]\npreset = \"{name}\"").unwrap();
-    match preset.scheme.hand_over {
+    match preset.scheme.provisioned_secret {
         Some(_) => toml += "# No secrets: the provider sends one.\n",
         None => writeln!(toml, "secrets = [\"env:{}\"]", secret(preset)).unwrap(),
     }

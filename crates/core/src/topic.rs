@@ -32,16 +32,16 @@ pub struct Topic(Arc<str>);
 pub enum TopicError {
     /// Longer than [`TOPIC_BYTES_MAX`].
     #[error("a topic has at most {TOPIC_BYTES_MAX} bytes")]
-    Long,
+    TooLong,
     /// More than [`SEGMENTS_MAX`] segments.
     #[error("a topic has at most {SEGMENTS_MAX} segments")]
-    Deep,
+    TooManySegments,
     /// Nothing between two dots, or nothing at all.
     #[error("a topic has no empty segment")]
     EmptySegment,
     /// A character outside the grammar.
     #[error("a topic has only A-Z a-z 0-9 _ ~ : - and dots")]
-    Character,
+    InvalidCharacter,
 }
 
 impl Topic {
@@ -91,18 +91,18 @@ impl FromStr for Topic {
 
     fn from_str(text: &str) -> Result<Self, TopicError> {
         if text.len() > TOPIC_BYTES_MAX {
-            return Err(TopicError::Long);
+            return Err(TopicError::TooLong);
         }
         for (i, segment) in text.split('.').enumerate() {
             if i == SEGMENTS_MAX {
-                return Err(TopicError::Deep);
+                return Err(TopicError::TooManySegments);
             }
             if segment.is_empty() {
                 return Err(TopicError::EmptySegment);
             }
             let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"_~:-".contains(&b);
             if !segment.bytes().all(is_allowed) {
-                return Err(TopicError::Character);
+                return Err(TopicError::InvalidCharacter);
             }
         }
         Ok(Self(text.into()))
@@ -209,14 +209,14 @@ mod tests {
             ("a.", TopicError::EmptySegment),
             (".a", TopicError::EmptySegment),
             ("a..b", TopicError::EmptySegment),
-            ("a b", TopicError::Character),
-            ("a/b", TopicError::Character),
-            ("*", TopicError::Character),
-            ("a\n", TopicError::Character),
-            ("a\0", TopicError::Character),
-            ("é", TopicError::Character),
-            ("1.2.3.4.5.6.7.8.9", TopicError::Deep),
-            (&"x".repeat(201), TopicError::Long),
+            ("a b", TopicError::InvalidCharacter),
+            ("a/b", TopicError::InvalidCharacter),
+            ("*", TopicError::InvalidCharacter),
+            ("a\n", TopicError::InvalidCharacter),
+            ("a\0", TopicError::InvalidCharacter),
+            ("é", TopicError::InvalidCharacter),
+            ("1.2.3.4.5.6.7.8.9", TopicError::TooManySegments),
+            (&"x".repeat(201), TopicError::TooLong),
         ] {
             assert_eq!(bad.parse::<Topic>(), Err(why), "{bad:?}");
         }

@@ -245,10 +245,13 @@ mod tests {
         };
         assert_eq!(longest("a", "{/a}"), Ok(82));
         assert_eq!(longest(&"x".repeat(119), "{/a}"), Ok(200));
-        assert_eq!(longest(&"x".repeat(120), "{/a}"), Err(TopicError::Long));
+        assert_eq!(longest(&"x".repeat(120), "{/a}"), Err(TopicError::TooLong));
         assert_eq!(longest(&"x".repeat(38), "{/a}.{/b}"), Ok(200));
-        assert_eq!(longest("a", "{/a}.{/b}.{/c}"), Err(TopicError::Long));
+        assert_eq!(longest("a", "{/a}.{/b}.{/c}"), Err(TopicError::TooLong));
         assert_eq!(longest("1.2.3.4.5.6", "7.{/a}"), Ok(94));
-        assert_eq!(longest("1.2.3.4.5.6.7", "8.{/a}"), Err(TopicError::Deep));
+        assert_eq!(
+            longest("1.2.3.4.5.6.7", "8.{/a}"),
+            Err(TopicError::TooManySegments)
+        );
     }
 }

@@ -24,14 +24,12 @@ pub struct Preset {
     pub docs: Box<str>,
     /// What to do at the provider, and where its secret is found.
     pub setup: Box<str>,
-    /// What the provider asks before it sends events; `none` where it asks
-    /// nothing.
-    pub handshake: Box<str>,
+    /// What the provider asks before it sends events, where it asks something.
+    pub handshake: Option<Box<str>>,
     /// What else to know, where there is something.
     pub notes: Option<Box<str>>,
-    /// Whose code or page shows that the scheme is right; several are separated
-    /// by `; `.
-    pub evidence: Box<str>,
+    /// Whose code or page shows that the scheme is right; at least one.
+    pub evidence: Box<[Box<str>]>,
     /// Which of the facts its signature covers.
     pub signed: Coverage,
     /// The scheme.
@@ -72,18 +70,13 @@ struct PresetEntry {
     title: Box<str>,
     docs: Box<str>,
     setup: Box<str>,
-    #[serde(default = "none")]
-    handshake: Box<str>,
+    handshake: Option<Box<str>>,
     notes: Option<Box<str>>,
-    evidence: Box<str>,
+    evidence: Box<[Box<str>]>,
     signed: Coverage,
     /// Another preset's name, whose scheme it has.
     like: Option<Box<str>>,
     scheme: Option<Scheme>,
-}
-
-fn none() -> Box<str> {
-    "none".into()
 }
 
 /// All presets, by name. Parses them on every call: keep what you need.
@@ -148,21 +141,15 @@ mod tests {
                 preset.name
             );
             assert!(preset.docs.starts_with("https://"), "{}", preset.name);
-            let texts = [
-                &preset.title,
-                &preset.setup,
-                &preset.handshake,
-                &preset.evidence,
-            ];
+            let mut texts = vec![&preset.title, &preset.setup];
+            texts.extend(&preset.handshake);
+            texts.extend(&preset.notes);
+            texts.extend(&preset.evidence);
             assert!(texts.iter().all(|text| !text.is_empty()), "{}", preset.name);
+            assert!(!preset.evidence.is_empty(), "{}", preset.name);
             let has_handshake =
-                !preset.scheme.challenge.is_empty() || preset.scheme.hand_over.is_some();
-            assert_eq!(
-                !preset.handshake.starts_with("none"),
-                has_handshake,
-                "{}",
-                preset.name
-            );
+                !preset.scheme.challenge.is_empty() || preset.scheme.provisioned_secret.is_some();
+            assert_eq!(preset.handshake.is_some(), has_handshake, "{}", preset.name);
         }
     }
 

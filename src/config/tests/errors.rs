@@ -406,7 +406,7 @@ const BAD_TOPICS: &[(&str, &str)] = &[
         "topics.a.secrets[0]: secret 1 is not an Ed25519 public key",
     ),
     (
-        "[topics.\"*\"]\naccess = \"public\"\nscheme = { kind = \"hmac\", hash = \"sha256\", encoding = \"hex\", signature = { header = \"x\" }, message = [\"body\"], hand_over = { at = { header = \"y\" } } }",
+        "[topics.\"*\"]\naccess = \"public\"\nscheme = { kind = \"hmac\", hash = \"sha256\", encoding = \"hex\", signature = { header = \"x\" }, message = [\"body\"], provisioned_secret = { at = { header = \"y\" } } }",
         "topics.\"*\".preset: this provider sends its secret itself",
     ),
     ("topics = 3", "topics: must be a section"),

@@ -87,7 +87,7 @@ fn page(stats: &TopicPage) -> Value {
         Some((name, _)) if stats.more => json!(name),
         _ => Value::Null,
     };
-    page["subscribers_of_everything"] = stats.wildcard.into();
+    page["subscribers_of_all_topics"] = stats.wildcard.into();
     page["subscribers_uncounted"] = stats.uncounted.into();
     page["counted_after"] = stats.counted_after.to_string().into();
     page

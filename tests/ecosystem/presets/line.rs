@@ -165,7 +165,7 @@ impl Line {
 
     /// Whether it gives the secret that is used from then on.
     pub(super) fn hands_over(&self) -> bool {
-        self.handshake.is_some() && self.preset().scheme.hand_over.is_some()
+        self.handshake.is_some() && self.preset().scheme.provisioned_secret.is_some()
     }
 
     pub(super) fn is_secret(&self) -> bool {

@@ -157,7 +157,7 @@ async fn two_hand_overs_at_once_leave_one_secret_that_both_memory_and_disk_know(
 #[tokio::test]
 async fn a_kept_secret_that_makes_no_sense_is_an_error_at_start() {
     let folder = gateway().start().await.stop().await.unwrap();
-    let kept = folder.path().join("handed-over");
+    let kept = folder.path().join("provisioned-secrets");
     std::fs::create_dir_all(&kept).unwrap();
     std::fs::write(kept.join("asana"), "").unwrap();
     let start = Gateway::in_folder(folder)

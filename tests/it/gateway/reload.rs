@@ -216,7 +216,7 @@ async fn a_bad_configuration_is_refused_whole_and_a_good_one_is_taken_after_it()
         let of = |result| format!("hookrill_reloads_total{{result=\"{result}\"}}");
         (
             asked.metric(&of("applied")).await,
-            asked.metric(&of("refused")).await,
+            asked.metric(&of("rejected")).await,
             asked.metric("hookrill_reload_last_applied").await,
         )
     };

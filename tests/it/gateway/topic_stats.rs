@@ -107,7 +107,7 @@ async fn subscribers_rise_and_fall_with_streams_however_they_are_written() {
         ];
         are_listening(&gateway, &all).await;
         let page = presence(&gateway, "").await;
-        assert_eq!(page["subscribers_of_everything"], 1);
+        assert_eq!(page["subscribers_of_all_topics"], 1);
         assert_eq!(page["subscribers_uncounted"], 0);
         // They settle in bundles, and stay counted.
         let id = gateway.post("open.crowd", "x").await.id();

@@ -162,7 +162,7 @@ fn contradiction(handshake: &Handshake, scheme: &Scheme) -> Option<&'static str>
 }
 
 fn has_hmac(scheme: &Scheme) -> bool {
-    scheme.kind == SchemeKind::Hmac && scheme.keyed != Some(MacConstruction::Prefix)
+    scheme.kind == SchemeKind::Hmac && scheme.construction != Some(MacConstruction::Prefix)
 }
 
 /// Whether it answers a GET that asks for nothing.

@@ -70,8 +70,8 @@ pub(crate) fn compile(scheme: Scheme, settings: Settings) -> Result<CompiledSche
 fn refuse_inapplicable(scheme: &Scheme) -> Result<(), SchemeError> {
     let of_hmac = [
         ("hash", scheme.hash.is_some()),
-        ("keyed", scheme.keyed.is_some()),
-        ("hand_over", scheme.hand_over.is_some()),
+        ("construction", scheme.construction.is_some()),
+        ("provisioned_secret", scheme.provisioned_secret.is_some()),
     ];
     let of_signatures = [
         ("signature", scheme.signature.is_some()),

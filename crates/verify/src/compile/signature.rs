@@ -55,7 +55,7 @@ pub(super) fn compile(
     if settings.public_url.is_none() && parts.iter().any(MessagePart::needs_public_url) {
         return Err(SchemeError::PublicUrlMissing);
     }
-    let awaits_secret = scheme.hand_over.is_some() && settings.secrets.is_empty();
+    let awaits_secret = scheme.provisioned_secret.is_some() && settings.secrets.is_empty();
     let keys = if awaits_secret {
         Vec::new()
     } else {
@@ -69,7 +69,7 @@ pub(super) fn compile(
         message: parts,
         timestamp,
         keys,
-        provisioning: scheme.hand_over,
+        provisioning: scheme.provisioned_secret,
         public_url: settings.public_url.unwrap_or_default(),
         covers_body,
         words_are_signable_by_anyone,
@@ -82,7 +82,7 @@ fn algorithm(scheme: &Scheme) -> Result<Algorithm, SchemeError> {
     }
     Ok(Algorithm::Mac(MacAlgorithm {
         hash: require_hash(scheme)?,
-        construction: scheme.keyed.unwrap_or_default(),
+        construction: scheme.construction.unwrap_or_default(),
     }))
 }
 

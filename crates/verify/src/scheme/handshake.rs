@@ -16,7 +16,7 @@ pub struct Handshake {
     pub method: HandshakeMethod,
     /// Whether it is answered before the delivery is verified; default: for GET
     /// and HEAD, which carry no signature.
-    pub before_proof: Option<bool>,
+    pub before_verification: Option<bool>,
     /// What must hold, all of it.
     #[serde(default)]
     pub when: Vec<Condition>,
@@ -134,7 +134,7 @@ impl Handshake {
     /// Whether it is answered before the delivery is verified.
     #[must_use]
     pub fn is_before_verification(&self) -> bool {
-        self.before_proof
+        self.before_verification
             .unwrap_or(self.method != HandshakeMethod::Post)
     }
 

@@ -40,7 +40,7 @@ pub struct Scheme {
     /// `hmac`: the hash of the MAC.
     pub hash: Option<Hash>,
     /// `hmac`: how hash and secret make a MAC; default: HMAC.
-    pub keyed: Option<MacConstruction>,
+    pub construction: Option<MacConstruction>,
     /// `hmac`, `ed25519`: where signatures are, and how they are written.
     pub signature: Option<Signature>,
     /// `hmac`, `ed25519`: how a signature's bytes are written.
@@ -70,7 +70,7 @@ pub struct Scheme {
     #[serde(default)]
     pub challenge: Vec<Handshake>,
     /// `hmac`: where the provider sends the secret that it will sign with.
-    pub hand_over: Option<SecretProvisioning>,
+    pub provisioned_secret: Option<SecretProvisioning>,
     /// The answer on success, where the provider demands one.
     pub respond: Option<Respond>,
 }
@@ -144,7 +144,7 @@ impl Scheme {
     #[must_use]
     pub fn algorithm(&self) -> String {
         let encoding = self.encoding.map_or("", Encoding::as_str);
-        match (self.kind, self.hash, self.keyed.unwrap_or_default()) {
+        match (self.kind, self.hash, self.construction.unwrap_or_default()) {
             (SchemeKind::Hmac, Some(hash), MacConstruction::Hmac) => {
                 format!("hmac-{}, {encoding}", hash.as_str())
             }

@@ -406,7 +406,7 @@ fn a_handshake_that_contradicts_itself_is_refused_with_what_to_do() {
         assert!(error.contains(says), "{challenge}: {error}");
         assert!(error.starts_with("`challenge` 1: "), "{error}");
     }
-    let extensible = "kind = \"hmac\"\nhash = \"sha256\"\nkeyed = \"prefix\"\nencoding = \"hex\"\n\
+    let extensible = "kind = \"hmac\"\nhash = \"sha256\"\nconstruction = \"prefix\"\nencoding = \"hex\"\n\
         signature = { header = \"S\" }\nmessage = [\"body\"]\n\
         challenge = [{ method = \"GET\", when = [{ at = { query = \"c\" } }], text = { hmac = { of = { query = \"c\" }, encoding = \"hex\" } } }]";
     let error = custom(extensible, &["s"]).unwrap_err().to_string();

@@ -251,7 +251,7 @@ fn a_signed_id_cannot_hold_what_ends_it() {
     };
     facts(verify("msg", "1614265330.body"));
     let why = refusal(verify("msg.1614265330", "body"));
-    assert_eq!(why.reason(), "separator");
+    assert_eq!(why.reason(), "delimiter_in_part");
     assert_eq!(
         why.to_string(),
         "webhook-id contains \".\", which separates it in the signed message"

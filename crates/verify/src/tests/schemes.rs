@@ -469,8 +469,8 @@ fn parts_of_the_body_can_be_signed_apart_from_it() {
         other => panic!("{other:?}"),
     };
     assert_eq!(refused(r#"{"b":"1"}"#), "json_missing");
-    assert_eq!(refused(r#"{"a":"1:","b":"2"}"#), "separator");
-    assert_eq!(refused(r#"{"a":"1","b":":2"}"#), "separator");
+    assert_eq!(refused(r#"{"a":"1:","b":"2"}"#), "delimiter_in_part");
+    assert_eq!(refused(r#"{"a":"1","b":":2"}"#), "delimiter_in_part");
     // What is not signed may change, and what stands for the body does not.
     let mut draft = post(r#"{"a":"1","b":2,"c":3}"#, &[]);
     let signed = verifier.sign(&draft, None, "", at(0)).unwrap();
@@ -564,7 +564,10 @@ fn a_body_cannot_lend_its_end_to_the_url_behind_it() {
     facts(verifier.verify(draft.clone(), at(0)));
     draft.body = r#"{"name":""#.into();
     draft.path_and_query = "/ingest/orders?\"}https://webhook.site/ingest/orders".into();
-    assert_eq!(refusal(verifier.verify(draft, at(0))).reason(), "separator");
+    assert_eq!(
+        refusal(verifier.verify(draft, at(0))).reason(),
+        "delimiter_in_part"
+    );
 }
 
 #[test]

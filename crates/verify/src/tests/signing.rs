@@ -145,7 +145,7 @@ fn the_first_secret_signs_and_a_captured_signature_is_replaced() {
     facts(new.verify(replaced, at(0)));
     // Next to the captured one it would be a duplicate.
     let why = refusal(new.verify(delivery, at(0)));
-    assert_eq!(why.reason(), "duplicate_header");
+    assert_eq!(why.reason(), "header_duplicate");
 }
 
 proptest! {

@@ -94,7 +94,7 @@ async fn a_changed_file_is_taken_and_a_bad_one_refused_until_it_is_good() {
     assert_eq!(gateway.post("new", "x").await.status, 401);
     let of = |result| format!("hookrill_reloads_total{{result=\"{result}\"}}");
     assert_eq!(gateway.metric(&of("applied")).await, 2.0);
-    assert_eq!(gateway.metric(&of("refused")).await, 2.0);
+    assert_eq!(gateway.metric(&of("rejected")).await, 2.0);
     assert_eq!(gateway.metric("hookrill_reload_last_applied").await, 1.0);
     gateway.stop();
 }
