@@ -23,7 +23,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-pub use crate::http::{SPARE_CONNECTIONS, raise_open_files_limit};
+pub use crate::http::raise_open_files_limit;
 use crate::{
     access::Access,
     config::Config,

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
 fn serve(args: &serve::Args, context: &Context) -> anyhow::Result<()> {
     let (config, watch) = serve::config(args, context)?;
     log_to_stderr(&config.log)?;
-    serve::raise_fd_limit(&config);
+    serve::raise_fd_limit();
     let runtime = Runtime::new()?;
     let ended = runtime.block_on(run(config, context, watch));
     // Does not wait for tasks that are still running.

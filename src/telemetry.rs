@@ -50,6 +50,8 @@ pub struct Telemetry {
     pub subscribers: Gauge,
     /// Open connections.
     pub connections: Gauge,
+    /// Connections closed so that others could be opened.
+    pub connections_evicted: Counter,
     /// How often a stream fell behind its channel and went back to the journal.
     pub lagged: Counter,
     /// Pages of older events read from the journal.
@@ -118,6 +120,7 @@ impl Telemetry {
             delivered_bytes: metrics.counter("hookrill_delivered_bytes_total", "Bytes of events sent to subscribers."),
             subscribers: metrics.gauge("hookrill_subscribers", "Open streams."),
             connections: metrics.gauge("hookrill_connections", "Open connections."),
+            connections_evicted: metrics.counter("hookrill_connections_evicted_total", "Connections without a request that were closed to make room for others."),
             lagged: metrics.counter("hookrill_lagged_total", "Times a stream fell behind and went back to the journal."),
             history_pages_read: metrics.counter("hookrill_history_pages_read_total", "Pages of older events read from the journal."),
             history_pages_shared: metrics.counter("hookrill_history_pages_shared_total", "Pages of older events that a stream got from another's read."),
@@ -140,6 +143,11 @@ impl Telemetry {
     /// Counts a delivery that was refused.
     pub fn ingest_refused(&self, reason: &'static str) {
         self.count_reason("hookrill_ingest_refused_total", reason);
+    }
+
+    /// Counts a connection that was closed unread.
+    pub fn connection_refused(&self, reason: &'static str) {
+        self.count_reason("hookrill_connections_refused_total", reason);
     }
 
     /// Counts a subscription that was refused.
@@ -229,6 +237,10 @@ fn describe_labelled() {
         "Deliveries refused, by reason."
     );
     describe_counter!(
+        "hookrill_connections_refused_total",
+        "Connections closed unread, by reason."
+    );
+    describe_counter!(
         "hookrill_subscribe_refused_total",
         "Subscriptions refused, by reason."
     );
@@ -263,6 +275,7 @@ mod tests {
     fn every_metric_on_the_page_has_a_help_text() {
         let telemetry = Telemetry::new().unwrap();
         telemetry.ingest_refused("mismatch");
+        telemetry.connection_refused("connections");
         telemetry.subscribe_refused("draining");
         telemetry.gap_told("retention");
         telemetry.reloaded(true);
@@ -277,6 +290,6 @@ mod tests {
                 types += 1;
             }
         }
-        assert_eq!(types, 26, "{page}");
+        assert_eq!(types, 28, "{page}");
     }
 }

@@ -46,7 +46,7 @@ async fn main(#[shuttle_runtime::Secrets] secrets: SecretStore) -> Result<Shuttl
     let config = Config::load(Sources::new(&environment), MissingSecrets::Create)
         .map_err(CustomError::new)?;
     log_to_stderr(&config.log).map_err(CustomError::new)?;
-    raise_fd_limit(&config);
+    raise_fd_limit();
     let shutdown_timeout = shutdown_timeout(&config);
     let app = App::build(config, system_clock()).await;
     Ok(ShuttleService {

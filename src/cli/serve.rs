@@ -13,7 +13,7 @@ use tokio::{
 use super::{Context, output, reload::ReloadLoop, token, watch::RecordingReader};
 use crate::{
     access::Claims,
-    app::{Reloader, SPARE_CONNECTIONS, raise_open_files_limit},
+    app::{Reloader, raise_open_files_limit},
     config::{Config, ConfigError, MissingSecrets, ZeroConfig},
     journal,
     telemetry::LogFormat,
@@ -51,19 +51,11 @@ pub fn config(args: &Args, context: &Context) -> Result<(Config, ConfigWatch), C
     Ok((config, ConfigWatch::new(reader.into_stamps())))
 }
 
-/// Raises the limit of open files, since every connection takes one, and warns
-/// if it stays too low for the configured number of subscribers.
-pub fn raise_fd_limit(config: &Config) {
-    let needed = config.server.subscribers_max as u64 + SPARE_CONNECTIONS as u64;
-    match raise_open_files_limit() {
-        Ok(limit) if limit < needed => tracing::warn!(
-            limit,
-            needed,
-            "the open-file limit is lower than server.subscribers_max needs; \
-             raise the hard limit (ulimit -Hn)"
-        ),
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "the open-file limit cannot be raised"),
+/// Raises the limit of open files, since every connection takes one. The server
+/// says if it stays too low for the configured number of subscribers.
+pub fn raise_fd_limit() {
+    if let Err(error) = raise_open_files_limit() {
+        tracing::warn!(%error, "the open-file limit cannot be raised");
     }
 }
 

@@ -1,5 +1,5 @@
-//! What one address may do: how often it may send requests, and how many
-//! streams it may have open.
+//! What one address may do: how often it may send requests, how many streams it may
+//! have open, and how many connections without one.
 //!
 //! Looks only at who sent a request, before its body is read and its token
 //! verified, so that a refusal is cheap and says nothing about topics. Where the
@@ -16,8 +16,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::Gateway;
 use crate::rate::{Rate, RateLimited};
 use buckets::Buckets;
-pub(super) use connections::ConnectionPermit;
+pub(super) use connections::{
+    ConnectionBounds, ConnectionPermit, ConnectionRequests, ConnectionSlot, Connections,
+    RequestGuard,
+};
 pub(super) use stream_slots::{StreamSlot, StreamSlots};
+
+/// Connections that carry no stream: for ingest, health and admin, beyond those of
+/// subscribers.
+const SPARE_CONNECTIONS: usize = 1_024;
 
 /// What one address may do; `None` is no limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

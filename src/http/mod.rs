@@ -8,19 +8,22 @@ mod admin;
 mod body;
 mod client_ip;
 mod events;
+mod first_head;
+mod guarded_body;
 mod hijack;
 mod ingest;
 mod limits;
 mod log_budget;
 mod ops;
 mod params;
+mod prefixed;
 mod problem;
 mod server;
 mod socket;
 mod stall_timeout;
 mod stream_body;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -42,7 +45,7 @@ use crate::{
     telemetry::Telemetry,
 };
 pub use limits::AddressLimits;
-pub use server::{Drained, SPARE_CONNECTIONS, Server, raise_open_files_limit};
+pub use server::{Drained, Server, raise_open_files_limit};
 
 /// The bounds of what a stranger may do, and who the operator is.
 #[derive(Debug, Clone, PartialEq)]
@@ -144,6 +147,27 @@ impl Gateway {
     /// What holds now.
     fn settings(&self) -> Arc<Settings> {
         self.settings.load()
+    }
+
+    /// Lets no more than so many streams be open, whatever is configured.
+    fn bound_streams(&self, streams_max: usize) {
+        let configured = self.settings().subscribers_max;
+        self.stream_permits
+            .forget_permits(configured.saturating_sub(streams_max));
+    }
+
+    fn is_trusted_proxy(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        let settings = self.settings();
+        settings
+            .trusted_proxies
+            .iter()
+            .any(|net| net.contains(&peer))
+    }
+
+    /// Whether one more line about a stranger may be logged now.
+    fn may_log(&self) -> bool {
+        self.log_budget.take(self.clock.now())
     }
 
     /// Takes deliveries by the routes in use.

@@ -14,6 +14,11 @@ use super::{Gateway, problem::ProblemDetails};
 /// Prometheus text exposition format 0.0.4.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// Whether these are the operator's routes, which are answered where no other is.
+pub(super) fn is_operators(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz" | "/metrics") || path.starts_with("/admin/")
+}
+
 pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }

@@ -84,6 +84,23 @@ impl ProblemDetails {
             .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
+    /// 503: every connection that could make room has a request under way.
+    pub(super) fn busy() -> Self {
+        Self::unavailable("too many requests are under way; try again shortly")
+    }
+
+    /// 431: a head that no sender has.
+    pub(super) fn head_too_long() -> Self {
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        Self::new(status, "the request's head is longer than 32 KiB")
+    }
+
+    /// 400 for a request that could be for several hosts, or for none.
+    pub(super) fn host() -> Self {
+        let detail = "an HTTP/1.1 request has exactly one Host header";
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
     /// 503 of `/readyz`.
     pub(super) fn not_ready(reason: &str) -> Self {
         Self::unavailable(reason)

@@ -2,8 +2,9 @@
 //!
 //! `axum::serve` keeps half a request head open for ever and waits without end
 //! for open streams at shutdown, so the accept loop is our own; hyper parses
-//! and axum routes every request as usual. Invariant: a connection that has
-//! not sent a whole request head is closed in bounded time.
+//! and axum routes every request as usual. Whoever comes is accepted: which
+//! connections may stay is decided in `limits/connections.rs`. Invariant: a
+//! connection that has not sent a whole request head is closed in bounded time.
 
 use std::{
     convert::Infallible,
@@ -16,8 +17,14 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, extract::ConnectInfo, response::Response};
-use http::{Method, Request};
+use axum::{
+    Router,
+    body::Body,
+    extract::ConnectInfo,
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use http::{Method, Request, Version, header};
 use hyper::{
     body::Incoming,
     rt::Executor,
@@ -28,7 +35,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::OwnedSemaphorePermit,
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -36,22 +43,18 @@ use tower::ServiceExt as _;
 
 use super::{
     Gateway,
+    first_head::{FirstHead, HEAD_BYTES_MAX, HEAD_TIME_MAX, Protocol, read_first_head},
+    guarded_body::GuardedBody,
     hijack::{EventStream, Hijackable},
-    limits::ConnectionPermit,
+    limits::{ConnectionBounds, ConnectionRequests, ConnectionSlot, Connections},
+    ops,
+    prefixed::Prefixed,
+    problem::{ProblemDetails, closing},
     socket::{SocketSink, stream_writer},
     stall_timeout::{StallTimeout, StreamingFlag},
 };
 use crate::{deliver::Fanout, telemetry::Telemetry};
 
-/// Connections beyond those of subscribers, for ingest, health and admin.
-pub const SPARE_CONNECTIONS: usize = 1_024;
-/// How long a peer may be connected before it sends its first byte.
-const FIRST_BYTES_TIME_MAX: Duration = Duration::from_secs(10);
-/// How long a request head may take, and a connection wait for the next one.
-const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
-/// The longest request head in bytes; also what hyper holds for a peer that
-/// does not read.
-const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Streams on one HTTP/2 connection.
 const HTTP2_STREAMS_MAX: u32 = 250;
 /// After this an HTTP/2 connection takes no new requests; an idle one closes.
@@ -60,15 +63,13 @@ const HTTP2_AGE_MAX: Duration = Duration::from_secs(300);
 const HTTP2_PING_EVERY: Duration = Duration::from_secs(20);
 /// How long accepting pauses when file descriptors or memory run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-/// How an HTTP/2 connection with prior knowledge begins (RFC 9113, 3.4); no
-/// HTTP/1 request does.
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves connections.
 pub struct Server {
+    gateway: Arc<Gateway>,
     router: Router,
     telemetry: Arc<Telemetry>,
-    connection_permits: Arc<Semaphore>,
+    connections: Arc<Connections>,
     tasks: TaskTracker,
     fanout: Arc<Fanout<SocketSink>>,
     /// No more requests: end when those under way have their answers.
@@ -85,15 +86,17 @@ pub struct Drained {
 }
 
 impl Server {
-    /// A server of this gateway's routes.
+    /// A server of this gateway's routes, with no more connections and streams
+    /// than this process may have files open.
     #[must_use]
     pub fn new(gateway: &Arc<Gateway>) -> Self {
-        let connections_max = gateway.settings().subscribers_max + SPARE_CONNECTIONS;
         let (tasks, cutting) = (TaskTracker::new(), CancellationToken::new());
+        let telemetry = Arc::clone(&gateway.telemetry);
         Self {
+            connections: Connections::new(bounds(gateway), Arc::clone(&telemetry)),
             router: gateway.router(),
-            telemetry: Arc::clone(&gateway.telemetry),
-            connection_permits: Arc::new(Semaphore::new(connections_max)),
+            gateway: Arc::clone(gateway),
+            telemetry,
             fanout: Fanout::new(tasks.clone(), cutting.clone()),
             tasks,
             closing: CancellationToken::new(),
@@ -104,17 +107,15 @@ impl Server {
     /// Accepts connections; to be dropped at shutdown.
     pub async fn accept(&self, listener: &TcpListener) -> Infallible {
         loop {
-            let permit = Arc::clone(&self.connection_permits).acquire_owned();
-            let Ok(permit) = permit.await else {
-                // Nobody closes the semaphore.
-                return std::future::pending().await;
-            };
+            let socket = self.connections.socket().await;
             match listener.accept().await {
-                Ok((stream, peer)) => self.begin(stream, peer, permit),
+                Ok((stream, peer)) => self.begin(stream, peer, socket),
                 Err(error) if is_peers_fault(&error) => {}
                 Err(error) => {
                     self.telemetry.accept_pauses.increment(1);
-                    tracing::warn!(%error, "cannot accept connections; trying again shortly");
+                    if self.gateway.may_log() {
+                        tracing::info!(%error, "no room for another connection; trying again");
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -135,18 +136,50 @@ impl Server {
         Drained { cut }
     }
 
-    fn begin(&self, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+    fn begin(&self, stream: TcpStream, peer: SocketAddr, socket: OwnedSemaphorePermit) {
+        let is_proxy = self.gateway.is_trusted_proxy(peer.ip());
+        let slot = match self.connections.admit(peer.ip(), is_proxy, socket) {
+            Ok(slot) => slot,
+            Err(refused) => {
+                self.telemetry.connection_refused(refused.reason());
+                if self.gateway.may_log() {
+                    let (client, reason) = (peer.ip(), refused.reason());
+                    tracing::info!(%client, reason, "connection refused");
+                }
+                return;
+            }
+        };
         let connection = Connection {
-            router: self.router.clone(),
-            peer,
+            responder: Responder {
+                router: self.router.clone(),
+                peer,
+                requests: slot.requests().clone(),
+            },
             tasks: self.tasks.clone(),
             fanout: Arc::clone(&self.fanout),
             closing: self.closing.clone(),
             cutting: self.cutting.clone(),
-            permit: ConnectionPermit::new(Arc::clone(&self.telemetry), permit),
+            slot,
         };
         self.tasks.spawn(connection.run(stream));
     }
+}
+
+/// The bounds of connections; bounds the streams as well, and says so.
+fn bounds(gateway: &Gateway) -> ConnectionBounds {
+    let wanted = gateway.settings().subscribers_max;
+    let open_files_max = open_files_max();
+    let (bounds, streams) = ConnectionBounds::within(open_files_max, wanted);
+    if streams < wanted {
+        gateway.bound_streams(streams);
+        tracing::info!(
+            open_files_max,
+            subscribers_max = wanted,
+            streams,
+            "fewer streams fit than configured: raise the hard limit of open files (ulimit -Hn)"
+        );
+    }
+    bounds
 }
 
 /// Whether an accept failed because of the one connection it was for.
@@ -161,13 +194,12 @@ fn is_peers_fault(error: &io::Error) -> bool {
 }
 
 struct Connection {
-    router: Router,
-    peer: SocketAddr,
+    responder: Responder,
     tasks: TaskTracker,
     fanout: Arc<Fanout<SocketSink>>,
     closing: CancellationToken,
     cutting: CancellationToken,
-    permit: ConnectionPermit,
+    slot: ConnectionSlot,
 }
 
 /// A response whose stream takes its connection; put here by the service, and
@@ -178,21 +210,34 @@ impl Connection {
     async fn run(self, stream: TcpStream) {
         // Frames are small and must not wait for more of them.
         _ = stream.set_nodelay(true);
-        let first = tokio::select! {
-            first = timeout(FIRST_BYTES_TIME_MAX, first_bytes(&stream)) => first,
-            () = self.closing.cancelled() => return,
-        };
-        match first {
-            Ok(Ok(Protocol::Http1)) => self.http1(stream).await,
-            Ok(Ok(Protocol::Http2)) => self.http2(stream).await,
-            // Said nothing, or left.
-            Ok(Err(_)) | Err(_) => {}
+        let evicted = self.slot.requests().clone().evicted();
+        tokio::select! {
+            biased;
+            () = evicted => {}
+            () = self.serve(stream) => {}
         }
     }
 
-    async fn http1(self, stream: TcpStream) {
+    async fn serve(self, stream: TcpStream) {
+        let first = tokio::select! {
+            first = read_first_head(&stream) => first,
+            () = self.closing.cancelled() => return,
+        };
+        // Said nothing, or left.
+        let Ok(FirstHead { protocol, bytes }) = first else {
+            return;
+        };
+        // Boxed: a connection that never gets here makes no room for them.
+        match protocol {
+            Protocol::Http1 => Box::pin(self.http1(stream, bytes)).await,
+            Protocol::Http2 => Box::pin(self.http2(stream, bytes)).await,
+        }
+    }
+
+    async fn http1(self, stream: TcpStream, first: Bytes) {
         let hijack = Hijack::default();
-        let io = TokioIo::new(StallTimeout::new(stream, StreamingFlag::default()));
+        let stream = StallTimeout::new(stream, StreamingFlag::default());
+        let io = TokioIo::new(Prefixed::new(first, stream));
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIME_MAX)
@@ -221,16 +266,15 @@ impl Connection {
     ) -> impl HyperService<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
     + Unpin
     + use<> {
-        let (router, peer, hijack) = (self.router.clone(), self.peer, Arc::clone(hijack));
+        let (responder, hijack) = (self.responder.clone(), Arc::clone(hijack));
         service_fn(move |mut request: Request<Incoming>| {
             let version = request.version();
             if request.method() == Method::GET {
                 request.extensions_mut().insert(Hijackable);
             }
-            let answer = answer(&router, peer, request);
-            let hijack = Arc::clone(&hijack);
+            let (responder, hijack) = (responder.clone(), Arc::clone(&hijack));
             async move {
-                let mut response = answer.await?;
+                let mut response = responder.answer(request, None).await?;
                 let Some(stream) = EventStream::take_from(&mut response) else {
                     return Ok(response);
                 };
@@ -244,25 +288,30 @@ impl Connection {
     /// Goes on with the stream in another task: this one is larger.
     fn hand_over<S>(
         self,
-        parts: http1::Parts<TokioIo<StallTimeout>, S>,
+        parts: http1::Parts<TokioIo<Prefixed<StallTimeout>>, S>,
         head: &Response,
         stream: EventStream,
     ) {
+        let (unread, io) = parts.io.into_inner().into_parts();
         // An earlier response that the peer has not read is gone with hyper.
-        let Some(socket) = parts.io.into_inner().into_stream() else {
+        let Some(socket) = io.into_stream() else {
             return;
         };
-        let writer = stream_writer(socket, head, stream, &parts.read_buf, self.permit);
+        let read_ahead = [parts.read_buf, unread].concat();
+        let permit = self.slot.into_stream();
+        let writer = stream_writer(socket, head, stream, &read_ahead, permit);
         self.fanout.write(writer);
     }
 
-    async fn http2(self, stream: TcpStream) {
+    async fn http2(self, stream: TcpStream, first: Bytes) {
         let streaming = StreamingFlag::default();
-        let io = TokioIo::new(StallTimeout::new(stream, streaming.clone()));
-        let (router, peer) = (self.router.clone(), self.peer);
+        let stream = StallTimeout::new(stream, streaming.clone());
+        let io = TokioIo::new(Prefixed::new(first, stream));
+        let responder = self.responder.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(streaming.clone());
-            answer(&router, peer, request)
+            let (responder, streaming) = (responder.clone(), streaming.clone());
+            async move { responder.answer(request, Some(streaming)).await }
         });
         let mut connection = pin!(
             http2::Builder::new(Tracked(self.tasks.clone()))
@@ -287,15 +336,61 @@ impl Connection {
     }
 }
 
-/// What the routes answer.
-fn answer(
-    router: &Router,
+/// Answers the requests of one connection.
+#[derive(Clone)]
+struct Responder {
+    router: Router,
     peer: SocketAddr,
-    request: Request<Incoming>,
-) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
-    let mut request = request.map(Body::new);
-    request.extensions_mut().insert(ConnectInfo(peer));
-    router.clone().oneshot(request)
+    requests: ConnectionRequests,
+}
+
+impl Responder {
+    /// What the routes answer; the connection has a request under way until the
+    /// response is sent. `streaming` says of a connection whether it has streams.
+    async fn answer(
+        self,
+        request: Request<Incoming>,
+        streaming: Option<StreamingFlag>,
+    ) -> Result<Response, Infallible> {
+        let version = request.version();
+        let Some(mut guard) = self.requests.begin() else {
+            return Ok(closing(ProblemDetails::busy().into_response(), version));
+        };
+        if let Some(refusal) = self.refusal(&request) {
+            return Ok(closing(refusal.into_response(), version));
+        }
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(self.peer));
+        let response = self.router.oneshot(request).await?;
+        if streaming.is_some_and(|streaming| streaming.is_streaming()) {
+            guard.carries_stream();
+        }
+        Ok(response.map(|body| Body::new(GuardedBody::new(body, guard))))
+    }
+
+    /// Why a request is not even routed.
+    fn refusal<B>(&self, request: &Request<B>) -> Option<ProblemDetails> {
+        if self.requests.only_operator() && !ops::is_operators(request.uri().path()) {
+            return Some(ProblemDetails::busy());
+        }
+        if head_bytes(request) > HEAD_BYTES_MAX {
+            return Some(ProblemDetails::head_too_long());
+        }
+        // RFC 9112, section 3.2: without it, or with two, proxies and servers may
+        // disagree whom a request is for.
+        let hosts = request.headers().get_all(header::HOST).iter().count();
+        let is_host_missing = hosts == 0 && request.version() == Version::HTTP_11;
+        (is_host_missing || hosts > 1).then(ProblemDetails::host)
+    }
+}
+
+/// About how long a head was.
+fn head_bytes<B>(request: &Request<B>) -> usize {
+    const PER_LINE: usize = ": \r\n".len();
+    let headers = request.headers().iter();
+    let lines = headers.map(|(name, value)| name.as_str().len() + value.len() + PER_LINE);
+    let uri = request.uri();
+    uri.path().len() + uri.query().map_or(0, str::len) + lines.sum::<usize>()
 }
 
 /// Runs the connection until it ends or a stream takes it.
@@ -309,35 +404,6 @@ async fn run_until_hijacked<C: Future + Unpin>(connection: &mut C, hijack: &Hija
         }
     })
     .await;
-}
-
-enum Protocol {
-    Http1,
-    Http2,
-}
-
-/// Reads the first bytes without taking them.
-async fn first_bytes(stream: &TcpStream) -> io::Result<Protocol> {
-    /// Before another look at a preface that came in part; then twice as long.
-    const NEXT_LOOK: Duration = Duration::from_millis(20);
-    let mut first = [0; HTTP2_PREFACE.len()];
-    let mut pause = NEXT_LOOK;
-    loop {
-        let count =
-            poll_fn(|cx| stream.poll_peek(cx, &mut tokio::io::ReadBuf::new(&mut first))).await?;
-        let seen = &first[..count];
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if !HTTP2_PREFACE.starts_with(seen) {
-            return Ok(Protocol::Http1);
-        }
-        if seen == HTTP2_PREFACE {
-            return Ok(Protocol::Http2);
-        }
-        sleep(pause).await;
-        pause *= 2;
-    }
 }
 
 /// Runs hyper's HTTP/2 tasks where the drain waits for them.
@@ -370,4 +436,10 @@ pub fn raise_open_files_limit() -> io::Result<u64> {
         setrlimit(Resource::Nofile, raised)?;
     }
     Ok(maximum.unwrap_or(u64::MAX))
+}
+
+/// How many files this process may have open.
+fn open_files_max() -> u64 {
+    use rustix::process::{Resource, getrlimit};
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }

@@ -54,6 +54,11 @@ impl StreamingFlag {
         StreamingGuard(self.clone())
     }
 
+    /// Whether there are streams now.
+    pub(super) fn is_streaming(&self) -> bool {
+        self.with(|streams| streams.count > 0)
+    }
+
     /// When to give up on a peer that has not read since `stalled_at`; `None`:
     /// never.
     pub(super) fn stall_deadline(&self, stalled_at: Instant) -> Option<Instant> {

@@ -59,6 +59,34 @@ impl Process {
         process
     }
 
+    /// As [`Process::with_sections`], where the process may open so many files.
+    #[must_use]
+    pub fn with_open_files(open_files_max: u64, server: &str, sections: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let address = free_address();
+        let config = format!(
+            "[server]\nlisten = \"{address}\"\nadmin_token = \"{ADMIN_TOKEN}\"\n{server}\n{sections}"
+        );
+        fs::write(folder.path().join("hookrill.toml"), config).unwrap();
+        let serve = hookrill(folder.path());
+        let mut limited = Command::new("sh");
+        limited
+            .current_dir(folder.path())
+            .args(["-c", "ulimit -n \"$1\" && exec \"$2\" serve", "sh"])
+            .arg(open_files_max.to_string())
+            .arg(serve.get_program());
+        let mut process = Self::start_as(&mut limited, folder.path(), address);
+        process.owned_folder = Some(folder);
+        process
+    }
+
+    /// How many files it has open.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        open.unwrap().count()
+    }
+
     fn start_at(folder: &Path, address: SocketAddr) -> Self {
         Self::start_as(hookrill(folder).arg("serve"), folder, address)
     }
@@ -226,8 +254,7 @@ impl Process {
 
     /// From now on it may open so many files more than it has open.
     pub fn limit_open_files_to_more(&self, more: u64) {
-        let open = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
-        self.limit(Resource::Nofile, open.count() as u64 + more);
+        self.limit(Resource::Nofile, self.open_files() as u64 + more);
     }
 
     /// The memory that it has resident (proc(5), `VmRSS`).

@@ -1,23 +1,397 @@
-//! A connection among all that may be open.
+//! Which connections may be open, and which one makes room for another.
+//!
+//! A connection that carries a stream is bounded by `subscribers_max`. All others
+//! are in a pool: a bound for all, a share for each address, and a few places for
+//! the operator's routes that nobody else can take. Where the pool or a share is
+//! full, the connection that has waited longest with no request under way is closed
+//! for the new one; nobody learns from a refusal more than that.
+//!
+//! Refuses to look at requests: a connection says when one begins and ends.
+//! Invariant: the pool's counts are those of the places in it, and a place whose
+//! request is under way is never closed for another.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+};
 
-use tokio::sync::OwnedSemaphorePermit;
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
+use super::Address;
 use crate::telemetry::Telemetry;
 
-/// A connection's permit, until it is closed; counted as open meanwhile.
+/// In [`PoolEntry::requests`]: it was closed for another connection.
+const EVICTED: u32 = u32::MAX;
+
+/// How many connections there may be, above all of those that carry no stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::http) struct ConnectionBounds {
+    /// Sockets in all: with those of streams, and some that are being closed to make
+    /// room.
+    pub(in crate::http) sockets_max: usize,
+    /// In all.
+    pub(in crate::http) all_max: usize,
+    /// Of one address.
+    pub(in crate::http) per_address_max: usize,
+    /// Beyond those, only for the operator's routes.
+    pub(in crate::http) operator_max: usize,
+}
+
+/// The connections that carry no stream.
+pub(in crate::http) struct Connections {
+    bounds: ConnectionBounds,
+    sockets: Arc<Semaphore>,
+    pool: Mutex<Pool>,
+    /// Times in places count from here.
+    origin: Instant,
+    telemetry: Arc<Telemetry>,
+}
+
+#[derive(Default)]
+struct Pool {
+    places: HashMap<u64, Arc<PoolEntry>>,
+    per_address: HashMap<Address, usize>,
+    operator: usize,
+    next_id: u64,
+}
+
+/// A connection in the pool, as others see it.
+struct PoolEntry {
+    id: u64,
+    address: Address,
+    only_operator: bool,
+    /// Requests under way, or [`EVICTED`].
+    requests: AtomicU32,
+    /// Whether a request was ever answered: those that never sent one go first.
+    served: AtomicBool,
+    /// Since when it has had no request, in milliseconds.
+    idle_since: AtomicU64,
+    /// Streams that it carries; only changed while the pool is locked.
+    streams: AtomicU32,
+    evicted: Notify,
+}
+
+/// Why a connection is closed before it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::http) enum ConnectionRefused {
+    /// Its address has as many requests under way as it may have.
+    Address,
+    /// All have requests under way.
+    All,
+}
+
+impl ConnectionBounds {
+    /// The bounds where a process may have this many files open, and how many of
+    /// `streams_max` streams fit beside them.
+    pub(in crate::http) fn within(open_files_max: u64, streams_max: usize) -> (Self, usize) {
+        /// For the journal, the listener, and what else is opened.
+        const FILES_RESERVED: usize = 128;
+        /// For sockets that are being closed, out of those.
+        const CLOSING_MAX: usize = 32;
+        const OPERATOR_MAX: usize = 16;
+        let files = usize::try_from(open_files_max).unwrap_or(usize::MAX);
+        let reserved = FILES_RESERVED.min(files / 2);
+        let free = files - reserved;
+        let operator_max = OPERATOR_MAX.min(free / 8).max(1);
+        let free = free.saturating_sub(operator_max);
+        let all_max = super::SPARE_CONNECTIONS.min(free / 2).max(1);
+        let streams = streams_max.min(free.saturating_sub(all_max)).max(1);
+        let closing = CLOSING_MAX.min(reserved / 4).max(1);
+        let bounds = Self {
+            sockets_max: all_max + operator_max + streams + closing,
+            all_max,
+            per_address_max: all_max.div_ceil(2),
+            operator_max,
+        };
+        (bounds, streams)
+    }
+}
+
+impl ConnectionRefused {
+    /// The reason as a metric's label.
+    pub(in crate::http) fn reason(self) -> &'static str {
+        match self {
+            Self::Address => "connections_per_address",
+            Self::All => "connections",
+        }
+    }
+}
+
+/// What a connection has in the pool, until it is closed.
+pub(in crate::http) struct ConnectionSlot {
+    requests: ConnectionRequests,
+    permit: ConnectionPermit,
+}
+
+/// Counts the requests of one connection. Cheap to clone.
+#[derive(Clone)]
+pub(in crate::http) struct ConnectionRequests(Arc<Registration>);
+
+struct Registration {
+    connections: Arc<Connections>,
+    place: Arc<PoolEntry>,
+}
+
+/// A request under way, until its response was sent.
+pub(in crate::http) struct RequestGuard {
+    registration: Arc<Registration>,
+    is_stream: bool,
+}
+
+/// An open connection, counted until it is closed.
 pub(in crate::http) struct ConnectionPermit {
     telemetry: Arc<Telemetry>,
-    _permit: OwnedSemaphorePermit,
+    _socket: OwnedSemaphorePermit,
+}
+
+impl Connections {
+    pub(in crate::http) fn new(bounds: ConnectionBounds, telemetry: Arc<Telemetry>) -> Arc<Self> {
+        Arc::new(Self {
+            bounds,
+            sockets: Arc::new(Semaphore::new(bounds.sockets_max)),
+            pool: Mutex::default(),
+            origin: Instant::now(),
+            telemetry,
+        })
+    }
+
+    /// Waits until another socket may be open: those that were closed to make room
+    /// are so only after a moment.
+    pub(in crate::http) async fn socket(&self) -> OwnedSemaphorePermit {
+        let permit = Arc::clone(&self.sockets).acquire_owned().await;
+        permit.expect("nobody closes the semaphore")
+    }
+
+    /// A slot for a connection from `peer`. One that `is_proxy` may have more than
+    /// the share of an address: many come through it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectionRefused`] where all that could make room have requests under way.
+    pub(in crate::http) fn admit(
+        self: &Arc<Self>,
+        peer: IpAddr,
+        is_proxy: bool,
+        socket: OwnedSemaphorePermit,
+    ) -> Result<ConnectionSlot, ConnectionRefused> {
+        let address = Address::from(peer);
+        let mut pool = self.pool.lock();
+        if !is_proxy
+            && pool.count_of(address) >= self.bounds.per_address_max
+            && !self.evict(&mut pool, |place| place.address == address)
+        {
+            return Err(ConnectionRefused::Address);
+        }
+        let only_operator = !self.has_room(&mut pool);
+        if only_operator && !self.has_room_for_operator(&mut pool, address) {
+            return Err(ConnectionRefused::All);
+        }
+        let place = Arc::new(PoolEntry {
+            id: pool.next_id,
+            address,
+            only_operator,
+            requests: AtomicU32::new(0),
+            served: AtomicBool::new(false),
+            idle_since: AtomicU64::new(self.now_millis()),
+            streams: AtomicU32::new(0),
+            evicted: Notify::new(),
+        });
+        pool.next_id += 1;
+        pool.insert(&place);
+        drop(pool);
+        Ok(ConnectionSlot {
+            requests: ConnectionRequests(Arc::new(Registration {
+                connections: Arc::clone(self),
+                place,
+            })),
+            permit: ConnectionPermit::new(Arc::clone(&self.telemetry), socket),
+        })
+    }
+
+    /// How many connections the pool has.
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.pool.lock().places.len()
+    }
+
+    fn has_room(&self, pool: &mut Pool) -> bool {
+        // More than one has to go where connections came back from their streams.
+        while pool.places.len() - pool.operator >= self.bounds.all_max {
+            if !self.evict(pool, |place| !place.only_operator) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// One address takes at most a quarter of these places.
+    fn has_room_for_operator(&self, pool: &mut Pool, address: Address) -> bool {
+        let max = self.bounds.operator_max;
+        let is_its = |place: &PoolEntry| place.only_operator && place.address == address;
+        let its = pool.places.values().filter(|place| is_its(place)).count();
+        if its >= max.div_ceil(4) {
+            return self.evict(pool, is_its);
+        }
+        pool.operator < max || self.evict(pool, |place| place.only_operator)
+    }
+
+    /// Closes the one of these that has waited longest with no request under way;
+    /// returns whether there was one.
+    fn evict(&self, pool: &mut Pool, may_go: impl Fn(&PoolEntry) -> bool) -> bool {
+        let waiting = pool.places.values().filter(|place| may_go(place));
+        let oldest = waiting
+            .filter(|place| place.requests.load(Ordering::Relaxed) == 0)
+            .min_by_key(|place| {
+                let served = place.served.load(Ordering::Relaxed);
+                (served, place.idle_since.load(Ordering::Relaxed), place.id)
+            });
+        // It may have begun a request meanwhile: then the next oldest goes, at the
+        // next connection.
+        let Some(oldest) = oldest.filter(|place| place.claim()).cloned() else {
+            return false;
+        };
+        pool.remove(&oldest);
+        oldest.evicted.notify_one();
+        self.telemetry.connections_evicted.increment(1);
+        true
+    }
+
+    fn now_millis(&self) -> u64 {
+        self.origin.elapsed().as_millis() as u64
+    }
+}
+
+impl Pool {
+    fn count_of(&self, address: Address) -> usize {
+        self.per_address.get(&address).copied().unwrap_or_default()
+    }
+
+    fn insert(&mut self, place: &Arc<PoolEntry>) {
+        let before = self.places.insert(place.id, Arc::clone(place));
+        debug_assert!(before.is_none(), "a place is in the pool once");
+        *self.per_address.entry(place.address).or_default() += 1;
+        self.operator += usize::from(place.only_operator);
+    }
+
+    /// Takes it out, where it is in.
+    fn remove(&mut self, place: &PoolEntry) {
+        if self.places.remove(&place.id).is_none() {
+            return;
+        }
+        self.operator -= usize::from(place.only_operator);
+        let Some(count) = self.per_address.get_mut(&place.address) else {
+            debug_assert!(false, "the address of each place is counted");
+            return;
+        };
+        *count -= 1;
+        if *count == 0 {
+            self.per_address.remove(&place.address);
+        }
+    }
+}
+
+impl PoolEntry {
+    /// Takes it for another connection, unless a request is under way.
+    fn claim(&self) -> bool {
+        self.requests
+            .compare_exchange(0, EVICTED, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+}
+
+impl ConnectionSlot {
+    /// For those who answer its requests.
+    pub(in crate::http) fn requests(&self) -> &ConnectionRequests {
+        &self.requests
+    }
+
+    /// The connection carries a stream from now on, which is bounded elsewhere.
+    pub(in crate::http) fn into_stream(self) -> ConnectionPermit {
+        self.permit
+    }
+}
+
+impl ConnectionRequests {
+    /// Counts a request as under way; `None` where the connection has just been
+    /// taken for another one.
+    pub(in crate::http) fn begin(&self) -> Option<RequestGuard> {
+        let requests = &self.0.place.requests;
+        let begun = requests.fetch_update(Ordering::AcqRel, Ordering::Acquire, |requests| {
+            (requests != EVICTED).then(|| requests + 1)
+        });
+        begun.ok()?;
+        Some(RequestGuard {
+            registration: Arc::clone(&self.0),
+            is_stream: false,
+        })
+    }
+
+    /// Whether only the operator's routes may be answered.
+    pub(in crate::http) fn only_operator(&self) -> bool {
+        self.0.place.only_operator
+    }
+
+    /// Completes when the connection has to make room.
+    pub(in crate::http) async fn evicted(self) {
+        self.0.place.evicted.notified().await;
+    }
+}
+
+impl RequestGuard {
+    /// The response is a stream, which is bounded elsewhere: the connection is out
+    /// of the pool until its last stream ends.
+    pub(in crate::http) fn carries_stream(&mut self) {
+        debug_assert!(!self.is_stream, "a request has one response");
+        self.is_stream = true;
+        let Registration { connections, place } = &*self.registration;
+        let mut pool = connections.pool.lock();
+        if place.streams.fetch_add(1, Ordering::Relaxed) == 0 {
+            pool.remove(place);
+        }
+    }
+}
+
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        let Registration { connections, place } = &*self.registration;
+        if self.is_stream {
+            let mut pool = connections.pool.lock();
+            if place.streams.fetch_sub(1, Ordering::Relaxed) == 1 {
+                pool.insert(place);
+            }
+        }
+        place.served.store(true, Ordering::Relaxed);
+        place
+            .idle_since
+            .store(connections.now_millis(), Ordering::Relaxed);
+        let before = place.requests.fetch_sub(1, Ordering::AcqRel);
+        debug_assert!(
+            before != 0 && before != EVICTED,
+            "a request ends once, and is never cut for another connection"
+        );
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.connections.pool.lock().remove(&self.place);
+    }
 }
 
 impl ConnectionPermit {
-    pub(in crate::http) fn new(telemetry: Arc<Telemetry>, permit: OwnedSemaphorePermit) -> Self {
+    fn new(telemetry: Arc<Telemetry>, socket: OwnedSemaphorePermit) -> Self {
         telemetry.connections.increment(1.0);
         Self {
             telemetry,
-            _permit: permit,
+            _socket: socket,
         }
     }
 }
@@ -25,5 +399,171 @@ impl ConnectionPermit {
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.telemetry.connections.decrement(1.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    const BOUNDS: ConnectionBounds = ConnectionBounds {
+        sockets_max: 100,
+        all_max: 8,
+        per_address_max: 4,
+        operator_max: 4,
+    };
+
+    #[test]
+    fn connections_and_streams_leave_files_for_the_journal() {
+        for (files, streams_max, all_max, streams) in [
+            (u64::MAX, 100_000, 1_024, 100_000),
+            (20_000, 20_000, 1_024, 18_832),
+            (1_000, 100_000, 428, 428),
+            (64, 100_000, 14, 14),
+            (8, 100_000, 1, 2),
+        ] {
+            let (bounds, fit) = ConnectionBounds::within(files, streams_max);
+            assert_eq!((bounds.all_max, fit), (all_max, streams), "{files}");
+            assert!(bounds.per_address_max <= bounds.all_max);
+            let used = bounds.sockets_max;
+            assert!(files < 16 || used as u64 + 32 <= files, "{files}");
+        }
+    }
+
+    fn connections() -> Arc<Connections> {
+        Connections::new(BOUNDS, Telemetry::new().unwrap())
+    }
+
+    fn peer(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    fn admit(
+        connections: &Arc<Connections>,
+        peer: IpAddr,
+        is_proxy: bool,
+    ) -> Result<ConnectionSlot, ConnectionRefused> {
+        let socket = connections.socket().now_or_never().expect("few are open");
+        connections.admit(peer, is_proxy, socket)
+    }
+
+    fn is_evicted(slot: &ConnectionSlot) -> bool {
+        slot.requests().begin().is_none()
+    }
+
+    /// As many connections as there may be, two of each address.
+    fn full(connections: &Arc<Connections>) -> Vec<ConnectionSlot> {
+        let peers = (0..BOUNDS.all_max as u8).map(|n| peer(n / 2));
+        peers
+            .map(|peer| admit(connections, peer, false).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn the_oldest_of_an_address_makes_room_for_its_next() {
+        let connections = connections();
+        let other = admit(&connections, peer(2), false).unwrap();
+        let mut slots: Vec<_> = (0..4)
+            .map(|_| admit(&connections, peer(1), false).unwrap())
+            .collect();
+        slots.push(admit(&connections, peer(1), false).unwrap());
+        assert!(
+            slots[0]
+                .requests()
+                .clone()
+                .evicted()
+                .now_or_never()
+                .is_some()
+        );
+        let evicted: Vec<bool> = slots.iter().map(is_evicted).collect();
+        assert_eq!(evicted, [true, false, false, false, false]);
+        assert!(!is_evicted(&other) && connections.len() == 5);
+    }
+
+    #[test]
+    fn the_neighbours_of_an_ipv6_address_share_its_places() {
+        let connections = connections();
+        let peer = |n| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n]);
+        let slots: Vec<_> = (0..5)
+            .map(|n| admit(&connections, peer(n), false).unwrap())
+            .collect();
+        assert!(is_evicted(&slots[0]) && connections.len() == 4);
+    }
+
+    #[test]
+    fn a_request_under_way_is_never_closed_and_a_served_connection_goes_last() {
+        let connections = connections();
+        let slots = full(&connections);
+        let under_way = slots[0].requests().begin().unwrap();
+        drop(slots[1].requests().begin());
+        let more: Vec<_> = (10..16)
+            .map(|n| admit(&connections, peer(n), false).unwrap())
+            .collect();
+        // The six that never sent a request went, oldest first; next is what was
+        // served, since all that came later is younger but has not been.
+        assert!(slots[2..].iter().all(is_evicted));
+        assert!(!is_evicted(&slots[0]) && !is_evicted(&slots[1]));
+        assert!(!more.iter().any(is_evicted));
+        drop(under_way);
+        assert_eq!(connections.len(), BOUNDS.all_max);
+    }
+
+    #[test]
+    fn where_all_are_busy_an_address_is_refused_and_the_operator_gets_in() {
+        let connections = connections();
+        let slots = full(&connections);
+        let busy: Vec<_> = slots
+            .iter()
+            .map(|slot| slot.requests().begin().unwrap())
+            .collect();
+        let operators: Vec<_> = (0..6)
+            .map(|n| admit(&connections, peer(20 + n), false).unwrap())
+            .collect();
+        assert!(operators.iter().all(|slot| slot.requests().only_operator()));
+        assert!(is_evicted(&operators[0]) && is_evicted(&operators[1]));
+        let busy_too: Vec<_> = operators[2..]
+            .iter()
+            .map(|slot| slot.requests().begin().unwrap())
+            .collect();
+        let refused = admit(&connections, peer(30), false).err();
+        assert_eq!(refused, Some(ConnectionRefused::All));
+        drop((busy, busy_too));
+        assert!(
+            !admit(&connections, peer(30), false)
+                .unwrap()
+                .requests()
+                .only_operator()
+        );
+    }
+
+    #[test]
+    fn one_address_takes_its_share_and_a_proxy_more() {
+        let connections = connections();
+        let slots: Vec<_> = (0..4)
+            .map(|_| admit(&connections, peer(1), false).unwrap())
+            .collect();
+        let _busy: Vec<_> = slots.iter().map(|slot| slot.requests().begin()).collect();
+        let refused = admit(&connections, peer(1), false).err();
+        assert_eq!(refused, Some(ConnectionRefused::Address));
+        assert!(admit(&connections, peer(1), true).is_ok());
+    }
+
+    #[test]
+    fn a_connection_is_out_of_the_pool_while_it_carries_streams() {
+        let connections = connections();
+        let slot = admit(&connections, peer(1), false).unwrap();
+        let [mut one, mut two] = [0, 1].map(|_| slot.requests().begin().unwrap());
+        one.carries_stream();
+        two.carries_stream();
+        drop(one);
+        assert_eq!(connections.len(), 0);
+        drop(two);
+        assert_eq!(connections.len(), 1);
+        let permit = slot.into_stream();
+        assert_eq!(connections.len(), 0);
+        drop(permit);
+        assert!(connections.pool.lock().per_address.is_empty());
     }
 }

@@ -228,7 +228,7 @@ async fn out_of_open_files_accepting_pauses_and_then_goes_on() {
     for _ in 0..20 {
         waiting.push(gateway.connect().await);
     }
-    gateway.wait_for_log("cannot accept connections");
+    gateway.wait_for_log("no room for another connection");
     drop(waiting);
     assert_eq!(gateway.post("open", "after").await.status, 202);
     let pauses = gateway.metric("hookrill_accept_pauses_total").await;

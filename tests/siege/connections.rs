@@ -1,0 +1,142 @@
+//! Strangers that connect and say nothing, or half of something.
+
+use std::{
+    env,
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use hookrill_testing::{OPEN_TOPIC, Process};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
+
+const HALF_A_HEAD: &[u8] = b"POST /ingest/open HTTP/1.1\r\nHost: gateway\r\nX-Half: ";
+/// What honest traffic may wait for, at most.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(1);
+/// Where everybody else comes from.
+const HONEST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 250));
+
+fn attack_size(base: usize) -> usize {
+    let factor = env::var("SIEGE_FACTOR").map_or(1, |factor| factor.parse().unwrap());
+    base * factor
+}
+
+/// A connection from one of many loopback addresses.
+async fn connect_from(source: IpAddr, to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::new(source, 0)).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+fn stranger(n: usize) -> IpAddr {
+    IpAddr::from([127, 0, 1, (n % 8) as u8])
+}
+
+/// The status of a request by an honest client, which has to be there in time.
+async fn honest(gateway: &Process, request: &str) -> u16 {
+    let asked = async {
+        let mut stream = connect_from(HONEST, gateway.address).await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        answer.split(' ').nth(1).unwrap().parse().unwrap()
+    };
+    let answered = timeout(ANSWER_TIME_MAX, asked).await;
+    answered.unwrap_or_else(|_| panic!("no answer in time to {request:?}"))
+}
+
+async fn check_honest_traffic(gateway: &Process) {
+    let health = "GET /healthz HTTP/1.1\r\nHost: g\r\nConnection: close\r\n\r\n";
+    assert_eq!(honest(gateway, health).await, 200);
+    let post = "POST /ingest/open HTTP/1.1\r\nHost: g\r\nConnection: close\r\n\
+                Content-Length: 1\r\n\r\nx";
+    assert!(matches!(honest(gateway, post).await, 200 | 202));
+}
+
+#[tokio::test]
+async fn half_a_head_a_thousand_times_stops_nobody_and_costs_little() {
+    let gateway = Process::with_sections(OPEN_TOPIC);
+    check_honest_traffic(&gateway).await;
+    let before = gateway.resident_bytes();
+    let mut held = Vec::new();
+    let count = attack_size(3_000);
+    for n in 0..count {
+        let mut stream = connect_from(stranger(n), gateway.address).await;
+        stream.write_all(HALF_A_HEAD).await.unwrap();
+        held.push(stream);
+        if n % 500 == 0 {
+            check_honest_traffic(&gateway).await;
+        }
+    }
+    check_honest_traffic(&gateway).await;
+    let connections = gateway.metric("hookrill_connections").await;
+    assert!(connections <= 1_100.0, "{connections} connections");
+    let taken = gateway.resident_bytes().saturating_sub(before) as f64 / connections;
+    assert!(
+        taken < 8192.0,
+        "{taken} bytes for each unfinished connection"
+    );
+    let evicted = gateway.metric("hookrill_connections_evicted_total").await;
+    assert!(evicted >= count as f64 - 1_100.0, "{evicted} made room");
+}
+
+#[tokio::test]
+async fn one_address_takes_no_more_than_its_share() {
+    let gateway = Process::with_sections(OPEN_TOPIC);
+    let mut other = Vec::new();
+    for n in 0..100 {
+        other.push(connect_from(HONEST, gateway.address).await);
+        // Accepted in the order in which they came.
+        if n == 99 {
+            check_honest_traffic(&gateway).await;
+        }
+    }
+    let mut held = Vec::new();
+    for _ in 0..attack_size(1_000) {
+        let mut stream = connect_from(stranger(0), gateway.address).await;
+        stream.write_all(HALF_A_HEAD).await.unwrap();
+        held.push(stream);
+    }
+    check_honest_traffic(&gateway).await;
+    // What the other address has open is still there.
+    for mut stream in other {
+        let request = b"GET /healthz HTTP/1.1\r\nHost: g\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200"));
+    }
+}
+
+/// Connections never take the files that the journal needs.
+#[tokio::test]
+async fn at_a_low_limit_of_open_files_connections_leave_some_for_the_journal() {
+    const FILES: u64 = 300;
+    let gateway = Process::with_open_files(FILES, "subscribers_max = 20000", OPEN_TOPIC);
+    gateway.wait_for_log("fewer streams fit than configured");
+    let mut subscribers = Vec::new();
+    for n in 0..200 {
+        let mut stream = connect_from(stranger(n), gateway.address).await;
+        let request = b"GET /events/open HTTP/1.1\r\nHost: g\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        subscribers.push(stream);
+    }
+    let mut silent = Vec::new();
+    for n in 0..attack_size(400) {
+        silent.push(connect_from(stranger(n), gateway.address).await);
+    }
+    let began = Instant::now();
+    for _ in 0..20 {
+        check_honest_traffic(&gateway).await;
+    }
+    let open = gateway.open_files();
+    assert!(open as u64 + 60 <= FILES, "{open} files open");
+    assert_eq!(gateway.metric("hookrill_accept_pauses_total").await, 0.0);
+    let log = gateway.log();
+    assert!(!log.contains("ERROR"), "{log}");
+    eprintln!("20 honest requests: {:?}", began.elapsed());
+}
