@@ -9,17 +9,21 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderMap, header};
-use http_body::Frame;
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::limits::RequestProgress;
 pub(super) use budget::BodyBudget;
-use budget::{BudgetExhausted, BudgetShare, PORTION_BYTES, SMALL_BYTES_MAX};
+use budget::{BudgetExhausted, BudgetShare, SMALL_BYTES_MAX};
 
 /// How long a body may take to arrive in full.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long a sender may pause within a body.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// After this, a body has to arrive at [`RATE_MIN`] at least.
+const RATE_GRACE: Duration = Duration::from_secs(5);
+/// Bytes per second, on average.
+const RATE_MIN: usize = 1024;
 /// How long the body of a rejected request is read on.
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(2);
 
@@ -109,6 +113,7 @@ pub(super) async fn read(
     hint: BodyHint,
     bytes_max: usize,
     budget: &BodyBudget,
+    progress: Option<&RequestProgress>,
 ) -> Result<ReceivedBody, BodyError> {
     if !hint.is_at_most(bytes_max) {
         // A sender that waits would be told to send it.
@@ -117,10 +122,11 @@ pub(super) async fn read(
         }
         return Err(BodyError::Long(bytes_max));
     }
-    let mut received = Vec::with_capacity(first_capacity(hint));
+    // Room for what came, not for what is announced: that costs its sender nothing.
+    let mut received = Vec::new();
     let mut share = BudgetShare::default();
-    let mut deadline = None;
-    while let Some(chunk) = next_chunk(&mut body, &mut deadline).await? {
+    let mut wait = BodyWait::new(progress);
+    while let Some(chunk) = next_chunk(&mut body, &mut wait, received.len()).await? {
         if received.len() + chunk.len() > bytes_max {
             discard(body, bytes_max).await;
             return Err(BodyError::Long(bytes_max));
@@ -132,6 +138,9 @@ pub(super) async fn read(
         received.extend_from_slice(&chunk);
     }
     debug_assert!(received.len() <= bytes_max);
+    if let Some(progress) = progress {
+        progress.has_body();
+    }
     received.shrink_to_fit();
     Ok(ReceivedBody {
         bytes: received.into(),
@@ -139,23 +148,46 @@ pub(super) async fn read(
     })
 }
 
-/// What to allocate before anything has arrived: an announced length costs its
-/// sender nothing.
-fn first_capacity(hint: BodyHint) -> usize {
-    let announced = hint.bytes.and_then(|bytes| usize::try_from(bytes).ok());
-    announced.unwrap_or(0).min(PORTION_BYTES)
+/// How long a body is waited for. Counts from the first wait: most bodies arrive with
+/// their heads, and need no clock.
+struct BodyWait<'p> {
+    since: Option<Instant>,
+    progress: Option<&'p RequestProgress>,
 }
 
-/// The deadline counts from the first wait: most bodies arrive with their
-/// heads, and need no clock.
+impl<'p> BodyWait<'p> {
+    fn new(progress: Option<&'p RequestProgress>) -> Self {
+        Self {
+            since: None,
+            progress,
+        }
+    }
+
+    /// Until when the next bytes have to come, where so many came.
+    fn deadline(&mut self, received_bytes: usize) -> Instant {
+        if let Some(progress) = self.progress {
+            progress.waits_for_body(received_bytes);
+        }
+        let now = Instant::now();
+        let since = *self.since.get_or_insert(now);
+        let earned = Duration::from_secs_f64(received_bytes as f64 / RATE_MIN as f64);
+        let in_all = (RATE_GRACE + earned).min(BODY_TIME_MAX);
+        (since + in_all).min(now + PAUSE_MAX)
+    }
+}
+
 async fn next_chunk(
     body: &mut Body,
-    deadline: &mut Option<Instant>,
+    wait: &mut BodyWait<'_>,
+    received_bytes: usize,
 ) -> Result<Option<Bytes>, BodyError> {
     loop {
         let next = match body.frame().now_or_never() {
             Some(next) => next,
-            None => wait_for_frame(body, deadline).await?,
+            None => {
+                let next = timeout_at(wait.deadline(received_bytes), body.frame()).await;
+                next.map_err(|_| BodyError::Slow)?
+            }
         };
         let frame = match next {
             None => return Ok(None),
@@ -167,16 +199,6 @@ async fn next_chunk(
             return Ok(Some(chunk));
         }
     }
-}
-
-async fn wait_for_frame(
-    body: &mut Body,
-    deadline: &mut Option<Instant>,
-) -> Result<Option<Result<Frame<Bytes>, axum::Error>>, BodyError> {
-    let now = Instant::now();
-    let deadline = *deadline.get_or_insert(now + BODY_TIME_MAX);
-    let next = timeout_at(deadline.min(now + PAUSE_MAX), body.frame()).await;
-    next.map_err(|_| BodyError::Slow)
 }
 
 /// Reads on for a little, so that a sender that writes before it reads sees the
@@ -193,4 +215,30 @@ async fn discard(mut body: Body, bytes_max: usize) -> bool {
         true
     };
     timeout(DISCARD_TIME_MAX, read_on).await.unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_arrives_too_slowly_has_less_time_than_one_that_does_not() {
+        let began = Instant::now();
+        let mut wait = BodyWait::new(None);
+        assert_eq!(
+            wait.deadline(1) - began,
+            PAUSE_MAX.min(RATE_GRACE + Duration::from_secs(1))
+        );
+        for (after_secs, received_bytes, until_secs) in [
+            (3, 2, 5.002),
+            (4, 10 * RATE_MIN, 9.0),
+            (12, 10 * RATE_MIN, 15.0),
+            (28, 100 * RATE_MIN, 30.0),
+        ] {
+            let now = began + Duration::from_secs(after_secs);
+            tokio::time::advance(now - Instant::now()).await;
+            let until = (wait.deadline(received_bytes) - began).as_secs_f64();
+            assert!((until - until_secs).abs() < 0.01, "{after_secs} s: {until}");
+        }
+    }
 }

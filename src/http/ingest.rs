@@ -21,7 +21,7 @@ use serde::Serialize;
 use super::{
     Gateway,
     body::{self, BodyError, BodyHint, ReceivedBody},
-    limits::LimitExceeded,
+    limits::{LimitExceeded, RequestProgress},
     problem::{ProblemDetails, closing},
 };
 use crate::{
@@ -42,10 +42,12 @@ async fn deliver(State(gateway): State<Arc<Gateway>>, request: Request) -> Respo
         return Box::pin(reject_unread(request, limit)).await;
     }
     let (head, body) = request.into_parts();
+    let progress = head.extensions.get::<RequestProgress>().cloned();
     let hint = BodyHint::from_headers(&head.headers);
     let bytes_max = gateway.settings().body_bytes_max;
+    let budget = &gateway.body_budget;
     // Its share of the budget is held until the response is made.
-    let received = match body::read(body, hint, bytes_max, &gateway.body_budget).await {
+    let received = match body::read(body, hint, bytes_max, budget, progress.as_ref()).await {
         Ok(received) => received,
         Err(error) => {
             gateway.telemetry.ingest_refused(error.reason());
@@ -58,6 +60,9 @@ async fn deliver(State(gateway): State<Arc<Gateway>>, request: Request) -> Respo
     let delivery = delivery(head, bytes, gateway.clock.now());
     match gateway.ingest.accept(&topic, delivery).await {
         Ok(accepted) => {
+            if let Some(progress) = progress {
+                progress.verified();
+            }
             gateway.log_handshake(&accepted, client);
             success(accepted)
         }

@@ -18,7 +18,7 @@ use crate::rate::{Rate, RateLimited};
 use buckets::Buckets;
 pub(super) use connections::{
     ConnectionBounds, ConnectionPermit, ConnectionRequests, ConnectionSlot, Connections,
-    RequestGuard,
+    RequestGuard, RequestProgress,
 };
 pub(super) use stream_slots::{StreamSlot, StreamSlots};
 

@@ -361,6 +361,7 @@ impl Responder {
         }
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(self.peer));
+        request.extensions_mut().insert(guard.progress());
         let response = self.router.oneshot(request).await?;
         if streaming.is_some_and(|streaming| streaming.is_streaming()) {
             guard.carries_stream();

@@ -140,3 +140,32 @@ async fn at_a_low_limit_of_open_files_connections_leave_some_for_the_journal() {
     assert!(!log.contains("ERROR"), "{log}");
     eprintln!("20 honest requests: {:?}", began.elapsed());
 }
+
+/// As many as there are places, from several addresses, each with a body that hardly
+/// comes.
+#[tokio::test]
+async fn bodies_that_hardly_come_stop_nobody() {
+    const HEAD: &[u8] = b"POST /ingest/open HTTP/1.1\r\nHost: g\r\nContent-Length: 16000\r\n\r\nx";
+    let gateway = Process::with_sections(OPEN_TOPIC);
+    // A sender whose deliveries are verified.
+    check_honest_traffic(&gateway).await;
+    let mut held = Vec::new();
+    let began = Instant::now();
+    for n in 0..attack_size(2_000) {
+        let mut stream = connect_from(stranger(n), gateway.address).await;
+        stream.write_all(HEAD).await.unwrap();
+        held.push(stream);
+    }
+    eprintln!("{} slow bodies in {:?}", held.len(), began.elapsed());
+    for _ in 0..10 {
+        check_honest_traffic(&gateway).await;
+    }
+    let open = gateway.metric("hookrill_connections").await;
+    assert!(open > 900.0, "{open} are open: there was no siege");
+    // None is waited for as long as its length would take.
+    for mut stream in held {
+        let mut answer = Vec::new();
+        let ended = timeout(Duration::from_secs(20), stream.read_to_end(&mut answer));
+        _ = ended.await.expect("a slow body is given up");
+    }
+}

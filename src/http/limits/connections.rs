@@ -4,11 +4,12 @@
 //! are in a pool: a bound for all, a share for each address, and a few places for
 //! the operator's routes that nobody else can take. Where the pool or a share is
 //! full, the connection that has waited longest with no request under way is closed
-//! for the new one; nobody learns from a refusal more than that.
+//! for the new one; where all have requests, the one whose body arrives slowest. Some
+//! places are left to addresses that have sent a verified delivery of late.
 //!
 //! Refuses to look at requests: a connection says when one begins and ends.
-//! Invariant: the pool's counts are those of the places in it, and a place whose
-//! request is under way is never closed for another.
+//! Invariant: the pool's counts are those of the entries in it, and a request is cut
+//! for another connection only while its body is slow to arrive.
 
 use std::{
     collections::HashMap,
@@ -28,6 +29,13 @@ use tokio::{
 use super::Address;
 use crate::telemetry::Telemetry;
 
+/// A body that has been arriving for less than this is not slow, in milliseconds.
+const BODY_GRACE_MILLIS: u64 = 1_000;
+/// How long a verified delivery lets its address take the places that are left to
+/// senders, in milliseconds.
+const VERIFIED_MILLIS: u64 = 10 * 60 * 1_000;
+/// How many such addresses are remembered.
+const VERIFIED_ADDRESSES_MAX: usize = 1_024;
 /// In [`PoolEntry::requests`]: it was closed for another connection.
 const EVICTED: u32 = u32::MAX;
 
@@ -41,6 +49,8 @@ pub(in crate::http) struct ConnectionBounds {
     pub(in crate::http) all_max: usize,
     /// Of one address.
     pub(in crate::http) per_address_max: usize,
+    /// Beyond those, for addresses that have sent verified deliveries.
+    pub(in crate::http) verified_max: usize,
     /// Beyond those, only for the operator's routes.
     pub(in crate::http) operator_max: usize,
 }
@@ -60,6 +70,8 @@ struct Pool {
     places: HashMap<u64, Arc<PoolEntry>>,
     per_address: HashMap<Address, usize>,
     operator: usize,
+    /// When each address sent its last verified delivery; bounded.
+    verified: HashMap<Address, u64>,
     next_id: u64,
 }
 
@@ -74,6 +86,12 @@ struct PoolEntry {
     served: AtomicBool,
     /// Since when it has had no request, in milliseconds.
     idle_since: AtomicU64,
+    /// When the body of its request was first waited for, in milliseconds and one
+    /// more; 0 where none is.
+    body_since: AtomicU64,
+    body_bytes: AtomicU64,
+    /// When it sent a verified delivery, in milliseconds and one more; or 0.
+    verified_at: AtomicU64,
     /// Streams that it carries; only changed while the pool is locked.
     streams: AtomicU32,
     evicted: Notify,
@@ -97,18 +115,21 @@ impl ConnectionBounds {
         /// For sockets that are being closed, out of those.
         const CLOSING_MAX: usize = 32;
         const OPERATOR_MAX: usize = 16;
+        const VERIFIED_MAX: usize = 64;
         let files = usize::try_from(open_files_max).unwrap_or(usize::MAX);
         let reserved = FILES_RESERVED.min(files / 2);
         let free = files - reserved;
         let operator_max = OPERATOR_MAX.min(free / 8).max(1);
-        let free = free.saturating_sub(operator_max);
+        let verified_max = VERIFIED_MAX.min(free / 8).max(1);
+        let free = free.saturating_sub(operator_max + verified_max);
         let all_max = super::SPARE_CONNECTIONS.min(free / 2).max(1);
         let streams = streams_max.min(free.saturating_sub(all_max)).max(1);
         let closing = CLOSING_MAX.min(reserved / 4).max(1);
         let bounds = Self {
-            sockets_max: all_max + operator_max + streams + closing,
+            sockets_max: all_max + verified_max + operator_max + streams + closing,
             all_max,
             per_address_max: all_max.div_ceil(2),
+            verified_max,
             operator_max,
         };
         (bounds, streams)
@@ -186,11 +207,12 @@ impl Connections {
         let mut pool = self.pool.lock();
         if !is_proxy
             && pool.count_of(address) >= self.bounds.per_address_max
-            && !self.evict(&mut pool, |place| place.address == address)
+            && !self.make_room(&mut pool, |place| place.address == address)
         {
             return Err(ConnectionRefused::Address);
         }
-        let only_operator = !self.has_room(&mut pool);
+        let only_operator =
+            !self.has_room(&mut pool) && !self.has_room_for_verified(&pool, address);
         if only_operator && !self.has_room_for_operator(&mut pool, address) {
             return Err(ConnectionRefused::All);
         }
@@ -201,6 +223,9 @@ impl Connections {
             requests: AtomicU32::new(0),
             served: AtomicBool::new(false),
             idle_since: AtomicU64::new(self.now_millis()),
+            body_since: AtomicU64::new(0),
+            body_bytes: AtomicU64::new(0),
+            verified_at: AtomicU64::new(0),
             streams: AtomicU32::new(0),
             evicted: Notify::new(),
         });
@@ -225,11 +250,17 @@ impl Connections {
     fn has_room(&self, pool: &mut Pool) -> bool {
         // More than one has to go where connections came back from their streams.
         while pool.places.len() - pool.operator >= self.bounds.all_max {
-            if !self.evict(pool, |place| !place.only_operator) {
+            if !self.make_room(pool, |place| !place.only_operator) {
                 return false;
             }
         }
         true
+    }
+
+    fn has_room_for_verified(&self, pool: &Pool, address: Address) -> bool {
+        let verified = pool.verified.get(&address);
+        verified.is_some_and(|at| self.now_millis() - at < VERIFIED_MILLIS)
+            && pool.places.len() - pool.operator < self.bounds.all_max + self.bounds.verified_max
     }
 
     /// One address takes at most a quarter of these places.
@@ -241,6 +272,27 @@ impl Connections {
             return self.evict(pool, is_its);
         }
         pool.operator < max || self.evict(pool, |place| place.only_operator)
+    }
+
+    /// Closes one of these for another: one without a request, or else one whose
+    /// body arrives slowly. Returns whether there was one.
+    fn make_room(&self, pool: &mut Pool, may_go: impl Fn(&PoolEntry) -> bool + Copy) -> bool {
+        self.evict(pool, may_go) || self.evict_slow_body(pool, may_go)
+    }
+
+    /// Closes the one of these whose body arrives slowest; returns whether there was
+    /// one.
+    fn evict_slow_body(&self, pool: &mut Pool, may_go: impl Fn(&PoolEntry) -> bool) -> bool {
+        let now = self.now_millis();
+        let waiting = pool.places.values().filter(|place| may_go(place));
+        let slow = waiting.filter_map(|place| Some((place.body_rate(now)?, place)));
+        let slowest = slow.min_by_key(|(rate, place)| (*rate, place.id));
+        let slowest = slowest.map(|(_, place)| Arc::clone(place));
+        let Some(slowest) = slowest.filter(|place| place.claim(1)) else {
+            return false;
+        };
+        self.close(pool, &slowest);
+        true
     }
 
     /// Closes the one of these that has waited longest with no request under way;
@@ -255,13 +307,37 @@ impl Connections {
             });
         // It may have begun a request meanwhile: then the next oldest goes, at the
         // next connection.
-        let Some(oldest) = oldest.filter(|place| place.claim()).cloned() else {
+        let Some(oldest) = oldest.filter(|place| place.claim(0)).cloned() else {
             return false;
         };
-        pool.remove(&oldest);
-        oldest.evicted.notify_one();
-        self.telemetry.connections_evicted.increment(1);
+        self.close(pool, &oldest);
         true
+    }
+
+    fn close(&self, pool: &mut Pool, place: &PoolEntry) {
+        pool.remove(place);
+        place.evicted.notify_one();
+        self.telemetry.connections_evicted.increment(1);
+    }
+
+    /// Remembers that this address has sent a verified delivery.
+    fn verified(&self, place: &PoolEntry) {
+        /// Often enough for what lasts ten minutes, and seldom enough for a lock.
+        const AGAIN_MILLIS: u64 = 60 * 1_000;
+        let now = self.now_millis();
+        let before = place.verified_at.load(Ordering::Relaxed);
+        if before != 0 && now - (before - 1) < AGAIN_MILLIS {
+            return;
+        }
+        place.verified_at.store(now + 1, Ordering::Relaxed);
+        let verified = &mut self.pool.lock().verified;
+        if verified.len() >= VERIFIED_ADDRESSES_MAX && !verified.contains_key(&place.address) {
+            let oldest = verified.iter().min_by_key(|(_, at)| **at);
+            if let Some(oldest) = oldest.map(|(address, _)| *address) {
+                verified.remove(&oldest);
+            }
+        }
+        verified.insert(place.address, now);
     }
 
     fn now_millis(&self) -> u64 {
@@ -299,11 +375,21 @@ impl Pool {
 }
 
 impl PoolEntry {
-    /// Takes it for another connection, unless a request is under way.
-    fn claim(&self) -> bool {
+    /// Takes it for another connection, unless it has more or fewer requests under
+    /// way than these.
+    fn claim(&self, requests: u32) -> bool {
         self.requests
-            .compare_exchange(0, EVICTED, Ordering::AcqRel, Ordering::Acquire)
+            .compare_exchange(requests, EVICTED, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
+    }
+
+    /// How fast the body of its only request arrives, in bytes per second; `None`
+    /// where none is waited for, or not long enough.
+    fn body_rate(&self, now_millis: u64) -> Option<u64> {
+        let since = self.body_since.load(Ordering::Relaxed).checked_sub(1)?;
+        let millis = now_millis.saturating_sub(since);
+        let is_slow = millis >= BODY_GRACE_MILLIS && self.requests.load(Ordering::Relaxed) == 1;
+        is_slow.then(|| self.body_bytes.load(Ordering::Relaxed) * 1_000 / millis)
     }
 }
 
@@ -345,7 +431,40 @@ impl ConnectionRequests {
     }
 }
 
+/// What a request says to its connection's pool. Cheap to clone.
+#[derive(Clone)]
+pub(in crate::http) struct RequestProgress(Arc<Registration>);
+
+impl RequestProgress {
+    /// The rest of the body is waited for; so much of it came.
+    pub(in crate::http) fn waits_for_body(&self, received_bytes: usize) {
+        let Registration { connections, place } = &*self.0;
+        place
+            .body_bytes
+            .store(received_bytes as u64, Ordering::Relaxed);
+        if place.body_since.load(Ordering::Relaxed) == 0 {
+            let since = connections.now_millis() + 1;
+            place.body_since.store(since, Ordering::Relaxed);
+        }
+    }
+
+    /// The body came.
+    pub(in crate::http) fn has_body(&self) {
+        self.0.place.body_since.store(0, Ordering::Relaxed);
+    }
+
+    /// The delivery was verified.
+    pub(in crate::http) fn verified(&self) {
+        self.0.connections.verified(&self.0.place);
+    }
+}
+
 impl RequestGuard {
+    /// For those who read the request.
+    pub(in crate::http) fn progress(&self) -> RequestProgress {
+        RequestProgress(Arc::clone(&self.registration))
+    }
+
     /// The response is a stream, which is bounded elsewhere: the connection is out
     /// of the pool until its last stream ends.
     pub(in crate::http) fn carries_stream(&mut self) {
@@ -372,11 +491,13 @@ impl Drop for RequestGuard {
         place
             .idle_since
             .store(connections.now_millis(), Ordering::Relaxed);
-        let before = place.requests.fetch_sub(1, Ordering::AcqRel);
-        debug_assert!(
-            before != 0 && before != EVICTED,
-            "a request ends once, and is never cut for another connection"
-        );
+        place.body_since.store(0, Ordering::Relaxed);
+        let ended = place
+            .requests
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |requests| {
+                (requests != EVICTED).then(|| requests - 1)
+            });
+        debug_assert!(ended != Ok(0), "a request ends once");
     }
 }
 
@@ -412,6 +533,7 @@ mod tests {
         sockets_max: 100,
         all_max: 8,
         per_address_max: 4,
+        verified_max: 1,
         operator_max: 4,
     };
 
@@ -419,16 +541,16 @@ mod tests {
     fn connections_and_streams_leave_files_for_the_journal() {
         for (files, streams_max, all_max, streams) in [
             (u64::MAX, 100_000, 1_024, 100_000),
-            (20_000, 20_000, 1_024, 18_832),
-            (1_000, 100_000, 428, 428),
-            (64, 100_000, 14, 14),
-            (8, 100_000, 1, 2),
+            (20_000, 20_000, 1_024, 18_768),
+            (1_000, 100_000, 396, 396),
+            (64, 100_000, 12, 12),
+            (8, 100_000, 1, 1),
         ] {
             let (bounds, fit) = ConnectionBounds::within(files, streams_max);
             assert_eq!((bounds.all_max, fit), (all_max, streams), "{files}");
             assert!(bounds.per_address_max <= bounds.all_max);
             let used = bounds.sockets_max;
-            assert!(files < 16 || used as u64 + 32 <= files, "{files}");
+            assert!(files < 16 || used as u64 + 16 <= files, "{files}");
         }
     }
 
@@ -536,6 +658,41 @@ mod tests {
                 .requests()
                 .only_operator()
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_all_are_busy_the_slowest_body_makes_room() {
+        let connections = connections();
+        let slots = full(&connections);
+        let busy: Vec<_> = slots
+            .iter()
+            .map(|slot| slot.requests().begin().unwrap())
+            .collect();
+        for (n, guard) in busy.iter().enumerate().skip(1) {
+            guard.progress().waits_for_body(100 - n);
+        }
+        tokio::time::advance(std::time::Duration::from_millis(BODY_GRACE_MILLIS)).await;
+        busy[7].progress().has_body();
+        let next = admit(&connections, peer(20), false).unwrap();
+        assert!(!next.requests().only_operator());
+        let evicted: Vec<bool> = slots.iter().map(is_evicted).collect();
+        let expected = [false, false, false, false, false, false, true, false];
+        assert_eq!(evicted, expected);
+        drop(busy);
+    }
+
+    #[test]
+    fn an_address_that_sent_a_verified_delivery_gets_in_where_all_are_busy() {
+        let connections = connections();
+        let sender = admit(&connections, peer(20), false).unwrap();
+        sender.requests().begin().unwrap().progress().verified();
+        drop(sender);
+        let slots = full(&connections);
+        let _busy: Vec<_> = slots.iter().map(|slot| slot.requests().begin()).collect();
+        let again = admit(&connections, peer(20), false).unwrap();
+        let another = admit(&connections, peer(21), false).unwrap();
+        assert!(!again.requests().only_operator());
+        assert!(another.requests().only_operator());
     }
 
     #[test]
