@@ -18,7 +18,7 @@ use http::header::CONTENT_TYPE;
 use tokio::task::spawn_blocking;
 
 use crate::{
-    journal::{Journal, ReadError},
+    journal::{Health, Journal, ReadError},
     telemetry::Telemetry,
 };
 use dedup::dedup_key;
@@ -91,6 +91,12 @@ impl Ingest {
     /// verified keeps the route it started with.
     pub fn reload(&self, routes: TopicMap<Arc<IngestRoute>>) {
         self.routes.store(routes);
+    }
+
+    /// How the journal does at the moment.
+    #[must_use]
+    pub fn journal_health(&self) -> Health {
+        self.journal.health()
     }
 
     /// Counts the events of which subscribers see nothing, among those that

@@ -72,6 +72,8 @@ pub struct Telemetry {
     pub commit_secs: Histogram,
     /// Events per commit.
     pub commit_events: Histogram,
+    /// Seconds that the commit under way has taken so far.
+    pub commit_age: Gauge,
     /// Durable events that the pump has not published yet.
     pub pump_lag: Gauge,
     /// The newest durable sequence.
@@ -131,6 +133,7 @@ impl Telemetry {
             reload_applied: metrics.gauge_at(1.0, "hookrill_reload_last_applied", "Whether the last reload of the configuration was applied; 1 before the first."),
             commit_secs: metrics.histogram("hookrill_journal_commit_seconds", "Seconds until a commit was durable."),
             commit_events: metrics.histogram("hookrill_journal_commit_events", "Events per commit."),
+            commit_age: metrics.gauge("hookrill_journal_commit_age_seconds", "Seconds that the commit under way has taken so far; 0 if there is none."),
             pump_lag: metrics.gauge("hookrill_pump_lag_events", "Durable events not published yet."),
             journal_head: metrics.gauge("hookrill_journal_head", "Newest durable sequence."),
             journal_floor: metrics.gauge("hookrill_journal_floor", "Newest deleted sequence."),
@@ -290,6 +293,6 @@ mod tests {
                 types += 1;
             }
         }
-        assert_eq!(types, 28, "{page}");
+        assert_eq!(types, 29, "{page}");
     }
 }

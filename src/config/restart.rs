@@ -49,28 +49,36 @@ impl Config {
         ]
     }
 
-    fn journal_keys(&self, new: &Self) -> [(&'static str, bool); 6] {
+    fn journal_keys(&self, new: &Self) -> [(&'static str, bool); 7] {
         let (old, new) = (&self.journal, &new.journal);
-        let (kind, path, reserve) = match (&old.backend, &new.backend) {
-            (Backend::Memory, Backend::Memory) => (false, false, false),
+        let (kind, path, reserve, stall) = match (&old.backend, &new.backend) {
+            (Backend::Memory, Backend::Memory) => (false, false, false, false),
             (
                 Backend::Disk {
                     path,
                     reserve_bytes,
+                    commit_stall_max,
                     new_epoch: _,
                 },
                 Backend::Disk {
                     path: other_path,
                     reserve_bytes: other_bytes,
+                    commit_stall_max: other_stall,
                     new_epoch: _,
                 },
-            ) => (false, path != other_path, reserve_bytes != other_bytes),
-            _ => (true, false, false),
+            ) => (
+                false,
+                path != other_path,
+                reserve_bytes != other_bytes,
+                commit_stall_max != other_stall,
+            ),
+            _ => (true, false, false, false),
         };
         [
             ("journal.kind", kind),
             ("journal.path", path),
             ("journal.disk_reserve", reserve),
+            ("journal.commit_stall_max", stall),
             ("journal.retain_age", old.retention.age != new.retention.age),
             (
                 "journal.retain_bytes",

@@ -27,6 +27,7 @@ const JOURNAL_PATH: &str = "data";
 const RETAIN_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const RETAIN_BYTES: u64 = 10 << 30;
 const DISK_RESERVE: u64 = 256 << 20;
+const COMMIT_STALL_MAX: Duration = Duration::from_secs(5);
 const DEDUP_ENTRIES_MAX: u64 = 1_000_000;
 /// Leaves room for everything else in a small container.
 const RETAIN_BYTES_IN_MEMORY: u64 = 64 << 20;
@@ -142,9 +143,11 @@ fn items<T>(list: Option<Located<Vec<Located<T>>>>) -> Vec<T> {
 fn journal(mut section: Section<'_>) -> journal::Settings {
     let path = journal_path(section.value("path", values::text));
     let reserve = section.value("disk_reserve", values::disk_reserve);
+    let stall = section.value("commit_stall_max", values::commit_stall_max);
     let disk = journal::Backend::Disk {
         path,
         reserve_bytes: reserve.unwrap_or(DISK_RESERVE),
+        commit_stall_max: stall.unwrap_or(COMMIT_STALL_MAX),
         new_epoch: false,
     };
     let kind = section.located("kind", values::text);

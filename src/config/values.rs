@@ -58,6 +58,11 @@ pub(super) fn disk_reserve(value: &TreeValue) -> Result<u64, Mistake> {
     size(value, 128 * MIB..=MIB << 20)
 }
 
+pub(super) fn commit_stall_max(value: &TreeValue) -> Result<Duration, Mistake> {
+    // Disks that are well take a second now and then.
+    duration(value, SECOND..=10 * MINUTE)
+}
+
 pub(super) fn retain_age(value: &TreeValue) -> Result<Duration, Mistake> {
     duration(value, SECOND..=36_500 * DAY)
 }

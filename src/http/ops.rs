@@ -1,7 +1,7 @@
 //! `/healthz`, `/readyz` and `/metrics`: for the machines that watch the
 //! gateway.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use axum::{
     extract::State,
@@ -10,6 +10,7 @@ use axum::{
 use http::{HeaderMap, header};
 
 use super::{Gateway, problem::ProblemDetails};
+use crate::journal::Health;
 
 /// Prometheus text exposition format 0.0.4.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -24,16 +25,70 @@ pub(super) async fn healthz() -> &'static str {
 }
 
 pub(super) async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
-    match gateway.telemetry.readiness.unready_reason() {
+    let permanent = gateway.telemetry.readiness.unready_reason();
+    match unready_reason(permanent, gateway.ingest.journal_health()) {
         None => "ready\n".into_response(),
-        Some(reason) => ProblemDetails::not_ready(reason).into_response(),
+        Some(reason) => ProblemDetails::not_ready(&reason).into_response(),
     }
+}
+
+/// Why the gateway can't accept and deliver events: for good, or for as long as
+/// the journal's disk hangs.
+fn unready_reason(permanent: Option<&str>, health: Health) -> Option<Cow<'_, str>> {
+    if permanent.is_some() || !health.is_stalled {
+        return permanent.map(Cow::Borrowed);
+    }
+    let secs = health.commit_age.as_secs();
+    let reason = format!("the journal's disk hangs: a commit has been under way for {secs} s");
+    Some(reason.into())
 }
 
 pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
     if !gateway.settings().metrics_public && !gateway.is_operator(&headers) {
         return ProblemDetails::operator_only().into_response();
     }
+    let commit_age = gateway.ingest.journal_health().commit_age;
+    gateway.telemetry.commit_age.set(commit_age.as_secs_f64());
     let head = [(header::CONTENT_TYPE, METRICS_TYPE)];
     (head, gateway.telemetry.render()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{ingest::IngestError, journal::AppendError};
+
+    #[test]
+    fn a_disk_that_hangs_is_unready_until_it_works_again() {
+        let mut health = Health::default();
+        assert_eq!(unready_reason(None, health), None);
+        health.commit_age = Duration::from_secs(7);
+        assert_eq!(unready_reason(None, health), None, "slow is not stalled");
+        health.is_stalled = true;
+        let reason = unready_reason(None, health).unwrap();
+        assert_eq!(
+            reason,
+            "the journal's disk hangs: a commit has been under way for 7 s"
+        );
+        let stopping = unready_reason(Some("stopping"), health);
+        assert_eq!(stopping.as_deref(), Some("stopping"));
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_a_503_with_when_to_come_again() {
+        let commit_age = Duration::from_secs(7);
+        for error in [
+            AppendError::Stalled { commit_age },
+            AppendError::NoRoom {
+                free_bytes: 1,
+                reserve_bytes: 2,
+            },
+        ] {
+            let refusal = ProblemDetails::from(IngestError::Journal(error)).into_response();
+            assert_eq!(refusal.status(), 503);
+            assert_eq!(refusal.headers()[header::RETRY_AFTER], "5");
+        }
+    }
 }

@@ -121,6 +121,9 @@ impl From<IngestError> for ProblemDetails {
             IngestError::Journal(AppendError::NoRoom { .. }) => {
                 Self::unavailable("there is no room to store events")
             }
+            IngestError::Journal(AppendError::Stalled { .. }) => {
+                Self::unavailable("the disk does not answer; events cannot be stored now")
+            }
             IngestError::Journal(AppendError::Closed | AppendError::Failed(_))
             | IngestError::SecretNotStored { .. }
             | IngestError::Interrupted(_) => Self::unavailable("events cannot be stored"),

@@ -1,6 +1,6 @@
 //! Why a journal does not store, read or open: facts, and what to do.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use hookrill_core::Sequence;
 use tokio::task::JoinError;
@@ -17,6 +17,13 @@ pub enum AppendError {
         free_bytes: u64,
         /// The configured reserve.
         reserve_bytes: u64,
+    },
+    /// The disk hangs: a commit takes longer than one may. Passes once it is
+    /// done.
+    #[error("the journal's disk hangs: a commit has been under way for {} s", commit_age.as_secs())]
+    Stalled {
+        /// For how long that commit is under way.
+        commit_age: Duration,
     },
     /// The journal is shutting down.
     #[error("the journal is closed")]

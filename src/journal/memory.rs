@@ -21,7 +21,7 @@ use parking_lot::{RwLock, RwLockReadGuard};
 use self::stats::MemoryStatsScan;
 use super::{
     AppendError, Appended, Bounds, Commit, CommitMetrics, EventPage, FOLLOW_BYTES_MAX, FatalError,
-    Journal, LAST_ENTRIES_MAX, OpenError, PAGE_ENTRIES_MAX, ReadError, StoredTopics,
+    Health, Journal, LAST_ENTRIES_MAX, OpenError, PAGE_ENTRIES_MAX, ReadError, StoredTopics,
     StoredTopicsQuery,
     periodic::{NextRun, PeriodicTask, PeriodicThread},
     tail::{self, FailOnPanic, LiveTail},
@@ -196,6 +196,10 @@ impl Journal for Memory {
 
     fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    fn health(&self) -> Health {
+        Health::default()
     }
 
     async fn failed(&self) -> FatalError {

@@ -11,6 +11,7 @@
 mod contract;
 mod disk;
 mod error;
+mod health;
 mod memory;
 mod periodic;
 mod stats;
@@ -23,6 +24,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
 pub use error::{AppendError, DamageError, FatalError, OpenError, ReadError};
+pub use health::Health;
 pub use stats::{StoredStats, StoredTopics, StoredTopicsQuery};
 
 use hookrill_core::{Clock, Dedup, Draft, Epoch, Event, Selection, Sequence};
@@ -54,11 +56,13 @@ pub async fn open(
         Backend::Disk {
             path,
             reserve_bytes,
+            commit_stall_max,
             new_epoch,
         } => {
             let folder = DiskSettings {
                 path,
                 reserve_bytes,
+                commit_stall_max,
                 new_epoch,
             };
             let disk = Disk::open(folder, bounds, clock, metrics).await?;
@@ -148,6 +152,9 @@ pub trait Journal: Send + Sync + 'static {
 
     /// The journal's name.
     fn epoch(&self) -> Epoch;
+
+    /// How it does at the moment.
+    fn health(&self) -> Health;
 
     /// Completes when the journal can no longer store, with the reason. Never
     /// completes otherwise.
@@ -257,6 +264,9 @@ pub enum Backend {
         path: PathBuf,
         /// When fewer bytes are free on the file system, nothing is stored.
         reserve_bytes: u64,
+        /// When a commit takes longer, further events are refused until it is
+        /// done.
+        commit_stall_max: Duration,
         /// Give the journal a new name, and accept that it may have lost
         /// events: after a backup was restored.
         new_epoch: bool,

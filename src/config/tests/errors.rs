@@ -205,6 +205,11 @@ const BAD_VALUES: &[(&str, &str, &str)] = &[
     ),
     (
         "journal",
+        "commit_stall_max = \"0s\"",
+        "journal.commit_stall_max: must be between 1s and 10m…, not \"0s\"",
+    ),
+    (
+        "journal",
         "dedup_entries_max = 0",
         "journal.dedup_entries_max: must be between …, not 0",
     ),

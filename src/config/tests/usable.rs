@@ -43,6 +43,7 @@ fn what_is_not_written_has_the_documented_defaults() {
     let Backend::Disk {
         path,
         reserve_bytes,
+        commit_stall_max,
         new_epoch,
     } = &config.journal.backend
     else {
@@ -50,6 +51,7 @@ fn what_is_not_written_has_the_documented_defaults() {
     };
     assert_eq!(path.to_str(), Some("data"));
     assert_eq!((*reserve_bytes, *new_epoch), (256 << 20, false));
+    assert_eq!(*commit_stall_max, Duration::from_secs(5));
     let retention = Retention {
         age: 7 * DAY,
         bytes: 10 << 30,

@@ -17,7 +17,10 @@ use tokio::{
     task::yield_now,
 };
 
-use super::writer::{AppendBatch, AppendRequest, BatchResult};
+use super::{
+    commit_watch::CommitWatch,
+    writer::{AppendBatch, AppendRequest, BatchResult},
+};
 use crate::journal::tail::{FailOnPanic, LiveTail};
 
 /// The most events in a batch.
@@ -29,6 +32,7 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 pub(super) async fn run(
     mut requests: mpsc::Receiver<AppendRequest>,
     batches: SyncSender<AppendBatch>,
+    commits: Arc<CommitWatch>,
     tail: Arc<LiveTail>,
 ) {
     let _guard = FailOnPanic {
@@ -44,7 +48,7 @@ pub(super) async fn run(
             return;
         }
         // Dropped if the journal has failed, and all requests with it.
-        if let Ok(result) = result.await {
+        if let Ok(result) = commits.watch(result).await {
             publish_and_reply(result, &tail);
         }
     }

@@ -1,8 +1,8 @@
 //! The journal in a folder.
 //!
 //! A log in segments, with one group of events and one fsync per commit. A task
-//! gathers appends into batches (`batcher.rs`), one thread writes them
-//! (`writer.rs`, `dedup.rs`, `log.rs`), and another one seals full segments,
+//! gathers appends into batches and watches their commits (`batcher.rs`,
+//! `commit_watch.rs`), one thread writes them (`writer.rs`, `dedup.rs`, `log.rs`), and another one seals full segments,
 //! deletes old ones and writes the high-water mark (`maintenance.rs`,
 //! `seal.rs`, `retention.rs`, `high_water.rs`). Readers borrow a bounded number
 //! of blocking threads (`read_pool.rs`, `page_builder.rs`, `last_n.rs`,
@@ -20,6 +20,7 @@
 
 mod batcher;
 mod checksummed_file;
+mod commit_watch;
 mod dedup;
 mod dedup_file;
 mod env;
@@ -49,19 +50,20 @@ mod stats;
 mod tests;
 mod writer;
 
-use std::{path::PathBuf, sync::Arc, thread::JoinHandle};
+use std::{path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use hookrill_core::{Clock, Dedup, Draft, Epoch, Selection, Sequence};
 use parking_lot::Mutex;
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::spawn_blocking,
 };
 use tokio_util::task::TaskTracker;
 
 use self::{
+    commit_watch::CommitWatch,
     env::Env,
     folder::OpenedFolder,
     group::GroupBuilder,
@@ -72,7 +74,7 @@ use self::{
 };
 use super::{
     AppendError, Appended, Bounds, Commit, CommitMetrics, EventPage, FOLLOW_BYTES_MAX, FatalError,
-    Journal, OpenError, ReadError, StoredTopics, StoredTopicsQuery,
+    Health, Journal, OpenError, ReadError, StoredTopics, StoredTopicsQuery,
     periodic::PeriodicThread,
     tail::{self, LiveTail},
 };
@@ -86,6 +88,7 @@ const QUEUE_KIB_MAX: u32 = 64 * 1024;
 pub(super) struct DiskSettings {
     pub(super) path: PathBuf,
     pub(super) reserve_bytes: u64,
+    pub(super) commit_stall_max: Duration,
     pub(super) new_epoch: bool,
 }
 
@@ -97,9 +100,16 @@ pub(super) struct Disk {
     /// the writer with it.
     requests: Mutex<Option<mpsc::Sender<AppendRequest>>>,
     queue_kib: Arc<Semaphore>,
+    commits: Arc<CommitWatch>,
     reads: Arc<ReadPool>,
     /// `None` once closed. The lock makes a second `close` wait for the first.
     threads: tokio::sync::Mutex<Option<Threads>>,
+}
+
+/// A place in the writer's queue, and the memory for an event in it.
+struct QueuePlace {
+    memory: OwnedSemaphorePermit,
+    permit: mpsc::OwnedPermit<AppendRequest>,
 }
 
 struct Threads {
@@ -173,7 +183,9 @@ impl Disk {
         };
         let maintenance = Maintenance::new(Arc::clone(&files), Arc::clone(&tail), epoch, pruner);
         let (requests, waiting) = mpsc::channel(QUEUE_MAX);
-        let threads = Threads::start(waiting, writer, maintenance, Arc::clone(&tail));
+        let commits = Arc::new(CommitWatch::new(settings.commit_stall_max));
+        let watch = Arc::clone(&commits);
+        let threads = Threads::start(waiting, writer, maintenance, watch, Arc::clone(&tail));
         let threads = threads.map_err(|source| OpenError::Io {
             path: settings.path.clone(),
             source,
@@ -183,9 +195,46 @@ impl Disk {
             tail: Arc::clone(&tail),
             requests: Mutex::new(Some(requests)),
             queue_kib: Arc::new(Semaphore::new(QUEUE_KIB_MAX as usize)),
+            commits,
             reads: Arc::new(ReadPool::new(files, tail)),
             threads: tokio::sync::Mutex::new(Some(threads)),
         })
+    }
+
+    /// A place in the writer's queue. While the disk hangs, nobody gets one, and
+    /// whoever waits for one is told: what is refused here is not stored, and
+    /// what has a place is answered as its commit turns out.
+    async fn queue_place(&self, kib: u32) -> Result<QueuePlace, AppendError> {
+        let stalled = || AppendError::Stalled {
+            commit_age: self.commits.health().commit_age,
+        };
+        if self.commits.is_stalled() {
+            return Err(stalled());
+        }
+        let requests = self.requests.lock().clone().ok_or(AppendError::Closed)?;
+        if let Ok(memory) = Arc::clone(&self.queue_kib).try_acquire_many_owned(kib)
+            && let Ok(permit) = requests.clone().try_reserve_owned()
+        {
+            return Ok(QueuePlace { memory, permit });
+        }
+        tokio::select! {
+            biased;
+            () = self.commits.stalled() => Err(stalled()),
+            place = self.wait_for_queue_place(requests, kib) => place,
+        }
+    }
+
+    async fn wait_for_queue_place(
+        &self,
+        requests: mpsc::Sender<AppendRequest>,
+        kib: u32,
+    ) -> Result<QueuePlace, AppendError> {
+        let memory = Arc::clone(&self.queue_kib).acquire_many_owned(kib).await;
+        let memory = memory.map_err(|_| AppendError::Closed)?;
+        // A writer that is gone has failed.
+        let permit = requests.reserve_owned().await;
+        let permit = permit.map_err(|_| self.failure().unwrap_or(AppendError::Closed))?;
+        Ok(QueuePlace { memory, permit })
     }
 
     fn failure(&self) -> Option<AppendError> {
@@ -198,6 +247,7 @@ impl Threads {
         requests: mpsc::Receiver<AppendRequest>,
         writer: LogWriter,
         maintenance: Maintenance,
+        commits: Arc<CommitWatch>,
         tail: Arc<LiveTail>,
     ) -> std::io::Result<Self> {
         let (batches, waiting) = std::sync::mpsc::sync_channel(1);
@@ -206,7 +256,7 @@ impl Threads {
         let named = std::thread::Builder::new().name(writer::THREAD.into());
         let writer = named.spawn(move || writer.run(&waiting))?;
         let batcher = TaskTracker::new();
-        batcher.spawn(batcher::run(requests, batches, tail));
+        batcher.spawn(batcher::run(requests, batches, commits, tail));
         batcher.close();
         Ok(Self {
             batcher,
@@ -243,20 +293,17 @@ impl Journal for Disk {
             return Err(failed);
         }
         let kib = u32::try_from(draft.weight().div_ceil(1024)).unwrap_or(u32::MAX);
-        let queue = Arc::clone(&self.queue_kib);
-        let memory = queue.acquire_many_owned(kib.min(QUEUE_KIB_MAX)).await;
+        let QueuePlace { memory, permit } = self.queue_place(kib.min(QUEUE_KIB_MAX)).await?;
         let (reply, replied) = oneshot::channel();
-        let request = AppendRequest {
+        // The journal is closed once the last of these senders is dropped.
+        drop(permit.send(AppendRequest {
             draft,
             dedup,
             reply,
-            _memory: memory.map_err(|_| AppendError::Closed)?,
-        };
-        let requests = self.requests.lock().clone().ok_or(AppendError::Closed)?;
-        // A writer that is gone, or drops the request, has failed.
+            _memory: memory,
+        }));
+        // A writer that drops the request has failed.
         let failed = || self.failure().unwrap_or(AppendError::Closed);
-        requests.send(request).await.map_err(|_| failed())?;
-        drop(requests);
         replied.await.unwrap_or_else(|_| Err(failed()))
     }
 
@@ -300,6 +347,10 @@ impl Journal for Disk {
 
     fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    fn health(&self) -> Health {
+        self.commits.health()
     }
 
     async fn failed(&self) -> FatalError {

@@ -28,6 +28,7 @@ mod damage;
 mod figures;
 mod model;
 mod segments;
+mod stalls;
 
 /// The real environment, with a period that tests need not wait for.
 fn quick() -> Env {
@@ -58,6 +59,8 @@ fn settings(folder: &Path) -> DiskSettings {
     DiskSettings {
         path: folder.into(),
         reserve_bytes: 0,
+        // No test depends on how long a disk takes.
+        commit_stall_max: Duration::from_secs(3600),
         new_epoch: false,
     }
 }
@@ -114,6 +117,7 @@ async fn settings_say_which_journal_is_opened() {
     let disk = Backend::Disk {
         path: folder.path().join("journal"),
         reserve_bytes: 0,
+        commit_stall_max: Duration::from_secs(5),
         new_epoch: false,
     };
     for (backend, outlives) in [(Backend::Memory, false), (disk, true)] {

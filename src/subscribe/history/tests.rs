@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::{
-    journal::{AppendError, Appended, Backend, Commit, CommitMetrics, Retention},
+    journal::{AppendError, Appended, Backend, Commit, CommitMetrics, Health, Retention},
     wire::{Coding, Form, Format, View},
 };
 
@@ -95,6 +95,10 @@ impl Journal for Watched {
 
     fn epoch(&self) -> Epoch {
         self.journal.epoch()
+    }
+
+    fn health(&self) -> Health {
+        self.journal.health()
     }
 
     async fn failed(&self) -> journal::FatalError {

@@ -1,0 +1,14 @@
+//! How a journal does while it runs, for those who operate it.
+
+use std::time::Duration;
+
+/// How a journal does at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Health {
+    /// How long the commit under way has taken so far; zero if there is none.
+    pub commit_age: Duration,
+    /// Whether that is longer than a commit may take: nothing is stored until
+    /// it is done.
+    pub is_stalled: bool,
+}
