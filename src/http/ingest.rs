@@ -211,9 +211,13 @@ impl Gateway {
         let client = client.map(tracing::field::display);
         let reason = error.reason();
         match error {
-            IngestError::Journal(_)
-            | IngestError::SecretNotStored { .. }
-            | IngestError::Interrupted(_) => {
+            // The journal has said it once, and every sender is told so now.
+            IngestError::Journal(_) if !self.log_budget.take(self.clock.now()) => {}
+            IngestError::Journal(_) => {
+                let error = with_causes(error);
+                tracing::info!(client, reason, %error, "delivery not stored");
+            }
+            IngestError::SecretNotStored { .. } | IngestError::Interrupted(_) => {
                 let error = with_causes(error);
                 tracing::error!(client, reason, %error, "delivery not stored");
             }

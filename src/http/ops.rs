@@ -81,6 +81,7 @@ mod tests {
         let commit_age = Duration::from_secs(7);
         for error in [
             AppendError::Stalled { commit_age },
+            AppendError::Scarce(Arc::new(std::io::ErrorKind::StorageFull.into())),
             AppendError::NoRoom {
                 free_bytes: 1,
                 reserve_bytes: 2,

@@ -118,7 +118,7 @@ impl From<IngestError> for ProblemDetails {
             IngestError::RateLimited { limited, .. } => {
                 Self::rate_limited(limited, "too many deliveries to this topic")
             }
-            IngestError::Journal(AppendError::NoRoom { .. }) => {
+            IngestError::Journal(AppendError::NoRoom { .. } | AppendError::Scarce(_)) => {
                 Self::unavailable("there is no room to store events")
             }
             IngestError::Journal(AppendError::Stalled { .. }) => {

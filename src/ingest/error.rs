@@ -71,6 +71,7 @@ impl IngestError {
             Self::RateLimited { .. } => "rate_topic",
             Self::Interrupted(_) => "interrupted",
             Self::Journal(AppendError::NoRoom { .. }) => "journal_no_room",
+            Self::Journal(AppendError::Scarce(_)) => "journal_scarce",
             Self::Journal(AppendError::Stalled { .. }) => "journal_stalled",
             Self::Journal(AppendError::Closed) => "journal_closed",
             Self::Journal(AppendError::Failed(_)) => "journal_failed",

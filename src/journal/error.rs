@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use hookrill_core::Sequence;
 use tokio::task::JoinError;
 
-use crate::journal::stored::DecodeError;
+use super::{scarcity, stored::DecodeError};
 
 /// Why an event was not stored.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -18,6 +18,9 @@ pub enum AppendError {
         /// The configured reserve.
         reserve_bytes: u64,
     },
+    /// The system has no descriptor, memory or space for a new segment now.
+    #[error("the journal can't begin a new segment now: {0}")]
+    Scarce(#[source] Arc<io::Error>),
     /// The disk hangs: a commit takes longer than one may. Passes once it is
     /// done.
     #[error("the journal's disk hangs: a commit has been under way for {} s", commit_age.as_secs())]
@@ -88,7 +91,7 @@ impl From<JoinError> for ReadError {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The operating system refused something.
-    #[error("the journal's {}: {source}", path.display())]
+    #[error("the journal's {}: {source}{}", path.display(), scarcity::hint(source))]
     Io {
         /// The file or folder.
         path: PathBuf,

@@ -14,6 +14,7 @@ mod error;
 mod health;
 mod memory;
 mod periodic;
+mod scarcity;
 mod stats;
 pub(crate) mod stored;
 mod tail;

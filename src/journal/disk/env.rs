@@ -27,6 +27,9 @@ type Write =
 /// What a write is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WritePurpose {
+    /// At a start, the end of the log, of which nobody knows whether it is
+    /// durable.
+    Rewrite,
     /// New events.
     Append,
     /// A new segment.

@@ -12,9 +12,11 @@ use super::{
     dedup_file::DedupHeader,
     env::{Env, Sizes, WritePurpose},
     lock::FolderLock,
+    reserve::DescriptorReserve,
     seal,
     segment_set::{LogSegment, OpenSegment, SegmentSet},
 };
+use crate::journal::scarcity::{ScarcityLog, is_scarce};
 
 /// The open files.
 pub(super) struct Files {
@@ -22,6 +24,8 @@ pub(super) struct Files {
     pub(super) segments: SegmentSet,
     pub(super) sizes: Sizes,
     pub(super) env: Env,
+    pub(super) scarcity: ScarcityLog,
+    pub(super) reserve: DescriptorReserve,
     /// Held while a segment is sealed.
     sealing: Mutex<()>,
     /// The `.dup` files, oldest first.
@@ -41,6 +45,8 @@ impl Files {
     ) -> Self {
         Self {
             segments: SegmentSet::new(folder.clone(), segments),
+            scarcity: ScarcityLog::default(),
+            reserve: DescriptorReserve::new(folder.clone()),
             folder,
             sizes,
             env,
@@ -50,13 +56,23 @@ impl Files {
         }
     }
 
-    /// Does a write.
+    /// Does a write. One that finds no descriptor is done again with those that
+    /// are kept for it; but not an append, which opens nothing.
     pub(super) fn write(
         &self,
         purpose: WritePurpose,
         mut write: impl FnMut() -> io::Result<()>,
     ) -> io::Result<()> {
-        (self.env.write)(purpose, &mut write)
+        match (self.env.write)(purpose, &mut write) {
+            Err(e) if purpose != WritePurpose::Append && is_scarce(&e) => {
+                self.segments.close_files();
+                self.reserve.release();
+                let written = (self.env.write)(purpose, &mut write);
+                self.reserve.refill();
+                written
+            }
+            written => written,
+        }
     }
 
     pub(super) fn free_bytes(&self) -> io::Result<u64> {

@@ -69,6 +69,7 @@ pub(super) fn open(
         new_epoch: settings.new_epoch,
         dedup_entries_max: bounds.dedup_entries_max,
         now,
+        env: &env,
     };
     if mark.is_none() && !settings.new_epoch {
         // First of all, so that a journal without a mark is suspect.

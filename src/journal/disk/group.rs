@@ -97,11 +97,6 @@ impl GroupBuilder {
         Some(&self.bytes)
     }
 
-    /// How many bytes the group has so far.
-    pub(super) fn len(&self) -> u64 {
-        self.bytes.len() as u64
-    }
-
     /// Where each record begins.
     pub(super) fn offsets(&self) -> &[u32] {
         &self.offsets

@@ -46,16 +46,22 @@ impl Log {
         })
     }
 
-    /// Makes a group durable, in a new segment if this one is full.
+    /// Begins a new segment if this one has no room for about so many bytes.
+    /// Where that fails, nothing has changed, and it can be tried again.
+    pub(super) fn roll_if_full(&mut self, more: u64) -> io::Result<()> {
+        if self.is_full(more) {
+            self.roll()?;
+        }
+        Ok(())
+    }
+
+    /// Makes a group durable.
     pub(super) fn append(
         &mut self,
         group: &mut GroupBuilder,
         events: &[Arc<Event>],
         entries: &[Option<DedupEntry>],
     ) -> io::Result<()> {
-        if self.is_full(group.len()) {
-            self.roll()?;
-        }
         let too_long = || io::Error::other("a commit of more than 4 GiB");
         let bytes = group.finish(self.open.header.salt).ok_or_else(too_long)?;
         let (at, end) = (self.end, self.end + bytes.len() as u64);

@@ -11,9 +11,12 @@ use std::{
 
 use hookrill_core::{Epoch, Sequence};
 
-use super::{files::Files, high_water::HighWaterMark, retention::Pruner};
+use super::{
+    files::Files,
+    high_water::HighWaterMark,
+    retention::{KeepError, Pruner},
+};
 use crate::journal::{
-    ReadError,
     periodic::{NextRun, PeriodicTask},
     tail::{FailOnPanic, LiveTail},
 };
@@ -66,7 +69,7 @@ impl Maintenance {
         self.files.env.maintenance_period
     }
 
-    fn step(&mut self) -> Result<NextRun, ReadError> {
+    fn step(&mut self) -> Result<NextRun, KeepError> {
         if self.pruner.seal()? {
             return Ok(NextRun::AtOnce);
         }
@@ -101,6 +104,7 @@ impl PeriodicTask for Maintenance {
         if self.marked_at.elapsed() >= self.period() {
             self.write_mark();
         }
+        self.files.reserve.refill();
         if self.tail.failure().is_some() {
             return NextRun::NextPeriod;
         }

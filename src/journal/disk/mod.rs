@@ -39,6 +39,7 @@ mod maintenance;
 mod page_builder;
 mod read_pool;
 mod recovery;
+mod reserve;
 mod retention;
 mod scan;
 mod seal;
@@ -177,6 +178,7 @@ impl Disk {
             clock,
             metrics,
             reserve_bytes: settings.reserve_bytes,
+            has_room: true,
             dedup,
             group: GroupBuilder::default(),
             head,

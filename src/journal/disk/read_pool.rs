@@ -4,14 +4,22 @@
 //! waits for the result any more; so once `close` has all permits, no thread
 //! uses the files.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use hookrill_core::{Selection, Sequence};
 use parking_lot::Mutex;
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::{
+    sync::Semaphore,
+    task::spawn_blocking,
+    time::{Instant, sleep},
+};
 
 use super::{files::Files, last_n::LastNSearch, page_builder::read_page, stats::SegmentStatsScan};
-use crate::journal::{EventPage, ReadError, StoredTopics, StoredTopicsQuery, tail::LiveTail};
+use crate::journal::{
+    EventPage, ReadError, StoredTopics, StoredTopicsQuery,
+    scarcity::{ScarcityLog, is_scarce},
+    tail::LiveTail,
+};
 
 /// The most reads at a time; further ones wait.
 const READS_MAX: u32 = 8;
@@ -19,6 +27,10 @@ const READS_MAX: u32 = 8;
 /// withheld events. The pump must not queue behind subscribers who catch up, or
 /// nobody would get anything new.
 const FOLLOWER_READS_MAX: u32 = 2;
+/// How long a read tries again where the system has no descriptor for it; a
+/// stream that ends then is resumed by its client.
+const SCARCITY_MAX: Duration = Duration::from_secs(30);
+const SCARCITY_STEP: Duration = Duration::from_millis(50);
 
 /// The way to the files.
 pub(super) struct ReadPool {
@@ -27,6 +39,7 @@ pub(super) struct ReadPool {
     tail: Arc<LiveTail>,
     permits: Arc<Semaphore>,
     follower_permits: Arc<Semaphore>,
+    scarcity: ScarcityLog,
 }
 
 impl ReadPool {
@@ -36,6 +49,7 @@ impl ReadPool {
             tail,
             permits: Arc::new(Semaphore::new(READS_MAX as usize)),
             follower_permits: Arc::new(Semaphore::new(FOLLOWER_READS_MAX as usize)),
+            scarcity: ScarcityLog::default(),
         }
     }
 
@@ -45,8 +59,11 @@ impl ReadPool {
         after: Sequence,
         bytes_max: usize,
     ) -> Result<EventPage, ReadError> {
-        self.read(&self.permits, move |files, tail| {
-            read_page(files, tail, &selection, after, bytes_max)
+        self.patiently(SCARCITY_MAX, || {
+            let selection = selection.clone();
+            self.read(&self.permits, move |files, tail| {
+                read_page(files, tail, &selection, after, bytes_max)
+            })
         })
         .await
     }
@@ -57,8 +74,11 @@ impl ReadPool {
         after: Sequence,
         bytes_max: usize,
     ) -> Result<EventPage, ReadError> {
-        self.read(&self.follower_permits, move |files, tail| {
-            read_page(files, tail, &Selection::all(), after, bytes_max)
+        // Who follows has nobody to give up to: nothing would be live any more.
+        self.patiently(Duration::MAX, || {
+            self.read(&self.follower_permits, move |files, tail| {
+                read_page(files, tail, &Selection::all(), after, bytes_max)
+            })
         })
         .await
     }
@@ -72,12 +92,14 @@ impl ReadPool {
         let mut search = LastNSearch::new(count, head);
         // Step by step, so that other reads get their turn.
         loop {
-            let selection = selection.clone();
-            let step = move |files: &Files, tail: &LiveTail| {
-                let has_more = search.step(files, tail, &selection)?;
-                Ok((search, has_more))
+            let step = || {
+                let selection = selection.clone();
+                self.read(&self.permits, move |files: &Files, tail: &LiveTail| {
+                    let has_more = search.step(files, tail, &selection)?;
+                    Ok((search, has_more))
+                })
             };
-            let (stepped, has_more) = self.read(&self.permits, step).await?;
+            let (stepped, has_more) = self.patiently(SCARCITY_MAX, step).await?;
             if !has_more {
                 return Ok(stepped.oldest.map_or(head, Sequence::previous));
             }
@@ -102,6 +124,28 @@ impl ReadPool {
                 return Ok(stepped.finish());
             }
             scan = stepped;
+        }
+    }
+
+    /// Reads again while the system has no descriptor or memory for it, so that
+    /// a stream need not end for what passes; holds no permit meanwhile.
+    pub(super) async fn patiently<T, F>(
+        &self,
+        wait_max: Duration,
+        read: impl Fn() -> F,
+    ) -> Result<T, ReadError>
+    where
+        F: Future<Output = Result<T, ReadError>>,
+    {
+        let began = Instant::now();
+        loop {
+            match read().await {
+                Err(ReadError::Io(source)) if is_scarce(&source) && began.elapsed() < wait_max => {
+                    self.scarcity.tell(&source);
+                    sleep(SCARCITY_STEP).await;
+                }
+                done => return done,
+            }
         }
     }
 

@@ -30,11 +30,22 @@ use super::{
 };
 use crate::{
     durable,
-    journal::{FatalError, ReadError, Retention, periodic::NextRun, tail::LiveTail},
+    journal::{
+        FatalError, ReadError, Retention, periodic::NextRun, scarcity::is_temporary, tail::LiveTail,
+    },
 };
 
 /// The most events whose age one step looks at.
 const STEP_EVENTS_MAX: usize = 1024;
+
+/// Why nothing more is sealed or deleted for now.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum KeepError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("the journal cannot be written: {0}")]
+    Write(#[source] Arc<io::Error>),
+}
 
 /// Deletes what is older or more than is to be kept.
 pub(super) struct Pruner {
@@ -51,7 +62,7 @@ pub(super) struct Pruner {
 
 impl Pruner {
     /// Deletes some of what is to be deleted; blocks.
-    pub(super) fn step(&mut self) -> Result<NextRun, ReadError> {
+    pub(super) fn step(&mut self) -> Result<NextRun, KeepError> {
         let now = self.clock.now();
         let floor = self.tail.floor();
         let goal = self.goal(floor, now.minus(self.retention.age))?;
@@ -71,7 +82,7 @@ impl Pruner {
 
     /// Seals the oldest of the segments that wait for it; returns whether there
     /// was one. Blocks.
-    pub(super) fn seal(&self) -> Result<bool, ReadError> {
+    pub(super) fn seal(&self) -> Result<bool, KeepError> {
         self.fail_on(self.files.seal_oldest())
     }
 
@@ -146,7 +157,7 @@ impl Pruner {
         Ok(segments.arrival(segment, offset)?)
     }
 
-    fn raise_floor(&mut self, floor: Sequence) -> Result<(), ReadError> {
+    fn raise_floor(&mut self, floor: Sequence) -> Result<(), KeepError> {
         self.tail.raise_floor(floor);
         let store = || floor::store(&self.files.folder, floor);
         self.fail_on(self.files.write(WritePurpose::Floor, store))?;
@@ -156,7 +167,7 @@ impl Pruner {
     }
 
     /// Removes the oldest segment, if all of it is below the floor.
-    fn delete_segment(&self) -> Result<bool, ReadError> {
+    fn delete_segment(&self) -> Result<bool, KeepError> {
         let segments = self.files.segments.list();
         let Some(LogSegment::Sealed(oldest)) = segments.first() else {
             return Ok(false);
@@ -165,17 +176,18 @@ impl Pruner {
             return Ok(false);
         }
         let first = oldest.header.segment.first;
-        self.files.segments.remove(first);
         // The index last: one without a log says what is missing.
         for kind in [FileKind::Log, FileKind::Index] {
             self.remove(first, kind)?;
         }
+        // At last, so that a removal that failed is tried again.
+        self.files.segments.remove(first);
         Ok(true)
     }
 
     /// Removes the oldest file of dedup entries that nobody needs: its segment
     /// is deleted, and its entries have expired or are forgotten.
-    fn delete_dedup_file(&self, now: Timestamp) -> Result<bool, ReadError> {
+    fn delete_dedup_file(&self, now: Timestamp) -> Result<bool, KeepError> {
         let segments = self.files.segments.list();
         let begin = segments.first().map_or(Sequence::ZERO, LogSegment::first);
         let oldest = Sequence(self.oldest_remembered.load(Ordering::Acquire));
@@ -192,22 +204,21 @@ impl Pruner {
         }
     }
 
-    fn remove(&self, first: Sequence, kind: FileKind) -> Result<(), ReadError> {
+    fn remove(&self, first: Sequence, kind: FileKind) -> Result<(), KeepError> {
         let path = segment::path(&self.files.folder, first, kind);
         let remove = || durable::remove(&path);
         self.fail_on(self.files.write(WritePurpose::Delete, remove))
     }
 
-    /// A write that failed is the journal's end; but if only the disk is full,
-    /// the next step may make room.
-    fn fail_on<T>(&self, written: io::Result<T>) -> Result<T, ReadError> {
+    /// A write that failed is the journal's end; but where the disk is full, or
+    /// something is scarce, the next step may do.
+    fn fail_on<T>(&self, written: io::Result<T>) -> Result<T, KeepError> {
         written.map_err(|e| {
-            let is_full = e.kind() == io::ErrorKind::StorageFull;
-            let source = Arc::new(e);
-            if !is_full {
+            let (is_temporary, source) = (is_temporary(&e), Arc::new(e));
+            if !is_temporary {
                 self.tail.fail(FatalError::Write(Arc::clone(&source)));
             }
-            ReadError::Io(source)
+            KeepError::Write(source)
         })
     }
 }

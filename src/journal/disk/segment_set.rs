@@ -28,7 +28,7 @@ use super::{
     scan::{self, LogEnd, ScanError},
     segment::{self, FileKind, SegmentHeader},
 };
-use crate::journal::{ReadError, stored};
+use crate::journal::{ReadError, scarcity::is_scarce, stored};
 
 /// Indexes of sealed segments that are kept in memory.
 const INDEX_BYTES_MAX: u64 = 32 << 20;
@@ -218,7 +218,7 @@ impl SegmentSet {
     /// The file of an index, if there is one. Does not touch the indexes in
     /// memory, which are for readers.
     pub(super) fn index_file(&self, header: &IndexHeader) -> io::Result<Option<Vec<u8>>> {
-        match fs::read(self.index_path(header)) {
+        match self.with_descriptor(|| fs::read(self.index_path(header))) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
@@ -284,8 +284,25 @@ impl SegmentSet {
 
     fn file(&self, header: &IndexHeader) -> io::Result<Arc<File>> {
         let first = header.segment.first;
-        let open = || File::open(segment::path(&self.journal, first, FileKind::Log)).map(Arc::new);
-        self.files.get_or_insert_with(&first.0, open)
+        let path = segment::path(&self.journal, first, FileKind::Log);
+        let open = || File::open(&path).map(Arc::new);
+        self.with_descriptor(|| self.files.get_or_insert_with(&first.0, open))
+    }
+
+    /// Closes the sealed logs that no read uses just now.
+    pub(super) fn close_files(&self) {
+        self.files.clear();
+    }
+
+    /// Opens something, if need be in the place of the logs that are open.
+    fn with_descriptor<T>(&self, open: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        match open() {
+            Err(e) if is_scarce(&e) => {
+                self.close_files();
+                open()
+            }
+            opened => opened,
+        }
     }
 }
 

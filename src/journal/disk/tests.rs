@@ -27,6 +27,8 @@ mod crashes;
 mod damage;
 mod figures;
 mod model;
+mod power_cuts;
+mod scarcity;
 mod segments;
 mod stalls;
 

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::journal::{
     AppendError, Appended, Commit, CommitMetrics, FatalError,
+    scarcity::is_temporary,
     tail::{FailOnPanic, LiveTail},
 };
 
@@ -56,6 +57,17 @@ pub(super) struct BatchResult {
     pub(super) replies: Vec<(AppendReply, Result<Appended, AppendError>)>,
 }
 
+impl BatchResult {
+    /// Nothing of the batch is stored, for one reason.
+    fn refused(requests: Vec<AppendRequest>, refusal: &AppendError) -> Self {
+        let refuse = |request: AppendRequest| (request.reply, Err(refusal.clone()));
+        Self {
+            commit: None,
+            replies: requests.into_iter().map(refuse).collect(),
+        }
+    }
+}
+
 /// What the thread has.
 pub(super) struct LogWriter {
     pub(super) files: Arc<Files>,
@@ -64,6 +76,8 @@ pub(super) struct LogWriter {
     pub(super) clock: Clock,
     pub(super) metrics: CommitMetrics,
     pub(super) reserve_bytes: u64,
+    /// Whether the disk had room for the last batch.
+    pub(super) has_room: bool,
     pub(super) dedup: DedupIndex,
     pub(super) group: GroupBuilder,
     /// The last sequence that was assigned.
@@ -101,12 +115,13 @@ impl LogWriter {
     /// marked as failed before anybody is told: dropping the replies tells
     /// whoever waits for them.
     fn process(&mut self, requests: Vec<AppendRequest>) -> Option<BatchResult> {
-        if let Err(refusal) = self.check_free_bytes() {
-            let refuse = |request: AppendRequest| (request.reply, Err(refusal.clone()));
-            return Some(BatchResult {
-                commit: None,
-                replies: requests.into_iter().map(refuse).collect(),
-            });
+        match self.make_room(&requests) {
+            Ok(()) => self.tell_room(true),
+            Err(AppendError::Failed(reason)) => {
+                self.tail.fail(reason);
+                return None;
+            }
+            Err(refusal) => return Some(BatchResult::refused(requests, &refusal)),
         }
         let mut commit = CommitBuilder {
             events: Vec::with_capacity(requests.len()),
@@ -123,6 +138,41 @@ impl LogWriter {
                 self.tail.fail(FatalError::Write(Arc::new(e)));
                 None
             }
+        }
+    }
+
+    /// Makes room for a batch, before anything of it is decided.
+    fn make_room(&mut self, requests: &[AppendRequest]) -> Result<(), AppendError> {
+        if let Err(refusal) = self.check_free_bytes() {
+            self.tell_room(false);
+            return Err(refusal);
+        }
+        let bytes: usize = requests.iter().map(|r| r.draft.weight()).sum();
+        self.log.lock().roll_if_full(bytes as u64).map_err(|e| {
+            let (is_temporary, source) = (is_temporary(&e), Arc::new(e));
+            if !is_temporary {
+                return AppendError::Failed(FatalError::Write(source));
+            }
+            self.files.scarcity.tell(&source);
+            AppendError::Scarce(source)
+        })
+    }
+
+    /// Logs when the room on the disk ends, and when there is some again.
+    fn tell_room(&mut self, has_room: bool) {
+        if has_room == self.has_room {
+            return;
+        }
+        self.has_room = has_room;
+        if has_room {
+            tracing::info!("the journal's disk has room again");
+        } else {
+            let reserve_bytes = self.reserve_bytes;
+            tracing::error!(
+                reserve_bytes,
+                "the journal's disk has less room than journal.disk_reserve: deliveries get 503 \
+                 until there is more"
+            );
         }
     }
 

@@ -6,7 +6,7 @@ use hookrill_core::{Epoch, Sequence, Timestamp};
 
 use crate::journal::{
     DamageError, OpenError,
-    disk::{high_water::HighWaterMark, segment},
+    disk::{env::Env, high_water::HighWaterMark, segment},
 };
 
 /// Inputs of recovery.
@@ -22,6 +22,7 @@ pub(in crate::journal::disk) struct RecoveryContext<'a> {
     pub(in crate::journal::disk) new_epoch: bool,
     pub(in crate::journal::disk) dedup_entries_max: u64,
     pub(in crate::journal::disk) now: Timestamp,
+    pub(in crate::journal::disk) env: &'a Env,
 }
 
 impl RecoveryContext<'_> {

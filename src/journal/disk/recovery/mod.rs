@@ -5,7 +5,7 @@
 //! segment is noticed when it is read.
 //!
 //! ```text
-//! context, directory → salvage, segments → dedup → mod
+//! context, directory, rewrite → salvage, segments → dedup → mod
 //! ```
 //!
 //! Invariant: sequences never restart.
@@ -13,6 +13,7 @@
 mod context;
 mod dedup;
 mod directory;
+mod rewrite;
 mod salvage;
 mod segments;
 

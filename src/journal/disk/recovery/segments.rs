@@ -15,6 +15,7 @@ use hookrill_core::Sequence;
 use super::{
     context::RecoveryContext,
     directory::{SegmentFiles, newer, open_log},
+    rewrite::{rewrite, uncertain_from},
 };
 use crate::{
     durable,
@@ -22,6 +23,7 @@ use crate::{
         DamageError, OpenError,
         disk::{
             dedup::DedupEntry,
+            env::WritePurpose,
             index::Index,
             index_file::IndexHeader,
             scan::{self, LogEnd, ScanError, ScannedLog},
@@ -78,10 +80,28 @@ impl RecoveryContext<'_> {
             LogEnd::Torn => self.cut_torn_end(&file, &log.index, first)?,
             LogEnd::Damaged => return Err(self.hole(&log.index, first)),
         }
-        // What is shown from now on must not be lost in the next power cut.
-        file.sync_all().map_err(|e| self.io(e))?;
+        self.make_durable(&file, &header, &log.index)?;
         let open = OpenSegment::new(header, file, log.index, log.entries);
         Ok(LogSegment::Open(Arc::new(open)))
+    }
+
+    /// What is shown from now on must not be lost in the next power cut. Up to
+    /// the mark it can't be: the mark was written after an fsync that succeeded.
+    fn make_durable(
+        &self,
+        file: &File,
+        header: &SegmentHeader,
+        index: &Index,
+    ) -> Result<(), OpenError> {
+        let mark = self.mark.filter(|mark| mark.epoch == header.epoch);
+        let durable = mark.map_or(Sequence::ZERO, |mark| mark.sequence);
+        let (from, end) = (uncertain_from(index, durable), index.end.into());
+        let mut write = || {
+            rewrite(file, from, end)?;
+            file.sync_all()
+        };
+        let written = (self.env.write)(WritePurpose::Rewrite, &mut write);
+        written.map_err(|e| self.io(e))
     }
 
     /// Cuts a torn end, unless its events are known to have been acknowledged.
