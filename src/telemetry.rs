@@ -54,6 +54,8 @@ pub struct Telemetry {
     pub connections_evicted: Counter,
     /// How often a stream fell behind its channel and went back to the journal.
     pub lagged: Counter,
+    /// Bytes of events that readers hold in part.
+    pub partial_events_bytes: Gauge,
     /// Pages of older events read from the journal.
     pub history_pages_read: Counter,
     /// Pages of older events that a stream got from another's read.
@@ -124,6 +126,7 @@ impl Telemetry {
             connections: metrics.gauge("hookrill_connections", "Open connections."),
             connections_evicted: metrics.counter("hookrill_connections_evicted_total", "Connections without a request that were closed to make room for others."),
             lagged: metrics.counter("hookrill_lagged_total", "Times a stream fell behind and went back to the journal."),
+            partial_events_bytes: metrics.gauge("hookrill_partial_events_bytes", "Bytes of events that readers that have stopped have taken a part of."),
             history_pages_read: metrics.counter("hookrill_history_pages_read_total", "Pages of older events read from the journal."),
             history_pages_shared: metrics.counter("hookrill_history_pages_shared_total", "Pages of older events that a stream got from another's read."),
             accept_pauses: metrics.counter("hookrill_accept_pauses_total", "Times accepting paused because file descriptors ran out."),
@@ -161,6 +164,11 @@ impl Telemetry {
     /// Counts a gap that a subscriber was told of.
     pub fn gap_told(&self, reason: &'static str) {
         self.count_reason("hookrill_gaps_total", reason);
+    }
+
+    /// Counts a stream that was broken off.
+    pub fn stream_broken_off(&self, reason: &'static str) {
+        self.count_reason("hookrill_streams_broken_off_total", reason);
     }
 
     /// Counts a reload.
@@ -252,6 +260,10 @@ fn describe_labelled() {
         "Gaps that subscribers were told of, by reason."
     );
     describe_counter!(
+        "hookrill_streams_broken_off_total",
+        "Streams broken off without an end, by reason; their clients come back by their last id."
+    );
+    describe_counter!(
         "hookrill_reloads_total",
         "Reloads of the configuration, by result: applied or rejected."
     );
@@ -281,6 +293,7 @@ mod tests {
         telemetry.connection_refused("connections");
         telemetry.subscribe_refused("draining");
         telemetry.gap_told("retention");
+        telemetry.stream_broken_off("partial_events");
         telemetry.reloaded(true);
         telemetry.commit_secs.record(0.002);
         telemetry.commit_events.record(1.0);
@@ -293,6 +306,6 @@ mod tests {
                 types += 1;
             }
         }
-        assert_eq!(types, 29, "{page}");
+        assert_eq!(types, 31, "{page}");
     }
 }

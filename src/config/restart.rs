@@ -91,11 +91,15 @@ impl Config {
         ]
     }
 
-    fn subscribe_keys(&self, new: &Self) -> [(&'static str, bool); 2] {
+    fn subscribe_keys(&self, new: &Self) -> [(&'static str, bool); 3] {
         let (old, new) = (&self.subscribe, &new.subscribe);
         [
             ("subscribe.heartbeat", old.heartbeat != new.heartbeat),
             ("subscribe.retry", old.retry != new.retry),
+            (
+                "subscribe.partial_events_bytes_max",
+                old.partial_events_bytes_max != new.partial_events_bytes_max,
+            ),
         ]
     }
 }

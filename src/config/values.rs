@@ -77,6 +77,11 @@ pub(super) fn retry(value: &TreeValue) -> Result<Duration, Mistake> {
     duration(value, SECOND / 10..=10 * MINUTE)
 }
 
+pub(super) fn partial_events_bytes_max(value: &TreeValue) -> Result<usize, Mistake> {
+    let bytes = size(value, MIB..=MIB << 20)?;
+    usize::try_from(bytes).map_err(Mistake::from_error)
+}
+
 pub(super) fn shutdown_delay(value: &TreeValue) -> Result<Duration, Mistake> {
     duration(value, Duration::ZERO..=HOUR)
 }

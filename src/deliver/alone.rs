@@ -34,16 +34,20 @@ pub(super) enum Handoff {
 }
 
 /// Writes a stream by itself until it has ended or its peer has left.
-pub async fn write_to_end<S: Sink>(mut writer: StreamWriter<S>) {
+///
+/// # Errors
+///
+/// [`Disconnected`] where it was broken off.
+pub async fn write_to_end<S: Sink>(mut writer: StreamWriter<S>) -> Result<(), Disconnected> {
     loop {
-        match write_alone(&mut writer, false).await {
-            Err(Disconnected) => return,
-            Ok(Handoff::ToFinish) => break,
+        match write_alone(&mut writer, false).await? {
+            Handoff::ToFinish => break,
             // Not asked for.
-            Ok(Handoff::ToGroup(_)) => debug_assert!(false, "it is to be written alone"),
+            Handoff::ToGroup(_) => debug_assert!(false, "it is to be written alone"),
         }
     }
     finish(&mut writer).await;
+    Ok(())
 }
 
 /// Writes until the stream has ended or, where it is to be shared, until a group
@@ -78,13 +82,15 @@ pub(super) async fn write_alone<S: Sink>(
                     wait_for(pin!(state.received()), interrupted, sink).await?
                 }
                 Step::Write if !sink.can_write() => {
-                    wait(S::poll_writable, interrupted, sink).await?
+                    state.hold();
+                    wait(poll_room(state), interrupted, sink).await?
                 }
                 Step::Write => match write_ready(state, sink)? {
                     WriteOutcome::Flushed => Woken::ByWork,
                     WriteOutcome::Blocked => {
                         state.release();
-                        wait(S::poll_writable, interrupted, sink).await?
+                        state.hold();
+                        wait(poll_room(state), interrupted, sink).await?
                     }
                 },
             };
@@ -110,7 +116,9 @@ async fn write_rest<S: Sink>(writer: &mut StreamWriter<S>) -> Result<(), Disconn
                 let is_blocked =
                     !sink.can_write() || write_ready(state, sink)? == WriteOutcome::Blocked;
                 if is_blocked {
-                    poll_fn(|cx| sink.poll_writable(cx)).await;
+                    state.hold();
+                    let mut has_room = poll_room(state);
+                    poll_fn(|cx| has_room(sink, cx)).await;
                 }
             }
             Step::Abort => return Err(Disconnected),
@@ -134,6 +142,18 @@ async fn read(state: &mut StreamState) {
             tracing::error!(%error, "a stream ends: its events cannot be read");
             state.end();
         }
+    }
+}
+
+/// Ready when the sink may take more, or `state` is to be broken off.
+fn poll_room<S: Sink>(
+    state: &StreamState,
+) -> impl FnMut(&mut S, &mut Context<'_>) -> Poll<()> + '_ {
+    |sink, cx| {
+        if state.is_broken_or_wakes(cx.waker()) {
+            return Poll::Ready(());
+        }
+        sink.poll_writable(cx)
     }
 }
 

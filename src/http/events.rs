@@ -30,7 +30,7 @@ use super::{
 use crate::{
     access::{AccessError, Grant, TokenError},
     journal::ReadError,
-    subscribe::{self, SubscriberStream},
+    subscribe::{self, StreamBreaker, SubscriberStream},
     wire::{Coding, Format},
 };
 
@@ -131,7 +131,7 @@ impl Gateway {
         let now = self.clock.now();
         let head = head(&params.request, now);
         let streaming = begin_streaming(request, &grant, now);
-        let stream = EventStream {
+        let mut stream = EventStream {
             subscription: self.open(&grant, params.request).await?,
             permits: StreamPermits {
                 _all: permit,
@@ -139,6 +139,9 @@ impl Gateway {
                 _streaming: streaming,
             },
         };
+        if let Some(breaker) = request.extensions.get::<Arc<StreamBreaker>>() {
+            stream.subscription.state.set_breaker(Arc::clone(breaker));
+        }
         Ok(match request.extensions.get::<Hijackable>() {
             Some(Hijackable) => stream.carried_by(head.into_response()),
             None => (head, Body::new(StreamBody::new(stream))).into_response(),

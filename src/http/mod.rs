@@ -22,6 +22,7 @@ mod server;
 mod socket;
 mod stall_timeout;
 mod stream_body;
+mod stream_tasks;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 

@@ -27,7 +27,6 @@ use bytes::Bytes;
 use http::{Method, Request, Version, header};
 use hyper::{
     body::Incoming,
-    rt::Executor,
     server::conn::{http1, http2},
     service::{Service as HyperService, service_fn},
 };
@@ -52,6 +51,7 @@ use super::{
     problem::{ProblemDetails, closing},
     socket::{SocketSink, stream_writer},
     stall_timeout::{StallTimeout, StreamingFlag},
+    stream_tasks::StreamTasks,
 };
 use crate::{deliver::Fanout, telemetry::Telemetry};
 
@@ -307,14 +307,15 @@ impl Connection {
         let streaming = StreamingFlag::default();
         let stream = StallTimeout::new(stream, streaming.clone());
         let io = TokioIo::new(Prefixed::new(first, stream));
-        let responder = self.responder.clone();
+        let tasks = StreamTasks::new(self.tasks.clone(), streaming.clone());
+        let (responder, requests) = (self.responder.clone(), tasks.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(streaming.clone());
+            requests.prepare(&mut request);
             let (responder, streaming) = (responder.clone(), streaming.clone());
             async move { responder.answer(request, Some(streaming)).await }
         });
         let mut connection = pin!(
-            http2::Builder::new(Tracked(self.tasks.clone()))
+            http2::Builder::new(tasks)
                 .timer(TokioTimer::new())
                 .max_concurrent_streams(HTTP2_STREAMS_MAX)
                 .max_header_list_size(HEAD_BYTES_MAX as u32)
@@ -405,19 +406,6 @@ async fn run_until_hijacked<C: Future + Unpin>(connection: &mut C, hijack: &Hija
         }
     })
     .await;
-}
-
-/// Runs hyper's HTTP/2 tasks where the drain waits for them.
-#[derive(Clone)]
-struct Tracked(TaskTracker);
-
-impl<F> Executor<F> for Tracked
-where
-    F: Future<Output: Send> + Send + 'static,
-{
-    fn execute(&self, task: F) {
-        self.0.spawn(task);
-    }
 }
 
 /// Raises this process's limit of open files as far as it may, and returns it.

@@ -10,7 +10,7 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -33,6 +33,10 @@ struct OpenStreams {
     count: usize,
     /// When the last of them ends; `None` where one of them never does.
     end: Option<Instant>,
+    /// Of the write that waits for its peer.
+    stalled: Option<Waker>,
+    /// To be cut instead of waiting.
+    is_cut: bool,
 }
 
 /// A stream that is being sent, until it is dropped.
@@ -68,6 +72,31 @@ impl StreamingFlag {
             }
             streams.end.map(|end| end.max(stalled_at))
         })
+    }
+
+    /// Cuts the connection, if its peer reads nothing at all.
+    pub(super) fn cut_if_stalled(&self) {
+        let stalled = self.with(|streams| {
+            let stalled = streams.stalled.take();
+            streams.is_cut |= stalled.is_some();
+            stalled
+        });
+        if let Some(waker) = stalled {
+            waker.wake();
+        }
+    }
+
+    /// Whether the connection was cut; `waker` is woken when it is.
+    fn is_cut_or_wakes(&self, waker: &Waker) -> bool {
+        self.with(|streams| {
+            streams.stalled = Some(waker.clone());
+            streams.is_cut
+        })
+    }
+
+    /// The peer reads on.
+    fn reads_on(&self) {
+        self.with(|streams| streams.stalled = None);
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut OpenStreams) -> T) -> T {
@@ -120,8 +149,13 @@ impl StallTimeout {
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.stall = None;
+            if self.stall.take().is_some() {
+                self.streaming.reads_on();
+            }
             return written;
+        }
+        if self.streaming.is_cut_or_wakes(cx.waker()) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         let stall = self.stall.get_or_insert_with(|| {
             let since = Instant::now();
@@ -225,6 +259,31 @@ mod tests {
     async fn a_response_that_nobody_reads_is_given_up() {
         let (mut socket, _peer) = connection(&StreamingFlag::default()).await;
         assert_eq!(gives_up_after(&mut socket).await, 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_has_stopped_is_cut_and_no_other() {
+        let streaming = StreamingFlag::default();
+        let (mut socket, _peer) = connection(&streaming).await;
+        let _guard = streaming.begin(None);
+        socket.write_all(b"taken").await.unwrap();
+        streaming.cut_if_stalled();
+        let begin = Instant::now();
+        let chunk = vec![0; 1 << 20];
+        let writes = async {
+            loop {
+                if let Err(error) = socket.write_all(&chunk).await {
+                    break error.kind();
+                }
+            }
+        };
+        let hour = Duration::from_secs(3_600);
+        let cut = async {
+            tokio::time::sleep(hour).await;
+            streaming.cut_if_stalled();
+        };
+        let (ended, ()) = tokio::join!(writes, cut);
+        assert_eq!((ended, begin.elapsed()), (io::ErrorKind::TimedOut, hour));
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,13 +1,15 @@
 //! A stream as the body of a response: for HTTP/2, and for servers that only took
 //! the router.
 //!
+//! Pieces are of at most [`PIECE_BYTES_MAX`]: whoever serves the body queues a whole
+//! piece, however little of it the peer takes.
+//!
 //! Runs the same loop as a socket's task, inside the body: polling the body polls
 //! the loop, which puts one piece at a time where the body finds it. Invariant:
 //! nothing is read ahead; a piece is taken only when the one before it was handed
 //! out.
 
 use std::{
-    convert::Infallible,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -24,14 +26,24 @@ use crate::{
     wire::Framing,
 };
 
+/// The most bytes of one piece.
+const PIECE_BYTES_MAX: usize = 32 * 1024;
+
+/// The stream was broken off; what came of it is not to be taken for all of it.
+#[derive(Debug, thiserror::Error)]
+#[error("the stream was broken off")]
+pub(super) struct BrokenOff;
+
 /// The piece that is on its way. Only locked while the body is polled.
 type Slot = Arc<Mutex<Option<Bytes>>>;
+
+type Writing = Pin<Box<dyn Future<Output = Result<(), Disconnected>> + Send>>;
 
 /// The body of one stream.
 pub(super) struct StreamBody {
     slot: Slot,
     /// `None` once the stream has ended.
-    writing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    writing: Option<Writing>,
 }
 
 /// The end of a body into which its stream is written.
@@ -63,16 +75,19 @@ impl StreamBody {
 
 impl Body for StreamBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = BrokenOff;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         if let Some(writing) = &mut self.writing
-            && writing.as_mut().poll(cx).is_ready()
+            && let Poll::Ready(written) = writing.as_mut().poll(cx)
         {
             self.writing = None;
+            if written.is_err() {
+                return Poll::Ready(Some(Err(BrokenOff)));
+            }
         }
         let piece = self.slot.lock().take();
         match piece {
@@ -91,7 +106,7 @@ impl Sink for BodySink {
     }
 
     fn try_write(&mut self, batch: &mut impl Buf) -> Result<WriteOutcome, Disconnected> {
-        let bytes = batch.chunk().len();
+        let bytes = batch.chunk().len().min(PIECE_BYTES_MAX);
         let previous = self.slot.lock().replace(batch.copy_to_bytes(bytes));
         debug_assert!(previous.is_none(), "one piece is on its way at a time");
         Ok(WriteOutcome::Flushed)

@@ -18,8 +18,8 @@ use crate::{
 };
 
 use super::{
-    Settings, heartbeats::Heartbeats, history::History, subscriber_counts::SubscriberCounts,
-    token_sessions::TokenSessions,
+    Settings, heartbeats::Heartbeats, history::History, partial_events::PartialEvents,
+    subscriber_counts::SubscriberCounts, token_sessions::TokenSessions,
 };
 
 /// Over how much more than the usual wait a drain spreads its clients.
@@ -33,6 +33,7 @@ pub(super) struct StreamContext {
     pub(super) heartbeats: Heartbeats,
     pub(super) sessions: TokenSessions,
     pub(super) counts: SubscriberCounts,
+    pub(super) partial_events: Arc<PartialEvents>,
     /// How often the hub's encoder was replaced.
     encoder_generation: AtomicU32,
     pub(super) settings: Settings,
@@ -61,6 +62,10 @@ impl StreamContext {
             heartbeats: Heartbeats::new(),
             sessions: TokenSessions::default(),
             counts: SubscriberCounts::default(),
+            partial_events: PartialEvents::new(
+                settings.partial_events_bytes_max,
+                Arc::clone(&telemetry),
+            ),
             encoder_generation: AtomicU32::new(0),
             settings,
             telemetry,

@@ -15,6 +15,7 @@ mod context;
 mod heartbeats;
 mod history;
 mod interrupts;
+mod partial_events;
 mod shared_reader;
 mod state;
 mod subscriber_counts;
@@ -38,6 +39,7 @@ use context::{StreamContext, jitter};
 use history::History;
 pub use history::HistoryPage;
 pub use interrupts::Interrupts;
+pub use partial_events::StreamBreaker;
 pub use shared_reader::{SharedReader, Turn};
 use state::Opening;
 pub use state::{Batch, Ready, Step, StreamState};
@@ -52,6 +54,9 @@ pub struct Settings {
     /// What clients are told to wait before they reconnect; between one and
     /// two times this.
     pub retry: Duration,
+    /// About how many bytes readers that stop may hold of events that they have
+    /// taken a part of, all together.
+    pub partial_events_bytes_max: usize,
 }
 
 /// The most newest events that `last` may ask for.

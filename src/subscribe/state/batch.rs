@@ -12,9 +12,12 @@ use hookrill_core::Sequence;
 use super::{
     StreamState,
     counters::DeliveryCounters,
-    pending::{Queued, Ready},
+    pending::{Queued, Ready, Rest},
 };
-use crate::wire::Frame;
+use crate::{
+    subscribe::partial_events::{HeldBytes, MemoryPlace},
+    wire::Frame,
+};
 
 /// What one stream writes of frames that are ready: the rest of the piece before
 /// them, its own notice, and those of the frames that it wants and has not sent.
@@ -55,7 +58,7 @@ impl<'a> Batch<'a> {
     fn chunks(&self) -> impl Iterator<Item = &[u8]> {
         let (form, framing) = (self.state.form, self.state.framing);
         let pending = &self.state.pending;
-        let rest = (!pending.rest.is_empty()).then_some(&*pending.rest);
+        let rest = (!pending.rest.is_empty()).then_some(&**pending.rest.bytes());
         let notice = match &pending.next {
             Queued::Notice(piece) => Some(piece.chunk().bytes(framing)),
             Queued::Nothing | Queued::Slice(_) | Queued::Page(..) => None,
@@ -76,7 +79,7 @@ impl<'a> Batch<'a> {
         };
         let bytes = notice.chunk().bytes(state.framing).len();
         if sent < bytes {
-            state.pending.rest = notice.chunk().rest(state.framing, sent);
+            state.pending.rest = Rest::new(notice.chunk().rest(state.framing, sent), bytes);
         }
         state.coding.add(&notice);
         sent.saturating_sub(bytes)
@@ -86,14 +89,14 @@ impl<'a> Batch<'a> {
     fn advance_frames(&mut self, mut left: usize) {
         let (form, framing) = (self.state.form, self.state.framing);
         let mut last = None;
-        let mut rest = Bytes::new();
+        let mut rest = Rest::default();
         let mut counters = DeliveryCounters::default();
         let mut coding = std::mem::take(&mut self.state.coding);
         _ = self.frames().try_for_each(|(at, frame)| {
             let piece = frame.piece(form);
             let bytes = piece.chunk().bytes(framing).len();
             if left < bytes {
-                rest = piece.chunk().rest(framing, left);
+                rest = Rest::new(piece.chunk().rest(framing, left), bytes);
             }
             left = left.saturating_sub(bytes);
             coding.add(piece);
@@ -184,38 +187,51 @@ impl Buf for Batch<'_> {
 
     fn advance(&mut self, sent: usize) {
         let rest = &mut self.state.pending.rest;
-        if sent < rest.len() {
+        let rest_bytes = rest.bytes().len();
+        if sent < rest_bytes {
             return rest.advance(sent);
         }
-        let left = sent - rest.len();
-        *rest = Bytes::new();
+        let left = sent - rest_bytes;
+        *rest = Rest::default();
         let left = self.advance_notice(left);
         if left > 0 {
             self.advance_frames(left);
         }
     }
 
-    /// Shares the bytes of a whole chunk, and copies otherwise.
+    /// Shares the bytes of one chunk, and copies otherwise. Those of a large event
+    /// count as held until they are dropped, wherever that is.
     fn copy_to_bytes(&mut self, len: usize) -> Bytes {
-        let whole = self.shared_chunk().filter(|chunk| chunk.len() == len);
-        let bytes = whole.unwrap_or_else(|| self.copied(len));
+        let shared = self.shared_chunk();
+        let bytes = match shared.filter(|(chunk, _)| chunk.len() >= len) {
+            Some((chunk, whole_bytes)) => {
+                let place = MemoryPlace::ending(&chunk);
+                self.state.held(chunk.slice(..len), place, whole_bytes)
+            }
+            None => self.copied(len),
+        };
         self.advance(len);
         bytes
     }
 }
 
 impl Batch<'_> {
-    /// The first chunk, as the bytes that all subscribers share.
-    fn shared_chunk(&self) -> Option<Bytes> {
+    /// The first chunk, as the bytes that all subscribers share, and how large the
+    /// piece is of which it is the rest.
+    fn shared_chunk(&self) -> Option<(Bytes, usize)> {
         let (pending, framing) = (&self.state.pending, self.state.framing);
         if !pending.rest.is_empty() {
-            return Some(pending.rest.clone());
+            return Some(pending.rest.shared());
         }
-        if let Queued::Notice(piece) = &pending.next {
-            return Some(piece.chunk().rest(framing, 0));
-        }
-        let (_, frame) = self.frames().next()?;
-        Some(frame.piece(self.state.form).chunk().rest(framing, 0))
+        let chunk = match &pending.next {
+            Queued::Notice(piece) => piece.chunk(),
+            Queued::Nothing | Queued::Slice(_) | Queued::Page(..) => {
+                let (_, frame) = self.frames().next()?;
+                frame.piece(self.state.form).chunk()
+            }
+        };
+        let bytes = chunk.rest(framing, 0);
+        Some((bytes.clone(), bytes.len()))
     }
 
     fn copied(&self, len: usize) -> Bytes {
@@ -228,6 +244,7 @@ impl Batch<'_> {
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
         if self.frames().next().is_none() {
+            self.state.pending.page_is_over();
             self.state.advance_to(self.ready.end());
             return;
         }
@@ -241,6 +258,15 @@ impl Drop for Batch<'_> {
 }
 
 impl StreamState {
+    /// `bytes`, which are a part of a piece of `whole_bytes` in this place.
+    fn held(&mut self, bytes: Bytes, place: MemoryPlace, whole_bytes: usize) -> Bytes {
+        let all = &self.context.partial_events;
+        match all.hold(place, whole_bytes, &mut self.breaker) {
+            Some(hold) => Bytes::from_owner(HeldBytes { bytes, _hold: hold }),
+            None => bytes,
+        }
+    }
+
     /// The position rises to `sequence`, unless it is there already.
     fn advance_to(&mut self, sequence: Sequence) {
         self.progress.position = self.progress.position.max(sequence);

@@ -21,7 +21,7 @@ mod entitlement;
 mod hand_over;
 mod pending;
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, task::Waker, time::Duration};
 
 use bytes::Bytes;
 use hookrill_core::{Selection, Sequence};
@@ -32,6 +32,7 @@ use super::{
     heartbeats::{HeartbeatCursor, Signal},
     history::HistoryPage,
     interrupts::Interrupts,
+    partial_events::StreamBreaker,
 };
 use crate::{
     access::Grant,
@@ -45,7 +46,7 @@ use entitlement::{Entitlement, TokenStatus};
 pub(super) use hand_over::ReaderSignals;
 pub use pending::Ready;
 pub(super) use pending::last_sequence;
-use pending::{Pending, Queued};
+use pending::{Pending, Queued, Rest};
 
 /// About how many bytes of events are taken from the ring at a time.
 pub(super) const PAGE_BYTES_MAX: usize = 32 * 1024;
@@ -63,6 +64,9 @@ pub struct StreamState {
     signals: SignalState,
     entitlement: Entitlement,
     counters: DeliveryCounters,
+    /// Breaks it off where it stops and too much is held; once it has stopped, or
+    /// where whoever writes it has set one.
+    breaker: Option<Arc<StreamBreaker>>,
     /// Whether it is counted at its topics.
     counted: bool,
 }
@@ -158,6 +162,7 @@ impl StreamState {
             },
             pending,
             counters: DeliveryCounters::default(),
+            breaker: None,
             context: Arc::clone(context),
         }
     }
@@ -179,8 +184,16 @@ impl StreamState {
         }
         if let Some(opening) = self.pending.take_notice() {
             self.coding.add(&opening);
-            self.pending.rest = [head, opening.chunk().bytes(framing)].concat().into();
+            let rest: Bytes = [head, opening.chunk().bytes(framing)].concat().into();
+            let bytes = rest.len();
+            self.pending.rest = Rest::new(rest, bytes);
         }
+    }
+
+    /// Has the stream broken off by `breaker`, which whoever writes it looks at as
+    /// well. To be called before the first write.
+    pub fn set_breaker(&mut self, breaker: Arc<StreamBreaker>) {
+        self.breaker = Some(breaker);
     }
 
     /// What is to be done next. Takes up signals, and the end of the token; `now`
@@ -309,6 +322,21 @@ impl StreamState {
         self.pending.release();
     }
 
+    /// Counts what it holds on to while the peer does not read; others that hold
+    /// something may be broken off for it.
+    pub fn hold(&mut self) {
+        let all = &self.context.partial_events;
+        self.pending.hold(all, &mut self.breaker);
+    }
+
+    /// Whether it is to be broken off, since it has stopped and others need the
+    /// memory; `waker` is woken when it is.
+    #[must_use]
+    pub fn is_broken_or_wakes(&self, waker: &Waker) -> bool {
+        let breaker = self.breaker.as_ref();
+        breaker.is_some_and(|breaker| breaker.is_broken_or_wakes(waker))
+    }
+
     /// Ends the stream after what has begun to go out.
     pub fn end(&mut self) {
         self.end_with(None);
@@ -341,6 +369,13 @@ impl StreamState {
 
     /// Takes up what was signalled since the last time.
     fn take_up_signals(&mut self, now: impl FnOnce() -> Instant) -> TokenStatus {
+        if self
+            .breaker
+            .as_ref()
+            .is_some_and(|breaker| breaker.is_broken())
+        {
+            self.abort();
+        }
         self.forget_older_encodings();
         if matches!(self.progress.stage, Stage::Ended | Stage::Aborted) {
             return TokenStatus::Valid;
@@ -379,9 +414,14 @@ impl StreamState {
             Queued::Slice(_) => self.catch_up(),
         }
         if !self.pending.rest.is_empty() {
-            self.pending = Pending::default();
-            self.progress.stage = Stage::Aborted;
+            self.abort();
         }
+    }
+
+    /// Breaks off within what has begun.
+    fn abort(&mut self) {
+        self.pending = Pending::default();
+        self.progress.stage = Stage::Aborted;
     }
 
     fn take_up(&mut self, received: Received) {

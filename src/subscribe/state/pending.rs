@@ -2,25 +2,37 @@
 //!
 //! Invariant: frames are held weakly, or as a page that [`Pending::release`] lets
 //! go of: a subscriber that stops reading pins no more than the rest of one
-//! event.
+//! event, and what all of them pin has a bound.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use hookrill_core::Sequence;
 use smallvec::SmallVec;
 
 use crate::{
     hub::FrameSlice,
+    subscribe::partial_events::{Hold, MemoryPlace, PartialEvents, StreamBreaker},
     wire::{Frame, Piece},
 };
 
 #[derive(Default)]
 pub(super) struct Pending {
-    /// The rest of a piece that was written in part.
-    pub(super) rest: Bytes,
+    pub(super) rest: Rest,
     /// What follows it.
     pub(super) next: Queued,
+    /// Of the page that is or was next, for a sink that keeps it while it waits.
+    page_hold: Option<Box<Hold>>,
+}
+
+/// The rest of a piece that was written in part.
+#[derive(Default)]
+pub(super) struct Rest {
+    bytes: Bytes,
+    /// The size of the whole piece: a byte of it holds all of it.
+    piece_bytes: usize,
+    /// Once the peer has kept it waiting.
+    hold: Option<Box<Hold>>,
 }
 
 /// Where the next bytes are; the stream's position says which frames went out.
@@ -68,7 +80,86 @@ impl Pending {
     pub(super) fn release(&mut self) {
         if matches!(self.next, Queued::Page(..)) {
             self.next = Queued::Nothing;
+            self.page_hold = None;
         }
+    }
+
+    /// Counts what is held while the peer takes nothing.
+    pub(super) fn hold(
+        &mut self,
+        all: &Arc<PartialEvents>,
+        breaker: &mut Option<Arc<StreamBreaker>>,
+    ) {
+        let rest = &mut self.rest;
+        if !rest.is_empty() {
+            let (place, bytes) = (MemoryPlace::ending(&rest.bytes), rest.piece_bytes);
+            keep(&mut rest.hold, place, || bytes, all, breaker);
+        }
+        if let Queued::Page(frames, _) = &self.next {
+            let place = MemoryPlace::of_slice(frames);
+            keep(
+                &mut self.page_hold,
+                place,
+                || page_bytes(frames),
+                all,
+                breaker,
+            );
+        }
+    }
+
+    /// All of the page went out.
+    pub(super) fn page_is_over(&mut self) {
+        self.page_hold = None;
+    }
+}
+
+/// Has `hold` be of what is in this place.
+fn keep(
+    hold: &mut Option<Box<Hold>>,
+    place: MemoryPlace,
+    bytes: impl FnOnce() -> usize,
+    all: &Arc<PartialEvents>,
+    breaker: &mut Option<Arc<StreamBreaker>>,
+) {
+    if let Some(hold) = hold
+        && hold.place() == place
+    {
+        return hold.progressed();
+    }
+    *hold = all.hold(place, bytes(), breaker).map(Box::new);
+}
+
+/// About how much memory a page takes: an event, and its encoding.
+fn page_bytes(frames: &[Frame]) -> usize {
+    let bodies = frames.iter().map(|frame| frame.event().draft.body.len());
+    2 * bodies.sum::<usize>()
+}
+
+impl Rest {
+    /// What is left of a piece of so many bytes.
+    pub(super) fn new(bytes: Bytes, piece_bytes: usize) -> Self {
+        Self {
+            bytes,
+            piece_bytes,
+            hold: None,
+        }
+    }
+
+    pub(super) fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The bytes, and how large the piece is that they are of.
+    pub(super) fn shared(&self) -> (Bytes, usize) {
+        (self.bytes.clone(), self.piece_bytes)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub(super) fn advance(&mut self, sent: usize) {
+        self.bytes.advance(sent);
     }
 }
 

@@ -80,6 +80,7 @@ impl Fixture {
             Settings {
                 heartbeat,
                 retry: Duration::from_secs(3),
+                partial_events_bytes_max: 1 << 20,
             },
             clock,
             Telemetry::new().unwrap(),

@@ -7,6 +7,7 @@ mod identity;
 mod ingest;
 mod lifecycle;
 mod limits;
+mod partial_events;
 mod partition;
 mod reload;
 mod revocation;
