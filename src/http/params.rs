@@ -47,7 +47,7 @@ impl SubscribeParams {
                 format,
                 coding: coding(headers),
             },
-            token: token(&query, headers).map(str::to_owned),
+            token: token(&query, headers)?.map(str::to_owned),
         })
     }
 }
@@ -235,14 +235,14 @@ fn list_items(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &st
 }
 
 /// The token: in `Authorization`, else in the query, else in the cookie.
-fn token<'r>(query: &'r QueryParams, headers: &'r HeaderMap) -> Option<&'r str> {
-    if let Some(token) = bearer_token(headers) {
-        return Some(token);
-    }
-    match query.all("token").next() {
-        Some(token) if !token.is_empty() => Some(token),
-        _ => cookie_token(headers),
-    }
+fn token<'r>(
+    query: &'r QueryParams,
+    headers: &'r HeaderMap,
+) -> Result<Option<&'r str>, ProblemDetails> {
+    // Whoever reads the first and whoever reads the last would differ.
+    let in_query = query.one("token")?.filter(|token| !token.is_empty());
+    let token = bearer_token(headers).or(in_query);
+    Ok(token.or_else(|| cookie_token(headers)))
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750, section 2.1), if there is
@@ -316,7 +316,14 @@ mod tests {
             let Ok(query) = QueryParams::from_uri(&uri) else {
                 panic!("{uri}");
             };
-            assert_eq!(token(&query, &headers), expected, "{uri}");
+            assert_eq!(token(&query, &headers).unwrap(), expected, "{uri}");
         }
+    }
+
+    #[test]
+    fn two_tokens_in_a_query_are_refused() {
+        let uri = Uri::from_static("/events/a?token=a&token=b");
+        let query = QueryParams::from_uri(&uri).unwrap();
+        assert!(token(&query, &HeaderMap::new()).is_err());
     }
 }
