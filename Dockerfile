@@ -19,7 +19,7 @@ COPY crates/client/Cargo.toml crates/client/Cargo.toml
 COPY crates/core/Cargo.toml crates/core/Cargo.toml
 COPY crates/testing/Cargo.toml crates/testing/Cargo.toml
 COPY crates/verify/Cargo.toml crates/verify/Cargo.toml
-# An empty program with the real one's dependencies: this layer is built anew
+# An empty program with the real one's dependencies: this layer is rebuilt
 # only when one of them changes. No cargo-chef: for one package it would do the
 # same, after minutes of building itself.
 RUN mkdir -p src/bin bench/src examples \

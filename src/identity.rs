@@ -23,7 +23,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     access::{Access, IssuerId, IssuerKeys},
-    telemetry::Telemetry,
+    telemetry::{Telemetry, with_causes},
 };
 use fetch::{FetchError, Fetched, fetch};
 pub use key_set::Settings;
@@ -162,6 +162,7 @@ impl KeySets {
         let url = &set.url;
         self.telemetry.key_fetches_failed.increment(1);
         let (left, wait) = history.failed(now, &self.settings, &self.telemetry);
+        let error = with_causes(error);
         match left {
             KeysLeft::Old => {
                 tracing::warn!(%url, %error, "key set not fetched; its old keys stay in use");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use hookrill_client::{ConnectOptions, Fetch};
 
 use super::{Context, USER_AGENT, block_on, output};
@@ -24,8 +24,6 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         let got = fetch.get().await;
         got.with_context(|| format!("cannot reach {url}"))
     })?;
-    if let Err(error) = document.ok() {
-        bail!("{url}: {error}");
-    }
+    document.ok().with_context(|| url.clone())?;
     output::print("ok\n")
 }

@@ -46,7 +46,7 @@ pub struct Args {
     #[arg(long, value_parser = super::url)]
     url: Option<String>,
 
-    /// Subscriber token [default: one minted with the configured secret]
+    /// Subscriber token [default: a new one, signed with the configured secret]
     #[arg(long, env = "HOOKRILL_TOKEN", hide_env_values = true)]
     token: Option<String>,
 }
@@ -89,7 +89,7 @@ fn subscription(args: &Args, context: &Context, url: &str) -> anyhow::Result<Sub
             ready(minted.map_err(Into::into))
         });
     }
-    options.build().context("this cannot be subscribed to")
+    options.build().context("cannot subscribe")
 }
 
 async fn print_all(mut subscription: Subscription, url: &str, json: bool) -> anyhow::Result<()> {

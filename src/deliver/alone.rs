@@ -19,7 +19,10 @@ use super::{
     sink::{Disconnected, Sink, WriteOutcome},
     writer::{StreamWriter, write_ready},
 };
-use crate::subscribe::{Step, StreamState};
+use crate::{
+    subscribe::{Step, StreamState},
+    telemetry::with_causes,
+};
 
 /// How long a stream that has ended waits for its peer to take what is left, and
 /// then to leave.
@@ -139,7 +142,7 @@ async fn read(state: &mut StreamState) {
     match Box::pin(state.fetch_page()).await {
         Ok(page) => state.supply(&page),
         Err(error) => {
-            tracing::error!(%error, "a stream ends: its events cannot be read");
+            tracing::error!(error = %with_causes(&error), "a stream ends: its events cannot be read");
             state.end();
         }
     }

@@ -31,6 +31,7 @@ use crate::{
     access::{AccessError, Grant, TokenError},
     journal::ReadError,
     subscribe::{self, StreamBreaker, SubscriberStream},
+    telemetry::with_causes,
     wire::{Coding, Format},
 };
 
@@ -100,7 +101,7 @@ impl SubscribeError {
     /// The response; where waiting helps, one that does not end an `EventSource`.
     fn response(self, requester: Requester) -> Response {
         let what = match self {
-            Self::Malformed(refusal) => return refusal.into_response(),
+            Self::Malformed(problem) => return problem.into_response(),
             Self::LimitExceeded(over) => return retry_when_allowed(requester, over),
             // Its issuer may be back before the token expires.
             Self::Access(AccessError::TokenBad(TokenError::KeysMissing(_))) => {
@@ -143,7 +144,7 @@ impl Gateway {
             stream.subscription.state.set_breaker(Arc::clone(breaker));
         }
         Ok(match request.extensions.get::<Hijackable>() {
-            Some(Hijackable) => stream.carried_by(head.into_response()),
+            Some(Hijackable) => stream.attach_to(head.into_response()),
             None => (head, Body::new(StreamBody::new(stream))).into_response(),
         })
     }
@@ -201,10 +202,10 @@ impl Gateway {
         match why {
             SubscribeError::Access(error) if self.log_budget.take(self.clock.now()) => {
                 let client = client.map(tracing::field::display);
-                tracing::info!(client, %error, "subscription refused");
+                tracing::info!(client, error = %with_causes(error), "subscription refused");
             }
             SubscribeError::Journal(error) => {
-                tracing::error!(%error, "no stream: the journal cannot be read");
+                tracing::error!(error = %with_causes(error), "no stream: the journal cannot be read");
             }
             _ => {}
         }

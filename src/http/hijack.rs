@@ -36,19 +36,19 @@ pub(super) struct Hijackable;
 
 /// In a response's extensions, which have to be `Clone`.
 #[derive(Clone)]
-struct CarriedStream(Arc<Mutex<Option<EventStream>>>);
+struct HijackingStream(Arc<Mutex<Option<EventStream>>>);
 
 impl EventStream {
-    /// The response that carries the stream to its connection.
-    pub(super) fn carried_by(self, mut response: Response) -> Response {
-        let carried = CarriedStream(Arc::new(Mutex::new(Some(self))));
-        response.extensions_mut().insert(carried);
+    /// The response, with the stream attached for its connection to take.
+    pub(super) fn attach_to(self, mut response: Response) -> Response {
+        let stream = HijackingStream(Arc::new(Mutex::new(Some(self))));
+        response.extensions_mut().insert(stream);
         response
     }
 
     /// The stream that `response` carries, if any.
     pub(super) fn take_from(response: &mut Response) -> Option<Self> {
-        let CarriedStream(stream) = response.extensions_mut().remove()?;
+        let HijackingStream(stream) = response.extensions_mut().remove()?;
         stream.lock().take()
     }
 }

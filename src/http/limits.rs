@@ -83,7 +83,7 @@ pub(super) enum LimitExceeded {
     #[error("too many requests from this address")]
     Rate(#[source] RateLimited),
     /// Of open streams.
-    #[error("this address has as many open streams as it may have")]
+    #[error("too many open streams from this address")]
     Subscribers,
 }
 

@@ -59,13 +59,13 @@ pub struct Settings {
     pub subscribers_max: usize,
     /// What one address may do.
     pub limits: AddressLimits,
-    /// Whose `X-Forwarded-For` is believed.
+    /// Proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Which origins may subscribe across origins: `https://app.example.com`,
     /// or `*` for any, without credentials.
     pub cors_origins: Vec<String>,
-    /// How long the gateway goes on as ever after it was told to stop, unready:
-    /// those who route to it learn of that only after a while.
+    /// How long the gateway keeps serving after it was told to stop, with
+    /// `/readyz` at 503, so that load balancers can stop sending requests first.
     pub shutdown_delay: Duration,
     /// How long a drain may take in all.
     pub shutdown_grace: Duration,

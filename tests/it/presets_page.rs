@@ -2,7 +2,7 @@
 //!
 //! `HOOKRILL_WRITE_DOCS=1 cargo test --test it presets_page` rewrites it.
 
-use std::{fmt::Write as _, path::Path};
+use std::{collections::BTreeSet, fmt::Write as _, path::Path};
 
 use hookrill_verify::{Coverage, Preset, presets, scheme};
 use scheme::{MessagePart, Scheme, SchemeKind, Source};
@@ -60,6 +60,14 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ),
 ];
 
+/// Where the reasons of a refusal are named.
+const REASONS_AT: [&str; 4] = [
+    "crates/verify/src/error.rs",
+    "src/ingest/error.rs",
+    "src/http/body.rs",
+    "src/http/limits.rs",
+];
+
 #[test]
 fn the_page_is_made_from_the_presets() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/presets.md");
@@ -114,6 +122,34 @@ fn every_block_of_the_page_is_a_configuration() {
     }
 }
 
+/// Every reason that `hookrill_ingest_refused_total` may have as its label is
+/// in the page's table, and the table has no other.
+#[test]
+fn the_page_explains_every_reason_of_a_refusal() {
+    let night = night();
+    let rows = night.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.map(|row| row.split(" | ").next().unwrap());
+    let explained: BTreeSet<_> = cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    let texts = REASONS_AT.map(|path| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        std::fs::read_to_string(path).unwrap()
+    });
+    let reasons: BTreeSet<_> = texts.iter().flat_map(|text| reasons(text)).collect();
+    assert!(reasons.contains("mismatch") && reasons.contains("rate_address"));
+    assert_eq!(explained, reasons);
+}
+
+/// What the functions of that name give, one literal in each arm.
+fn reasons(source: &str) -> impl Iterator<Item = &str> {
+    let functions = source.split("fn reason(").skip(1);
+    let arms = functions.flat_map(|text| text.split("\n    }\n").next().unwrap().lines());
+    let literals = arms.filter_map(|arm| arm.split_once("=> \"")?.1.strip_suffix("\","));
+    // Of a subscription, not of a delivery.
+    literals.filter(|reason| *reason != "subscribers_per_address_max")
+}
+
 fn page() -> String {
     let presets = presets();
     let mut page = format!(
@@ -154,8 +190,8 @@ fn page() -> String {
 /// What helps when a delivery is refused.
 fn night() -> String {
     "## When deliveries are refused\n\n\
-     The sender sees the same 401 for every reason; the log and the metric \
-     `hookrill_ingest_refused_total` name it. Capture one delivery and ask:\n\n\
+     The sender sees the same 401 whatever was wrong with the topic or the signature; the log and the metric \
+     `hookrill_ingest_refused_total` name the reason. Capture one delivery and ask:\n\n\
      ```sh\n\
      hookrill verify --preset github --secret env:GITHUB_SECRET \\\n  \
      --header 'X-Hub-Signature-256: sha256=…' --show-signed body.json\n\
@@ -164,17 +200,31 @@ fn night() -> String {
      sent to. \
      `--show-signed` prints the bytes that should have been signed.\n\n\
      | reason | means | look at |\n|---|---|---|\n\
-     | `header_missing` | there is no signature | is a secret set at the provider? Does a proxy drop headers? |\n\
-     | `signature_prefix`, `signature_form` | the header has another form | another version of the provider's scheme, or another preset |\n\
+     | `method` | the request is not a POST, and no handshake | who calls this URL, and why |\n\
+     | `header_missing`, `query_missing` | there is no signature, or no token | is a secret set at the provider? Does a proxy drop headers? |\n\
+     | `not_ascii` | a header that is needed has bytes outside ASCII | a proxy that changes headers |\n\
+     | `header_duplicate` | a header was given more than once, with different values | a proxy that adds one of its own |\n\
+     | `signature_prefix`, `signature_form`, `token_form` | the header has another form | another version of the provider's scheme, or another preset |\n\
      | `signature_encoding`, `signature_length` | hex for base64, or a cut value | another preset; a proxy that cuts headers |\n\
+     | `signatures_too_many` | there are more than 16 signatures | a proxy that adds some; an attempt to make verification slow |\n\
      | `mismatch` | another secret or other bytes | the secret of another environment or webhook; a proxy that rewrites or decompresses bodies; for presets that sign the URL, `server.public_url` |\n\
+     | `body_hash` | the signed URL announces another hash of the body | a proxy that rewrites or decompresses bodies |\n\
      | `stale` | the signature is genuine, the timestamp too old or in the future | the clocks; a retry that repeats its first signature: raise `tolerance` |\n\
      | `timestamp_form`, `timestamp_missing` | there is no timestamp where one should be | another version of the scheme |\n\
      | `json_missing`, `not_a_form` | the body is not what is signed | the content type set at the provider |\n\
-     | `header_duplicate` | a header was given more than once, with different values | a proxy that adds one of its own |\n\
+     | `delimiter_in_part` | a signed part contains the text that separates it from the next, so that the same bytes could mean two messages | the part that the log names |\n\
+     | `signable_by_anyone` | what is signed is one bare word, which the provider's handshake signs for anyone | somebody is trying to forge deliveries |\n\
      | `secret_pending`, `secret_already_provisioned`, `secret_not_accepted` | the provider sends its secret itself | [below](#secrets-that-providers-send) |\n\
+     | `secret_not_stored` | the provider's secret could not be written; the sender gets 503 | the disk of the journal's folder, and who may write there |\n\
      | `verify_token`, `challenge` | a handshake failed | is the topic's `verify_token` the token that you gave the provider? |\n\
-     | `topic_unknown`, `topic_malformed` | nothing configures that topic | the end of the URL |\n\n\
+     | `topic_unknown`, `topic_malformed` | nothing configures that topic | the end of the URL |\n\
+     | `topic_below_partition` | the topic is below one with a `partition` | send to the topic of the section itself |\n\
+     | `rate_topic`, `rate_address` | more than the topic's `rate_max`, or `server.ingest_rate_per_address_max`, allows; the sender gets 429 | the limits; who sends that much |\n\
+     | `body_too_long` | longer than `server.body_bytes_max`; the sender gets 413 | that limit |\n\
+     | `body_too_slow`, `body_broken` | the body took too long, or ended early; the sender gets 408 or 400 | the sender's network, and proxies |\n\
+     | `body_budget` | the bodies that are being read hold all the memory that there is for them; the sender gets 503 | who sends so much at once |\n\
+     | `journal_no_room` | the disk is nearly full; the sender gets 503 | the disk, and `journal.retain_bytes` |\n\
+     | `journal_failed`, `journal_closed`, `interrupted` | the journal could not store it, or the gateway is stopping; the sender gets 503 | the log |\n\n\
      ### Handshakes\n\n\
      Some providers send a handshake before any event. Hookrill answers it and stores \
      nothing; the log says `handshake answered` with the topic, and `hookrill_handshakes_total` \

@@ -71,12 +71,12 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "deliver",
-        uses: &["subscribe"],
+        uses: &["subscribe", "telemetry"],
         avoids: &["axum", "hyper", "http", "SystemTime", "env::"],
     },
     Room {
         name: "http",
-        // Beside its own: a refusal is an error of the rooms below, said in
+        // In addition to its own: a refusal is an error of the rooms below, said in
         // HTTP, and a delivery is what `verify` is given.
         uses: &[
             "wire",
@@ -131,6 +131,10 @@ const ROOMS: &[Room] = &[
 /// Rooms that all above them may use.
 const FOR_ALL: &[&str] = &["durable"];
 
+/// A crate that other programs use to speak with a gateway, and the rooms that
+/// speak with one, or with a server of keys.
+const CLIENT: (&str, &[&str]) = ("hookrill_client", &["identity", "cli"]);
+
 /// What may be built in certain rooms only, by how its building is written.
 const BUILT_IN: &[(&str, &[&str])] = &[
     // `journal` reads back what was stored.
@@ -154,6 +158,19 @@ fn rooms_use_only_what_the_table_allows() {
                 assert_eq!(found, None, "{} touches {word}", path.display());
             }
         }
+    }
+}
+
+#[test]
+fn the_client_is_used_where_the_gateway_is_a_client() {
+    let (name, homes) = CLIENT;
+    for room in ROOMS {
+        let texts = sources(room.name);
+        let using = texts
+            .iter()
+            .find(|(_, text)| code_lines(text).any(|line| names(line, name)));
+        let path = using.map(|(path, _)| path.display().to_string());
+        assert_eq!(path.is_some(), homes.contains(&room.name), "{path:?}");
     }
 }
 

@@ -1,7 +1,8 @@
 //! How long to wait before the next attempt.
 //!
-//! Invariant: a wait is at least what the gateway asks for, at most half as
-//! much again as [`ASKED_MAX`], and no two clients wait alike.
+//! Invariant: a wait is at least what the gateway asks for, up to
+//! [`ASKED_MAX`], and at most half as long again as that. Random jitter spreads
+//! the clients.
 
 use std::time::Duration;
 
@@ -51,7 +52,9 @@ impl Backoff {
             .saturating_mul(1 << doublings)
             .min(WAIT_MAX.max(retry));
         let asked = retry_after.unwrap_or_default().min(ASKED_MAX);
-        grown.max(asked).mul_f64(1.0 + random.clamp(0.0, 1.0) / 2.0)
+        let wait = grown.max(asked).mul_f64(1.0 + random.clamp(0.0, 1.0) / 2.0);
+        debug_assert!(asked <= wait && wait <= ASKED_MAX + ASKED_MAX / 2);
+        wait
     }
 }
 

@@ -74,7 +74,7 @@ impl<'a> CloudEvent<'a> {
     ///
     /// # Errors
     ///
-    /// Where the text is none.
+    /// [`CloudEventError`] where the text is not a CloudEvent.
     pub fn parse(text: &'a str) -> Result<Self, CloudEventError> {
         let mut event: Self = serde_json::from_str(text)?;
         if event.data.is_none() {

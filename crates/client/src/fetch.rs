@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::transport::{
     Answer, ConnectOptions, ConnectOptionsError, Connector, Exchange, ExchangeError,
-    IdleConnection, StatusError, UrlError,
+    IdleConnection, StatusError, UrlError, without_secrets,
 };
 
 const BYTES_MAX: usize = 1 << 20;
@@ -65,7 +65,7 @@ pub enum FetchError {
     #[error(transparent)]
     Exchange(#[from] ExchangeError),
     /// It took too long.
-    #[error("no whole answer within {0:?}")]
+    #[error("no complete response within {0:?}")]
     TimedOut(Duration),
     /// The document is longer than it may be.
     #[error("the document is longer than {0} bytes")]
@@ -74,9 +74,9 @@ pub enum FetchError {
 
 impl fmt::Debug for Fetch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Headers may carry a secret.
+        // Headers may carry a secret, and so may the URL.
         f.debug_struct("Fetch")
-            .field("url", &self.url)
+            .field("url", &without_secrets(&self.url))
             .finish_non_exhaustive()
     }
 }
@@ -122,7 +122,7 @@ impl Fetch {
     ///
     /// # Errors
     ///
-    /// Where there is no whole answer in time.
+    /// Where there is no complete response in time.
     pub async fn get(self) -> Result<Document, FetchError> {
         let within = self.timeout;
         let got = timeout(within, self.get_at_any_time()).await;
@@ -178,7 +178,7 @@ fn split(url: &str) -> Result<(String, String), UrlError> {
         Some((base, uri.path_and_query()?.to_string()))
     };
     parts().ok_or_else(|| UrlError {
-        url: url.to_owned(),
+        url: without_secrets(url),
     })
 }
 

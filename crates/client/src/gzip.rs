@@ -54,6 +54,7 @@ impl Inflater {
             let has_moved = read > 0 || self.piece.len() > written;
             let is_full = self.piece.len() == self.piece.capacity();
             if is_full || !has_moved || self.is_between && input.is_empty() {
+                debug_assert!(self.piece.len() <= PIECE_BYTES);
                 return Ok(&self.piece);
             }
         }

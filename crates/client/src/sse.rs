@@ -234,6 +234,7 @@ impl SseReader {
         self.keep_data(borrowed);
         self.check_length(input.len())?;
         self.line.extend_from_slice(input);
+        debug_assert!(self.kept_bytes() <= self.event_bytes_max);
         *input = &[];
         Ok(None)
     }

@@ -20,7 +20,7 @@ pub(crate) fn hint(
         VerifyError::HeaderMissing { header } => return Some(missing(header, &delivery.headers)),
         VerifyError::Stale { .. } => {
             "the signature is genuine: the sender's clock or this one is off, or it is an old \
-             delivery (--at judges it as of then)"
+             delivery (verify it as of the time it was sent)"
         }
         VerifyError::SignatureEncoding { .. } | VerifyError::SignatureLength { .. } => {
             "the signature was cut or is another scheme's: compare the whole header with the \

@@ -16,9 +16,12 @@ use super::{
     high_water::HighWaterMark,
     retention::{KeepError, Pruner},
 };
-use crate::journal::{
-    periodic::{NextRun, PeriodicTask},
-    tail::{FailOnPanic, LiveTail},
+use crate::{
+    journal::{
+        periodic::{NextRun, PeriodicTask},
+        tail::{FailOnPanic, LiveTail},
+    },
+    telemetry::with_causes,
 };
 
 /// The thread's name.
@@ -91,7 +94,7 @@ impl Maintenance {
             // The older mark stays: a weaker check, and no loss.
             Err(error) if !self.has_warned_of_mark => {
                 self.has_warned_of_mark = true;
-                tracing::warn!(%error, "cannot write the journal's high-water mark");
+                tracing::warn!(error = %with_causes(&error), "cannot write the journal's high-water mark");
             }
             Err(_) => {}
         }
@@ -116,7 +119,7 @@ impl PeriodicTask for Maintenance {
             Err(error) => {
                 if !self.has_warned {
                     self.has_warned = true;
-                    tracing::warn!(%error, "cannot seal segments or delete old events");
+                    tracing::warn!(error = %with_causes(&error), "cannot seal segments or delete old events");
                 }
                 NextRun::NextPeriod
             }

@@ -129,7 +129,7 @@ async fn views_that_stay_as_they_are_break_nothing() {
     assert_eq!(reader.whole().len(), EVENTS);
 }
 
-/// Between the replacing of the encoder and the clearing of the shelves a read
+/// Between the replacing of the encoder and the clearing of the page cache a read
 /// may come down with what it was given before.
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_waits_for_a_page_is_given_none_of_before() {

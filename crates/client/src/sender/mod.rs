@@ -23,7 +23,7 @@ use crate::{
     backoff::Backoff,
     transport::{
         Answer, ConnectOptions, ConnectOptionsError, Connector, ExchangeError, IdleConnection,
-        StatusError,
+        StatusError, without_secrets,
     },
 };
 pub use webhook::{AcceptedEvent, Receipt, Webhook};
@@ -102,8 +102,8 @@ pub enum SendError {
     /// The last attempt took too long.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
-    /// The system gives no random numbers for an id.
-    #[error("the system gives no random numbers")]
+    /// The system provides no random numbers for an id.
+    #[error("the system provides no random numbers")]
     Random(#[source] getrandom::Error),
 }
 
@@ -192,7 +192,8 @@ impl SenderBuilder {
 
     /// How long to wait before the second attempt; a second. It doubles with
     /// each further one up to 30 seconds, is up to half as long again at
-    /// random, and at least what the gateway asks for with `Retry-After`.
+    /// random, and at least what the gateway asks for with `Retry-After`, up to
+    /// ten minutes.
     pub fn retry(mut self, retry: Duration) -> Self {
         self.retry = retry;
         self
@@ -419,7 +420,7 @@ impl fmt::Debug for Sender {
 impl fmt::Debug for SenderBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SenderBuilder")
-            .field("url", &self.url)
+            .field("url", &without_secrets(&self.url))
             .field("preset", &self.preset)
             .finish_non_exhaustive()
     }

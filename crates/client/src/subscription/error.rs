@@ -24,7 +24,7 @@ pub enum SubscribeError {
     #[error(transparent)]
     Exchange(#[from] ExchangeError),
     /// Nothing came for so long, not even a heartbeat.
-    #[error("nothing came for {0:?}")]
+    #[error("the connection was silent for {0:?}")]
     Silent(Duration),
     /// The answer is something other than a stream, such as the page of a
     /// Wi-Fi that wants a login first.
@@ -43,10 +43,10 @@ pub enum SubscribeError {
     #[error("the stream has the id {0:?}, which can't be resumed from")]
     Id(String),
     /// There is no token.
-    #[error("the token source gives no token")]
+    #[error("the token source failed")]
     Token(#[source] BoxError),
     /// The token source gave what can't be sent in a header.
-    #[error("the token has characters that no token has")]
+    #[error("the token contains characters that an Authorization header can't carry")]
     TokenText,
 }
 
@@ -61,7 +61,7 @@ pub enum SubscribeOptionsError {
     #[error("no topic to subscribe to")]
     NoTopic,
     /// The token has characters that can't be sent in a header.
-    #[error("the token has characters that no token has")]
+    #[error("the token contains characters that an Authorization header can't carry")]
     Token,
     /// The position to resume from is not a cursor.
     #[error("{0:?} is not a position to resume from")]

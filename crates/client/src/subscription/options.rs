@@ -10,7 +10,7 @@ use crate::{
     backoff::RETRY,
     sse::EVENT_BYTES_MAX,
     token::{TokenSource, bearer},
-    transport::{ConnectOptions, Connector},
+    transport::{ConnectOptions, Connector, without_secrets},
 };
 
 /// A gateway gives a sign of life every 15 seconds, unless it is configured
@@ -64,7 +64,7 @@ impl fmt::Debug for SubscriptionBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The token is for nobody's log.
         f.debug_struct("SubscriptionBuilder")
-            .field("url", &self.url)
+            .field("url", &without_secrets(&self.url))
             .field("route", &self.route())
             .field("position", &self.position)
             .finish_non_exhaustive()
@@ -126,8 +126,9 @@ impl SubscriptionBuilder {
         self.since("earliest")
     }
 
-    /// Begins behind this cursor, or at what else the gateway understands as
-    /// `since=`. A cursor that it does not know is refused.
+    /// Begins after this cursor, or with the oldest event for `earliest`. If the
+    /// gateway can't continue there, [`Item::Gap`](super::Item::Gap) comes first;
+    /// a malformed cursor ends the subscription with a 400.
     pub fn since(mut self, since: impl Into<String>) -> Self {
         self.since = Some(since.into());
         self

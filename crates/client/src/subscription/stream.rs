@@ -167,7 +167,8 @@ fn block(event: SseEvent<'_>) -> StreamBlock {
         "hookrill.withheld" => {
             Item::Withheld(WithheldEvent::new(id.clone(), event.data().into_owned()))
         }
-        // Those that are yet to be invented are none of the sender's.
+        // Events named `hookrill.…` that this version does not know come from a
+        // newer gateway, never from a sender: only their id counts.
         own if own.starts_with("hookrill.") => return StreamBlock::Position(id),
         name => Item::Event(ReceivedEvent {
             id: id.clone(),

@@ -49,7 +49,7 @@ pub struct ConnectOptions {
 #[non_exhaustive]
 pub enum ConnectError {
     /// The host's name could not be resolved.
-    #[error("{host} has no address")]
+    #[error("cannot resolve {host}")]
     Resolve {
         /// The gateway, or the proxy before it.
         host: String,
@@ -58,7 +58,7 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// No address of the host accepts connections.
-    #[error("{host}:{port} can't be connected to")]
+    #[error("cannot connect to {host}:{port}")]
     Tcp {
         /// The gateway, or the proxy before it.
         host: String,
@@ -69,7 +69,7 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// The proxy did not connect to the gateway.
-    #[error("the proxy {host} gives no connection")]
+    #[error("the proxy {host} did not connect to the gateway")]
     Proxy {
         /// The proxy.
         host: String,

@@ -6,7 +6,7 @@ use http::HeaderValue;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use super::url::GatewayUrl;
+use super::url::{GatewayUrl, without_secrets};
 
 /// The longest answer of a proxy that is read, in bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -60,7 +60,7 @@ impl ProxyChoice {
         let intercept = target.and_then(|target| matcher.intercept(&target));
         match (intercept, self) {
             (Some(intercept), _) => ProxyAddress::from_intercept(&intercept).map(Some),
-            (None, Self::Url(proxy)) => Err(without_user(proxy)),
+            (None, Self::Url(proxy)) => Err(without_secrets(proxy)),
             (None, _) => Ok(None),
         }
     }
@@ -69,7 +69,7 @@ impl ProxyChoice {
 impl ProxyAddress {
     fn from_intercept(intercept: &Intercept) -> Result<Self, String> {
         let uri = intercept.uri();
-        let refused = || without_user(&uri.to_string());
+        let refused = || without_secrets(&uri.to_string());
         let is_https = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
@@ -132,15 +132,6 @@ fn status(head: &[u8]) -> Option<u16> {
     let head = std::str::from_utf8(head).ok()?;
     let status = head.strip_prefix("HTTP/1.")?.get(2..5)?;
     status.parse().ok()
-}
-
-/// The proxy's password is for nobody's log.
-fn without_user(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
-        (None, Some((_, host))) => host.to_owned(),
-        (_, None) => url.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ async fn what_is_long_or_late_is_an_error() {
     let silent = Peer::with_answers([""; 0]).await;
     let fetch = Fetch::new(&silent.url).timeout(Duration::from_millis(50));
     let late = fetch.get().await.unwrap_err();
-    assert_eq!(late.to_string(), "no whole answer within 50ms");
+    assert_eq!(late.to_string(), "no complete response within 50ms");
 
     for url in ["", "a", "ftp://a/", "http://u:p@a/"] {
         let error = Fetch::new(url).get().await.unwrap_err();

@@ -88,7 +88,7 @@ async fn silence_is_a_broken_connection() {
         .unwrap();
     for _ in 0..2 {
         let cause = interruption(&mut subscription).await.cause.unwrap();
-        assert_eq!(cause.to_string(), "nothing came for 100ms");
+        assert_eq!(cause.to_string(), "the connection was silent for 100ms");
     }
     assert_eq!(event(&mut subscription).await.data, "x");
     let cause = interruption(&mut subscription).await.cause.unwrap();

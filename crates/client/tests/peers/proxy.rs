@@ -37,7 +37,10 @@ async fn an_encrypted_gateway_is_tunnelled_to() {
     let mut subscription = through(&peer, "https://hooks.example.com");
     let cause = interruption(&mut subscription).await.cause.unwrap();
     assert!(matches!(cause, SubscribeError::Exchange(_)));
-    assert!(cause.to_string().contains("gives no connection"), "{cause}");
+    assert!(
+        cause.to_string().contains("did not connect to the gateway"),
+        "{cause}"
+    );
     let said = cause.source().unwrap().to_string();
     assert_eq!(said, "the proxy answered CONNECT with status 403");
     let head = peer.requests().pop().unwrap();
