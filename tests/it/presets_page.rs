@@ -224,6 +224,8 @@ fn night() -> String {
      | `body_too_slow`, `body_broken` | the body took too long, or ended early; the sender gets 408 or 400 | the sender's network, and proxies |\n\
      | `body_budget` | the bodies that are being read hold all the memory that there is for them; the sender gets 503 | who sends so much at once |\n\
      | `journal_no_room` | the disk is nearly full; the sender gets 503 | the disk, and `journal.retain_bytes` |\n\
+     | `journal_scarce` | the system had no open files or memory to spare for the journal; the sender gets 503 | the limit of open files (`ulimit -n`), and memory |\n\
+     | `journal_stalled` | a commit takes longer than `journal.commit_stall_max`; the sender gets 503 | the disk: it hangs, or is overloaded |\n\
      | `journal_failed`, `journal_closed`, `interrupted` | the journal could not store it, or the gateway is stopping; the sender gets 503 | the log |\n\n\
      ### Handshakes\n\n\
      Some providers send a handshake before any event. Hookrill answers it and stores \
