@@ -5,7 +5,7 @@ use std::{fmt::Write as _, io::Read as _, time::UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow, bail};
 use hookrill_core::{Secret, Timestamp, Topic};
-use hookrill_verify::{Delivery, Explanation, Outcome, Verifier};
+use hookrill_verify::{Delivery, Explanation, Outcome, Verifier, VerifyError};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{Context, NegativeResult, UsageError, output, send};
@@ -151,6 +151,9 @@ fn render(explanation: &Explanation, matched: Option<&str>, use_color: bool) -> 
     }
     if let Some(hint) = &explanation.hint {
         let _ = writeln!(text, "hint: {hint}");
+    }
+    if let Err(VerifyError::Stale { .. }) = explanation.outcome {
+        let _ = writeln!(text, "--at verifies it as of another time");
     }
     let _ = match &explanation.outcome {
         Ok(Outcome::Event(_)) => writeln!(text, "Signature verified."),

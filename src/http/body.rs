@@ -1,6 +1,7 @@
 //! Reads a delivery's body: bounded in bytes, in time, and in the memory of all
 //! bodies together.
 
+mod address_shares;
 mod budget;
 
 use std::time::Duration;
@@ -9,10 +10,11 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderMap, header};
+use http_body::Frame;
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::limits::RequestProgress;
+use super::limits::{Address, RequestProgress};
 pub(super) use budget::BodyBudget;
 use budget::{BudgetExhausted, BudgetShare, SMALL_BYTES_MAX};
 
@@ -113,7 +115,7 @@ pub(super) async fn read(
     hint: BodyHint,
     bytes_max: usize,
     budget: &BodyBudget,
-    progress: Option<&RequestProgress>,
+    sender: BodySender<'_>,
 ) -> Result<ReceivedBody, BodyError> {
     if !hint.is_at_most(bytes_max) {
         // A sender that waits would be told to send it.
@@ -125,8 +127,15 @@ pub(super) async fn read(
     // Room for what came, not for what is announced: that costs its sender nothing.
     let mut received = Vec::new();
     let mut share = BudgetShare::default();
-    let mut wait = BodyWait::new(progress);
-    while let Some(chunk) = next_chunk(&mut body, &mut wait, received.len()).await? {
+    let mut wait = BodyWait::new(sender.progress);
+    loop {
+        let ready = body.frame().now_or_never();
+        if ready.is_none() {
+            share.charge_address(budget, sender.address)?;
+        }
+        let Some(chunk) = next_chunk(&mut body, ready, &mut wait, received.len()).await? else {
+            break;
+        };
         if received.len() + chunk.len() > bytes_max {
             discard(body, bytes_max).await;
             return Err(BodyError::Long(bytes_max));
@@ -138,7 +147,7 @@ pub(super) async fn read(
         received.extend_from_slice(&chunk);
     }
     debug_assert!(received.len() <= bytes_max);
-    if let Some(progress) = progress {
+    if let Some(progress) = sender.progress {
         progress.has_body();
     }
     received.shrink_to_fit();
@@ -146,6 +155,15 @@ pub(super) async fn read(
         bytes: received.into(),
         _share: share,
     })
+}
+
+/// Who sends a body, as far as it is known.
+#[derive(Clone, Copy, Default)]
+pub(super) struct BodySender<'p> {
+    /// Whose share of the memory it takes while it is waited for.
+    pub(super) address: Option<Address>,
+    /// Where its connection learns that it is waited for.
+    pub(super) progress: Option<&'p RequestProgress>,
 }
 
 /// How long a body is waited for. Counts from the first wait: most bodies arrive with
@@ -176,13 +194,15 @@ impl<'p> BodyWait<'p> {
     }
 }
 
+/// The next bytes; `ready` is what was there without a wait.
 async fn next_chunk(
     body: &mut Body,
+    mut ready: Option<Option<Result<Frame<Bytes>, axum::Error>>>,
     wait: &mut BodyWait<'_>,
     received_bytes: usize,
 ) -> Result<Option<Bytes>, BodyError> {
     loop {
-        let next = match body.frame().now_or_never() {
+        let next = match ready.take() {
             Some(next) => next,
             None => {
                 let next = timeout_at(wait.deadline(received_bytes), body.frame()).await;
@@ -219,7 +239,54 @@ async fn discard(mut body: Body, bytes_max: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
+    use futures_util::StreamExt as _;
+
     use super::*;
+
+    /// Over one HTTP/2 connection a stranger can begin hundreds of bodies.
+    #[tokio::test]
+    async fn bodies_of_one_address_that_hardly_come_leave_memory_to_others() {
+        const BYTES_MAX: usize = 1 << 20;
+        let budget = BodyBudget::new(BYTES_MAX);
+        let hint = BodyHint::from_headers(&HeaderMap::new());
+        let hanging = || {
+            let first =
+                futures_util::stream::iter([Ok::<_, axum::Error>(Bytes::from_static(b"x"))]);
+            Body::from_stream(first.chain(futures_util::stream::pending()))
+        };
+        let sender = |last| BodySender {
+            address: Some(IpAddr::from([192, 0, 2, last]).into()),
+            progress: None,
+        };
+        let mut waiting = Vec::new();
+        let mut refused = 0;
+        for _ in 0..10_000 {
+            let mut reading = Box::pin(read(hanging(), hint, BYTES_MAX, &budget, sender(1)));
+            match (&mut reading).now_or_never() {
+                None => waiting.push(reading),
+                Some(read) => {
+                    assert_eq!(read.err(), Some(BodyError::NoMemory));
+                    refused += 1;
+                }
+            }
+        }
+        assert!(
+            waiting.len() > 1_000 && refused > 1_000,
+            "{refused} refused"
+        );
+        for body in [vec![b'x'; 100_000], vec![b'x'; BYTES_MAX]] {
+            let length = body.len();
+            let read = read(Body::from(body), hint, BYTES_MAX, &budget, sender(2)).await;
+            assert_eq!(read.unwrap().bytes.len(), length);
+        }
+        let mut other = Box::pin(read(hanging(), hint, BYTES_MAX, &budget, sender(2)));
+        assert!(
+            (&mut other).now_or_never().is_none(),
+            "another may be slow as well"
+        );
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_arrives_too_slowly_has_less_time_than_one_that_does_not() {

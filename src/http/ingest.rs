@@ -20,8 +20,8 @@ use serde::Serialize;
 
 use super::{
     Gateway,
-    body::{self, BodyError, BodyHint, ReceivedBody},
-    limits::{LimitExceeded, RequestProgress},
+    body::{self, BodyError, BodyHint, BodySender, ReceivedBody},
+    limits::{Address, LimitExceeded, RequestProgress},
     problem::{ProblemDetails, closing},
 };
 use crate::{
@@ -47,7 +47,11 @@ async fn deliver(State(gateway): State<Arc<Gateway>>, request: Request) -> Respo
     let bytes_max = gateway.settings().body_bytes_max;
     let budget = &gateway.body_budget;
     // Its share of the budget is held until the response is made.
-    let received = match body::read(body, hint, bytes_max, budget, progress.as_ref()).await {
+    let sender = BodySender {
+        address: client.map(Address::from),
+        progress: progress.as_ref(),
+    };
+    let received = match body::read(body, hint, bytes_max, budget, sender).await {
         Ok(received) => received,
         Err(error) => {
             gateway.telemetry.ingest_refused(error.reason());
@@ -60,7 +64,8 @@ async fn deliver(State(gateway): State<Arc<Gateway>>, request: Request) -> Respo
     let delivery = delivery(head, bytes, gateway.clock.now());
     match gateway.ingest.accept(&topic, delivery).await {
         Ok(accepted) => {
-            if let Some(progress) = progress {
+            // Not a handshake: some need no secret.
+            if let (Some(progress), Accepted::Stored { .. }) = (progress, &accepted) {
                 progress.verified();
             }
             gateway.log_handshake(&accepted, client);

@@ -169,3 +169,47 @@ async fn bodies_that_hardly_come_stop_nobody() {
         _ = ended.await.expect("a slow body is given up");
     }
 }
+
+/// With no descriptor left to the process, new segments begin all the same.
+#[tokio::test]
+async fn segments_roll_where_no_descriptor_is_left() {
+    const BODY_BYTES: usize = 4 << 20;
+    let journal = "[journal]\nkind = \"disk\"\npath = \"data\"\n";
+    let gateway = Process::with_sections(&format!("{journal}{OPEN_TOPIC}"));
+    let mut stream = connect_from(HONEST, gateway.address).await;
+    let head =
+        format!("POST /ingest/open HTTP/1.1\r\nHost: g\r\nContent-Length: {BODY_BYTES}\r\n\r\n");
+    let segments = gateway.folder().join("data/segments");
+    let logs = || {
+        let files = std::fs::read_dir(&segments).unwrap();
+        let names = files.map(|file| file.unwrap().file_name());
+        names
+            .filter(|name| name.to_string_lossy().ends_with(".log"))
+            .count()
+    };
+    let before = logs();
+    for n in 0..40 {
+        if n == 1 {
+            gateway.limit_open_files_to_more(0);
+        }
+        // Each another body, or it would be a duplicate.
+        let mut body = n.to_string();
+        body.push_str(&"x".repeat(BODY_BYTES - body.len()));
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(body.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        let read = stream.read_exact(&mut answer);
+        timeout(Duration::from_secs(30), read)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 202", "event {n}");
+        // The rest of the answer, whose length is that of its JSON.
+        let mut rest = Vec::new();
+        while !rest.ends_with(b"}") {
+            assert_ne!(stream.read_buf(&mut rest).await.unwrap(), 0);
+        }
+    }
+    assert!(logs() >= before + 2, "{} segments", logs());
+    assert!(!gateway.log().contains("ERROR"), "{}", gateway.log());
+}

@@ -1,8 +1,9 @@
 //! Memory for all bodies that are being read.
 //!
 //! Anybody can send a large body slowly, verified or not; so the many small
-//! ones have a budget of their own. Invariant: a body is filled only as far as
-//! its share reaches, and all shares together are no more than the budget.
+//! ones have a budget of their own, and the bodies of one address that are waited
+//! for take a part of it at most. Invariant: a body is filled only as far as its
+//! share reaches, and all shares together are no more than the budget.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,6 +12,11 @@ use tokio::{
     time::timeout,
 };
 
+use super::address_shares::{AddressCharge, AddressShares};
+use crate::http::limits::Address;
+
+/// The part of a budget that one address may take while its bodies are waited for.
+const ADDRESS_PART: usize = 4;
 /// Up to this length a body is a small one, in bytes.
 pub(super) const SMALL_BYTES_MAX: usize = 256 * 1024;
 /// The size of a portion, in which the budget is given out, in bytes.
@@ -27,6 +33,8 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 pub(in crate::http) struct BodyBudget {
     small: Arc<Semaphore>,
     large: Arc<Semaphore>,
+    small_of_addresses: Arc<AddressShares>,
+    large_of_addresses: Arc<AddressShares>,
 }
 
 /// Other bodies hold all the memory that there is for them.
@@ -37,9 +45,14 @@ impl BodyBudget {
     /// A budget for bodies of at most `body_bytes_max` bytes.
     pub(in crate::http) fn new(body_bytes_max: usize) -> Self {
         let large_bytes = LARGE_BUDGET_BYTES.max(body_bytes_max.saturating_mul(2));
+        // A body is read into room that doubles, so the longest takes twice as much.
+        let large_of_address = (large_bytes / ADDRESS_PART).max(body_bytes_max.saturating_mul(2));
+        let small_of_address = SMALL_BUDGET_BYTES / ADDRESS_PART;
         Self {
             small: semaphore(SMALL_BUDGET_BYTES),
             large: semaphore(large_bytes),
+            small_of_addresses: AddressShares::new(small_of_address / PORTION_BYTES),
+            large_of_addresses: AddressShares::new(large_of_address.div_ceil(PORTION_BYTES)),
         }
     }
 }
@@ -54,9 +67,46 @@ fn semaphore(bytes: usize) -> Arc<Semaphore> {
 pub(in crate::http) struct BudgetShare {
     small: Option<OwnedSemaphorePermit>,
     large: Option<OwnedSemaphorePermit>,
+    /// Once the body was waited for, where its address is known.
+    of_address: Option<(Address, AddressCharge)>,
 }
 
 impl BudgetShare {
+    /// The body is waited for: from now on its address is charged with it.
+    pub(super) fn charge_address(
+        &mut self,
+        budget: &BodyBudget,
+        address: Option<Address>,
+    ) -> Result<(), BudgetExhausted> {
+        let Some(address) = address.filter(|_| self.of_address.is_none()) else {
+            return Ok(());
+        };
+        let shares = if self.large.is_some() {
+            &budget.large_of_addresses
+        } else {
+            &budget.small_of_addresses
+        };
+        // Even one of which nothing came takes room of its own.
+        let charge = shares.charge(address, self.portions().max(1))?;
+        self.of_address = Some((address, charge));
+        Ok(())
+    }
+
+    fn grow_charge(
+        &mut self,
+        shares: &Arc<AddressShares>,
+        portions: usize,
+    ) -> Result<(), BudgetExhausted> {
+        let Some((address, charge)) = &mut self.of_address else {
+            return Ok(());
+        };
+        if charge.is_of(shares) {
+            return charge.grow_to(portions);
+        }
+        *charge = shares.charge(*address, portions)?;
+        Ok(())
+    }
+
     /// Grows the share to what a body of so many bytes needs.
     pub(super) async fn grow(
         &mut self,
@@ -65,8 +115,10 @@ impl BudgetShare {
     ) -> Result<(), BudgetExhausted> {
         let portions = body_bytes.div_ceil(PORTION_BYTES);
         if body_bytes <= SMALL_BYTES_MAX {
+            self.grow_charge(&budget.small_of_addresses, portions)?;
             grow_permit(&mut self.small, &budget.small, portions).await?;
         } else {
+            self.grow_charge(&budget.large_of_addresses, portions)?;
             grow_permit(&mut self.large, &budget.large, portions).await?;
             self.small = None;
         }

@@ -36,6 +36,9 @@ const BODY_GRACE_MILLIS: u64 = 1_000;
 const VERIFIED_MILLIS: u64 = 10 * 60 * 1_000;
 /// How many such addresses are remembered.
 const VERIFIED_ADDRESSES_MAX: usize = 1_024;
+/// How often another connection is looked for where the one that was found has just
+/// begun a request.
+const CLAIM_TRIES: usize = 4;
 /// In [`PoolEntry::requests`]: it was closed for another connection.
 const EVICTED: u32 = u32::MAX;
 
@@ -69,17 +72,31 @@ pub(in crate::http) struct Connections {
 struct Pool {
     places: HashMap<u64, Arc<PoolEntry>>,
     per_address: HashMap<Address, usize>,
-    operator: usize,
+    any: usize,
+    verified_only: usize,
+    operator_only: usize,
     /// When each address sent its last verified delivery; bounded.
     verified: HashMap<Address, u64>,
     next_id: u64,
+}
+
+/// Whose a place in the pool is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PlaceKind {
+    Anybody,
+    /// An address's that has sent a verified delivery.
+    Verified,
+    /// Only the operator's routes are answered.
+    Operator,
 }
 
 /// A connection in the pool, as others see it.
 struct PoolEntry {
     id: u64,
     address: Address,
-    only_operator: bool,
+    /// Many come through it: it has no share.
+    is_proxy: bool,
+    kind: PlaceKind,
     /// Requests under way, or [`EVICTED`].
     requests: AtomicU32,
     /// Whether a request was ever answered: those that never sent one go first.
@@ -211,15 +228,13 @@ impl Connections {
         {
             return Err(ConnectionRefused::Address);
         }
-        let only_operator =
-            !self.has_room(&mut pool) && !self.has_room_for_verified(&pool, address);
-        if only_operator && !self.has_room_for_operator(&mut pool, address) {
-            return Err(ConnectionRefused::All);
-        }
+        let kind = self.place_for(&mut pool, address);
+        let kind = kind.ok_or(ConnectionRefused::All)?;
         let place = Arc::new(PoolEntry {
             id: pool.next_id,
             address,
-            only_operator,
+            is_proxy,
+            kind,
             requests: AtomicU32::new(0),
             served: AtomicBool::new(false),
             idle_since: AtomicU64::new(self.now_millis()),
@@ -247,31 +262,67 @@ impl Connections {
         self.pool.lock().places.len()
     }
 
-    fn has_room(&self, pool: &mut Pool) -> bool {
-        // More than one has to go where connections came back from their streams.
-        while pool.places.len() - pool.operator >= self.bounds.all_max {
-            if !self.make_room(pool, |place| !place.only_operator) {
-                return false;
-            }
+    /// The kind of place that there is for a connection of this address.
+    fn place_for(&self, pool: &mut Pool, address: Address) -> Option<PlaceKind> {
+        let ConnectionBounds {
+            all_max,
+            verified_max,
+            ..
+        } = self.bounds;
+        if self.has_room(pool, PlaceKind::Anybody, all_max) {
+            return Some(PlaceKind::Anybody);
         }
-        true
+        if self.is_verified(pool, address) && self.has_room(pool, PlaceKind::Verified, verified_max)
+        {
+            return Some(PlaceKind::Verified);
+        }
+        let has_room = self.has_room_for_operator(pool, address);
+        has_room.then_some(PlaceKind::Operator)
     }
 
-    fn has_room_for_verified(&self, pool: &Pool, address: Address) -> bool {
+    fn has_room(&self, pool: &mut Pool, kind: PlaceKind, max: usize) -> bool {
+        *pool.count(kind) < max || self.make_room(pool, |place| place.kind == kind)
+    }
+
+    /// Takes a connection back whose stream has ended, if it was its last. Within
+    /// the bounds, or whoever opens streams and ends them again could fill all
+    /// sockets with connections that nobody makes room of.
+    fn take_back(&self, place: &Arc<PoolEntry>) {
+        let mut pool = self.pool.lock();
+        if place.streams.fetch_sub(1, Ordering::Relaxed) != 1 {
+            return;
+        }
+        pool.insert(place);
+        let bounds = &self.bounds;
+        if !place.is_proxy && pool.count_of(place.address) > bounds.per_address_max {
+            self.evict(&mut pool, |other| other.address == place.address);
+        }
+        let max = match place.kind {
+            PlaceKind::Anybody => bounds.all_max,
+            PlaceKind::Verified => bounds.verified_max,
+            PlaceKind::Operator => bounds.operator_max,
+        };
+        if *pool.count(place.kind) > max {
+            self.evict(&mut pool, |other| other.kind == place.kind);
+        }
+    }
+
+    /// Whether the address has sent a verified delivery of late.
+    fn is_verified(&self, pool: &Pool, address: Address) -> bool {
         let verified = pool.verified.get(&address);
         verified.is_some_and(|at| self.now_millis() - at < VERIFIED_MILLIS)
-            && pool.places.len() - pool.operator < self.bounds.all_max + self.bounds.verified_max
     }
 
     /// One address takes at most a quarter of these places.
     fn has_room_for_operator(&self, pool: &mut Pool, address: Address) -> bool {
         let max = self.bounds.operator_max;
-        let is_its = |place: &PoolEntry| place.only_operator && place.address == address;
+        let is_operators = |place: &PoolEntry| place.kind == PlaceKind::Operator;
+        let is_its = |place: &PoolEntry| is_operators(place) && place.address == address;
         let its = pool.places.values().filter(|place| is_its(place)).count();
         if its >= max.div_ceil(4) {
             return self.evict(pool, is_its);
         }
-        pool.operator < max || self.evict(pool, |place| place.only_operator)
+        pool.operator_only < max || self.evict(pool, is_operators)
     }
 
     /// Closes one of these for another: one without a request, or else one whose
@@ -284,40 +335,46 @@ impl Connections {
     /// one.
     fn evict_slow_body(&self, pool: &mut Pool, may_go: impl Fn(&PoolEntry) -> bool) -> bool {
         let now = self.now_millis();
-        let waiting = pool.places.values().filter(|place| may_go(place));
-        let slow = waiting.filter_map(|place| Some((place.body_rate(now)?, place)));
-        let slowest = slow.min_by_key(|(rate, place)| (*rate, place.id));
-        let slowest = slowest.map(|(_, place)| Arc::clone(place));
-        let Some(slowest) = slowest.filter(|place| place.claim(1)) else {
-            return false;
-        };
-        self.close(pool, &slowest);
-        true
+        self.close_first(pool, 1, |place| {
+            let rate = place.body_rate(now).filter(|_| may_go(place))?;
+            Some((rate, place.id))
+        })
     }
 
     /// Closes the one of these that has waited longest with no request under way;
     /// returns whether there was one.
     fn evict(&self, pool: &mut Pool, may_go: impl Fn(&PoolEntry) -> bool) -> bool {
-        let waiting = pool.places.values().filter(|place| may_go(place));
-        let oldest = waiting
-            .filter(|place| place.requests.load(Ordering::Relaxed) == 0)
-            .min_by_key(|place| {
-                let served = place.served.load(Ordering::Relaxed);
-                (served, place.idle_since.load(Ordering::Relaxed), place.id)
-            });
-        // It may have begun a request meanwhile: then the next oldest goes, at the
-        // next connection.
-        let Some(oldest) = oldest.filter(|place| place.claim(0)).cloned() else {
-            return false;
-        };
-        self.close(pool, &oldest);
-        true
+        self.close_first(pool, 0, |place| {
+            let is_idle = place.requests.load(Ordering::Relaxed) == 0;
+            let served = place.served.load(Ordering::Relaxed);
+            let idle_since = place.idle_since.load(Ordering::Relaxed);
+            (is_idle && may_go(place)).then_some((served, idle_since, place.id))
+        })
     }
 
-    fn close(&self, pool: &mut Pool, place: &PoolEntry) {
-        pool.remove(place);
-        place.evicted.notify_one();
-        self.telemetry.connections_evicted.increment(1);
+    /// Closes the connection that `rank` puts first, among those that it ranks, with
+    /// so many requests under way; returns whether there was one.
+    fn close_first<R: Ord>(
+        &self,
+        pool: &mut Pool,
+        requests: u32,
+        rank: impl Fn(&PoolEntry) -> Option<R>,
+    ) -> bool {
+        for _ in 0..CLAIM_TRIES {
+            let ranked = pool.places.values();
+            let ranked = ranked.filter_map(|place| Some((rank(place)?, place)));
+            let first = ranked.min_by(|(one, _), (other, _)| one.cmp(other));
+            let Some(place) = first.map(|(_, place)| Arc::clone(place)) else {
+                return false;
+            };
+            if place.claim(requests) {
+                pool.remove(&place);
+                place.evicted.notify_one();
+                self.telemetry.connections_evicted.increment(1);
+                return true;
+            }
+        }
+        false
     }
 
     /// Remembers that this address has sent a verified delivery.
@@ -350,11 +407,19 @@ impl Pool {
         self.per_address.get(&address).copied().unwrap_or_default()
     }
 
+    fn count(&mut self, kind: PlaceKind) -> &mut usize {
+        match kind {
+            PlaceKind::Anybody => &mut self.any,
+            PlaceKind::Verified => &mut self.verified_only,
+            PlaceKind::Operator => &mut self.operator_only,
+        }
+    }
+
     fn insert(&mut self, place: &Arc<PoolEntry>) {
         let before = self.places.insert(place.id, Arc::clone(place));
         debug_assert!(before.is_none(), "a place is in the pool once");
         *self.per_address.entry(place.address).or_default() += 1;
-        self.operator += usize::from(place.only_operator);
+        *self.count(place.kind) += 1;
     }
 
     /// Takes it out, where it is in.
@@ -362,7 +427,7 @@ impl Pool {
         if self.places.remove(&place.id).is_none() {
             return;
         }
-        self.operator -= usize::from(place.only_operator);
+        *self.count(place.kind) -= 1;
         let Some(count) = self.per_address.get_mut(&place.address) else {
             debug_assert!(false, "the address of each place is counted");
             return;
@@ -422,7 +487,7 @@ impl ConnectionRequests {
 
     /// Whether only the operator's routes may be answered.
     pub(in crate::http) fn only_operator(&self) -> bool {
-        self.0.place.only_operator
+        self.0.place.kind == PlaceKind::Operator
     }
 
     /// Completes when the connection has to make room.
@@ -481,12 +546,6 @@ impl RequestGuard {
 impl Drop for RequestGuard {
     fn drop(&mut self) {
         let Registration { connections, place } = &*self.registration;
-        if self.is_stream {
-            let mut pool = connections.pool.lock();
-            if place.streams.fetch_sub(1, Ordering::Relaxed) == 1 {
-                pool.insert(place);
-            }
-        }
         place.served.store(true, Ordering::Relaxed);
         place
             .idle_since
@@ -498,6 +557,9 @@ impl Drop for RequestGuard {
                 (requests != EVICTED).then(|| requests - 1)
             });
         debug_assert!(ended != Ok(0), "a request ends once");
+        if self.is_stream {
+            connections.take_back(place);
+        }
     }
 }
 
@@ -575,6 +637,11 @@ mod tests {
         slot.requests().begin().is_none()
     }
 
+    fn all_busy(slots: &[ConnectionSlot]) -> Vec<RequestGuard> {
+        let begun = slots.iter().map(|slot| slot.requests().begin());
+        begun.collect::<Option<_>>().expect("none is evicted")
+    }
+
     /// As many connections as there may be, two of each address.
     fn full(connections: &Arc<Connections>) -> Vec<ConnectionSlot> {
         let peers = (0..BOUNDS.all_max as u8).map(|n| peer(n / 2));
@@ -636,19 +703,13 @@ mod tests {
     fn where_all_are_busy_an_address_is_refused_and_the_operator_gets_in() {
         let connections = connections();
         let slots = full(&connections);
-        let busy: Vec<_> = slots
-            .iter()
-            .map(|slot| slot.requests().begin().unwrap())
-            .collect();
+        let busy = all_busy(&slots);
         let operators: Vec<_> = (0..6)
             .map(|n| admit(&connections, peer(20 + n), false).unwrap())
             .collect();
         assert!(operators.iter().all(|slot| slot.requests().only_operator()));
         assert!(is_evicted(&operators[0]) && is_evicted(&operators[1]));
-        let busy_too: Vec<_> = operators[2..]
-            .iter()
-            .map(|slot| slot.requests().begin().unwrap())
-            .collect();
+        let busy_too = all_busy(&operators[2..]);
         let refused = admit(&connections, peer(30), false).err();
         assert_eq!(refused, Some(ConnectionRefused::All));
         drop((busy, busy_too));
@@ -664,10 +725,7 @@ mod tests {
     async fn where_all_are_busy_the_slowest_body_makes_room() {
         let connections = connections();
         let slots = full(&connections);
-        let busy: Vec<_> = slots
-            .iter()
-            .map(|slot| slot.requests().begin().unwrap())
-            .collect();
+        let busy = all_busy(&slots);
         for (n, guard) in busy.iter().enumerate().skip(1) {
             guard.progress().waits_for_body(100 - n);
         }
@@ -688,11 +746,12 @@ mod tests {
         sender.requests().begin().unwrap().progress().verified();
         drop(sender);
         let slots = full(&connections);
-        let _busy: Vec<_> = slots.iter().map(|slot| slot.requests().begin()).collect();
+        let _busy = all_busy(&slots);
         let again = admit(&connections, peer(20), false).unwrap();
         let another = admit(&connections, peer(21), false).unwrap();
         assert!(!again.requests().only_operator());
         assert!(another.requests().only_operator());
+        assert!(!is_evicted(&again), "its place is no stranger's");
     }
 
     #[test]
@@ -701,10 +760,30 @@ mod tests {
         let slots: Vec<_> = (0..4)
             .map(|_| admit(&connections, peer(1), false).unwrap())
             .collect();
-        let _busy: Vec<_> = slots.iter().map(|slot| slot.requests().begin()).collect();
+        let _busy = all_busy(&slots);
         let refused = admit(&connections, peer(1), false).err();
         assert_eq!(refused, Some(ConnectionRefused::Address));
         assert!(admit(&connections, peer(1), true).is_ok());
+    }
+
+    #[test]
+    fn connections_that_come_back_from_their_streams_stay_within_the_bounds() {
+        let connections = connections();
+        let mut open = Vec::new();
+        for n in 0..40 {
+            let slot = admit(&connections, peer(n / 10), false).unwrap();
+            let mut stream = slot.requests().begin().unwrap();
+            stream.carries_stream();
+            open.push((slot, stream));
+        }
+        assert_eq!(connections.len(), 0);
+        let slots: Vec<_> = open.into_iter().map(|(slot, _)| slot).collect();
+        assert_eq!(connections.len(), BOUNDS.all_max);
+        for n in 0..4 {
+            let of_address = slots[10 * n..][..10].iter();
+            let left = of_address.filter(|slot| !is_evicted(slot)).count();
+            assert!(left <= BOUNDS.per_address_max, "{left} of address {n}");
+        }
     }
 
     #[test]

@@ -19,6 +19,15 @@ fn failing(
     }
 }
 
+/// Bounds that have most events deleted.
+fn tight() -> Bounds {
+    let retention = Retention {
+        bytes: 20_000,
+        ..ROOMY.retention
+    };
+    Bounds { retention, ..ROOMY }
+}
+
 fn large() -> Draft {
     draft("a", vec![b'x'; 3000])
 }
@@ -72,14 +81,9 @@ async fn what_needs_a_descriptor_gets_one_of_those_that_are_kept_for_it() {
                 Errno::MFILE
             })
         });
-        let tight = Bounds {
-            retention: Retention {
-                bytes: 20_000,
-                ..ROOMY.retention
-            },
-            ..ROOMY
-        };
-        let disk = open_in(settings(folder.path()), tight, env).await.unwrap();
+        let disk = open_in(settings(folder.path()), tight(), env)
+            .await
+            .unwrap();
         for n in 1..=30 {
             assert_eq!(append(&disk, large()).await, Sequence(n), "{purpose:?}");
         }
@@ -103,14 +107,9 @@ async fn housekeeping_that_finds_no_descriptor_tries_again() {
             let is_early = asked.fetch_add(1, Ordering::SeqCst) < 10;
             is_early.then_some(Errno::MFILE)
         });
-        let tight = Bounds {
-            retention: Retention {
-                bytes: 20_000,
-                ..ROOMY.retention
-            },
-            ..ROOMY
-        };
-        let disk = open_in(settings(folder.path()), tight, env).await.unwrap();
+        let disk = open_in(settings(folder.path()), tight(), env)
+            .await
+            .unwrap();
         let mut stored = 0;
         while stored < 30 {
             match disk.append(large(), None).await {
