@@ -11,14 +11,15 @@ use http_body::{Frame, SizeHint};
 
 use super::limits::RequestGuard;
 
-/// A body, and what is held until it is dropped.
+/// A body, and what is held until it is dropped; nothing, where the connection was
+/// just taken for another one.
 pub(super) struct GuardedBody {
     body: Body,
-    _guard: RequestGuard,
+    _guard: Option<RequestGuard>,
 }
 
 impl GuardedBody {
-    pub(super) fn new(body: Body, guard: RequestGuard) -> Self {
+    pub(super) fn new(body: Body, guard: Option<RequestGuard>) -> Self {
         Self {
             body,
             _guard: guard,

@@ -47,7 +47,7 @@ impl EventStream {
     }
 
     /// The stream that `response` carries, if any.
-    pub(super) fn take_from(response: &mut Response) -> Option<Self> {
+    pub(super) fn take_from<B>(response: &mut http::Response<B>) -> Option<Self> {
         let HijackingStream(stream) = response.extensions_mut().remove()?;
         stream.lock().take()
     }

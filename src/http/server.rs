@@ -204,7 +204,9 @@ struct Connection {
 
 /// A response whose stream takes its connection; put here by the service, and
 /// found by the connection that calls it. Never locked while anything else is done.
-type Hijack = Arc<Mutex<Option<(Response, EventStream)>>>;
+type Hijack = Arc<Mutex<Option<(GuardedResponse, EventStream)>>>;
+/// A response that is counted as under way until it was sent.
+type GuardedResponse = http::Response<GuardedBody>;
 
 impl Connection {
     async fn run(self, stream: TcpStream) {
@@ -263,8 +265,12 @@ impl Connection {
     fn http1_service(
         &self,
         hijack: &Hijack,
-    ) -> impl HyperService<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
-    + Unpin
+    ) -> impl HyperService<
+        Request<Incoming>,
+        Response = GuardedResponse,
+        Error = Infallible,
+        Future: Send,
+    > + Unpin
     + use<> {
         let (responder, hijack) = (self.responder.clone(), Arc::clone(hijack));
         service_fn(move |mut request: Request<Incoming>| {
@@ -289,7 +295,7 @@ impl Connection {
     fn hand_over<S>(
         self,
         parts: http1::Parts<TokioIo<Prefixed<StallTimeout>>, S>,
-        head: &Response,
+        head: &GuardedResponse,
         stream: EventStream,
     ) {
         let (unread, io) = parts.io.into_inner().into_parts();
@@ -352,13 +358,13 @@ impl Responder {
         self,
         request: Request<Incoming>,
         streaming: Option<StreamingFlag>,
-    ) -> Result<Response, Infallible> {
+    ) -> Result<GuardedResponse, Infallible> {
         let version = request.version();
         let Some(mut guard) = self.requests.begin() else {
-            return Ok(closing(ProblemDetails::busy().into_response(), version));
+            return Ok(refused(ProblemDetails::busy(), version));
         };
         if let Some(refusal) = self.refusal(&request) {
-            return Ok(closing(refusal.into_response(), version));
+            return Ok(refused(refusal, version));
         }
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(self.peer));
@@ -367,7 +373,7 @@ impl Responder {
         if streaming.is_some_and(|streaming| streaming.is_streaming()) {
             guard.carries_stream();
         }
-        Ok(response.map(|body| Body::new(GuardedBody::new(body, guard))))
+        Ok(response.map(|body| GuardedBody::new(body, Some(guard))))
     }
 
     /// Why a request is not even routed.
@@ -384,6 +390,12 @@ impl Responder {
         let is_host_missing = hosts == 0 && request.version() == Version::HTTP_11;
         (is_host_missing || hosts > 1).then(ProblemDetails::host)
     }
+}
+
+/// The response to a request that is not routed, after which the connection closes.
+fn refused(problem: ProblemDetails, version: Version) -> GuardedResponse {
+    let response: Response = closing(problem.into_response(), version);
+    response.map(|body| GuardedBody::new(body, None))
 }
 
 /// About how long a head was.

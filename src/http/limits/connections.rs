@@ -107,7 +107,9 @@ struct PoolEntry {
     /// more; 0 where none is.
     body_since: AtomicU64,
     body_bytes: AtomicU64,
-    /// When it sent a verified delivery, in milliseconds and one more; or 0.
+    /// Whether the delivery of a request under way was verified.
+    is_verified: AtomicBool,
+    /// When that was last told to the pool, in milliseconds and one more; or 0.
     verified_at: AtomicU64,
     /// Streams that it carries; only changed while the pool is locked.
     streams: AtomicU32,
@@ -240,6 +242,7 @@ impl Connections {
             idle_since: AtomicU64::new(self.now_millis()),
             body_since: AtomicU64::new(0),
             body_bytes: AtomicU64::new(0),
+            is_verified: AtomicBool::new(false),
             verified_at: AtomicU64::new(0),
             streams: AtomicU32::new(0),
             evicted: Notify::new(),
@@ -310,7 +313,7 @@ impl Connections {
     /// Whether the address has sent a verified delivery of late.
     fn is_verified(&self, pool: &Pool, address: Address) -> bool {
         let verified = pool.verified.get(&address);
-        verified.is_some_and(|at| self.now_millis() - at < VERIFIED_MILLIS)
+        verified.is_some_and(|at| self.now_millis().saturating_sub(*at) < VERIFIED_MILLIS)
     }
 
     /// One address takes at most a quarter of these places.
@@ -378,12 +381,11 @@ impl Connections {
     }
 
     /// Remembers that this address has sent a verified delivery.
-    fn verified(&self, place: &PoolEntry) {
+    fn verified(&self, place: &PoolEntry, now: u64) {
         /// Often enough for what lasts ten minutes, and seldom enough for a lock.
         const AGAIN_MILLIS: u64 = 60 * 1_000;
-        let now = self.now_millis();
         let before = place.verified_at.load(Ordering::Relaxed);
-        if before != 0 && now - (before - 1) < AGAIN_MILLIS {
+        if before != 0 && now.saturating_sub(before - 1) < AGAIN_MILLIS {
             return;
         }
         place.verified_at.store(now + 1, Ordering::Relaxed);
@@ -518,9 +520,9 @@ impl RequestProgress {
         self.0.place.body_since.store(0, Ordering::Relaxed);
     }
 
-    /// The delivery was verified.
+    /// The delivery was verified, which counts once its request has ended.
     pub(in crate::http) fn verified(&self) {
-        self.0.connections.verified(&self.0.place);
+        self.0.place.is_verified.store(true, Ordering::Relaxed);
     }
 }
 
@@ -547,9 +549,11 @@ impl Drop for RequestGuard {
     fn drop(&mut self) {
         let Registration { connections, place } = &*self.registration;
         place.served.store(true, Ordering::Relaxed);
-        place
-            .idle_since
-            .store(connections.now_millis(), Ordering::Relaxed);
+        let now = connections.now_millis();
+        if place.is_verified.swap(false, Ordering::Relaxed) {
+            connections.verified(place, now);
+        }
+        place.idle_since.store(now, Ordering::Relaxed);
         place.body_since.store(0, Ordering::Relaxed);
         let ended = place
             .requests

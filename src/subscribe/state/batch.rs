@@ -58,7 +58,7 @@ impl<'a> Batch<'a> {
     fn chunks(&self) -> impl Iterator<Item = &[u8]> {
         let (form, framing) = (self.state.form, self.state.framing);
         let pending = &self.state.pending;
-        let rest = (!pending.rest.is_empty()).then_some(&**pending.rest.bytes());
+        let rest = (!pending.rest.is_empty()).then_some(pending.rest.bytes());
         let notice = match &pending.next {
             Queued::Notice(piece) => Some(piece.chunk().bytes(framing)),
             Queued::Nothing | Queued::Slice(_) | Queued::Page(..) => None,
@@ -220,8 +220,8 @@ impl Batch<'_> {
     /// piece is of which it is the rest.
     fn shared_chunk(&self) -> Option<(Bytes, usize)> {
         let (pending, framing) = (&self.state.pending, self.state.framing);
-        if !pending.rest.is_empty() {
-            return Some(pending.rest.shared());
+        if let Some(rest) = pending.rest.shared() {
+            return Some(rest);
         }
         let chunk = match &pending.next {
             Queued::Notice(piece) => piece.chunk(),

@@ -25,9 +25,13 @@ pub(super) struct Pending {
     page_hold: Option<Box<Hold>>,
 }
 
-/// The rest of a piece that was written in part.
+/// The rest of a piece that was written in part. Boxed: few streams have one, and
+/// all would make room for it.
 #[derive(Default)]
-pub(super) struct Rest {
+pub(super) struct Rest(Option<Box<PartialPiece>>);
+
+/// What is left of a piece: never nothing.
+struct PartialPiece {
     bytes: Bytes,
     /// The size of the whole piece: a byte of it holds all of it.
     piece_bytes: usize,
@@ -90,8 +94,7 @@ impl Pending {
         all: &Arc<PartialEvents>,
         breaker: &mut Option<Arc<StreamBreaker>>,
     ) {
-        let rest = &mut self.rest;
-        if !rest.is_empty() {
+        if let Some(rest) = &mut self.rest.0 {
             let (place, bytes) = (MemoryPlace::ending(&rest.bytes), rest.piece_bytes);
             keep(&mut rest.hold, place, || bytes, all, breaker);
         }
@@ -138,28 +141,36 @@ fn page_bytes(frames: &[Frame]) -> usize {
 impl Rest {
     /// What is left of a piece of so many bytes.
     pub(super) fn new(bytes: Bytes, piece_bytes: usize) -> Self {
-        Self {
+        if bytes.is_empty() {
+            return Self::default();
+        }
+        Self(Some(Box::new(PartialPiece {
             bytes,
             piece_bytes,
             hold: None,
-        }
+        })))
     }
 
-    pub(super) fn bytes(&self) -> &Bytes {
-        &self.bytes
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], |rest| &rest.bytes)
     }
 
     /// The bytes, and how large the piece is that they are of.
-    pub(super) fn shared(&self) -> (Bytes, usize) {
-        (self.bytes.clone(), self.piece_bytes)
+    pub(super) fn shared(&self) -> Option<(Bytes, usize)> {
+        let rest = self.0.as_ref()?;
+        Some((rest.bytes.clone(), rest.piece_bytes))
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.0.is_none()
     }
 
+    /// Some of it was sent, and not all.
     pub(super) fn advance(&mut self, sent: usize) {
-        self.bytes.advance(sent);
+        if let Some(rest) = &mut self.0 {
+            rest.bytes.advance(sent);
+            debug_assert!(!rest.bytes.is_empty(), "what is all sent is no rest");
+        }
     }
 }
 
