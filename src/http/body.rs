@@ -1,7 +1,6 @@
 //! Reads a delivery's body: bounded in bytes, in time, and in the memory of all
 //! bodies together.
 
-mod address_shares;
 mod budget;
 
 use std::time::Duration;

@@ -8,17 +8,29 @@ use axum::extract::ConnectInfo;
 use http::{Extensions, HeaderMap};
 use ipnet::IpNet;
 
-use super::Gateway;
+use super::{Gateway, limits::RequestProgress};
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
 impl Gateway {
     /// The client's address; `None` where the server does not know it.
     pub(super) fn client_ip(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
-        let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
         let trusted = &self.settings().trusted_proxies;
-        Some(client_behind(peer.ip().to_canonical(), headers, trusted))
+        Some(client_behind(
+            peer(extensions)?.to_canonical(),
+            headers,
+            trusted,
+        ))
     }
+}
+
+/// Who is connected, as our server says it, or as axum's does.
+fn peer(extensions: &Extensions) -> Option<IpAddr> {
+    if let Some(request) = extensions.get::<RequestProgress>() {
+        return Some(request.peer());
+    }
+    let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+    Some(peer.ip())
 }
 
 /// From the right, the first address that is not a trusted proxy's: whatever is

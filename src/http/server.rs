@@ -20,7 +20,6 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    extract::ConnectInfo,
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
@@ -152,7 +151,6 @@ impl Server {
         let connection = Connection {
             responder: Responder {
                 router: self.router.clone(),
-                peer,
                 requests: slot.requests().clone(),
             },
             tasks: self.tasks.clone(),
@@ -347,7 +345,6 @@ impl Connection {
 #[derive(Clone)]
 struct Responder {
     router: Router,
-    peer: SocketAddr,
     requests: ConnectionRequests,
 }
 
@@ -367,7 +364,6 @@ impl Responder {
             return Ok(refused(refusal, version));
         }
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ConnectInfo(self.peer));
         request.extensions_mut().insert(guard.progress());
         let response = self.router.oneshot(request).await?;
         if streaming.is_some_and(|streaming| streaming.is_streaming()) {

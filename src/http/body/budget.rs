@@ -5,6 +5,8 @@
 //! for take a part of it at most. Invariant: a body is filled only as far as its
 //! share reaches, and all shares together are no more than the budget.
 
+mod address_shares;
+
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
@@ -12,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::address_shares::{AddressCharge, AddressShares};
+use self::address_shares::{AddressCharge, AddressShares};
 use crate::http::limits::Address;
 
 /// The part of a budget that one address may take while its bodies are waited for.

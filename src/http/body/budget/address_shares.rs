@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 
-use super::budget::BudgetExhausted;
+use super::BudgetExhausted;
 use crate::http::limits::Address;
 
 /// What the waiting bodies of each address hold, in portions.
