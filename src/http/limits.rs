@@ -7,24 +7,22 @@
 //! limit applies. Invariant: the memory for addresses is bounded, whoever they
 //! are.
 
+mod address;
 mod buckets;
 mod connections;
 mod stream_slots;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use super::Gateway;
 use crate::rate::{Rate, RateLimited};
+pub(super) use address::Address;
 use buckets::Buckets;
 pub(super) use connections::{
     ConnectionBounds, ConnectionPermit, ConnectionRequests, ConnectionSlot, Connections,
     RequestGuard, RequestProgress,
 };
 pub(super) use stream_slots::{StreamSlot, StreamSlots};
-
-/// Connections that carry no stream: for ingest, health and admin, beyond those of
-/// subscribers.
-const SPARE_CONNECTIONS: usize = 1_024;
 
 /// What one address may do; `None` is no limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,26 +50,6 @@ impl Limits {
             ingest: settings.ingest_rate_per_address_max.map(Buckets::new),
             subscribe: settings.subscribe_rate_per_address_max.map(Buckets::new),
             subscribers_max: settings.subscribers_per_address_max,
-        }
-    }
-}
-
-/// Who is counted: an IPv4 address, or the /64 that an IPv6 address is in, since
-/// whoever has one address of a /64 has all of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Address {
-    V4(Ipv4Addr),
-    V6Net([u8; 8]),
-}
-
-impl From<IpAddr> for Address {
-    fn from(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address),
-            IpAddr::V6(address) => {
-                let [a, b, c, d, e, f, g, h, ..] = address.octets();
-                Self::V6Net([a, b, c, d, e, f, g, h])
-            }
         }
     }
 }
@@ -179,28 +157,6 @@ impl Gateway {
         if self.log_budget.take(self.clock.now()) {
             let client = client.map(tracing::field::display);
             tracing::info!(client, reason = limit.reason(), "limit exceeded");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_ipv6_client_is_its_64_and_an_ipv4_client_its_address() {
-        let address = |text: &str| Address::from(text.parse::<IpAddr>().unwrap());
-        for (one, other, same) in [
-            ("192.0.2.1", "192.0.2.1", true),
-            ("192.0.2.1", "192.0.2.2", false),
-            ("192.0.2.1", "::ffff:192.0.2.1", true),
-            ("::ffff:192.0.2.1", "::ffff:192.0.2.2", false),
-            ("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff", true),
-            ("2001:db8:1:2::1", "2001:db8:1:3::1", false),
-            ("::1", "::2", true),
-            ("::1", "0.0.0.0", false),
-        ] {
-            assert_eq!(address(one) == address(other), same, "{one} {other}");
         }
     }
 }

@@ -23,7 +23,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::Address;
+use super::address::Address;
 use crate::telemetry::Telemetry;
 pub(in crate::http) use bounds::ConnectionBounds;
 use pool::{PlaceKind, Pool, PoolEntry};

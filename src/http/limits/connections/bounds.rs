@@ -3,8 +3,6 @@
 //! Invariant: whatever connections and streams are open, some files are left for the
 //! journal.
 
-use crate::http::limits::SPARE_CONNECTIONS;
-
 /// How many connections there may be, above all of those that carry no stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::http) struct ConnectionBounds {
@@ -29,6 +27,8 @@ impl ConnectionBounds {
         const FILES_RESERVED: usize = 128;
         /// For sockets that are being closed, out of those.
         const CLOSING_MAX: usize = 32;
+        /// Without a stream: for ingest, health and admin.
+        const SPARE_CONNECTIONS: usize = 1_024;
         const OPERATOR_MAX: usize = 16;
         const VERIFIED_MAX: usize = 64;
         let files = usize::try_from(open_files_max).unwrap_or(usize::MAX);

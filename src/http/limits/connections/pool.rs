@@ -13,7 +13,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::Address;
+use crate::http::limits::address::Address;
 
 /// A body that has been arriving for less than this is not slow, in milliseconds.
 pub(super) const BODY_GRACE_MILLIS: u64 = 1_000;
