@@ -46,6 +46,7 @@ pub use verified_token::VerifiedToken;
 
 /// Who may subscribe to a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Policy {
     /// Those whose token covers it.
     #[default]

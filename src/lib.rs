@@ -100,3 +100,53 @@ pub use config::{
 pub use hookrill_core::Clock;
 #[doc(inline)]
 pub use telemetry::{LogError, log_to_stderr};
+
+/// What a [`Config`] consists of, for a program that reads or changes one.
+///
+/// ```no_run
+/// use hookrill::{Config, Environment, MissingSecrets, Sources, settings::Backend};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let environment = Environment::from_process();
+/// let mut config = Config::load(Sources::new(&environment), MissingSecrets::Create)?;
+/// // For a test of one's own: nothing is written to a disk.
+/// config.journal.backend = Backend::Memory;
+/// # Ok(())
+/// # }
+/// ```
+pub mod settings {
+    #[doc(inline)]
+    pub use crate::access::{Issuer, Key, KeySource, Policy, Settings as Access, TopicSource};
+    #[doc(inline)]
+    pub use crate::http::{AddressLimits, Settings as Server};
+    #[doc(inline)]
+    pub use crate::ingest::{DedupBy, DedupRule};
+    #[doc(inline)]
+    pub use crate::journal::{Backend, Retention, Settings as Journal};
+    #[doc(inline)]
+    pub use crate::rate::Rate;
+    #[doc(inline)]
+    pub use crate::subscribe::Settings as Subscribe;
+    #[doc(inline)]
+    pub use crate::telemetry::{LogFormat, Settings as Log};
+    #[doc(inline)]
+    pub use crate::wire::View;
+    #[doc(inline)]
+    pub use hookrill_core::{Secret, Topic, TopicMap};
+    #[doc(inline)]
+    pub use hookrill_verify::{Partition, Verifier};
+}
+
+/// What [`BuildError`] and [`ServeError`] name as causes.
+pub mod errors {
+    #[doc(inline)]
+    pub use crate::config::{ReferenceError, VariableError};
+    #[doc(inline)]
+    pub use crate::hub::PumpError;
+    #[doc(inline)]
+    pub use crate::identity::OpenError as RevocationsError;
+    #[doc(inline)]
+    pub use crate::ingest::ProvisionedSecretError;
+    #[doc(inline)]
+    pub use crate::journal::{DamageError, DecodeError, FatalError, OpenError, ReadError};
+}

@@ -9,6 +9,7 @@ pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 
 /// Why a subscription was not granted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum AccessError {
     /// No section of the configuration covers the topic.
     #[error("no topic {0} is configured")]
@@ -17,7 +18,7 @@ pub enum AccessError {
     #[error("a token is needed")]
     TokenMissing,
     /// The request has a token that is not valid.
-    #[error("the token is not valid: {0}")]
+    #[error("the token is not valid")]
     TokenBad(#[source] TokenError),
     /// The token is valid, for other topics.
     #[error("the token does not cover {0}")]
@@ -26,6 +27,7 @@ pub enum AccessError {
 
 /// Why a token is not valid. Repeats nothing of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TokenError {
     /// Nothing is configured that could have signed it.
     #[error("neither a secret nor an issuer is configured that could verify it")]

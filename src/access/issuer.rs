@@ -44,6 +44,7 @@ impl Issuer {
 
 /// Where an issuer's keys come from.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum KeySource {
     /// A secret, for HS256.
     Secret(Secret),
@@ -55,6 +56,7 @@ pub enum KeySource {
 
 /// How a token names its topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TopicSource {
     /// In the list that this claim has.
     Claim(Box<str>),

@@ -27,7 +27,7 @@ pub enum BuildError {
 #[non_exhaustive]
 pub enum ServeError {
     /// The journal can no longer store events.
-    #[error("the gateway stopped, because the journal failed: {0}")]
+    #[error("the gateway stopped, because the journal failed")]
     Journal(#[source] journal::FatalError),
     /// The pump can no longer read events from the journal.
     #[error("the gateway stopped, because it cannot read new events any more")]

@@ -9,7 +9,7 @@ use hookrill_verify::{Delivery, Explanation, Outcome, Verifier, VerifyError};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{Context, NegativeResult, UsageError, output, send};
-use crate::config::MissingSecrets;
+use crate::{config::MissingSecrets, telemetry::with_causes};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -165,7 +165,10 @@ fn render(explanation: &Explanation, matched: Option<&str>, use_color: bool) -> 
             text,
             "This delivery brings the provider's secret, which the gateway would store."
         ),
-        Err(error) => writeln!(text, "Signature verification failed: {error}"),
+        Err(error) => {
+            let error = with_causes(error);
+            writeln!(text, "Signature verification failed: {error}")
+        }
     };
     text
 }

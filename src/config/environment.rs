@@ -24,6 +24,7 @@ pub struct Environment(BTreeMap<String, OsString>);
 
 /// Why a variable can't be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum VariableError {
     /// There is no such variable.
     #[error("is not set")]

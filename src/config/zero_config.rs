@@ -26,6 +26,7 @@ const SECRET_BYTES_MAX: u64 = 1024;
 
 /// What to do where the secrets of zero configuration do not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum MissingSecrets {
     /// Create them, as `hookrill serve` does.
     Create,

@@ -17,6 +17,7 @@ use crate::{
     journal::AppendError,
     rate::RateLimited,
     subscribe::{TopicStatsError, retry_later_body},
+    telemetry::with_causes,
 };
 
 /// How long a client is asked to wait, in seconds, where nobody knows better.
@@ -159,9 +160,9 @@ impl From<AccessError> for ProblemDetails {
         let detail = match error {
             // Strangers need not know what is configured.
             AccessError::TokenBad(TokenError::NoSecret) => {
-                AccessError::TokenBad(TokenError::Signature).to_string()
+                with_causes(&AccessError::TokenBad(TokenError::Signature)).to_string()
             }
-            _ => error.to_string(),
+            _ => with_causes(&error).to_string(),
         };
         match error {
             AccessError::UnknownTopic(_) => Self::new(StatusCode::NOT_FOUND, detail),

@@ -12,9 +12,10 @@ use crate::journal::{Journal, ReadError};
 
 /// Why the pump stopped.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PumpError {
     /// The journal could not be followed any further.
-    #[error("the pump stopped: {0}")]
+    #[error("the pump stopped")]
     Journal(#[from] ReadError),
     /// The journal ended its stream.
     #[error("the pump stopped: the journal was closed")]

@@ -73,7 +73,7 @@ pub enum RevokeError {
     #[error(transparent)]
     Full(#[from] RevocationsFull),
     /// It is in force until the gateway stops.
-    #[error("it is in force until a restart, since it could not be stored: {0}")]
+    #[error("it is in force until a restart, since it could not be stored")]
     NotStored(#[from] io::Error),
 }
 

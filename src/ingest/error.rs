@@ -10,7 +10,7 @@ use crate::{journal::AppendError, rate::RateLimited};
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
     /// The path does not name a topic.
-    #[error("the topic is malformed: {0}")]
+    #[error("the topic is malformed")]
     Topic(#[from] TopicError),
     /// No section of the configuration covers the topic.
     #[error("no topic {0} is configured")]
@@ -22,7 +22,7 @@ pub enum IngestError {
     )]
     BelowPartition(Topic),
     /// The delivery did not verify.
-    #[error("{topic}: signature verification failed: {source}")]
+    #[error("{topic}: signature verification failed")]
     Unverified {
         /// The topic that it was sent to.
         topic: Topic,
@@ -33,7 +33,7 @@ pub enum IngestError {
     #[error("{0}: the provider sent a secret, which only a topic with its own section accepts")]
     SecretNotAccepted(Topic),
     /// A provider's secret could not be stored.
-    #[error("{topic}: the provider's secret could not be stored: {source}")]
+    #[error("{topic}: the provider's secret could not be stored")]
     SecretNotStored {
         /// The topic that it was sent to.
         topic: Topic,
@@ -41,7 +41,7 @@ pub enum IngestError {
         source: std::io::Error,
     },
     /// The topic's section has a rate limit, and this is beyond it.
-    #[error("{topic}: {limited}")]
+    #[error("{topic}: too many deliveries")]
     RateLimited {
         /// The topic that it was sent to.
         topic: Topic,
@@ -50,7 +50,7 @@ pub enum IngestError {
         limited: RateLimited,
     },
     /// The process is stopping, or a bug ended the task.
-    #[error("verification did not finish: {0}")]
+    #[error("verification did not finish")]
     Interrupted(#[from] JoinError),
     /// The journal did not store it.
     #[error(transparent)]

@@ -43,7 +43,7 @@ pub enum StoreSecretError {
     #[error("another secret is stored already")]
     Taken,
     /// It could not be written.
-    #[error("the provider's secret could not be stored: {0}")]
+    #[error("the provider's secret could not be stored")]
     Io(#[from] io::Error),
 }
 

@@ -9,6 +9,7 @@ use super::{scarcity, stored::DecodeError};
 
 /// Why an event was not stored.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum AppendError {
     /// Free disk space is below the reserve; passes once there is room again.
     #[error("{free_bytes} bytes are free on the journal's disk; the reserve is {reserve_bytes}")]
@@ -19,7 +20,7 @@ pub enum AppendError {
         reserve_bytes: u64,
     },
     /// The system has no descriptor, memory or space for a new segment now.
-    #[error("the journal can't begin a new segment now: {0}")]
+    #[error("the journal can't begin a new segment now")]
     Scarce(#[source] Arc<io::Error>),
     /// The disk hangs: a commit takes longer than one may. Passes once it is
     /// done.
@@ -32,15 +33,16 @@ pub enum AppendError {
     #[error("the journal is closed")]
     Closed,
     /// The journal stores nothing any more.
-    #[error("the journal failed: {0}")]
+    #[error("the journal failed")]
     Failed(#[source] FatalError),
 }
 
 /// Why a journal stores nothing any more.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum FatalError {
     /// A write failed, so what is on the disk is not known.
-    #[error("a write failed: {0}")]
+    #[error("a write failed")]
     Write(#[source] Arc<io::Error>),
     /// One of the journal's own threads panicked.
     #[error("the journal's thread {0} panicked")]
@@ -49,9 +51,10 @@ pub enum FatalError {
 
 /// Why the journal could not be read.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReadError {
     /// The operating system cannot read a file.
-    #[error("the journal cannot be read: {0}")]
+    #[error("the journal cannot be read")]
     Io(#[source] Arc<io::Error>),
     /// Neither a segment's index nor its log is whole.
     #[error("the journal cannot be read: {} and its log are damaged", index.display())]
@@ -60,7 +63,7 @@ pub enum ReadError {
         index: PathBuf,
     },
     /// Stored bytes are not an event.
-    #[error("event {sequence}: {source}")]
+    #[error("event {sequence} cannot be read")]
     Decode {
         /// Which event.
         sequence: Sequence,
@@ -68,7 +71,7 @@ pub enum ReadError {
         source: DecodeError,
     },
     /// The thread that read panicked, or the process is about to end.
-    #[error("the read did not finish: {0}")]
+    #[error("the read did not finish")]
     Interrupted(#[source] Arc<JoinError>),
     /// The journal is closed.
     #[error("the journal is closed")]
@@ -89,6 +92,7 @@ impl From<JoinError> for ReadError {
 
 /// Why a journal could not be opened, and what to do about it.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum OpenError {
     /// The operating system refused something.
     #[error("the journal's {}: {source}{}", path.display(), scarcity::hint(source))]
@@ -164,15 +168,16 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The system has no random bytes for the journal's name.
-    #[error("no random bytes for the journal's name: {0}")]
+    #[error("there are no random bytes for the journal's name")]
     Random(#[source] io::Error),
     /// The thread that opened it panicked, or the process is about to end.
-    #[error("opening the journal did not finish: {0}")]
+    #[error("opening the journal did not finish")]
     Interrupted(#[source] JoinError),
 }
 
-/// What is damaged in a folder.
+/// What is damaged in a folder. Says its cause itself: what to do follows it.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DamageError {
     /// The file that says up to where events were deleted.
     #[error("its floor is damaged")]

@@ -27,6 +27,7 @@ use futures_util::stream::BoxStream;
 pub use error::{AppendError, DamageError, FatalError, OpenError, ReadError};
 pub use health::Health;
 pub use stats::{StoredStats, StoredTopics, StoredTopicsQuery};
+pub use stored::DecodeError;
 
 use hookrill_core::{Clock, Dedup, Draft, Epoch, Event, Selection, Sequence};
 
@@ -255,6 +256,7 @@ pub struct Settings {
 
 /// Where a journal keeps its events.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Backend {
     /// In this process. Nothing survives its end, and all that is kept takes
     /// memory, so `retention.bytes` should be small.

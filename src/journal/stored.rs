@@ -26,6 +26,7 @@ pub(crate) const ARRIVAL_END: usize = 25;
 
 /// Why stored bytes are not an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DecodeError {
     /// Written by a newer Hookrill.
     #[error(

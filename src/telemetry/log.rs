@@ -27,9 +27,10 @@ pub enum LogFormat {
 
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LogError {
     /// The level is not a filter.
-    #[error("log.level {level:?} is not a filter such as info or info,hookrill=debug: {source}")]
+    #[error("log.level {level:?} is not a filter such as info or info,hookrill=debug")]
     Level {
         /// What was written.
         level: String,
@@ -37,7 +38,7 @@ pub enum LogError {
         source: ParseError,
     },
     /// Something else in this process has set it up.
-    #[error("logging cannot be set up: {0}")]
+    #[error("logging cannot be set up")]
     SetUp(#[source] Box<dyn Error + Send + Sync>),
 }
 

@@ -43,7 +43,7 @@ const STEP_EVENTS_MAX: usize = 1024;
 pub(super) enum KeepError {
     #[error(transparent)]
     Read(#[from] ReadError),
-    #[error("the journal cannot be written: {0}")]
+    #[error("the journal cannot be written")]
     Write(#[source] Arc<io::Error>),
 }
 
