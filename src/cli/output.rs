@@ -52,14 +52,6 @@ pub(super) fn status(message: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{message}");
 }
 
-/// A stranger's text without what a terminal would act upon.
-pub(super) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .take(500)
-        .collect()
-}
-
 /// Writes a result to stdout, and flushes it.
 pub(super) fn print(result: impl AsRef<[u8]>) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();

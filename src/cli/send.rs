@@ -128,11 +128,7 @@ pub(super) fn with_preset(
     };
     let mut settings = hookrill_verify::Settings::new(secrets);
     settings.public_url = url;
-    if preset.scheme.needs_verify_token() {
-        // Required, and not used: no handshake is answered here.
-        settings.verify_token = Some("unused".into());
-    }
-    let verifier = Verifier::new(preset.scheme, settings);
+    let verifier = Verifier::offline(preset.scheme, settings);
     verifier.with_context(|| format!("preset {name}"))
 }
 

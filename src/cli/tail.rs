@@ -10,12 +10,15 @@ use anyhow::{Context as _, anyhow};
 use hookrill_client::{
     ConnectOptions, EventFormat, Interruption, Item, SubscribeError, Subscription,
 };
+use hookrill_core::printable;
 
 use super::{Context, USER_AGENT, block_on, output, token};
 use crate::{access::Claims, config::MissingSecrets, telemetry::with_causes};
 
 /// Longer than any event: the largest body, in base64, in its envelope.
 const EVENT_BYTES_MAX: usize = 128 << 20;
+/// The most that is shown of what a gateway says of a gap, in characters.
+const SHOWN_CHARS_MAX: usize = 500;
 const TOKEN_TTL: Duration = Duration::from_secs(60 * 60);
 
 /// Arguments.
@@ -100,7 +103,7 @@ async fn print_all(mut subscription: Subscription, url: &str, json: bool) -> any
             Item::Withheld(withheld) => print(&withheld.data, json)?,
             Item::Gap(gap) => output::status(format_args!(
                 "hookrill: a part of the history is gone: {}",
-                output::printable(&gap.data)
+                printable(&gap.data, SHOWN_CHARS_MAX)
             )),
             Item::Interrupted(Interruption { cause, .. }) => {
                 let Some(cause) = cause else { continue };

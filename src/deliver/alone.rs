@@ -1,6 +1,6 @@
 //! One stream, written by itself: the loop that sockets and bodies share.
 //!
-//! Invariant: signals are taken up before anything is written, since every turn
+//! Invariant: signals are processed before anything is written, since every turn
 //! begins with [`StreamState::poll`](crate::subscribe::StreamState::poll).
 
 use std::{

@@ -81,7 +81,7 @@ impl<S: Sink> WriterGroup<S> {
     pub(super) async fn run(mut self, mut interrupts: Interrupts) {
         loop {
             self.admit();
-            self.take_up_deadlines();
+            self.process_deadlines();
             interrupts.set_deadline(self.deadline);
             let interrupted = interrupts.notified();
             let begun = Instant::now();
@@ -143,7 +143,7 @@ impl<S: Sink> WriterGroup<S> {
 
     /// Tells those whose token is about to end, and detaches those whose token has
     /// ended; looks at the clock once.
-    fn take_up_deadlines(&mut self) {
+    fn process_deadlines(&mut self) {
         let Some(first) = self.deadline else { return };
         let now = Instant::now();
         if now < first {

@@ -57,6 +57,10 @@ impl<S> Inbox<S> {
         }
         state.taken += 1;
         state.arrivals.push(writer);
+        debug_assert!(
+            state.arrivals.len() <= state.taken,
+            "an arrival has a place"
+        );
         let waker = state.waker.take();
         // Waking takes longer than the bookkeeping: not under the lock.
         drop(state);
@@ -77,6 +81,10 @@ impl<S> Inbox<S> {
             let mut state = self.0.lock();
             assert!(count <= state.taken, "a member leaves once");
             state.taken -= count;
+            debug_assert!(
+                state.arrivals.len() <= state.taken,
+                "an arrival has a place"
+            );
         }
     }
 

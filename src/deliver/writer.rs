@@ -53,7 +53,7 @@ impl<S: Sink> StreamWriter<S> {
         })
     }
 
-    /// Writes a heartbeat, which may claim `published`.
+    /// Writes a heartbeat, which may carry `published` as a position.
     pub(super) fn heartbeat(&mut self, published: Sequence) -> Result<WriteOutcome, Disconnected> {
         self.state.heartbeat(published);
         self.flush()

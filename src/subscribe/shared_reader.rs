@@ -48,7 +48,7 @@ pub struct SharedReader {
 pub enum Turn {
     /// Write this to each.
     Write(Ready),
-    /// Write each a heartbeat, which may claim this position.
+    /// Write each a heartbeat, which may carry this position.
     Heartbeat(Sequence),
     /// Wait for [`SharedReader::received`] or an interrupt.
     Wait,
@@ -88,7 +88,7 @@ impl SharedReader {
 
     /// What is to be done next for its `count` streams.
     pub fn turn(&mut self, count: usize) -> Turn {
-        // Before anything is taken up: what is encoded later is no older.
+        // Before anything is handled: what is encoded later is no older.
         self.signals.encoder_generation = self.context.encoder_generation();
         let heartbeats = &self.context.heartbeats;
         match heartbeats.take_signal(&mut self.signals.heartbeat) {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use data_encoding::BASE64;
 use serde_json::{Value, value::RawValue};
 
-use hookrill_core::{Cursor, Event};
+use hookrill_core::{Cursor, Event, is_json};
 
 use super::{Encoder, Gap, View, Withheld};
 
@@ -56,12 +56,6 @@ impl<'a> Data<'a> {
             (None, _) => OCTETS,
         }
     }
-}
-
-fn is_json(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    let essence = essence.to_ascii_lowercase();
-    essence == "application/json" || essence == "text/json" || essence.ends_with("+json")
 }
 
 impl Shown<'_> {

@@ -5,6 +5,7 @@
 mod cursor;
 mod escape;
 mod event;
+mod foreign_text;
 mod pointer;
 mod secret;
 mod selection;
@@ -15,6 +16,7 @@ mod topic;
 pub use cursor::{Cursor, CursorError, Epoch, EpochError, Sequence};
 pub use escape::{SEGMENT_BYTES_MAX, escape, segment, unescape};
 pub use event::{Dedup, Draft, Event, HEADERS_MAX};
+pub use foreign_text::{is_json, printable};
 pub use pointer::{Pointer, PointerError};
 pub use secret::Secret;
 pub use selection::{Selection, Topics};

@@ -13,7 +13,7 @@ use crate::subscribe::{
     context::StreamContext, heartbeats::HeartbeatCursor, state::DeliveryCounters,
 };
 
-/// What a shared reader has taken up for its streams.
+/// What a shared reader has received for its streams.
 #[derive(Clone, Copy)]
 pub(in crate::subscribe) struct ReaderSignals {
     pub(in crate::subscribe) heartbeat: HeartbeatCursor,
@@ -57,7 +57,7 @@ impl StreamState {
         }
     }
 
-    /// Queues a heartbeat that may claim `published`.
+    /// Queues a heartbeat that may carry `published`.
     pub fn heartbeat(&mut self, published: Sequence) {
         self.signals.heartbeat_due = Some(published);
         self.queue_heartbeat_due();
@@ -107,9 +107,9 @@ impl StreamState {
         }
     }
 
-    /// Listens for itself again, with what its reader has taken up.
+    /// Listens for itself again, with what its reader has received.
     pub(in crate::subscribe) fn resume_listening(&mut self, taken_up: ReaderSignals) {
-        // The heartbeat that is due to all was taken up by the reader.
+        // The heartbeat that is due to all was handled by the reader.
         let due = self.signals.heartbeat_due.or(taken_up.heartbeat_due);
         self.signals.heartbeat_due = due;
         self.signals.heartbeat = taken_up.heartbeat;

@@ -102,7 +102,7 @@ enum Stage {
 
 struct SignalState {
     heartbeat: HeartbeatCursor,
-    /// A heartbeat is due. It may claim this position once all that was sent on
+    /// A heartbeat is due. It may carry this position once all that was sent on
     /// the channel before it went out.
     heartbeat_due: Option<Sequence>,
     /// The encoder by which what is pending was encoded.
@@ -196,10 +196,10 @@ impl StreamState {
         self.breaker = Some(breaker);
     }
 
-    /// What is to be done next. Takes up signals, and the end of the token; `now`
+    /// What is to be done next. Processes signals, and the end of the token; `now`
     /// is asked for only where a token ends.
     pub fn poll(&mut self, now: impl FnOnce() -> Instant) -> Step {
-        let token = self.take_up_signals(now);
+        let token = self.process_signals(now);
         if self.progress.stage == Stage::Aborted {
             return Step::Abort;
         }
@@ -228,13 +228,13 @@ impl StreamState {
                 }
                 Stage::Live => {
                     let received = self.receiver.try_recv();
-                    self.take_up(received);
+                    self.handle_received(received);
                 }
             }
         }
     }
 
-    /// Takes up what is ready, and all that waits behind it on the channel: at
+    /// Receives what is ready, and all that waits behind it on the channel: at
     /// most some `pieces_max` pieces.
     pub fn take_ready(&mut self, pieces_max: usize) -> Ready {
         match std::mem::take(&mut self.pending.next) {
@@ -257,7 +257,7 @@ impl StreamState {
     pub fn batch<'a>(&'a mut self, ready: &'a Ready) -> Batch<'a> {
         debug_assert!(
             ready.slices.is_empty() || matches!(self.pending.next, Queued::Nothing),
-            "frames are taken up when nothing is queued"
+            "frames are received when nothing is queued"
         );
         Batch::new(self, ready)
     }
@@ -300,7 +300,7 @@ impl StreamState {
         history.page(&self.selection.topics, position).await
     }
 
-    /// Takes up a page of history.
+    /// Adds a page of history.
     pub fn supply(&mut self, page: &HistoryPage) {
         if page.floor > self.progress.position {
             // What the page holds is looked for again from the floor on.
@@ -313,7 +313,7 @@ impl StreamState {
     /// Waits for events and takes them up. Cancel-safe.
     pub async fn received(&mut self) {
         let received = self.receiver.recv().await;
-        self.take_up(received);
+        self.handle_received(received);
     }
 
     /// Lets go of what others don't hold as well, while the peer does not read:
@@ -367,8 +367,8 @@ impl StreamState {
         self.pending.rest.is_empty()
     }
 
-    /// Takes up what was signalled since the last time.
-    fn take_up_signals(&mut self, now: impl FnOnce() -> Instant) -> TokenStatus {
+    /// Processes what was signalled since the last time.
+    fn process_signals(&mut self, now: impl FnOnce() -> Instant) -> TokenStatus {
         if self
             .breaker
             .as_ref()
@@ -424,7 +424,7 @@ impl StreamState {
         self.progress.stage = Stage::Aborted;
     }
 
-    fn take_up(&mut self, received: Received) {
+    fn handle_received(&mut self, received: Received) {
         match received {
             Received::Frames(slice) => self.pending.next = Queued::Slice(slice),
             Received::CatchUp if self.receiver.is_single() => self.fall_behind(),
@@ -488,6 +488,7 @@ impl StreamState {
     }
 
     fn queue_gap(&mut self, floor: Sequence) {
+        debug_assert!(floor > self.progress.position, "a gap leads on");
         let hub = &self.context.hub;
         let gap = Gap {
             reason: GapReason::Retention,

@@ -238,11 +238,7 @@ fn verifier(
     };
     let mut settings = Settings::new(secret);
     settings.public_url = Some(url.trim_end_matches('/').to_owned());
-    if found.scheme.needs_verify_token() {
-        // Required, and not used: no handshake is answered here.
-        settings.verify_token = Some("unused".into());
-    }
-    Verifier::new(found.scheme, settings).map_err(|source| SenderOptionsError::Scheme {
+    Verifier::offline(found.scheme, settings).map_err(|source| SenderOptionsError::Scheme {
         preset,
         source: Box::new(source),
     })

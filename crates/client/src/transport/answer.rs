@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use bytes::Bytes;
+use hookrill_core::printable;
 use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 use serde::Deserialize;
 
@@ -81,20 +82,13 @@ impl Answer {
         let problem: Option<Problem> = serde_json::from_slice(&self.body).ok();
         let reason = problem.and_then(|problem| problem.detail.or(problem.title));
         let reason = reason.unwrap_or_else(|| String::from_utf8_lossy(&self.body).into_owned());
-        let reason = printable(reason.trim());
+        let reason = printable(reason.trim(), REASON_CHARS_MAX);
         StatusError {
             status: self.status,
             reason: (!reason.is_empty()).then_some(reason),
             retry_after: self.retry_after,
         }
     }
-}
-
-/// A stranger's text without what a terminal would act upon.
-fn printable(text: &str) -> String {
-    let text = text.chars().take(REASON_CHARS_MAX);
-    text.map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }
 
 /// `Retry-After`: seconds, or a date (RFC 9110, 10.2.3).
