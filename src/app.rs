@@ -12,11 +12,12 @@ use std::{
     fmt,
     path::Path,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use axum::Router;
-use hookrill_core::Clock;
+use hookrill_core::{Clock, ClockJump, SteadyClock, Timestamp};
+use humantime::format_duration;
 use parking_lot::Mutex;
 use tokio::{
     net::TcpListener,
@@ -64,14 +65,16 @@ pub struct App {
 /// The system's clock.
 #[must_use]
 pub fn system_clock() -> Clock {
-    Clock::new(|| {
+    let wall = || {
         #[expect(
             clippy::disallowed_methods,
             reason = "this is where the time comes from"
         )]
         let now = SystemTime::now();
-        now.into()
-    })
+        Timestamp::from(now)
+    };
+    let (started, started_at) = (Instant::now(), wall());
+    Clock::with_monotonic(wall, move || started_at.plus(started.elapsed()))
 }
 
 impl App {
@@ -83,7 +86,8 @@ impl App {
     pub async fn build(config: Config, clock: Clock) -> Result<Self, BuildError> {
         let telemetry = Telemetry::new()?;
         let provisioned = Arc::new(ProvisionedSecrets::new(folder(&config.journal)));
-        let journal = open_journal(&config, &clock, &telemetry).await?;
+        let steady_clock = SteadyClock::new(clock.clone(), log_clock_jump);
+        let journal = open_journal(&config, &steady_clock, &telemetry).await?;
         let routes = routes::routes(&config);
         routes::install_secrets(&routes, &provisioned)?;
         routes::warn_about(&routes);
@@ -111,7 +115,8 @@ impl App {
             Arc::clone(&telemetry),
         );
         let revocations_folder = folder(&config.journal).map(Path::to_path_buf);
-        let revocations = Revocations::open(Arc::clone(&access), revocations_folder).await?;
+        let revocations =
+            Revocations::open(Arc::clone(&access), revocations_folder, steady_clock).await?;
         let gateway = Gateway::new(
             config.server.clone(),
             ingest,
@@ -249,7 +254,7 @@ impl fmt::Debug for App {
 
 async fn open_journal(
     config: &Config,
-    clock: &Clock,
+    clock: &SteadyClock,
     telemetry: &Telemetry,
 ) -> Result<Arc<dyn Journal>, journal::OpenError> {
     let metrics = CommitMetrics {
@@ -257,6 +262,36 @@ async fn open_journal(
         commit_events: telemetry.commit_events.clone(),
     };
     journal::open(config.journal.clone(), clock.clone(), metrics).await
+}
+
+/// Says what the clock did, since what is deleted depends on it.
+fn log_clock_jump(jump: ClockJump) {
+    match jump {
+        ClockJump::Noticed {
+            is_ahead,
+            width,
+            hold,
+        } => {
+            let (width, hold) = (format_duration(width), format_duration(hold));
+            let direction = if is_ahead { "ahead" } else { "back" };
+            tracing::warn!(
+                "the clock was set {direction} by {width}; what deletes and forgets goes by the \
+                 old time until the new one has held for {hold}"
+            );
+        }
+        ClockJump::Resumed { width, hold } => {
+            let (width, hold) = (format_duration(width), format_duration(hold));
+            tracing::info!(
+                "the newest event is {width} old; if that is because the clock is wrong, there \
+                 are {hold} to set it right before anything is deleted by age"
+            );
+        }
+        ClockJump::Held { width } => {
+            let width = format_duration(width);
+            tracing::info!("what deletes and forgets goes by the clock again, {width} apart");
+        }
+        ClockJump::Undone => tracing::info!("the clock is set right again"),
+    }
 }
 
 fn new_hub(config: &Config, journal: &dyn Journal) -> Arc<Hub> {

@@ -180,7 +180,7 @@ impl Ingest {
             Outcome::Event(verified) => {
                 // Only verified deliveries count, or a flood of others would
                 // keep them out. Handshakes store nothing, and do not count.
-                if let Err(limited) = route.admit(self.clock.now()) {
+                if let Err(limited) = route.admit(self.clock.monotonic()) {
                     return Err(IngestError::RateLimited { topic, limited });
                 }
                 self.store(topic, &route, verified).await

@@ -128,7 +128,8 @@ impl RevocationList {
         keep_for: Option<Duration>,
         now: Timestamp,
     ) -> Result<Vec<Revocation>, RevocationsFull> {
-        entry.until_ms = keep_for.map(|time| now.plus(time).unix_ms());
+        let at = Timestamp::from_unix_ms(entry.at_ms).max(now);
+        entry.until_ms = keep_for.map(|time| at.plus(time).unix_ms());
         let mut entries = self.entries.write();
         entries.retain(|_, known| !known.has_expired(now));
         if entries.len() >= REVOCATIONS_MAX && !entries.contains_key(&entry.key()) {

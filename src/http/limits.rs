@@ -144,7 +144,7 @@ impl Gateway {
         let (Some(buckets), Some(ip)) = (buckets, client) else {
             return Ok(());
         };
-        let taken = buckets.take(ip.into(), self.clock.now());
+        let taken = buckets.take(ip.into(), self.clock.monotonic());
         taken.map_err(LimitExceeded::Rate)
     }
 

@@ -18,7 +18,7 @@ use std::{
 };
 
 use data_encoding::HEXLOWER;
-use hookrill_core::Timestamp;
+use hookrill_core::{SteadyClock, Timestamp};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::{
@@ -38,6 +38,7 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Revokes tokens, and stores that.
 pub struct Revocations {
     access: Arc<Access>,
+    clock: SteadyClock,
     /// Held while the file is written, so that an older list never follows a
     /// newer one.
     path: Mutex<Option<PathBuf>>,
@@ -83,7 +84,11 @@ impl Revocations {
     /// # Errors
     ///
     /// [`OpenError`] where the file is damaged or cannot be read.
-    pub async fn open(access: Arc<Access>, folder: Option<PathBuf>) -> Result<Self, OpenError> {
+    pub async fn open(
+        access: Arc<Access>,
+        folder: Option<PathBuf>,
+        clock: SteadyClock,
+    ) -> Result<Self, OpenError> {
         let path = folder.map(|folder| folder.join(FILE));
         if let Some(path) = &path {
             match read_in_background(path.clone()).await {
@@ -96,8 +101,14 @@ impl Revocations {
         }
         Ok(Self {
             access,
+            clock,
             path: Mutex::new(path),
         })
+    }
+
+    /// The time by which revocations are forgotten.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Revokes tokens, from now on and after a restart.
@@ -105,11 +116,11 @@ impl Revocations {
     /// # Errors
     ///
     /// [`RevokeError`], which says whether it is in force all the same.
-    pub async fn revoke(&self, entry: Revocation, now: Timestamp) -> Result<(), RevokeError> {
+    pub async fn revoke(&self, entry: Revocation) -> Result<(), RevokeError> {
         let path = self.path.lock().await;
         // In force before it is stored: a full disk must not keep anybody's
         // token valid.
-        let all = self.access.revoke(entry, now)?;
+        let all = self.access.revoke(entry, self.clock.now())?;
         let Some(path) = path.clone() else {
             return Ok(());
         };
@@ -168,12 +179,46 @@ fn write(path: &Path, all: &[Revocation]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::{
+        os::unix::fs::PermissionsExt as _,
+        sync::atomic::{AtomicU64, Ordering},
+        time::Duration,
+    };
+
+    use hookrill_core::{Clock, TopicMap};
 
     use super::*;
-    use crate::access::RevokedClaim;
+    use crate::access::{self, RevokedClaim};
 
     const NOW: Timestamp = Timestamp::from_unix_secs(1_000);
+
+    /// Otherwise a token that was revoked would be valid again once the clock is right.
+    #[tokio::test]
+    async fn three_seconds_of_a_wrong_clock_forget_no_revocation() {
+        let folder = tempfile::tempdir().unwrap();
+        let access = Arc::new(Access::new(&access::Settings {
+            secret: None,
+            issuers: Vec::new(),
+            leeway: Duration::ZERO,
+            token_ttl_max: Some(Duration::from_secs(3_600)),
+            policies: TopicMap::new([].into(), None),
+        }));
+        let ahead = Arc::new(AtomicU64::new(0));
+        let wall = {
+            let ahead = Arc::clone(&ahead);
+            move || NOW.plus(Duration::from_secs(ahead.load(Ordering::SeqCst)))
+        };
+        let clock = SteadyClock::silent(Clock::with_monotonic(wall.clone(), || NOW));
+        let place = folder.path().to_path_buf();
+        let revocations = Revocations::open(access, Some(place), clock).await.unwrap();
+        for (n, set_ahead) in [0, 8 * 86_400, 0].into_iter().enumerate() {
+            ahead.store(set_ahead, Ordering::SeqCst);
+            let entry = Revocation::new(RevokedClaim::Jti, &n.to_string(), wall());
+            revocations.revoke(entry).await.unwrap();
+            let stored = read(&folder.path().join(FILE)).unwrap();
+            assert_eq!(stored.len(), n + 1);
+        }
+    }
 
     #[test]
     fn what_is_written_is_read_and_what_is_damaged_is_refused() {

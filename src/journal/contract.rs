@@ -11,11 +11,21 @@ pub(super) mod retention;
 pub(super) mod stats;
 pub(super) mod storing;
 
-use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::join_all};
-use hookrill_core::{Clock, Dedup, Draft, Event, Selection, Sequence, Timestamp, Topics};
+use hookrill_core::{
+    Clock, Dedup, Draft, Event, Selection, Sequence, SteadyClock, Timestamp, Topics,
+};
 
 use super::{AppendError, Appended, Bounds, CommitMetrics, EventPage, Journal, Retention};
 
@@ -26,7 +36,7 @@ pub(super) trait Factory {
     fn open(
         &self,
         bounds: Bounds,
-        clock: Clock,
+        clock: SteadyClock,
     ) -> impl Future<Output = (Arc<dyn Journal>, Self::Guard)>;
 }
 
@@ -68,7 +78,10 @@ macro_rules! suite {
             dedup::beyond_the_maximum_the_oldest_keys_are_forgotten
             dedup::a_key_that_was_renewed_is_as_young_as_its_renewal
             dedup::a_renewed_key_is_not_forgotten_with_its_old_entry
+            dedup::a_clock_that_jumps_forgets_no_delivery
             retention::old_events_go_and_the_floor_says_so
+            retention::a_clock_that_jumps_deletes_nothing_until_it_has_held
+            retention::an_event_from_the_future_keeps_nothing_behind_it
             retention::beyond_the_bytes_the_oldest_events_go
             retention::dedup_outlives_the_event_it_speaks_of
             retention::when_all_is_deleted_the_head_stays
@@ -105,27 +118,57 @@ pub(super) const ROOMY: Bounds = Bounds {
     dedup_entries_max: 1 << 20,
 };
 
-/// A clock that tests set.
+/// A clock whose hands tests move.
 #[derive(Clone)]
-pub(super) struct TestClock(Arc<std::sync::atomic::AtomicU64>);
+pub(super) struct TestClock {
+    at_ms: Arc<AtomicU64>,
+    /// How far it is set wrong.
+    off_ms: Arc<AtomicI64>,
+}
 
 impl TestClock {
     pub(super) fn at(at: Timestamp) -> Self {
-        Self(Arc::new(at.unix_ms().into()))
+        Self {
+            at_ms: Arc::new(at.unix_ms().into()),
+            off_ms: Arc::default(),
+        }
     }
 
+    /// Time passes.
     pub(super) fn advance(&self, by: Duration) {
         let ms = u64::try_from(by.as_millis()).unwrap();
-        self.0.fetch_add(ms, std::sync::atomic::Ordering::SeqCst);
+        self.at_ms.fetch_add(ms, Ordering::SeqCst);
     }
 
     pub(super) fn now(&self) -> Timestamp {
-        Timestamp::from_unix_ms(self.0.load(std::sync::atomic::Ordering::SeqCst))
+        Timestamp::from_unix_ms(self.at_ms.load(Ordering::SeqCst))
     }
 
-    pub(super) fn clock(&self) -> Clock {
+    /// A clock that goes as time does.
+    pub(super) fn clock(&self) -> SteadyClock {
         let hands = self.clone();
-        Clock::new(move || hands.now())
+        SteadyClock::silent(Clock::new(move || hands.now()))
+    }
+
+    /// It is set wrong by so much, or right.
+    pub(super) fn set_off(&self, is_ahead: bool, by: Duration) {
+        let ms = i64::try_from(by.as_millis()).unwrap();
+        let ms = if is_ahead { ms } else { -ms };
+        self.off_ms.store(ms, Ordering::SeqCst);
+    }
+
+    /// What it shows, right or wrong.
+    pub(super) fn wall(&self) -> Timestamp {
+        let (at, off) = (&self.at_ms, &self.off_ms);
+        let shown = at.load(Ordering::SeqCst);
+        Timestamp::from_unix_ms(shown.saturating_add_signed(off.load(Ordering::SeqCst)))
+    }
+
+    /// A clock that [`TestClock::set_off`] sets, beside one that goes as time does.
+    pub(super) fn settable_clock(&self) -> SteadyClock {
+        let (wall, monotonic) = (self.clone(), self.clone());
+        let clock = Clock::with_monotonic(move || wall.wall(), move || monotonic.now());
+        SteadyClock::silent(clock)
     }
 }
 
@@ -254,7 +297,7 @@ mod memory {
     impl Factory for InMemory {
         type Guard = ();
 
-        async fn open(&self, bounds: Bounds, clock: Clock) -> (Arc<dyn Journal>, ()) {
+        async fn open(&self, bounds: Bounds, clock: SteadyClock) -> (Arc<dyn Journal>, ()) {
             let epoch = Epoch::from_entropy(*b"entropy!");
             let period = Duration::from_millis(5);
             let memory =

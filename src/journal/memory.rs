@@ -15,7 +15,9 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use hookrill_core::{Clock, Dedup, Draft, Epoch, Event, Selection, Sequence, Timestamp, Topic};
+use hookrill_core::{
+    Dedup, Draft, Epoch, Event, Selection, Sequence, SteadyClock, Timestamp, Topic,
+};
 use parking_lot::{RwLock, RwLockReadGuard};
 
 use self::stats::MemoryStatsScan;
@@ -43,7 +45,7 @@ pub(super) struct Memory {
 struct MemoryLog {
     tail: Arc<LiveTail>,
     bounds: Bounds,
-    clock: Clock,
+    clock: SteadyClock,
     state: RwLock<MemoryState>,
 }
 
@@ -71,7 +73,7 @@ impl Memory {
     pub(super) fn new(
         epoch: Epoch,
         bounds: Bounds,
-        clock: Clock,
+        clock: SteadyClock,
         metrics: CommitMetrics,
     ) -> Result<Self, OpenError> {
         Self::with_period(epoch, bounds, clock, metrics, RETENTION_PERIOD)
@@ -81,7 +83,7 @@ impl Memory {
     pub(super) fn with_period(
         epoch: Epoch,
         bounds: Bounds,
-        clock: Clock,
+        clock: SteadyClock,
         metrics: CommitMetrics,
         period: Duration,
     ) -> Result<Self, OpenError> {
@@ -120,7 +122,9 @@ struct RetentionTask {
 
 impl PeriodicTask for RetentionTask {
     fn run(&mut self) -> NextRun {
-        self.log.delete_old(&mut self.log.state.write());
+        let state = &mut self.log.state.write();
+        self.log.delete_old(state);
+        self.log.delete_behind_wrong_stamps(state);
         NextRun::NextPeriod
     }
 
@@ -226,8 +230,10 @@ impl MemoryLog {
             let within = d.within.unwrap_or_else(|| draft.topic.clone());
             ((within, d.key), d.window)
         });
+        // Of two clocks that differ, the one that remembers for longer.
+        let now = self.clock.now();
         if let Some((key, _)) = &dedup
-            && let Some(sequence) = state.first_seen(key, draft.received_at)
+            && let Some(sequence) = state.first_seen(key, now.min(draft.received_at))
         {
             return Ok(Appended {
                 sequence,
@@ -236,9 +242,9 @@ impl MemoryLog {
         }
         let sequence = self.tail.head().next();
         if let Some((key, window)) = dedup {
-            let until = draft.received_at.plus(window);
+            let until = now.max(draft.received_at).plus(window);
             state.remember(key, FirstSeen { sequence, until });
-            state.forget(self.bounds.dedup_entries_max, self.clock.now());
+            state.forget(self.bounds.dedup_entries_max, now);
         }
         state.bytes += draft.weight() as u64;
         let event = Arc::new(draft.at(sequence));
@@ -260,13 +266,36 @@ impl MemoryLog {
             if !is_over && event.draft.received_at >= oldest {
                 break;
             }
-            let weight = event.draft.weight() as u64;
-            assert!(weight <= state.bytes, "events weigh what was added");
-            state.bytes -= weight;
-            self.tail.raise_floor(event.sequence);
-            state.events.pop_front();
+            self.delete_first(state);
         }
         self.debug_assert_dense(state);
+    }
+
+    /// Deletes events at the front that are stamped with a time that has not come yet,
+    /// with the next one that is old enough.
+    fn delete_behind_wrong_stamps(&self, state: &mut MemoryState) {
+        let oldest = self.clock.now().minus(self.bounds.retention.age);
+        let latest = self.clock.latest();
+        let stamps = state.events.iter().map(|event| event.draft.received_at);
+        let front = stamps.take_while(|&stamp| stamp < oldest || stamp > latest);
+        let last_old = front
+            .enumerate()
+            .filter_map(|(at, stamp)| (stamp < oldest).then_some(at))
+            .last();
+        for _ in 0..last_old.map_or(0, |at| at + 1) {
+            self.delete_first(state);
+        }
+        self.debug_assert_dense(state);
+    }
+
+    fn delete_first(&self, state: &mut MemoryState) {
+        let Some(event) = state.events.pop_front() else {
+            return;
+        };
+        let weight = event.draft.weight() as u64;
+        assert!(weight <= state.bytes, "events weigh what was added");
+        state.bytes -= weight;
+        self.tail.raise_floor(event.sequence);
     }
 
     fn debug_assert_dense(&self, state: &MemoryState) {

@@ -29,7 +29,7 @@ pub use health::Health;
 pub use stats::{StoredStats, StoredTopics, StoredTopicsQuery};
 pub use stored::DecodeError;
 
-use hookrill_core::{Clock, Dedup, Draft, Epoch, Event, Selection, Sequence};
+use hookrill_core::{Dedup, Draft, Epoch, Event, Selection, Sequence, SteadyClock};
 
 use disk::{Disk, DiskSettings};
 use memory::Memory;
@@ -43,7 +43,7 @@ use memory::Memory;
 /// [`OpenError`], which says what to do about it.
 pub async fn open(
     settings: Settings,
-    clock: Clock,
+    clock: SteadyClock,
     metrics: CommitMetrics,
 ) -> Result<Arc<dyn Journal>, OpenError> {
     let bounds = Bounds {

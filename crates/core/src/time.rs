@@ -83,12 +83,33 @@ fn millis(duration: Duration) -> u64 {
 
 /// Where the time comes from. Cheap to clone.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+pub struct Clock {
+    now: Reading,
+    monotonic: Reading,
+}
+
+type Reading = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 impl Clock {
-    /// A clock that calls `now` for each reading.
+    /// A clock that calls `now` for each reading, and that nobody sets: however far
+    /// it goes between two readings, that much time has passed.
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self(Arc::new(now))
+        let now: Reading = Arc::new(now);
+        Self {
+            monotonic: Arc::clone(&now),
+            now,
+        }
+    }
+
+    /// A clock that may be set, beside one that may not.
+    pub fn with_monotonic(
+        now: impl Fn() -> Timestamp + Send + Sync + 'static,
+        monotonic: impl Fn() -> Timestamp + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            now: Arc::new(now),
+            monotonic: Arc::new(monotonic),
+        }
     }
 
     /// A clock that stands still.
@@ -100,7 +121,14 @@ impl Clock {
     /// The present instant.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        (self.0)()
+        (self.now)()
+    }
+
+    /// The present instant by a clock that nobody sets. Its zero means nothing: only
+    /// how far two readings are apart does.
+    #[must_use]
+    pub fn monotonic(&self) -> Timestamp {
+        (self.monotonic)()
     }
 }
 

@@ -42,9 +42,10 @@ impl Gateway {
     async fn revoke(&self, body: Body) -> Result<usize, ProblemDetails> {
         let body = read(body).await?;
         let (claim, value) = parse(&body)?;
-        let now = self.clock.now();
+        // Where the clock was set back, no token may pass for a later one.
+        let now = self.clock.now().max(self.revocations.now());
         let revocation = Revocation::new(claim, &value, now);
-        let revoked = self.revocations.revoke(revocation, now).await;
+        let revoked = self.revocations.revoke(revocation).await;
         // Also where that failed: it may be in force until a restart, and ending
         // a stream too many costs its client a reconnect.
         let streams = self

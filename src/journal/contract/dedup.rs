@@ -5,8 +5,9 @@ use super::*;
 pub(in crate::journal) async fn a_duplicate_within_the_window_is_not_stored_again(
     factory: &impl Factory,
 ) {
-    let (journal, _guard) = open(factory).await;
-    let (mut at, mut expected) = (NOON, Vec::new());
+    let hands = TestClock::at(NOON);
+    let (journal, _guard) = factory.open(ROOMY, hands.clock()).await;
+    let mut expected = Vec::new();
     // The window counts from the first one's arrival, not from the last.
     for (later_secs, duplicate) in [
         (0, false),
@@ -15,11 +16,8 @@ pub(in crate::journal) async fn a_duplicate_within_the_window_is_not_stored_agai
         (1, false),
         (1, true),
     ] {
-        at = at.plus(Duration::from_secs(later_secs));
-        let again = Draft {
-            received_at: at,
-            ..draft("a", "x")
-        };
+        hands.advance(Duration::from_secs(later_secs));
+        let again = draft_at(&hands);
         let appended = journal.append(again, Some(key(1))).await.unwrap();
         assert_eq!(appended.duplicate, duplicate);
         expected.push(appended.sequence.0);
@@ -114,23 +112,23 @@ pub(in crate::journal) async fn a_key_that_was_renewed_is_as_young_as_its_renewa
         dedup_entries_max: 2,
         ..ROOMY
     };
-    let (journal, _guard) = factory.open(bounds, TestClock::at(NOON).clock()).await;
-    let later = Draft {
-        received_at: NOON.plus(key(1).window),
-        ..draft("a", "x")
-    };
+    let hands = TestClock::at(NOON);
+    let (journal, _guard) = factory.open(bounds, hands.clock()).await;
+    let hour = key(1).window;
     // Key 1 expires and comes again; then key 2 is the oldest, and 3 replaces it.
-    for (draft, n, duplicate) in [
-        (draft("a", "x"), 1, false),
-        (draft("a", "x"), 2, false),
-        (later.clone(), 1, false),
-        (draft("a", "x"), 3, false),
-        (later.clone(), 1, true),
-        (draft("a", "x"), 3, true),
-        (draft("a", "x"), 2, false),
+    for (later, key, duplicate) in [
+        (Duration::ZERO, key(1), false),
+        (Duration::ZERO, key_for_long(2), false),
+        (hour, key(1), false),
+        (Duration::ZERO, key(3), false),
+        (Duration::ZERO, key(1), true),
+        (Duration::ZERO, key(3), true),
+        (Duration::ZERO, key_for_long(2), false),
     ] {
-        let appended = journal.append(draft, Some(key(n))).await.unwrap();
-        assert_eq!(appended.duplicate, duplicate, "key {n}");
+        hands.advance(later);
+        let name = key.key[0];
+        let appended = journal.append(draft_at(&hands), Some(key)).await.unwrap();
+        assert_eq!(appended.duplicate, duplicate, "key {name}");
     }
 }
 
@@ -141,25 +139,59 @@ pub(in crate::journal) async fn a_renewed_key_is_not_forgotten_with_its_old_entr
         dedup_entries_max: 3,
         ..ROOMY
     };
-    let (journal, _guard) = factory.open(bounds, TestClock::at(NOON).clock()).await;
-    let early = || draft("a", "x");
-    let late = || Draft {
-        received_at: NOON.plus(key(1).window),
-        ..draft("a", "x")
-    };
+    let hands = TestClock::at(NOON);
+    let (journal, _guard) = factory.open(bounds, hands.clock()).await;
+    let hour = key(1).window;
     // By age they are then 1, 3, 2; keys 4 and 5 push out 1 and 3.
-    for (draft, n, duplicate) in [
-        (early(), 1, false),
-        (early(), 2, false),
-        (late(), 3, false),
-        (late(), 2, false),
-        (late(), 4, false),
-        (late(), 5, false),
-        (late(), 2, true),
-        (late(), 5, true),
-        (late(), 3, false),
+    for (later, key, duplicate) in [
+        (Duration::ZERO, key_for_long(1), false),
+        (Duration::ZERO, key(2), false),
+        (hour, key(3), false),
+        (Duration::ZERO, key(2), false),
+        (Duration::ZERO, key(4), false),
+        (Duration::ZERO, key(5), false),
+        (Duration::ZERO, key(2), true),
+        (Duration::ZERO, key(5), true),
+        (Duration::ZERO, key(3), false),
     ] {
-        let appended = journal.append(draft, Some(key(n))).await.unwrap();
-        assert_eq!(appended.duplicate, duplicate, "key {n}");
+        hands.advance(later);
+        let name = key.key[0];
+        let appended = journal.append(draft_at(&hands), Some(key)).await.unwrap();
+        assert_eq!(appended.duplicate, duplicate, "key {name}");
+    }
+}
+
+/// Three seconds forwards or back, as an operator's mistake: what was known before is
+/// known during and after it, and so is what came meanwhile.
+pub(in crate::journal) async fn a_clock_that_jumps_forgets_no_delivery(factory: &impl Factory) {
+    for is_ahead in [true, false] {
+        let hands = TestClock::at(NOON);
+        let (journal, _guard) = factory.open(ROOMY, hands.settable_clock()).await;
+        let send = async |n| {
+            let appended = journal.append(draft_at(&hands), Some(key(n))).await;
+            appended.unwrap().duplicate
+        };
+        assert!(!send(1).await);
+        hands.set_off(is_ahead, Duration::from_secs(8 * 86_400));
+        assert!(send(1).await && !send(2).await);
+        hands.advance(Duration::from_secs(3));
+        assert!(send(1).await && send(2).await);
+        hands.set_off(is_ahead, Duration::ZERO);
+        assert!(send(1).await && send(2).await);
+    }
+}
+
+/// A key that outlives the others of a test.
+fn key_for_long(n: u8) -> Dedup {
+    Dedup {
+        window: 3 * key(n).window,
+        ..key(n)
+    }
+}
+
+fn draft_at(hands: &TestClock) -> Draft {
+    Draft {
+        received_at: hands.wall(),
+        ..draft("a", "x")
     }
 }

@@ -2,6 +2,8 @@
 
 use super::*;
 
+const DAY: Duration = Duration::from_secs(86_400);
+
 pub(in crate::journal) async fn old_events_go_and_the_floor_says_so(factory: &impl Factory) {
     let hands = TestClock::at(NOON);
     let (journal, _guard) = factory.open(ROOMY, hands.clock()).await;
@@ -26,6 +28,63 @@ pub(in crate::journal) async fn old_events_go_and_the_floor_says_so(factory: &im
         (journal.floor(), journal.head()),
         (Sequence(2), Sequence(10))
     );
+}
+
+pub(in crate::journal) async fn a_clock_that_jumps_deletes_nothing_until_it_has_held(
+    factory: &impl Factory,
+) {
+    let hands = TestClock::at(NOON);
+    let (journal, _guard) = factory.open(ROOMY, hands.settable_clock()).await;
+    for _ in 0..10 {
+        append(&*journal, draft("a", "x")).await;
+    }
+    let eight_days = Duration::from_secs(8 * 86_400);
+    // Retention runs every five milliseconds here.
+    let look = async || {
+        append(&*journal, draft("a", "x")).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        journal.floor()
+    };
+    hands.set_off(true, eight_days);
+    for _ in 0..3 {
+        hands.advance(Duration::from_secs(1));
+        assert_eq!(look().await, Sequence::ZERO);
+    }
+    hands.set_off(true, Duration::ZERO);
+    assert_eq!(look().await, Sequence::ZERO);
+    hands.set_off(true, eight_days);
+    assert_eq!(look().await, Sequence::ZERO);
+    hands.advance(Duration::from_secs(3_600));
+    until(|| journal.floor() == journal.head()).await;
+}
+
+pub(in crate::journal) async fn an_event_from_the_future_keeps_nothing_behind_it(
+    factory: &impl Factory,
+) {
+    let hands = TestClock::at(NOON);
+    let (journal, _guard) = factory.open(ROOMY, hands.clock()).await;
+    let at = |received_at| Draft {
+        received_at,
+        ..draft("a", "x")
+    };
+    // More than one step of retention looks at, from a year ahead.
+    for _ in 0..3_000 {
+        append(&*journal, at(NOON.plus(365 * DAY))).await;
+    }
+    append(&*journal, at(NOON)).await;
+    append(&*journal, at(NOON.plus(365 * DAY))).await;
+    append(&*journal, at(NOON.plus(DAY))).await;
+    hands.advance(ROOMY.retention.age + DAY / 2);
+    until(|| journal.floor() == Sequence(3_001)).await;
+    hands.advance(DAY);
+    until(|| journal.floor() == Sequence(3_003)).await;
+    // What comes last has nothing behind it: it is as old as it says.
+    append(&*journal, at(NOON.plus(365 * DAY))).await;
+    hands.advance(DAY);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(journal.floor(), Sequence(3_003));
+    hands.advance(366 * DAY + ROOMY.retention.age);
+    until(|| journal.floor() == Sequence(3_004)).await;
 }
 
 pub(in crate::journal) async fn beyond_the_bytes_the_oldest_events_go(factory: &impl Factory) {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use hookrill_core::{Epoch, Sequence, Timestamp};
+use hookrill_core::{Epoch, Sequence, SteadyClock};
 
 use super::{
     DiskSettings,
@@ -41,7 +41,7 @@ pub(super) struct OpenedFolder {
 pub(super) fn open(
     settings: &DiskSettings,
     bounds: Bounds,
-    now: Timestamp,
+    clock: &SteadyClock,
     env: Env,
 ) -> Result<OpenedFolder, OpenError> {
     let folder = &settings.path;
@@ -68,7 +68,7 @@ pub(super) fn open(
         },
         new_epoch: settings.new_epoch,
         dedup_entries_max: bounds.dedup_entries_max,
-        now,
+        clock,
         env: &env,
     };
     if mark.is_none() && !settings.new_epoch {

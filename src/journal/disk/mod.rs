@@ -55,7 +55,7 @@ use std::{path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use hookrill_core::{Clock, Dedup, Draft, Epoch, Selection, Sequence};
+use hookrill_core::{Dedup, Draft, Epoch, Selection, Sequence, SteadyClock};
 use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
@@ -124,7 +124,7 @@ impl Disk {
     pub(super) async fn open(
         settings: DiskSettings,
         bounds: Bounds,
-        clock: Clock,
+        clock: SteadyClock,
         metrics: CommitMetrics,
     ) -> Result<Self, OpenError> {
         Self::open_in(settings, bounds, clock, metrics, Env::real()).await
@@ -134,7 +134,7 @@ impl Disk {
     async fn open_in(
         settings: DiskSettings,
         bounds: Bounds,
-        clock: Clock,
+        clock: SteadyClock,
         metrics: CommitMetrics,
         env: Env,
     ) -> Result<Self, OpenError> {
@@ -148,7 +148,7 @@ impl Disk {
     fn start(
         settings: &DiskSettings,
         bounds: Bounds,
-        clock: Clock,
+        clock: SteadyClock,
         metrics: CommitMetrics,
         env: Env,
     ) -> Result<Self, OpenError> {
@@ -159,7 +159,7 @@ impl Disk {
             head,
             floor,
             dedup,
-        } = folder::open(settings, bounds, clock.now(), env)?;
+        } = folder::open(settings, bounds, &clock, env)?;
         let tail = Arc::new(LiveTail::new(head, floor));
         let log = Arc::new(Mutex::new(log));
         let pruner = Pruner {
@@ -170,6 +170,7 @@ impl Disk {
             retention: bounds.retention,
             oldest_remembered: dedup.oldest(),
             durable_floor: floor,
+            passed: None,
         };
         let writer = LogWriter {
             files: Arc::clone(&files),

@@ -3,6 +3,10 @@
 //! The floor rises event by event; files are deleted once all in them is below
 //! it.
 //!
+//! An event that is stamped with a time that has not come yet says nothing about its
+//! age: it goes with the next one that is old enough. Otherwise one such event would
+//! keep all behind it.
+//!
 //! Invariant: the floor is raised for readers and made durable before the
 //! first file below it is removed. So a reader that finds an event missing
 //! finds a floor above it; and after a crash files may be left below the floor,
@@ -16,7 +20,7 @@ use std::{
     },
 };
 
-use hookrill_core::{Clock, Sequence, Timestamp};
+use hookrill_core::{Sequence, SteadyClock, Timestamp};
 use parking_lot::Mutex;
 
 use super::{
@@ -52,12 +56,32 @@ pub(super) struct Pruner {
     pub(super) files: Arc<Files>,
     pub(super) log: Arc<Mutex<Log>>,
     pub(super) tail: Arc<LiveTail>,
-    pub(super) clock: Clock,
+    pub(super) clock: SteadyClock,
     pub(super) retention: Retention,
     /// The sequence below which no delivery is remembered.
     pub(super) oldest_remembered: Arc<AtomicU64>,
     /// The floor that is durable.
     pub(super) durable_floor: Sequence,
+    /// Events at the front whose stamps say nothing, found in an earlier step.
+    pub(super) passed: Option<Passed>,
+}
+
+/// Events behind the floor that were passed over.
+pub(super) struct Passed {
+    up_to: Sequence,
+    /// The earliest time that one of them is stamped with: from when it is old enough
+    /// on, all are looked at again.
+    earliest: Timestamp,
+}
+
+/// What the stamp of an event says.
+enum Age {
+    /// It is to be deleted.
+    Old,
+    /// It is to be kept, and all behind it.
+    Young,
+    /// Nothing: it goes with the next one that is to be deleted.
+    Unknown(Timestamp),
 }
 
 impl Pruner {
@@ -65,9 +89,13 @@ impl Pruner {
     pub(super) fn step(&mut self) -> Result<NextRun, KeepError> {
         let now = self.clock.now();
         let floor = self.tail.floor();
-        let goal = self.goal(floor, now.minus(self.retention.age))?;
+        let by_bytes = self.goal_by_bytes(floor)?;
+        let (goal, is_done) = self.goal_by_age(by_bytes, now.minus(self.retention.age))?;
         if goal > self.durable_floor {
             self.raise_floor(goal)?;
+            return Ok(NextRun::AtOnce);
+        }
+        if !is_done {
             return Ok(NextRun::AtOnce);
         }
         let begun = now.minus(self.files.sizes.segment_age);
@@ -86,39 +114,76 @@ impl Pruner {
         self.fail_on(self.files.seal_oldest())
     }
 
-    /// How far the floor is to rise in this step.
-    fn goal(&self, floor: Sequence, oldest: Timestamp) -> Result<Sequence, ReadError> {
-        let mut goal = self.goal_by_bytes(floor)?;
-        let (head, mut looked_at) = (self.tail.head(), 0);
+    /// How far the floor is to rise from `goal` in this step, and whether all was looked
+    /// at.
+    fn goal_by_age(
+        &mut self,
+        mut goal: Sequence,
+        oldest: Timestamp,
+    ) -> Result<(Sequence, bool), ReadError> {
+        let head = self.tail.head();
+        let mut passed = self.passed.take();
+        passed = passed.filter(|passed| passed.up_to > goal && passed.earliest >= oldest);
+        let mut at = passed.as_ref().map_or(goal, |passed| passed.up_to);
+        let mut earliest = passed.map_or(Timestamp::from_unix_ms(u64::MAX), |it| it.earliest);
+        let (latest, mut looked_at) = (self.clock.latest(), 0);
         let segments = self.files.segments.list();
-        for segment in between(&segments, goal.next(), head) {
+        for segment in between(&segments, at.next(), head) {
             if let LogSegment::Sealed(sealed) = segment
                 && sealed.header.latest < oldest
             {
-                goal = sealed.header.last();
+                (goal, at) = (sealed.header.last(), sealed.header.last());
                 continue;
             }
-            let (last, arrivals) = (segment.last().min(head), segment.arrivals());
-            let mut sequence = goal;
-            while sequence < last && looked_at < STEP_EVENTS_MAX {
-                sequence = sequence.next();
+            let last = segment.last().min(head);
+            while at < last {
+                if looked_at == STEP_EVENTS_MAX {
+                    self.passed = Some(Passed {
+                        up_to: at,
+                        earliest,
+                    });
+                    return Ok((goal, false));
+                }
+                at = at.next().max(segment.first());
                 looked_at += 1;
-                let arrival = self.arrival(segment, sequence)?;
-                // An arrival outside of what the index says is damage: the event
-                // is deleted with the next one that is.
-                if arrivals.is_some_and(|(a, b)| arrival < a || b < arrival) {
-                    continue;
+                match self.age(segment, at, oldest, latest)? {
+                    Age::Old => goal = at,
+                    Age::Young => return Ok((goal, true)),
+                    Age::Unknown(stamped) => earliest = earliest.min(stamped),
                 }
-                if arrival >= oldest {
-                    return Ok(goal);
-                }
-                goal = sequence;
-            }
-            if looked_at == STEP_EVENTS_MAX {
-                break;
             }
         }
-        Ok(goal)
+        self.passed = (at > goal).then_some(Passed {
+            up_to: at,
+            earliest,
+        });
+        Ok((goal, true))
+    }
+
+    /// Whether an event is older than `oldest`, where no honest stamp is later than
+    /// `latest`.
+    fn age(
+        &self,
+        segment: &LogSegment,
+        sequence: Sequence,
+        oldest: Timestamp,
+        latest: Timestamp,
+    ) -> Result<Age, ReadError> {
+        let arrival = self.arrival(segment, sequence)?;
+        // An arrival outside of what the index says is damage.
+        let is_damaged = segment
+            .arrivals()
+            .is_some_and(|(first, last)| arrival < first || last < arrival);
+        Ok(if is_damaged {
+            // Looked at again only where what is behind it is old enough.
+            Age::Unknown(Timestamp::from_unix_ms(u64::MAX))
+        } else if arrival > latest {
+            Age::Unknown(arrival)
+        } else if arrival < oldest {
+            Age::Old
+        } else {
+            Age::Young
+        })
     }
 
     /// The floor above which there are no more bytes than are to be kept.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, future::join_all};
+use hookrill_core::Clock;
 use tempfile::TempDir;
 
 use super::{
@@ -97,7 +98,7 @@ struct OnDisk(fn() -> Env);
 impl Factory for OnDisk {
     type Guard = TempDir;
 
-    async fn open(&self, bounds: Bounds, clock: Clock) -> (Arc<dyn Journal>, TempDir) {
+    async fn open(&self, bounds: Bounds, clock: SteadyClock) -> (Arc<dyn Journal>, TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let settings = settings(folder.path());
         let disk = Disk::open_in(settings, bounds, clock, CommitMetrics::noop(), (self.0)());
@@ -128,7 +129,13 @@ async fn settings_say_which_journal_is_opened() {
             retention: ROOMY.retention,
             dedup_entries_max: 10,
         };
-        let open = || journal::open(settings.clone(), Clock::fixed(NOON), CommitMetrics::noop());
+        let open = || {
+            journal::open(
+                settings.clone(),
+                SteadyClock::silent(Clock::fixed(NOON)),
+                CommitMetrics::noop(),
+            )
+        };
         let first = open().await.unwrap();
         append(&*first, draft("a", "x")).await;
         first.close().await;

@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use hookrill_core::{Clock, Dedup, Draft, Event, Sequence};
+use hookrill_core::{Dedup, Draft, Event, Sequence, SteadyClock, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -73,7 +73,7 @@ pub(super) struct LogWriter {
     pub(super) files: Arc<Files>,
     pub(super) log: Arc<Mutex<Log>>,
     pub(super) tail: Arc<LiveTail>,
-    pub(super) clock: Clock,
+    pub(super) clock: SteadyClock,
     pub(super) metrics: CommitMetrics,
     pub(super) reserve_bytes: u64,
     /// Whether the disk had room for the last batch.
@@ -128,8 +128,9 @@ impl LogWriter {
             entries: Vec::with_capacity(requests.len()),
             replies: Vec::with_capacity(requests.len()),
         };
+        let now = self.clock.now();
         for request in requests {
-            self.add(&mut commit, request);
+            self.add(&mut commit, request, now);
         }
         let replies = std::mem::take(&mut commit.replies);
         match self.write(commit) {
@@ -191,7 +192,7 @@ impl LogWriter {
     }
 
     /// Gives an event its sequence, or finds that it is a duplicate.
-    fn add(&mut self, commit: &mut CommitBuilder, request: AppendRequest) {
+    fn add(&mut self, commit: &mut CommitBuilder, request: AppendRequest, now: Timestamp) {
         let AppendRequest {
             draft,
             dedup,
@@ -199,17 +200,19 @@ impl LogWriter {
             ..
         } = request;
         let sequence = self.head.next();
+        // Of two clocks that differ, the one that remembers for longer.
         let entry = dedup.map(|dedup| DedupEntry {
             fingerprint: Fingerprint::new(
                 dedup.within.as_ref().unwrap_or(&draft.topic),
                 &dedup.key,
             ),
             sequence,
-            until: draft.received_at.plus(dedup.window),
+            until: now.max(draft.received_at).plus(dedup.window),
         });
         // An entry whose event then can't be written does no harm: the journal
         // has failed, and nobody asks again.
-        let first = entry.and_then(|entry| self.dedup.check_and_insert(entry, draft.received_at));
+        let arrived = now.min(draft.received_at);
+        let first = entry.and_then(|entry| self.dedup.check_and_insert(entry, arrived));
         let appended = Appended {
             sequence: first.unwrap_or(sequence),
             duplicate: first.is_some(),

@@ -93,12 +93,12 @@ mod tests {
         contract::{NOON, ROOMY, append, draft},
         memory::Memory,
     };
-    use hookrill_core::{Clock, Epoch};
+    use hookrill_core::{Clock, Epoch, SteadyClock};
 
     /// More events than one step looks at, of three topics.
     async fn journal() -> Memory {
         let epoch = Epoch::from_entropy(*b"entropy!");
-        let clock = Clock::fixed(NOON);
+        let clock = SteadyClock::silent(Clock::fixed(NOON));
         let memory = Memory::new(epoch, ROOMY, clock, CommitMetrics::noop()).unwrap();
         for n in 0..3 * PAGE_ENTRIES_MAX {
             append(&memory, draft(["a.b", "c", "d"][n % 3], "x")).await;

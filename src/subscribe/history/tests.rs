@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::{FutureExt as _, future::join_all, stream::BoxStream};
-use hookrill_core::{Clock, Dedup, Draft, Epoch, Event, Timestamp, TopicMap};
+use hookrill_core::{Clock, Dedup, Draft, Epoch, Event, SteadyClock, Timestamp, TopicMap};
 use proptest::prelude::*;
 use tokio_util::task::TaskTracker;
 
@@ -149,7 +149,7 @@ async fn fixture_with(settings: Settings, retain_bytes: u64) -> Fixture {
         dedup_entries_max: 10,
     };
     let clock = Clock::fixed(Timestamp::from_unix_secs(1_000));
-    let inner = journal::open(kept, clock, CommitMetrics::noop())
+    let inner = journal::open(kept, SteadyClock::silent(clock), CommitMetrics::noop())
         .await
         .unwrap();
     let encoder = encoder(inner.epoch(), false);

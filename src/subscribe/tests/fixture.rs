@@ -1,7 +1,7 @@
 //! What streams need around them: a journal in memory and the real pump.
 
 use futures_util::FutureExt as _;
-use hookrill_core::{Draft, Timestamp, TopicMap, Topics};
+use hookrill_core::{Draft, SteadyClock, Timestamp, TopicMap, Topics};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -63,9 +63,13 @@ impl Fixture {
             },
             dedup_entries_max: 10,
         };
-        let journal = journal::open(settings, clock.clone(), CommitMetrics::noop())
-            .await
-            .unwrap();
+        let journal = journal::open(
+            settings,
+            SteadyClock::silent(clock.clone()),
+            CommitMetrics::noop(),
+        )
+        .await
+        .unwrap();
         let encoder = Encoder {
             epoch: journal.epoch(),
             public_url: "".into(),

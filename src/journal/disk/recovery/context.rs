@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use hookrill_core::{Epoch, Sequence, Timestamp};
+use hookrill_core::{Epoch, Sequence, SteadyClock};
 
 use crate::journal::{
     DamageError, OpenError,
@@ -21,7 +21,7 @@ pub(in crate::journal::disk) struct RecoveryContext<'a> {
     /// Whether losses are accepted, and the journal gets a new name.
     pub(in crate::journal::disk) new_epoch: bool,
     pub(in crate::journal::disk) dedup_entries_max: u64,
-    pub(in crate::journal::disk) now: Timestamp,
+    pub(in crate::journal::disk) clock: &'a SteadyClock,
     pub(in crate::journal::disk) env: &'a Env,
 }
 

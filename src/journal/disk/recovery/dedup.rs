@@ -43,7 +43,7 @@ impl RecoveryContext<'_> {
         if let Some(LogSegment::Open(open)) = segments.last() {
             insert_newer(&mut index, &open.contents().entries);
         }
-        index.remove_expired(self.now);
+        index.remove_expired(self.clock.now());
         Ok((files, index))
     }
 
@@ -56,7 +56,8 @@ impl RecoveryContext<'_> {
             entries += file.entries;
             is_wanted
         });
-        let mut needed: Vec<_> = newest.filter(|file| file.until > self.now).collect();
+        let now = self.clock.now();
+        let mut needed: Vec<_> = newest.filter(|file| file.until > now).collect();
         needed.reverse();
         needed
     }

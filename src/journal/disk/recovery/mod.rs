@@ -59,6 +59,11 @@ pub(super) fn recover(context: &RecoveryContext<'_>) -> Result<Recovered, OpenEr
     let mut segments = context.load_segments(&list(context.folder)?, floor)?;
     context.check_complete(&segments, floor)?;
     let open = context.open_active(&mut segments, floor)?;
+    // What is to be forgotten depends on the time.
+    let arrivals = segments.iter().rev().find_map(LogSegment::arrivals);
+    if let Some((_, last_arrival)) = arrivals {
+        context.clock.resume_from(last_arrival);
+    }
     let (dedup_files, dedup) = context.load_dedup(&segments)?;
     let head = open.contents().index.last();
     Ok(Recovered {

@@ -80,6 +80,42 @@ async fn events_older_than_is_kept_leave_the_disk_though_nothing_follows_them() 
     );
 }
 
+/// A machine that starts without a battery for its clock, before it is set right.
+#[tokio::test]
+async fn a_start_with_a_clock_that_is_wrong_deletes_and_forgets_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let hands = TestClock::at(NOON);
+    let open = || {
+        let (place, clock) = (settings(folder.path()), hands.settable_clock());
+        Disk::open_in(place, ROOMY, clock, CommitMetrics::noop(), tiny())
+    };
+    let send = async |disk: &Disk, n| {
+        let appended = disk.append(draft("a", "x"), Some(key(n))).await;
+        appended.unwrap().duplicate
+    };
+    let disk = open().await.unwrap();
+    for n in 0..50 {
+        assert!(!send(&disk, n).await);
+    }
+    disk.close().await;
+    hands.advance(Duration::from_secs(30));
+    for is_ahead in [true, false] {
+        hands.set_off(is_ahead, Duration::from_secs(400 * 86_400));
+        let disk = open().await.unwrap();
+        for n in 0..50 {
+            assert!(send(&disk, n).await, "{n}");
+        }
+        hands.advance(Duration::from_secs(3));
+        hands.set_off(is_ahead, Duration::ZERO);
+        for n in 0..50 {
+            assert!(send(&disk, n).await, "{n}");
+        }
+        disk.close().await;
+    }
+    let disk = open().await.unwrap();
+    assert_eq!((disk.floor(), disk.head()), (Sequence::ZERO, Sequence(50)));
+}
+
 #[tokio::test]
 async fn dedup_outlives_the_segment_it_speaks_of_over_restarts_and_is_bounded() {
     let folder = tempfile::tempdir().unwrap();
