@@ -29,11 +29,11 @@ pub struct SteadyClock(Arc<Inner>);
 struct Inner {
     clock: Clock,
     report: Box<dyn Fn(ClockJump) + Send + Sync>,
-    state: Mutex<State>,
+    state: Mutex<LastReading>,
 }
 
 #[derive(Debug)]
-struct State {
+struct LastReading {
     /// The last reading, and when that was by the monotonic clock.
     now: Timestamp,
     read_at: Timestamp,
@@ -89,7 +89,7 @@ pub enum ClockJump {
 impl SteadyClock {
     /// The time of `clock`, save for its jumps, which `report` is told of.
     pub fn new(clock: Clock, report: impl Fn(ClockJump) + Send + Sync + 'static) -> Self {
-        let state = Mutex::new(State {
+        let state = Mutex::new(LastReading {
             now: clock.now(),
             read_at: clock.monotonic(),
             jump: None,
@@ -161,7 +161,7 @@ impl fmt::Debug for SteadyClock {
     }
 }
 
-impl State {
+impl LastReading {
     /// Begins again at what was stored last; returns what there is to tell.
     fn resume(&mut self, last_stored: Timestamp, clock: &Clock) -> Option<ClockJump> {
         let (wall, monotonic) = (clock.now(), clock.monotonic());

@@ -93,11 +93,11 @@ async fn a_start_with_a_clock_that_is_wrong_deletes_and_forgets_nothing() {
         let appended = disk.append(draft("a", "x"), Some(key(n))).await;
         appended.unwrap().duplicate
     };
-    let disk = open().await.unwrap();
+    let first = open().await.unwrap();
     for n in 0..50 {
-        assert!(!send(&disk, n).await);
+        assert!(!send(&first, n).await);
     }
-    disk.close().await;
+    first.close().await;
     hands.advance(Duration::from_secs(30));
     for is_ahead in [true, false] {
         hands.set_off(is_ahead, Duration::from_secs(400 * 86_400));
@@ -112,8 +112,8 @@ async fn a_start_with_a_clock_that_is_wrong_deletes_and_forgets_nothing() {
         }
         disk.close().await;
     }
-    let disk = open().await.unwrap();
-    assert_eq!((disk.floor(), disk.head()), (Sequence::ZERO, Sequence(50)));
+    let last = open().await.unwrap();
+    assert_eq!((last.floor(), last.head()), (Sequence::ZERO, Sequence(50)));
 }
 
 #[tokio::test]
