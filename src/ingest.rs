@@ -260,7 +260,7 @@ impl Ingest {
         verified: Verified,
     ) -> Result<Accepted, IngestError> {
         let rule = route.dedup();
-        let dedup = rule.and_then(|rule| dedup_key(&topic, &verified, rule));
+        let dedup = rule.and_then(|rule| dedup_key(&topic, route.topic(), &verified, rule));
         let (delivery, facts) = verified.into_parts();
         let topic = match &facts.partition {
             // The start checked that any value makes a topic.

@@ -48,7 +48,12 @@ impl DedupBy {
 /// The key counts within the topic that the delivery came to, whichever subtopic
 /// the event belongs to. So a partition that is added later, or an id that comes
 /// again with other content, changes nothing about what is known.
-pub(super) fn dedup_key(topic: &Topic, verified: &Verified, rule: DedupRule) -> Option<Dedup> {
+pub(super) fn dedup_key(
+    topic: &Topic,
+    section: Option<&Topic>,
+    verified: &Verified,
+    rule: DedupRule,
+) -> Option<Dedup> {
     let facts = verified.facts();
     let content = match &facts.content {
         Some(signed) => &signed[..],
@@ -72,6 +77,7 @@ pub(super) fn dedup_key(topic: &Topic, verified: &Verified, rule: DedupRule) -> 
     }
     Some(Dedup {
         within: Some(topic.clone()),
+        section: section.cloned(),
         key: hash.finalize().into(),
         window: rule.window,
     })

@@ -71,6 +71,11 @@ impl IngestRoute {
         !self.partitions || self.is_own_topic(topic)
     }
 
+    /// The section's topic; `None` for `"*"`.
+    pub(super) fn topic(&self) -> Option<&Topic> {
+        self.topic.as_ref()
+    }
+
     /// Whether this is the section's own topic.
     pub(super) fn is_own_topic(&self, topic: &Topic) -> bool {
         self.topic.as_ref() == Some(topic)

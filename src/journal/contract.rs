@@ -79,6 +79,7 @@ macro_rules! suite {
             dedup::a_key_that_was_renewed_is_as_young_as_its_renewal
             dedup::a_renewed_key_is_not_forgotten_with_its_old_entry
             dedup::a_clock_that_jumps_forgets_no_delivery
+            dedup::a_section_that_sends_much_makes_no_other_forgotten
             retention::old_events_go_and_the_floor_says_so
             retention::a_clock_that_jumps_deletes_nothing_until_it_has_held
             retention::an_event_from_the_future_keeps_nothing_behind_it
@@ -194,6 +195,7 @@ pub(super) fn typed(topic: &str, event_type: &str) -> Draft {
 pub(super) fn key(n: u8) -> Dedup {
     Dedup {
         within: None,
+        section: None,
         key: [n; 32],
         window: Duration::from_secs(3600),
     }

@@ -5,26 +5,25 @@
 //!
 //! Invariant: sequences are dense, so that event `n` is at `n - floor - 1`.
 
+mod dedup;
 mod stats;
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use hookrill_core::{
-    Dedup, Draft, Epoch, Event, Selection, Sequence, SteadyClock, Timestamp, Topic,
-};
+use hookrill_core::{Dedup, Draft, Epoch, Event, Selection, Sequence, SteadyClock};
 use parking_lot::{RwLock, RwLockReadGuard};
 
-use self::stats::MemoryStatsScan;
+use self::{
+    dedup::{DedupKey, MemoryDedup},
+    stats::MemoryStatsScan,
+};
 use super::{
     AppendError, Appended, Bounds, Commit, CommitMetrics, EventPage, FOLLOW_BYTES_MAX, FatalError,
     Health, Journal, LAST_ENTRIES_MAX, OpenError, PAGE_ENTRIES_MAX, ReadError, StoredTopics,
     StoredTopicsQuery,
+    dedup_shares::SectionHash,
     periodic::{NextRun, PeriodicTask, PeriodicThread},
     tail::{self, FailOnPanic, LiveTail},
 };
@@ -54,18 +53,8 @@ struct MemoryState {
     events: VecDeque<Arc<Event>>,
     /// What the events weigh.
     bytes: u64,
-    dedup: HashMap<DedupKey, FirstSeen>,
-    /// Oldest first; as many as `dedup` has.
-    dedup_order: VecDeque<(Sequence, DedupKey)>,
+    dedup: MemoryDedup,
     is_closed: bool,
-}
-
-type DedupKey = (Topic, [u8; 32]);
-
-/// The event that had a key first, and until when others are its duplicates.
-struct FirstSeen {
-    sequence: Sequence,
-    until: Timestamp,
 }
 
 impl Memory {
@@ -226,14 +215,11 @@ impl MemoryLog {
         if state.is_closed {
             return Err(AppendError::Closed);
         }
-        let dedup = dedup.map(|d| {
-            let within = d.within.unwrap_or_else(|| draft.topic.clone());
-            ((within, d.key), d.window)
-        });
         // Of two clocks that differ, the one that remembers for longer.
         let now = self.clock.now();
+        let dedup = dedup.map(|dedup| (DedupKey::new(&draft.topic, &dedup), dedup));
         if let Some((key, _)) = &dedup
-            && let Some(sequence) = state.first_seen(key, now.min(draft.received_at))
+            && let Some(sequence) = state.dedup.first_seen(key, now.min(draft.received_at))
         {
             return Ok(Appended {
                 sequence,
@@ -241,10 +227,13 @@ impl MemoryLog {
             });
         }
         let sequence = self.tail.head().next();
-        if let Some((key, window)) = dedup {
-            let until = now.max(draft.received_at).plus(window);
-            state.remember(key, FirstSeen { sequence, until });
-            state.forget(self.bounds.dedup_entries_max, now);
+        if let Some((key, dedup)) = dedup {
+            let until = now.max(draft.received_at).plus(dedup.window);
+            let section = SectionHash::new(dedup.section.as_ref());
+            let entries_max = usize::try_from(self.bounds.dedup_entries_max).unwrap_or(usize::MAX);
+            state.dedup.remove_expired(now);
+            let remembered = &mut state.dedup;
+            remembered.remember(key, section, sequence, until, entries_max);
         }
         state.bytes += draft.weight() as u64;
         let event = Arc::new(draft.at(sequence));
@@ -361,38 +350,5 @@ impl MemoryState {
         let first = events.clone().next();
         debug_assert!(first.is_none_or(|e| e.sequence == after.max(floor).next()));
         events
-    }
-
-    fn first_seen(&self, key: &DedupKey, at: Timestamp) -> Option<Sequence> {
-        let seen = self.dedup.get(key)?;
-        (at < seen.until).then_some(seen.sequence)
-    }
-
-    fn remember(&mut self, key: DedupKey, seen: FirstSeen) {
-        self.dedup_order.push_back((seen.sequence, key.clone()));
-        if let Some(replaced) = self.dedup.insert(key, seen) {
-            let found = self
-                .dedup_order
-                .binary_search_by_key(&replaced.sequence, |(sequence, _)| *sequence);
-            if let Ok(at) = found {
-                self.dedup_order.remove(at);
-            }
-        }
-        debug_assert_eq!(self.dedup_order.len(), self.dedup.len());
-    }
-
-    /// Forgets the oldest entries: those beyond the maximum, and the expired
-    /// ones at the front.
-    fn forget(&mut self, entries_max: u64, now: Timestamp) {
-        while let Some((_, key)) = self.dedup_order.front() {
-            let is_over = self.dedup_order.len() as u64 > entries_max;
-            let is_expired = self.dedup.get(key).is_none_or(|seen| seen.until <= now);
-            if !is_over && !is_expired {
-                break;
-            }
-            self.dedup.remove(key);
-            self.dedup_order.pop_front();
-        }
-        debug_assert_eq!(self.dedup_order.len(), self.dedup.len());
     }
 }

@@ -9,6 +9,7 @@
 
 #[cfg(test)]
 mod contract;
+mod dedup_shares;
 mod disk;
 mod error;
 mod health;

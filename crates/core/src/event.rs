@@ -52,6 +52,9 @@ pub struct Dedup {
     /// The topic that it came to, if that is not the event's; keys of different
     /// topics never match.
     pub within: Option<Topic>,
+    /// The section of the configuration that verified it, and whose share of the
+    /// memory it takes; `None` for that of `"*"`.
+    pub section: Option<Topic>,
     /// SHA-256 of what identifies the delivery within its topic.
     pub key: [u8; 32],
     /// For how long after its arrival a second one counts as a duplicate.

@@ -181,6 +181,41 @@ pub(in crate::journal) async fn a_clock_that_jumps_forgets_no_delivery(factory: 
     }
 }
 
+/// The secret of one section may be known to somebody who means no good.
+pub(in crate::journal) async fn a_section_that_sends_much_makes_no_other_forgotten(
+    factory: &impl Factory,
+) {
+    let bounds = Bounds {
+        dedup_entries_max: 30,
+        ..ROOMY
+    };
+    let (journal, _guard) = factory.open(bounds, TestClock::at(NOON).clock()).await;
+    let send = async |section: &str, n: u16| {
+        let mut of_section = Dedup {
+            section: Some(section.parse().unwrap()),
+            ..key(0)
+        };
+        of_section.key[..2].copy_from_slice(&n.to_le_bytes());
+        let appended = journal.append(draft(section, "x"), Some(of_section)).await;
+        appended.unwrap().duplicate
+    };
+    for n in 0..10 {
+        assert!(!send("quiet", n).await && !send("other", n).await);
+    }
+    for n in 0..500 {
+        assert!(!send("flood", n).await);
+    }
+    for n in 0..10 {
+        assert!(send("quiet", n).await && send("other", n).await, "{n}");
+        assert!(send("flood", 490 + n).await, "a share is its own");
+    }
+    assert!(!send("flood", 489).await, "it has no more than its share");
+    // One that has less than a share takes from who has more.
+    for n in 10..15 {
+        assert!(!send("quiet", n).await);
+    }
+}
+
 /// A key that outlives the others of a test.
 fn key_for_long(n: u8) -> Dedup {
     Dedup {

@@ -6,10 +6,11 @@
 //! room to grow.
 //!
 //! Invariants: a fingerprint has at most one position, that of its newest
-//! entry. Entries are in the order of their sequences.
+//! entry. Entries are in the order of their sequences. An entry is counted in its
+//! section's share while it has a position.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -20,21 +21,30 @@ use hashbrown::HashTable;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_128;
 
-use hookrill_core::{Sequence, TOPIC_BYTES_MAX, Timestamp, Topic};
+use hookrill_core::{Dedup, Sequence, TOPIC_BYTES_MAX, Timestamp, Topic};
 
-/// A delivery in 16 bytes: the xxh3-128 of its topic, a 0 and its key. No
-/// topic has a 0 in it. The key is a SHA-256, so nobody can choose two that
-/// collide here.
+use crate::journal::dedup_shares::{DedupShares, SectionHash};
+
+/// A delivery in 16 bytes: two of its section's hash, and 14 of the xxh3-128 of its
+/// topic, a 0 and its key. No topic has a 0 in it. The key is a SHA-256, so nobody
+/// can choose two that collide here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fingerprint(pub(super) u128);
 
 impl Fingerprint {
-    pub(super) fn new(topic: &Topic, key: &[u8; 32]) -> Self {
+    /// That of a delivery to `topic`.
+    pub(super) fn new(topic: &Topic, dedup: &Dedup) -> Self {
+        let topic = dedup.within.as_ref().unwrap_or(topic);
         let mut bytes = SmallVec::<[u8; TOPIC_BYTES_MAX + 33]>::new();
         bytes.extend_from_slice(topic.as_str().as_bytes());
         bytes.push(0);
-        bytes.extend_from_slice(key);
-        Self(xxh3_128(&bytes))
+        bytes.extend_from_slice(&dedup.key);
+        let section = u128::from(SectionHash::new(dedup.section.as_ref()).0);
+        Self(section << 112 | xxh3_128(&bytes) >> 16)
+    }
+
+    fn section(self) -> SectionHash {
+        SectionHash((self.0 >> 112) as u16)
     }
 
     /// It is a hash already; half of it is enough to find it by.
@@ -59,6 +69,9 @@ pub(super) struct DedupIndex {
     /// The position of the first entry of `ring`. Positions wrap around.
     base: u32,
     positions: HashTable<u32>,
+    shares: DedupShares,
+    /// Per section that made room: before this position it has no entry.
+    evicted_to: HashMap<SectionHash, u32>,
     entries_max: usize,
     oldest: Arc<AtomicU64>,
 }
@@ -75,6 +88,8 @@ impl DedupIndex {
             ring: VecDeque::new(),
             base: 0,
             positions: HashTable::new(),
+            shares: DedupShares::default(),
+            evicted_to: HashMap::new(),
             entries_max: usize::try_from(entries_max.min(ENTRIES_MAX)).unwrap_or(usize::MAX),
             oldest: Arc::new(AtomicU64::new(u64::MAX)),
         }
@@ -136,11 +151,12 @@ impl DedupIndex {
             None => {
                 let unique = entry.fingerprint.hash();
                 self.positions.insert_unique(unique, fresh, hash);
+                self.shares.add(entry.fingerprint.section());
             }
         }
         self.ring.push_back(entry);
         while self.positions.len() > self.entries_max {
-            self.pop();
+            self.make_room(entry.fingerprint.section());
         }
         debug_assert!(self.positions.len() <= self.ring.len());
     }
@@ -171,22 +187,55 @@ impl DedupIndex {
             .is_some()
     }
 
+    /// Forgets the oldest entry of whoever has more than a share.
+    fn make_room(&mut self, newest: SectionHash) {
+        let section = self.shares.who_makes_room(newest, self.entries_max);
+        let from = self.evicted_to.get(&section).copied().unwrap_or(self.base);
+        // What was popped meanwhile is behind the base.
+        let from = from.wrapping_sub(self.base).min(self.ring.len() as u32);
+        let from = if from == self.ring.len() as u32 {
+            0
+        } else {
+            from
+        };
+        let candidates = self.ring.iter().enumerate().skip(from as usize);
+        let oldest = candidates
+            .filter(|(_, entry)| entry.fingerprint.section() == section)
+            .map(|(n, entry)| (self.base.wrapping_add(n as u32), *entry))
+            .find(|(position, entry)| self.has_position(entry, *position));
+        let Some((position, entry)) = oldest else {
+            debug_assert!(false, "a section with entries has an oldest one");
+            self.pop();
+            return;
+        };
+        self.forget(entry.fingerprint, position);
+        self.evicted_to.insert(section, position.wrapping_add(1));
+        if position == self.base {
+            self.pop();
+        }
+    }
+
+    /// Takes an entry's position, if that is its own: another one belongs to a newer
+    /// entry with the same fingerprint.
+    fn forget(&mut self, fingerprint: Fingerprint, position: u32) {
+        let own = self
+            .positions
+            .find_entry(fingerprint.hash(), |&found| found == position);
+        if let Ok(own) = own {
+            own.remove();
+            self.shares.remove(fingerprint.section());
+        }
+    }
+
     /// Removes the oldest entry.
     fn pop(&mut self) {
         let Some(entry) = self.ring.front() else {
             debug_assert!(self.positions.is_empty(), "a position of no entry");
             return;
         };
-        let base = self.base;
-        // Another position belongs to a newer entry with the same fingerprint.
-        let own = self
-            .positions
-            .find_entry(entry.fingerprint.hash(), |&position| position == base);
-        if let Ok(own) = own {
-            own.remove();
-        }
+        self.forget(entry.fingerprint, self.base);
         self.ring.pop_front();
-        self.base = base.wrapping_add(1);
+        self.base = self.base.wrapping_add(1);
     }
 
     /// Removes the entries that newer ones have replaced.
@@ -199,6 +248,7 @@ impl DedupIndex {
         let ring: VecDeque<_> = current.map(|(_, entry)| entry).collect();
         debug_assert_eq!(ring.len(), self.positions.len());
         self.base = 0;
+        self.evicted_to.clear();
         self.positions.clear();
         let hash = |&position: &u32| at(&ring, 0, position).fingerprint.hash();
         for (n, entry) in ring.iter().enumerate() {
@@ -215,15 +265,24 @@ fn at(ring: &VecDeque<DedupEntry>, base: u32, position: u32) -> &DedupEntry {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::time::Duration;
 
     use super::*;
 
+    fn dedup(section: Option<&str>, key: u8) -> Dedup {
+        Dedup {
+            within: None,
+            section: section.map(|name| name.parse().unwrap()),
+            key: [key; 32],
+            window: Duration::from_secs(1),
+        }
+    }
+
     fn entry(fingerprint: u128, sequence: u64, until: u64) -> DedupEntry {
         DedupEntry {
-            // Spread like a hash.
+            // Spread like a hash; all of one section.
             fingerprint: Fingerprint(
-                fingerprint.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835),
+                fingerprint.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835) >> 16,
             ),
             sequence: Sequence(sequence),
             until: Timestamp::from_unix_ms(until),
@@ -233,14 +292,17 @@ mod tests {
     #[test]
     fn a_fingerprint_is_of_topic_and_key() {
         let topic = |name: &str| name.parse::<Topic>().unwrap();
-        let fingerprint = |name, key| Fingerprint::new(&topic(name), &[key; 32]);
+        let fingerprint = |name, key| Fingerprint::new(&topic(name), &dedup(None, key));
         assert_eq!(fingerprint("a", 1), fingerprint("a", 1));
         assert_ne!(fingerprint("a", 1), fingerprint("a", 2));
         assert_ne!(fingerprint("a", 1), fingerprint("b", 1));
         assert_eq!(
             fingerprint("a.b", 7).0,
-            20_445_475_128_775_887_303_427_622_364_392_625_419
+            59_846_725_564_664_695_827_730_699_964_613_720_670
         );
+        let of_section = Fingerprint::new(&topic("a.b"), &dedup(Some("a"), 7));
+        assert_eq!(of_section.0 << 16, fingerprint("a.b", 7).0 << 16);
+        assert_ne!(of_section.section(), fingerprint("a.b", 7).section());
     }
 
     #[test]
@@ -261,6 +323,42 @@ mod tests {
         assert_eq!(again, Some(Sequence(1)));
     }
 
+    /// The oldest of who has more than a share, while there are more than 50; then the
+    /// oldest of all, while they have expired.
+    fn forget_as_a_map_would(
+        plain: &mut HashMap<u128, DedupEntry>,
+        newest: SectionHash,
+        now: Timestamp,
+    ) {
+        let count = |plain: &HashMap<u128, DedupEntry>, section| {
+            let all = plain.values();
+            all.filter(|seen| seen.fingerprint.section() == section)
+                .count()
+        };
+        let oldest = |plain: &HashMap<u128, DedupEntry>, section: Option<SectionHash>| {
+            let all = plain.iter().filter(|(_, seen)| {
+                section.is_none_or(|section| seen.fingerprint.section() == section)
+            });
+            let oldest = all.min_by_key(|(_, seen)| seen.sequence);
+            oldest.map(|(key, seen)| (*key, seen.until))
+        };
+        if plain.len() > 50 {
+            let sections: Vec<_> = (0..3)
+                .map(SectionHash)
+                .filter(|&it| count(plain, it) > 0)
+                .collect();
+            let largest = sections.iter().max_by_key(|it| (count(plain, **it), it.0));
+            let is_over = count(plain, newest) > 50 / sections.len();
+            let section = if is_over { newest } else { *largest.unwrap() };
+            plain.remove(&oldest(plain, Some(section)).unwrap().0);
+        }
+        while let Some((key, until)) = oldest(plain, None)
+            && until <= now
+        {
+            plain.remove(&key);
+        }
+    }
+
     #[test]
     fn it_does_what_a_plain_map_would() {
         let mut rng = fastrand::Rng::with_seed(11);
@@ -271,7 +369,10 @@ mod tests {
         for sequence in 1..20_000 {
             let fingerprint = u128::from(rng.u64(..90));
             let arrived = Timestamp::from_unix_ms(sequence + rng.u64(..20));
-            let fresh = entry(fingerprint, sequence, sequence + rng.u64(..200));
+            let mut fresh = entry(fingerprint, sequence, sequence + rng.u64(..200));
+            // One of three sections sends most.
+            let section = [0, 0, 0, 1, 2][(fingerprint % 5) as usize];
+            fresh.fingerprint.0 |= section << 112;
             let expected = plain.get(&fingerprint).filter(|seen| arrived < seen.until);
             let expected = expected.map(|seen| seen.sequence);
             assert_eq!(
@@ -284,12 +385,7 @@ mod tests {
             }
             let now = Timestamp::from_unix_ms(sequence.saturating_sub(9));
             dedup.remove_expired(now);
-            while let Some((&oldest, seen)) = plain.iter().min_by_key(|(_, seen)| seen.sequence) {
-                if plain.len() <= 50 && seen.until > now {
-                    break;
-                }
-                plain.remove(&oldest);
-            }
+            forget_as_a_map_would(&mut plain, fresh.fingerprint.section(), now);
             assert_eq!(dedup.positions.len(), plain.len(), "at {sequence}");
         }
     }

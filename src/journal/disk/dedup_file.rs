@@ -32,6 +32,13 @@ const HEADER_BYTES: usize = 64;
 const ENTRY_BYTES: usize = 32;
 const MAGIC: &[u8; 8] = b"hookrdup";
 
+/// How many entries are kept in files, where so many are remembered: more, since the
+/// files of a section that sends much are also those of one that sends little, whose
+/// entries are remembered for longer.
+pub(super) const fn stored_entries_max(remembered_max: u64) -> u64 {
+    remembered_max.saturating_mul(4)
+}
+
 /// What such a file says of itself in its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DedupHeader {

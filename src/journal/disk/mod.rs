@@ -168,6 +168,7 @@ impl Disk {
             tail: Arc::clone(&tail),
             clock: clock.clone(),
             retention: bounds.retention,
+            dedup_entries_max: bounds.dedup_entries_max,
             oldest_remembered: dedup.oldest(),
             durable_floor: floor,
             passed: None,

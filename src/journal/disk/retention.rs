@@ -24,6 +24,7 @@ use hookrill_core::{Sequence, SteadyClock, Timestamp};
 use parking_lot::Mutex;
 
 use super::{
+    dedup_file::{DedupHeader, stored_entries_max},
     env::WritePurpose,
     files::Files,
     floor,
@@ -58,6 +59,8 @@ pub(super) struct Pruner {
     pub(super) tail: Arc<LiveTail>,
     pub(super) clock: SteadyClock,
     pub(super) retention: Retention,
+    /// How many deliveries are remembered.
+    pub(super) dedup_entries_max: u64,
     /// The sequence below which no delivery is remembered.
     pub(super) oldest_remembered: Arc<AtomicU64>,
     /// The floor that is durable.
@@ -251,16 +254,23 @@ impl Pruner {
     }
 
     /// Removes the oldest file of dedup entries that nobody needs: its segment
-    /// is deleted, and its entries have expired or are forgotten.
+    /// is deleted, and its entries have expired or are forgotten, or there are more than
+    /// enough behind it.
     fn delete_dedup_file(&self, now: Timestamp) -> Result<bool, KeepError> {
         let segments = self.files.segments.list();
         let begin = segments.first().map_or(Sequence::ZERO, LogSegment::first);
         let oldest = Sequence(self.oldest_remembered.load(Ordering::Acquire));
         let unneeded = {
             let mut files = self.files.dedup_files.lock();
-            let found = files
-                .iter()
-                .position(|file| file.first < begin && (file.until <= now || file.last < oldest));
+            let entries: u64 = files.iter().map(|file| file.entries).sum();
+            // Oldest first: what is behind it is enough.
+            let is_surplus = |file: &DedupHeader| {
+                entries.saturating_sub(file.entries) >= stored_entries_max(self.dedup_entries_max)
+            };
+            let found = files.iter().position(|file| {
+                let is_unneeded = file.until <= now || file.last < oldest || is_surplus(file);
+                file.first < begin && is_unneeded
+            });
             found.map(|at| files.remove(at))
         };
         match unneeded {

@@ -202,10 +202,7 @@ impl LogWriter {
         let sequence = self.head.next();
         // Of two clocks that differ, the one that remembers for longer.
         let entry = dedup.map(|dedup| DedupEntry {
-            fingerprint: Fingerprint::new(
-                dedup.within.as_ref().unwrap_or(&draft.topic),
-                &dedup.key,
-            ),
+            fingerprint: Fingerprint::new(&draft.topic, &dedup),
             sequence,
             until: now.max(draft.received_at).plus(dedup.window),
         });

@@ -13,7 +13,7 @@ use crate::{
         DamageError, OpenError,
         disk::{
             dedup::{DedupEntry, DedupIndex},
-            dedup_file::DedupHeader,
+            dedup_file::{DedupHeader, stored_entries_max},
             segment::{self, FileKind},
             segment_set::LogSegment,
         },
@@ -48,11 +48,11 @@ impl RecoveryContext<'_> {
     }
 
     /// The files whose entries may still be asked for: the newest ones that
-    /// together have as many as are remembered.
+    /// together have as many as are worth keeping.
     fn needed<'f>(&self, files: &'f [DedupHeader]) -> Vec<&'f DedupHeader> {
         let mut entries = 0;
         let newest = files.iter().rev().take_while(|file| {
-            let is_wanted = entries < self.dedup_entries_max;
+            let is_wanted = entries < stored_entries_max(self.dedup_entries_max);
             entries += file.entries;
             is_wanted
         });

@@ -80,6 +80,58 @@ async fn events_older_than_is_kept_leave_the_disk_though_nothing_follows_them() 
     );
 }
 
+/// What is remembered of a section that sends little is in old files, which stay while
+/// another section fills new ones, up to a bound.
+#[tokio::test]
+async fn a_section_that_sends_much_makes_no_other_forgotten_over_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let bounds = Bounds {
+        retention: Retention {
+            bytes: 4_000,
+            ..ROOMY.retention
+        },
+        dedup_entries_max: 40,
+    };
+    let of_section = |section: &str, n: u16| {
+        let mut dedup = Dedup {
+            section: Some(section.parse().unwrap()),
+            ..key(0)
+        };
+        dedup.key[..2].copy_from_slice(&n.to_le_bytes());
+        Some(dedup)
+    };
+    let send = async |disk: &Disk, section, n| {
+        let appended = disk.append(draft("a", "x"), of_section(section, n)).await;
+        appended.unwrap().duplicate
+    };
+    let open = || open_in(settings(folder.path()), bounds, tiny());
+    let before = open().await.unwrap();
+    for n in 0..10 {
+        assert!(!send(&before, "quiet", n).await);
+    }
+    for n in 0..100 {
+        assert!(!send(&before, "flood", n).await);
+    }
+    before.close().await;
+    let after = open().await.unwrap();
+    for n in 0..10 {
+        assert!(send(&after, "quiet", n).await, "{n}");
+    }
+    for n in 100..1_000 {
+        assert!(!send(&after, "flood", n).await);
+    }
+    // Only so many entries stay on the disk, whoever they are of.
+    until(|| {
+        let files = of_kind(folder.path(), FileKind::Dedup);
+        let bytes = files
+            .iter()
+            .map(|path| fs::metadata(path).map_or(0, |file| file.len()));
+        bytes.sum::<u64>() <= 2 * 4 * 40 * 32
+    })
+    .await;
+    assert!(after.floor() > Sequence(10), "their segment is gone");
+}
+
 /// A machine that starts without a battery for its clock, before it is set right.
 #[tokio::test]
 async fn a_start_with_a_clock_that_is_wrong_deletes_and_forgets_nothing() {
