@@ -54,17 +54,38 @@ pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 ///
 /// Of the operating system.
 pub fn create_folder(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
+    create_folder_with(path, &mut sync_folder)
+}
+
+fn create_folder_with(
+    path: &Path,
+    sync: &mut impl FnMut(&Path) -> io::Result<()>,
+) -> io::Result<()> {
     let parent = parent(path);
-    create_folder(parent)?;
+    if path.is_dir() {
+        // A run that was killed may have made it, and not come to this.
+        return match sync(parent) {
+            Err(e) if nothing_was_made_there(e.kind()) => Ok(()),
+            synced => synced,
+        };
+    }
+    create_folder_with(parent, sync)?;
     match DirBuilder::new().mode(FOLDER_MODE).create(path) {
         // Another process was faster.
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
         created => created?,
     }
-    sync_folder(parent)
+    sync(parent)
+}
+
+/// Whether a folder that can't be synced for this reason is none that a run of this
+/// program made something in: it may not read it, or nobody may write there.
+fn nothing_was_made_there(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    matches!(
+        kind,
+        InvalidInput | PermissionDenied | ReadOnlyFilesystem | Unsupported
+    )
 }
 
 /// Makes the names in a folder durable: what was created, renamed, removed.
@@ -278,6 +299,39 @@ mod tests {
                 assert_eq!(left, if is_named { vec![path] } else { vec![] });
             }
         }
+    }
+
+    /// Each name is synced by the run that made it, or by the next one.
+    #[test]
+    fn folders_above_are_synced_also_where_a_crash_came_before() {
+        let root = tempfile::tempdir().unwrap();
+        let [a, b, c] = ["a", "a/b", "a/b/c"].map(|path| root.path().join(path));
+        let mut synced = Vec::new();
+        // A run that is killed at its second sync.
+        let mut run = || {
+            let mut left = 1_usize;
+            _ = create_folder_with(&c, &mut |folder| {
+                left = left.checked_sub(1).ok_or(io::ErrorKind::Other)?;
+                synced.push(folder.to_path_buf());
+                Ok(())
+            });
+        };
+        for (there, missing) in [(&a, &b), (&b, &c), (&c, &c.join("d"))] {
+            run();
+            assert!(there.exists() && !missing.exists());
+        }
+        run();
+        for folder in [root.path(), &a, &b] {
+            assert!(
+                synced.iter().any(|one| one == folder),
+                "{}",
+                folder.display()
+            );
+        }
+        let unreadable =
+            create_folder_with(&c, &mut |_| Err(io::ErrorKind::PermissionDenied.into()));
+        assert!(unreadable.is_ok());
+        assert!(create_folder_with(&c, &mut |_| Err(io::Error::other("broken"))).is_err());
     }
 
     #[test]

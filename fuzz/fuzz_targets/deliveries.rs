@@ -9,7 +9,9 @@ use std::sync::LazyLock;
 
 use arbitrary::Arbitrary;
 use hookrill_core::Timestamp;
-use hookrill_verify::{CHALLENGE_BYTES_MAX, Delivery, Preset, Outcome, Settings, Verifier, presets};
+use hookrill_verify::{
+    CHALLENGE_BYTES_MAX, Delivery, Outcome, Preset, Settings, Verifier, presets,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use libfuzzer_sys::fuzz_target;
 
@@ -39,12 +41,25 @@ struct Known {
     headers: Vec<HeaderName>,
 }
 
-static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| presets().into_iter().filter_map(known).collect());
+static KNOWN: LazyLock<Vec<Known>> =
+    LazyLock::new(|| presets().into_iter().filter_map(known).collect());
 
 /// The names that schemes look for, in headers and bodies.
 const WORDS: [&str; 14] = [
-    "type", "event", "challenge", "id", "timestamp", "signature", "token", "payload", "plainToken",
-    "verification_token", "eventName", "version", "hub.mode", "crc_token",
+    "type",
+    "event",
+    "challenge",
+    "id",
+    "timestamp",
+    "signature",
+    "token",
+    "payload",
+    "plainToken",
+    "verification_token",
+    "eventName",
+    "version",
+    "hub.mode",
+    "crc_token",
 ];
 
 fn known(preset: Preset) -> Option<Known> {
@@ -55,7 +70,7 @@ fn known(preset: Preset) -> Option<Known> {
         }
         settings
     };
-    let verifier = ["c0ffee00", "whsec_c2VjcmV0"]
+    let verifier = ["c0ffee00", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]
         .into_iter()
         .find_map(|text| Verifier::new(preset.scheme.clone(), settings(text)).ok())?;
     let names = format!("{:?}", preset.scheme);
@@ -75,20 +90,25 @@ fn known(preset: Preset) -> Option<Known> {
 
 fn body(body: &Body) -> Vec<u8> {
     let pairs = |pairs: &[(u8, String)]| -> Vec<(&'static str, String)> {
-        let word = |(which, text): &(u8, String)| (WORDS[usize::from(*which) % WORDS.len()], text.clone());
+        let word =
+            |(which, text): &(u8, String)| (WORDS[usize::from(*which) % WORDS.len()], text.clone());
         pairs.iter().map(word).collect()
     };
     match body {
         Body::Bytes(bytes) => bytes.clone(),
         Body::Json(given) => {
-            let pairs = pairs(given).into_iter().map(|(key, text)| (key.to_owned(), text.into()));
+            let pairs = pairs(given)
+                .into_iter()
+                .map(|(key, text)| (key.to_owned(), text.into()));
             let mut object: serde_json::Map<String, serde_json::Value> = pairs.collect();
             let inner = serde_json::Value::from(object.clone());
             object.insert("payload".to_owned(), inner);
             serde_json::Value::from(object).to_string().into_bytes()
         }
         Body::Form(given) => {
-            let pairs = pairs(given).into_iter().map(|(key, text)| format!("{key}={text}"));
+            let pairs = pairs(given)
+                .into_iter()
+                .map(|(key, text)| format!("{key}={text}"));
             pairs.collect::<Vec<_>>().join("&").into_bytes()
         }
     }
@@ -97,7 +117,13 @@ fn body(body: &Body) -> Vec<u8> {
 fuzz_target!(|input: Input| {
     let known = &KNOWN[usize::from(input.preset) % KNOWN.len()];
     let now = Timestamp::from_unix_ms(1_700_000_000_000 + u64::from(input.now_ms));
-    let methods = [Method::POST, Method::POST, Method::POST, Method::GET, Method::HEAD];
+    let methods = [
+        Method::POST,
+        Method::POST,
+        Method::POST,
+        Method::GET,
+        Method::HEAD,
+    ];
     let mut delivery = Delivery::new(
         methods[usize::from(input.method) % methods.len()].clone(),
         format!("/ingest/a?{}", input.query),
@@ -134,7 +160,11 @@ fuzz_target!(|input: Input| {
         Ok(Outcome::Event(_)) if known.preset.scheme.kind.signs() => {
             assert!(signed, "{}: verified unsigned", known.preset.name);
             if known.preset.scheme.covers_body() {
-                assert_eq!(delivery.body, before, "{}: verified changed", known.preset.name);
+                assert_eq!(
+                    delivery.body, before,
+                    "{}: verified changed",
+                    known.preset.name
+                );
             }
         }
         Ok(Outcome::Answer(reply)) => {

@@ -130,6 +130,7 @@ fn report(
         (
             SchemeError::SecretEmpty { index }
             | SchemeError::SecretEncoding { index, .. }
+            | SchemeError::SecretShort { index, .. }
             | SchemeError::PublicKeyInvalid { index },
             Some(list),
             _,

@@ -58,6 +58,22 @@ pub enum IngestError {
 }
 
 impl IngestError {
+    /// Whether it was refused before a key was tried on its body.
+    pub(super) fn is_before_mac(&self) -> bool {
+        match self {
+            Self::Topic(_) | Self::Unconfigured(_) | Self::BelowPartition(_) => true,
+            // Tried, and only then compared.
+            Self::Unverified { source, .. } => {
+                !matches!(source, VerifyError::Mismatch | VerifyError::Stale { .. })
+            }
+            Self::SecretNotAccepted(_)
+            | Self::SecretNotStored { .. }
+            | Self::RateLimited { .. }
+            | Self::Interrupted(_)
+            | Self::Journal(_) => false,
+        }
+    }
+
     /// The reason as a metric's label.
     #[must_use]
     pub fn reason(&self) -> &'static str {
@@ -75,6 +91,32 @@ impl IngestError {
             Self::Journal(AppendError::Stalled { .. }) => "journal_stalled",
             Self::Journal(AppendError::Closed) => "journal_closed",
             Self::Journal(AppendError::Failed(_)) => "journal_failed",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a key was tried on a body or it is hashed for nothing: it is read once.
+    #[test]
+    fn a_refusal_takes_as_long_whether_there_is_such_a_topic_or_not() {
+        let topic: Topic = "a.b".parse().unwrap();
+        let unverified = |source| IngestError::Unverified {
+            topic: topic.clone(),
+            source,
+        };
+        let malformed = "a..b".parse::<Topic>().unwrap_err();
+        for (error, is_before_mac) in [
+            (IngestError::Topic(malformed), true),
+            (IngestError::Unconfigured(topic.clone()), true),
+            (IngestError::BelowPartition(topic.clone()), true),
+            (unverified(VerifyError::MethodNotPost), true),
+            (unverified(VerifyError::SecretPending), true),
+            (unverified(VerifyError::Mismatch), false),
+        ] {
+            assert_eq!(error.is_before_mac(), is_before_mac, "{error}");
         }
     }
 }

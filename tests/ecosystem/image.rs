@@ -51,7 +51,16 @@ fn the_image_has_all_it_needs_and_keeps_events_over_a_restart() {
     let token = image.token(port);
     let live = format!("/events/hello?token={token}");
     let mut stream = subscribe(gateway.address, &live);
-    let forged = image.run(port, &["send", "hello", "{}", "--secret", "whsec_AAAA"]);
+    let forged = image.run(
+        port,
+        &[
+            "send",
+            "hello",
+            "{}",
+            "--secret",
+            "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        ],
+    );
     assert_eq!(forged.status.code(), Some(1));
     let sent = image.run(port, &["send", "hello", r#"{"n":1}"#]);
     assert!(sent.status.success(), "{sent:?}");

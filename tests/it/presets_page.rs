@@ -97,7 +97,8 @@ fn every_block_of_the_page_is_a_configuration() {
             SchemeKind::Ed25519 => {
                 "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
             }
-            _ => "c0ffee00",
+            // As base64 it has 24 bytes.
+            _ => "c0ffee00c0ffee00c0ffee00c0ffee00",
         };
         let key = match (preset.scheme.kind, &*preset.name) {
             (_, "telnyx") => "PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=",

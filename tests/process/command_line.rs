@@ -242,7 +242,7 @@ fn a_gateway_refuses_what_another_secret_signed() {
     let mut send = hookrill(folder, &["send", "hello", "-", "--url", &gateway.url]);
     let mut send = send
         .args(["--secret", "env:OTHER"])
-        .env("OTHER", "whsec_c2VjcmV0")
+        .env("OTHER", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -417,7 +417,7 @@ fn send_needs_no_configuration() {
             "--url",
             &url,
             "--secret",
-            "whsec_c2VjcmV0",
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
         ];
         let exit = run(folder.path(), &[&send[..], preset].concat()).has_status(0);
         assert_eq!(exit.stdout, "{}\n", "{exit:?}");
@@ -670,7 +670,15 @@ fn a_gateway_whose_stderr_is_gone_goes_on() {
     };
     let forged = hookrill(
         folder,
-        &["send", "--url", &url, "--secret", "whsec_AAAA", "a", "{}"],
+        &[
+            "send",
+            "--url",
+            &url,
+            "--secret",
+            "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            "a",
+            "{}",
+        ],
     )
     .output()
     .unwrap();

@@ -57,6 +57,20 @@ pub enum SchemeError {
         /// Which, from 0.
         index: usize,
     },
+    /// A secret of fewer bytes than the scheme's secrets have.
+    #[error(
+        "secret {} has {bytes} bytes once it is decoded, and this scheme's secrets have at least \
+         {bytes_min}: copy all of it from the provider",
+        index + 1
+    )]
+    SecretShort {
+        /// Which, from 0.
+        index: usize,
+        /// How many it has.
+        bytes: usize,
+        /// How many it should have.
+        bytes_min: usize,
+    },
     /// A secret that is not encoded as the scheme says.
     #[error(
         "secret {} is not {}, which this scheme needs: copy it again from the provider, without \

@@ -8,7 +8,10 @@ use http::Method;
 
 use crate::{
     check::{
-        Check, handshake::HandshakeStage, headers, signature::SignatureCheck,
+        Check,
+        handshake::HandshakeStage,
+        headers,
+        signature::{Algorithm, SignatureCheck},
         token::constant_time_eq,
     },
     compile::{CompiledScheme, compile},
@@ -49,6 +52,19 @@ impl Verifier {
             settings.verify_token = Some("left out".into());
         }
         Self::new(scheme, settings)
+    }
+
+    /// How many bytes the shortest of its secrets has, as far as secrets can be guessed:
+    /// `None` for public keys, and where there are none.
+    #[must_use]
+    pub fn shortest_secret_bytes(&self) -> Option<usize> {
+        let secrets = match &self.compiled.check {
+            Check::Signature(check) if check.algorithm == Algorithm::Ed25519 => return None,
+            Check::Signature(check) => &check.keys,
+            Check::Token(check) => check.secrets(),
+            Check::None => return None,
+        };
+        secrets.iter().map(|secret| secret.expose().len()).min()
     }
 
     /// Verifies a delivery as of `now`.

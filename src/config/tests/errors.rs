@@ -303,8 +303,12 @@ const BAD_TOPICS: &[(&str, &str)] = &[
         "topics.a.secrets[1]: must not be empty; write the secret",
     ),
     (
-        "[topics.a]\naccess = \"public\"\npreset = \"standard-webhooks\"\nsecrets = [\"whsec_AAAA\", \"!\"]",
+        "[topics.a]\naccess = \"public\"\npreset = \"standard-webhooks\"\nsecrets = [\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\", \"!\"]",
         "topics.a.secrets[1]: secret 2 is not base64",
+    ),
+    (
+        "[topics.a]\naccess = \"public\"\npreset = \"standard-webhooks\"\nsecrets = [\"whsec_AAAA\"]",
+        "topics.a.secrets[0]: secret 1 has 3 bytes once it is decoded",
     ),
     (
         "[topics.a]\naccess = \"public\"\nsecrets = [\"s\"]\nscheme = { kind = \"none\" }",

@@ -93,7 +93,10 @@ fn the_documented_example_says_all_but_what_any_topic_is() {
 fn the_documented_example_is_read_to_the_letter() {
     let config = example()
         .set("HOOKRILL__TOPICS__*__PRESET", "standard-webhooks")
-        .set("HOOKRILL__TOPICS__*__SECRETS__0", "whsec_c2VjcmV0")
+        .set(
+            "HOOKRILL__TOPICS__*__SECRETS__0",
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        )
         .load()
         .unwrap();
     assert_eq!(config.public_url, "https://hooks.example.com");

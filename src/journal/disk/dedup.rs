@@ -330,13 +330,13 @@ mod tests {
         newest: SectionHash,
         now: Timestamp,
     ) {
-        let count = |plain: &HashMap<u128, DedupEntry>, section| {
-            let all = plain.values();
+        let count = |map: &HashMap<u128, DedupEntry>, section| {
+            let all = map.values();
             all.filter(|seen| seen.fingerprint.section() == section)
                 .count()
         };
-        let oldest = |plain: &HashMap<u128, DedupEntry>, section: Option<SectionHash>| {
-            let all = plain.iter().filter(|(_, seen)| {
+        let oldest = |map: &HashMap<u128, DedupEntry>, section: Option<SectionHash>| {
+            let all = map.iter().filter(|(_, seen)| {
                 section.is_none_or(|section| seen.fingerprint.section() == section)
             });
             let oldest = all.min_by_key(|(_, seen)| seen.sequence);

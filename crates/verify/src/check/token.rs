@@ -32,6 +32,10 @@ pub(crate) enum TokenLocation {
 }
 
 impl TokenCheck {
+    pub(crate) fn secrets(&self) -> &[Secret] {
+        &self.secrets
+    }
+
     /// Any of `secrets` may match, and the first one is sent.
     ///
     /// # Panics

@@ -128,6 +128,14 @@ fn key(
     if key.expose().is_empty() {
         return Err(SchemeError::SecretEmpty { index });
     }
+    let bytes = key.expose().len();
+    if bytes < form.bytes_min {
+        return Err(SchemeError::SecretShort {
+            index,
+            bytes,
+            bytes_min: form.bytes_min,
+        });
+    }
     if algorithm == Algorithm::Ed25519 && !ed25519::is_public_key(key.expose()) {
         return Err(SchemeError::PublicKeyInvalid { index });
     }

@@ -123,6 +123,10 @@ pub struct SecretForm {
     /// What is cut off its front, if it is there: `whsec_`.
     #[serde(default)]
     pub prefix: String,
+    /// The fewest bytes that a secret has once it is decoded: fewer are a part of one,
+    /// or can be guessed. The default, 0, accepts any that has some.
+    #[serde(default)]
+    pub bytes_min: usize,
     /// The key is this hash of the bytes; default: the bytes themselves.
     pub hash: Option<Hash>,
 }

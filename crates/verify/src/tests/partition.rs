@@ -30,7 +30,7 @@ fn no_preset_lets_an_unsigned_header_or_query_choose() {
         let settings = |partition: &str| Settings {
             partition: Some(partition.parse().unwrap()),
             verify_token: (preset.scheme.needs_verify_token()).then(|| secret("word")),
-            ..with(&["whsec_AAAA"])
+            ..with(&["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
         };
         for partition in ["{header:X-Any}", "{query:any}", "{/any}"] {
             let made = Verifier::new(preset.scheme.clone(), settings(partition));

@@ -231,12 +231,44 @@ fn secrets_that_cannot_serve_are_refused_and_never_shown() {
             count: SECRETS_MAX + 1
         }
     );
-    let error = make(standard(), &["whsec_AAAA", "whsec_hunter2!"]).to_string();
+    let error = make(
+        standard(),
+        &["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_hunter2!"],
+    )
+    .to_string();
     assert!(error.starts_with("secret 2 is not base64"), "{error}");
     assert!(!error.contains("hunter"), "{error}");
+    // As the specification of Standard Webhooks has it: 24 bytes at least.
+    let short = SchemeError::SecretShort {
+        index: 1,
+        bytes: 23,
+        bytes_min: 24,
+    };
+    let of_23_bytes = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    assert_eq!(
+        make(
+            standard(),
+            &["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", of_23_bytes]
+        ),
+        short
+    );
     let token = scheme("kind = \"token\"\ntoken = { header = \"a\" }");
     assert_eq!(make(token.clone(), &[]), SchemeError::SecretMissing);
     assert_eq!(make(token, &[""]), SchemeError::SecretEmpty { index: 0 });
+}
+
+#[test]
+fn the_shortest_secret_is_known_where_it_can_be_guessed() {
+    let token = "kind = \"token\"\ntoken = { header = \"a\" }";
+    for (scheme, secrets, shortest) in [
+        (scheme(HMAC), ["sixteen bytes !!", "three"], Some(5)),
+        (scheme(token), ["longer", "four"], Some(4)),
+    ] {
+        let verifier = Verifier::new(scheme, with(&secrets)).unwrap();
+        assert_eq!(verifier.shortest_secret_bytes(), shortest);
+    }
+    let nothing = Verifier::new(scheme("kind = \"none\""), with(&[])).unwrap();
+    assert_eq!(nothing.shortest_secret_bytes(), None);
 }
 
 #[test]
