@@ -1,61 +1,16 @@
 //! Strangers that connect and say nothing, or half of something.
 
-use std::{
-    env,
-    net::{IpAddr, SocketAddr},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use hookrill_testing::{OPEN_TOPIC, Process};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
+use crate::honest::{HONEST, attack_size, check_honest_traffic, connect_from, stranger};
+
 const HALF_A_HEAD: &[u8] = b"POST /ingest/open HTTP/1.1\r\nHost: gateway\r\nX-Half: ";
-/// What honest traffic may wait for, at most.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(1);
-/// Where everybody else comes from.
-const HONEST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 250));
-
-fn attack_size(base: usize) -> usize {
-    let factor = env::var("SIEGE_FACTOR").map_or(1, |factor| factor.parse().unwrap());
-    base * factor
-}
-
-/// A connection from one of many loopback addresses.
-async fn connect_from(source: IpAddr, to: SocketAddr) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(SocketAddr::new(source, 0)).unwrap();
-    socket.connect(to).await.unwrap()
-}
-
-fn stranger(n: usize) -> IpAddr {
-    IpAddr::from([127, 0, 1, (n % 8) as u8])
-}
-
-/// The status of a request by an honest client, which has to be there in time.
-async fn honest(gateway: &Process, request: &str) -> u16 {
-    let asked = async {
-        let mut stream = connect_from(HONEST, gateway.address).await;
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.unwrap();
-        let answer = String::from_utf8(answer).unwrap();
-        answer.split(' ').nth(1).unwrap().parse().unwrap()
-    };
-    let answered = timeout(ANSWER_TIME_MAX, asked).await;
-    answered.unwrap_or_else(|_| panic!("no answer in time to {request:?}"))
-}
-
-async fn check_honest_traffic(gateway: &Process) {
-    let health = "GET /healthz HTTP/1.1\r\nHost: g\r\nConnection: close\r\n\r\n";
-    assert_eq!(honest(gateway, health).await, 200);
-    let post = "POST /ingest/open HTTP/1.1\r\nHost: g\r\nConnection: close\r\n\
-                Content-Length: 1\r\n\r\nx";
-    assert!(matches!(honest(gateway, post).await, 200 | 202));
-}
 
 #[tokio::test]
 async fn half_a_head_a_thousand_times_stops_nobody_and_costs_little() {

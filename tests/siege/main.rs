@@ -13,3 +13,5 @@
 )]
 
 mod connections;
+mod honest;
+mod pinned_events;
