@@ -60,6 +60,8 @@ pub struct Telemetry {
     pub history_pages_read: Counter,
     /// Pages of older events that a stream got from another's read.
     pub history_pages_shared: Counter,
+    /// Pages in which a stream found nothing that it wants.
+    pub history_pages_in_vain: Counter,
     /// How often accepting paused because file descriptors ran out.
     pub accept_pauses: Counter,
     /// Key sets of issuers that were fetched.
@@ -129,6 +131,7 @@ impl Telemetry {
             partial_events_bytes: metrics.gauge("hookrill_partial_events_bytes", "Bytes of events that readers that have stopped have taken a part of."),
             history_pages_read: metrics.counter("hookrill_history_pages_read_total", "Pages of older events read from the journal."),
             history_pages_shared: metrics.counter("hookrill_history_pages_shared_total", "Pages of older events that a stream got from another's read."),
+            history_pages_in_vain: metrics.counter("hookrill_history_pages_in_vain_total", "Pages of older events in which a stream found nothing that it asked for."),
             accept_pauses: metrics.counter("hookrill_accept_pauses_total", "Times accepting paused because file descriptors ran out."),
             key_fetches: metrics.counter("hookrill_key_fetches_total", "Key sets of token issuers fetched."),
             key_fetches_failed: metrics.counter("hookrill_key_fetches_failed_total", "Fetches of key sets that failed."),

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tokio::{
-    task::coop,
+    task::{coop, yield_now},
     time::{Instant, timeout},
 };
 
@@ -135,16 +135,18 @@ async fn write_rest<S: Sink>(writer: &mut StreamWriter<S>) -> Result<(), Disconn
 async fn read(state: &mut StreamState) {
     // A fast peer must not keep the thread to itself.
     coop::consume_budget().await;
-    if state.read_now() {
-        return;
-    }
-    // Boxed: few wait for a read, and all would make room for it.
-    match Box::pin(state.fetch_page()).await {
-        Ok(page) => state.supply(&page),
-        Err(error) => {
-            tracing::error!(error = %with_causes(&error), "a stream ends: its events cannot be read");
-            state.end();
+    if !state.read_now() {
+        // Boxed: few wait for a read, and all would make room for it.
+        match Box::pin(state.fetch_page()).await {
+            Ok(page) => state.supply(&page),
+            Err(error) => {
+                tracing::error!(error = %with_causes(&error), "a stream ends: its events cannot be read");
+                state.end();
+            }
         }
+    }
+    if state.is_searching() {
+        yield_now().await;
     }
 }
 

@@ -229,6 +229,28 @@ async fn a_peer_that_does_not_read_holds_up_nobody_and_misses_nothing() {
     until(|| stage.tasks.len() == 1).await;
 }
 
+/// One thread runs all tasks.
+#[tokio::test]
+async fn a_stream_that_searches_a_long_history_lets_others_run_after_each_read() {
+    const READS: u64 = 36;
+    let stage = Stage::with_ring(0).await;
+    for _ in 0..READS * 8192 {
+        stage.fixture.store("other", "t", "").await;
+    }
+    stage.fixture.told(READS * 8192).await;
+    let searching = Peer::default();
+    stage.listen(Start::Earliest, &searching).await;
+    let mut turns = 0;
+    until(|| {
+        turns += 1;
+        let state = searching.0.lock();
+        let text = String::from_utf8_lossy(&state.received);
+        text.matches("hookrill.cursor").count() > 1
+    })
+    .await;
+    assert!(turns > 32, "{turns} turns in 32 reads");
+}
+
 #[tokio::test]
 async fn a_peer_that_leaves_takes_its_stream_with_it() {
     let stage = Stage::with_ring(1 << 20).await;

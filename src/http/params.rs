@@ -157,7 +157,7 @@ fn types(query: &QueryParams) -> Result<Option<Box<[Box<str>]>>, ProblemDetails>
     let Some(list) = query.one("types")? else {
         return Ok(None);
     };
-    let types: Box<[Box<str>]> = list.split(',').map(|name| name.trim().into()).collect();
+    let mut types: Vec<Box<str>> = list.split(',').map(|name| name.trim().into()).collect();
     if types.iter().any(|name| name.is_empty()) {
         let why = "it must be a list such as push,issues";
         return Err(ProblemDetails::parameter("types", why));
@@ -166,7 +166,10 @@ fn types(query: &QueryParams) -> Result<Option<Box<[Box<str>]>>, ProblemDetails>
         let why = format!("it can name at most {TYPES_MAX} types");
         return Err(ProblemDetails::parameter("types", why));
     }
-    Ok(Some(types))
+    // Those who name the same share what is read for them.
+    types.sort_unstable();
+    types.dedup();
+    Ok(Some(types.into()))
 }
 
 fn format(query: &QueryParams, headers: &HeaderMap) -> Result<Format, ProblemDetails> {

@@ -66,6 +66,8 @@ macro_rules! suite {
             reading::several_topics_are_merged_in_order_without_doubles
             reading::types_are_filtered_and_counted_as_looked_at
             reading::a_rare_type_does_not_make_one_read_walk_everything
+            reading::of_many_types_those_that_are_wanted_are_read
+            reading::the_last_n_are_found_further_back_than_one_step_looks
             reading::the_last_n_are_counted_after_types_and_with_subtopics
             reading::a_position_beyond_the_head_reads_nothing
             following::a_follower_sees_each_event_once_while_appends_race_it

@@ -6,6 +6,7 @@
 //! Invariant: sequences are dense, so that event `n` is at `n - floor - 1`.
 
 mod dedup;
+mod matcher;
 mod stats;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -17,6 +18,7 @@ use parking_lot::{RwLock, RwLockReadGuard};
 
 use self::{
     dedup::{DedupKey, MemoryDedup},
+    matcher::Matcher,
     stats::MemoryStatsScan,
 };
 use super::{
@@ -55,6 +57,18 @@ struct MemoryState {
     bytes: u64,
     dedup: MemoryDedup,
     is_closed: bool,
+}
+
+/// A search under way for the newest events of a selection.
+struct MemoryLastN {
+    /// How many are still to be found.
+    wanted: usize,
+    /// The oldest event found.
+    oldest: Option<Sequence>,
+    /// Only events up to here are still to be looked at.
+    up_to: Sequence,
+    /// How many were looked at.
+    looked_at: usize,
 }
 
 impl Memory {
@@ -151,7 +165,21 @@ impl Journal for Memory {
         selection: &Selection,
         count: usize,
     ) -> Result<Sequence, ReadError> {
-        self.log.start_of_last_n(selection, count)
+        let head = self.head();
+        let mut search = MemoryLastN {
+            wanted: count,
+            oldest: None,
+            up_to: head,
+            looked_at: 0,
+        };
+        // Step by step, so that others get their turn.
+        while self
+            .log
+            .search_last_n(&Matcher::new(selection), &mut search)?
+        {
+            tokio::task::yield_now().await;
+        }
+        Ok(search.oldest.map_or(head, Sequence::previous))
     }
 
     async fn stored_topics(&self, query: StoredTopicsQuery) -> Result<StoredTopics, ReadError> {
@@ -305,9 +333,10 @@ impl MemoryLog {
             scanned: after.max(head),
             floor,
         };
+        let matcher = Matcher::new(selection);
         let mut bytes = 0;
         for (looked_at, event) in state.events_after(after, floor).enumerate() {
-            let is_wanted = selection.wants(event);
+            let is_wanted = matcher.wants(event);
             let is_full =
                 is_wanted && !page.events.is_empty() && bytes + event.draft.weight() > bytes_max;
             if is_full || looked_at == PAGE_ENTRIES_MAX {
@@ -322,11 +351,29 @@ impl MemoryLog {
         Ok(page)
     }
 
-    fn start_of_last_n(&self, selection: &Selection, count: usize) -> Result<Sequence, ReadError> {
+    /// Looks at the next events towards the oldest; returns whether there may be
+    /// more to find.
+    fn search_last_n(
+        &self,
+        matcher: &Matcher<'_>,
+        search: &mut MemoryLastN,
+    ) -> Result<bool, ReadError> {
         let state = self.open_state()?;
-        let newest = state.events.iter().rev().take(LAST_ENTRIES_MAX);
-        let oldest = newest.filter(|e| selection.wants(e)).take(count).last();
-        Ok(oldest.map_or(self.tail.head(), |e| e.sequence.previous()))
+        let floor = self.tail.floor();
+        let count = usize::try_from(search.up_to.0.saturating_sub(floor.0)).unwrap_or(usize::MAX);
+        let older = state.events.range(..count.min(state.events.len()));
+        for event in older.rev().take(PAGE_ENTRIES_MAX) {
+            if search.wanted == 0 || search.looked_at == LAST_ENTRIES_MAX {
+                return Ok(false);
+            }
+            search.looked_at += 1;
+            search.up_to = event.sequence.previous();
+            if matcher.wants(event) {
+                search.oldest = Some(event.sequence);
+                search.wanted -= 1;
+            }
+        }
+        Ok(search.wanted > 0 && search.up_to > floor)
     }
 
     fn open_state(&self) -> Result<RwLockReadGuard<'_, MemoryState>, ReadError> {

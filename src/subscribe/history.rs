@@ -3,19 +3,23 @@
 //! Ten thousand clients that reconnect after a deploy ask for the same stretch of
 //! the journal from ten thousand positions in it. So pages begin and end at fixed
 //! blocks, all that ask for one at the same time wait for one read, and the newest
-//! pages are kept, within a bound. A page belongs to its topics and where it
-//! begins, never to a request: frames encode themselves per form, and types are
-//! picked when frames are written.
+//! pages are kept, within a bound. A page belongs to its topics and types and where
+//! it begins, never to a request: frames encode themselves per form.
+//!
+//! A page of certain types has those alone: the journal's index knows types, and a
+//! type that few events have must not make anybody read all the others. A reader
+//! that was given a page without events is searching; searches wait for one another
+//! and leave most of the reads to readers that have found something.
 //!
 //! Refuses to read more pages at a time than its budget; readers wait for it.
-//! Invariant: a page has every event of its topics from where it begins to where
+//! Invariant: a page has every event of its selection from where it begins to where
 //! it was scanned, in order, except those up to `floor` that retention deleted.
 
 mod page_cache;
 
 use std::sync::Arc;
 
-use hookrill_core::{Selection, Sequence, Topics};
+use hookrill_core::{Selection, Sequence};
 use parking_lot::Mutex;
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -41,6 +45,8 @@ pub(super) struct Settings {
     pub(super) page_bytes_max: usize,
     /// The most pages that are being read at a time.
     pub(super) reads_max: usize,
+    /// The most of these for readers that are searching.
+    pub(super) searches_max: usize,
 }
 
 /// Older events, in pages that all readers share.
@@ -52,21 +58,22 @@ pub(super) struct History {
     cache: Mutex<PageCache>,
     /// The memory that reads may take, in pages.
     read_permits: Semaphore,
+    search_permits: Semaphore,
     page_bytes_max: usize,
     telemetry: Arc<Telemetry>,
 }
 
-/// A stretch of the journal, for certain topics.
+/// A stretch of the journal, for certain topics and types.
 ///
 /// It may begin before the position that was asked for: a reader skips what it
 /// has. It may also hold what retention has deleted since.
 #[derive(Debug)]
 pub struct HistoryPage {
-    /// The events of the topics, of all types, in order.
+    /// The events of the selection, in order.
     pub(super) frames: Arc<[Frame]>,
     /// The position after which the page begins.
     pub(super) after: Sequence,
-    /// All of the topics after `after` and up to here is in `frames`, except what
+    /// All of the selection after `after` and up to here is in `frames`, except what
     /// retention deleted up to `floor`.
     pub(super) scanned: Sequence,
     /// Where this is above a reader's position, events up to it may be missing:
@@ -90,13 +97,14 @@ impl History {
             journal,
             hub,
             cache: Mutex::new(PageCache::new(settings.cache_bytes_max)),
-            read_permits: Semaphore::new(settings.reads_max.clamp(1, Semaphore::MAX_PERMITS)),
+            read_permits: permits(settings.reads_max),
+            search_permits: permits(settings.searches_max),
             page_bytes_max: settings.page_bytes_max,
             telemetry,
         }
     }
 
-    /// The page of `topics` that covers what follows `after`: its `scanned` is
+    /// The page of `selection` that covers what follows `after`: its `scanned` is
     /// above `after`, unless nothing follows yet. Cancel-safe: others that wait
     /// for the same read carry on with it.
     ///
@@ -105,12 +113,13 @@ impl History {
     /// [`ReadError`], of the read that this call made itself.
     pub(super) async fn page(
         &self,
-        topics: &Topics,
+        selection: &Selection,
         after: Sequence,
     ) -> Result<Arc<HistoryPage>, ReadError> {
         if after >= self.journal.head() {
             return Ok(self.nothing_after(after));
         }
+        let selection = &Arc::new(selection.clone());
         let mut start = block_of(after);
         for policy in [
             JoinPolicy::Nearby,
@@ -118,7 +127,7 @@ impl History {
             JoinPolicy::Exact,
             JoinPolicy::Exact,
         ] {
-            match self.page_from(start, policy, topics, after).await? {
+            match self.page_from(start, policy, selection, after).await? {
                 Some(page) if page.scanned > after => return Ok(page),
                 // The page of another read, which turned out to end too soon.
                 Some(page) if page.after != start => {}
@@ -137,10 +146,31 @@ impl History {
         drop(pages);
     }
 
+    /// As [`History::page`], for a reader that was given a page without events:
+    /// when its turn comes among those that search.
+    ///
+    /// # Errors
+    ///
+    /// As [`History::page`].
+    pub(super) async fn searched_page(
+        &self,
+        selection: &Selection,
+        after: Sequence,
+    ) -> Result<Arc<HistoryPage>, ReadError> {
+        // Before it joins a read, for which others may wait that do not search.
+        let turn = self.search_permits.acquire().await;
+        let _turn = turn.map_err(|_| ReadError::Closed)?;
+        self.page(selection, after).await
+    }
+
     /// As [`History::page`], where that takes no read and no wait.
     #[must_use]
-    pub(super) fn cached_page(&self, topics: &Topics, after: Sequence) -> Option<Arc<HistoryPage>> {
-        let page = self.cache.lock().find(topics, after)?;
+    pub(super) fn cached_page(
+        &self,
+        selection: &Selection,
+        after: Sequence,
+    ) -> Option<Arc<HistoryPage>> {
+        let page = self.cache.lock().find(selection, after)?;
         self.telemetry.history_pages_shared.increment(1);
         Some(page)
     }
@@ -151,10 +181,13 @@ impl History {
         &self,
         start: Sequence,
         policy: JoinPolicy,
-        topics: &Topics,
+        selection: &Arc<Selection>,
         after: Sequence,
     ) -> Result<Option<Arc<HistoryPage>>, ReadError> {
-        let found = self.cache.lock().find_or_join(topics, start, policy, after);
+        let found = self
+            .cache
+            .lock()
+            .find_or_join(selection, start, policy, after);
         let (begin, read) = match found {
             Lookup::Read(begin, read) => (begin, read),
             Lookup::TooShort => return Ok(None),
@@ -165,7 +198,7 @@ impl History {
         };
         let waiter = ReadWaiter {
             history: self,
-            topics,
+            selection,
             start: begin,
             read,
         };
@@ -183,19 +216,19 @@ impl History {
     }
 
     /// Reads a page and caches it.
-    async fn read(&self, topics: &Topics, start: Sequence) -> Result<Arc<HistoryPage>, ReadError> {
+    async fn read(
+        &self,
+        selection: &Arc<Selection>,
+        start: Sequence,
+    ) -> Result<Arc<HistoryPage>, ReadError> {
         // Released when the read is done, or nobody waits for it any more.
         let _permit = self
             .read_permits
             .acquire()
             .await
             .map_err(|_| ReadError::Closed)?;
-        let selection = Selection {
-            topics: topics.clone(),
-            types: None,
-        };
         let head = self.journal.head();
-        let read = self.journal.read(&selection, start, self.page_bytes_max);
+        let read = self.journal.read(selection, start, self.page_bytes_max);
         let found = read.await?;
         self.telemetry.history_pages_read.increment(1);
         // A read that stops short of the head it could see was full: the rest
@@ -211,13 +244,17 @@ impl History {
             if !Arc::ptr_eq(&encoder, &self.hub.encoder()) {
                 continue;
             }
-            let evicted = cache.insert(topics, &page, full);
+            let evicted = cache.insert(selection, &page, full);
             // Freeing takes longer than the bookkeeping: not under the lock.
             drop(cache);
             drop(evicted);
             return Ok(page);
         }
     }
+}
+
+fn permits(count: usize) -> Semaphore {
+    Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS))
 }
 
 /// The page of what a read found, without the block that the next page begins
@@ -257,7 +294,7 @@ fn block_of(position: Sequence) -> Sequence {
 /// A waiter for an in-flight read. The last waiter to drop removes the entry.
 struct ReadWaiter<'h> {
     history: &'h History,
-    topics: &'h Topics,
+    selection: &'h Arc<Selection>,
     start: Sequence,
     read: InFlightRead,
 }
@@ -269,7 +306,7 @@ impl ReadWaiter<'_> {
         let mut reads_itself = false;
         let read = || {
             reads_itself = true;
-            self.history.read(self.topics, self.start)
+            self.history.read(self.selection, self.start)
         };
         let page = Arc::clone(self.read.get_or_try_init(read).await?);
         if !reads_itself {
@@ -282,7 +319,7 @@ impl ReadWaiter<'_> {
 impl Drop for ReadWaiter<'_> {
     fn drop(&mut self) {
         let mut cache = self.history.cache.lock();
-        cache.leave(self.topics, self.start, &self.read);
+        cache.leave(self.selection, self.start, &self.read);
     }
 }
 

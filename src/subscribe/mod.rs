@@ -68,6 +68,7 @@ const HISTORY: history::Settings = history::Settings {
     cache_bytes_max: 16 * 1024 * 1024,
     page_bytes_max: 64 * 1024,
     reads_max: 32,
+    searches_max: 2,
 };
 
 /// How long a client is asked to wait for a gateway that can't serve it now.

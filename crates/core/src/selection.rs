@@ -3,7 +3,7 @@
 use crate::{Event, Topic};
 
 /// The topics and types that a subscription asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Selection {
     /// Which topics, subtopics included.
     pub topics: Topics,
@@ -12,7 +12,7 @@ pub struct Selection {
 }
 
 /// A set of topics, each with its subtopics.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Topics {
     /// Everything in the journal.
     All,

@@ -5,7 +5,7 @@
 //! segment is sealed.
 //!
 //! Invariants: the ordinals in a topic's list rise, and each is below the
-//! number of events. Records follow each other in the log. Sequences are
+//! number of events. Each event's type is one of the names. Records follow each other in the log. Sequences are
 //! dense: ordinal `n` is sequence `first + n`.
 
 use std::collections::HashMap;
@@ -95,13 +95,17 @@ impl Index {
         self.bytes = 8 * self.offsets.len() + topics.sum::<usize>() + types.sum::<usize>();
     }
 
-    /// Whether offsets and ordinals are as they must be; a decoder asks this.
+    /// Whether offsets, types and ordinals are as they must be; a decoder asks
+    /// this.
     pub(super) fn is_in_order(&self) -> bool {
         let events = self.events();
+        let types = self.type_names.len();
+        let has_types = self.types.len() == self.offsets.len()
+            && self.types.iter().all(|&place| (place as usize) < types);
         let rises = |ordinals: &Vec<u32>| {
             ordinals.is_sorted_by(|a, b| a < b) && ordinals.last().is_none_or(|&last| last < events)
         };
-        self.has_rising_offsets() && self.topics.values().all(rises)
+        self.has_rising_offsets() && has_types && self.topics.values().all(rises)
     }
 
     /// Whether records follow each other, within the log.
@@ -141,10 +145,9 @@ impl Index {
         offset.copied().unwrap_or(self.end)
     }
 
-    /// The type of an event.
-    pub(super) fn event_type(&self, ordinal: u32) -> &str {
-        let place = self.types.get(ordinal as usize);
-        let name = place.and_then(|place| self.type_names.get(*place as usize));
-        name.map_or("", |name| name)
+    /// The type of an event; `None` where this does not know it.
+    pub(super) fn event_type(&self, ordinal: u32) -> Option<&str> {
+        let place = *self.types.get(ordinal as usize)?;
+        self.type_names.get(place as usize).map(|name| &**name)
     }
 }

@@ -307,7 +307,7 @@ mod tests {
         assert_eq!(read.topics["a"], [0, 1]);
         assert_eq!(read.arrivals, written.arrivals);
         let types: Vec<_> = (0..3).map(|ordinal| read.event_type(ordinal)).collect();
-        assert_eq!(types, ["x", "y", "x"]);
+        assert_eq!(types, [Some("x"), Some("y"), Some("x")]);
         let offsets: Vec<_> = (0..4).map(|ordinal| read.offset(ordinal)).collect();
         assert_eq!(offsets, [100, 101, 102, 200]);
         assert_eq!(read.last(), Sequence(6));
@@ -332,12 +332,13 @@ mod tests {
     #[test]
     fn an_index_that_is_out_of_order_is_refused_though_it_has_its_checksum() {
         let (_, whole) = encode(&header(), &index(), 2);
-        // The second offset, and the second ordinal of topic `a`.
+        // The second offset, the first type, and the second ordinal of topic `a`.
         let list = b"a\x02\0\0\0\0\0\0\0\x01";
         let list_at = whole.windows(list.len()).position(|found| found == list);
         let second_ordinal = list_at.unwrap() + list.len() - 1;
         for (at, wrong) in [
             (HEADER_BYTES + 4, 100),
+            (HEADER_BYTES + 12, 2),
             (second_ordinal, 0),
             (second_ordinal, 3),
         ] {

@@ -10,6 +10,7 @@ use super::{
     index::Index,
     segment_set::between,
     selection_iter::{Direction, SelectionIter},
+    wanted_types::WantedTypes,
 };
 use crate::journal::{LAST_ENTRIES_MAX, PAGE_ENTRIES_MAX, ReadError, tail::LiveTail};
 
@@ -24,6 +25,8 @@ pub(super) struct LastNSearch {
     up_to: Sequence,
     /// How many entries were looked at.
     looked_at: usize,
+    /// What indexes that were read from their files count for.
+    loaded: usize,
 }
 
 impl LastNSearch {
@@ -33,6 +36,7 @@ impl LastNSearch {
             oldest: None,
             up_to: head,
             looked_at: 0,
+            loaded: 0,
         }
     }
 
@@ -49,40 +53,66 @@ impl LastNSearch {
             return Ok(false);
         }
         let enough = self.looked_at + PAGE_ENTRIES_MAX;
+        let enough_work = self.work() + PAGE_ENTRIES_MAX;
+        let types = WantedTypes::new(selection);
         let segments = files.segments.list();
         let newest_first = between(&segments, from, self.up_to).iter().rev();
         for (n, segment) in newest_first.enumerate() {
             if n == files.sizes.segments_per_read {
                 return Ok(true);
             }
-            let search = |index: &Index| self.search(index, selection, from, enough);
+            self.loaded += files.segments.load_weight(segment);
+            let search = |index: &Index| self.search(index, selection, &types, from, enough);
             match files.segments.with_index(segment, search) {
                 Ok(()) => {}
                 // It was deleted meanwhile, and all before it.
                 Err(_) if segment.last() <= tail.floor() => return Ok(false),
                 Err(e) => return Err(e),
             }
-            if self.wanted == 0 || self.looked_at == enough {
-                return Ok(self.wanted > 0 && self.looked_at < LAST_ENTRIES_MAX);
+            if self.wanted == 0 || self.looked_at >= LAST_ENTRIES_MAX {
+                return Ok(false);
+            }
+            if self.work() >= enough_work {
+                return Ok(true);
             }
             self.up_to = segment.first().previous();
         }
         Ok(false)
     }
 
-    fn search(&mut self, index: &Index, selection: &Selection, from: Sequence, enough: usize) {
+    /// What the search has cost so far, in entries.
+    fn work(&self) -> usize {
+        self.looked_at + self.loaded
+    }
+
+    /// Searches an index, until the search has found all or looked at enough.
+    fn search(
+        &mut self,
+        index: &Index,
+        selection: &Selection,
+        types: &WantedTypes<'_>,
+        from: Sequence,
+        enough: usize,
+    ) {
         let range = index.ordinal(from)..index.ordinal(self.up_to.next());
-        for ordinal in SelectionIter::new(index, selection, range, Direction::Backward) {
+        let ordinals = SelectionIter::new(index, selection, range, Direction::Backward);
+        let types = types.within(index);
+        if types.is_empty() {
+            self.looked_at += ordinals.entries();
+            self.up_to = index.first.previous();
+            return;
+        }
+        for ordinal in ordinals {
             let sequence = index.sequence(ordinal);
             debug_assert!(self.oldest.is_none_or(|oldest| sequence < oldest));
             self.looked_at += 1;
             self.up_to = sequence.previous();
-            if selection.wants_type(index.event_type(ordinal)) {
+            if types.may_want(index, ordinal) {
                 self.oldest = Some(sequence);
                 assert!(self.wanted > 0, "the search ends with the last one");
                 self.wanted -= 1;
             }
-            if self.wanted == 0 || self.looked_at == enough {
+            if self.wanted == 0 || self.looked_at >= enough {
                 return;
             }
         }

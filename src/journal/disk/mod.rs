@@ -49,6 +49,7 @@ mod selection_iter;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod wanted_types;
 mod writer;
 
 use std::{path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};

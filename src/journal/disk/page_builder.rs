@@ -17,6 +17,7 @@ use super::{
     segment::u32_at,
     segment_set::{LogSegment, SegmentSet, between},
     selection_iter::{Direction, SelectionIter},
+    wanted_types::WantedTypes,
 };
 use crate::journal::{
     EventPage, PAGE_ENTRIES_MAX, ReadError,
@@ -44,6 +45,7 @@ pub(super) fn read_page(
     let mut builder = PageBuilder {
         segments: &files.segments,
         selection,
+        types: WantedTypes::new(selection),
         events: Vec::new(),
         bytes: 0,
         bytes_max,
@@ -75,10 +77,11 @@ fn is_in_order(page: &EventPage, after: Sequence) -> bool {
 struct PageBuilder<'s> {
     segments: &'s SegmentSet,
     selection: &'s Selection,
+    types: WantedTypes<'s>,
     events: Vec<Arc<Event>>,
     bytes: usize,
     bytes_max: usize,
-    /// Index entries.
+    /// Index entries, and what indexes that were read from their files count for.
     looked_at: usize,
     scanned: Sequence,
 }
@@ -115,12 +118,19 @@ impl PageBuilder<'_> {
                 self.scanned = segment.first().previous();
                 return Ok(());
             }
+            let loading = self.segments.load_weight(segment);
             match self.add_segment(segment, from, up_to) {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
                 // It was deleted meanwhile, which the page's floor says.
                 Err(_) if segment.last() <= tail.floor() => {}
                 Err(e) => return Err(e),
+            }
+            self.looked_at += loading;
+            let last = segment.last();
+            if self.looked_at >= PAGE_ENTRIES_MAX && (from..up_to).contains(&last) {
+                self.scanned = last;
+                return Ok(());
             }
         }
         Ok(())
@@ -144,7 +154,7 @@ impl PageBuilder<'_> {
             let Some(next) = hits.next else {
                 return Ok(true);
             };
-            if self.looked_at == PAGE_ENTRIES_MAX {
+            if self.looked_at >= PAGE_ENTRIES_MAX {
                 self.scanned = next.previous();
                 return Ok(false);
             }
@@ -156,6 +166,8 @@ impl PageBuilder<'_> {
     /// entries the page has looked at then.
     fn search(&self, index: &Index, from: Sequence, up_to: Sequence) -> (IndexHits, usize) {
         let range = index.ordinal(from)..index.ordinal(up_to.next());
+        let types = self.types.within(index);
+        let range = if types.is_empty() { 0..0 } else { range };
         let ordinals = SelectionIter::new(index, self.selection, range, Direction::Forward);
         let (mut looked_at, mut bytes) = (self.looked_at, self.bytes);
         let mut hits = IndexHits {
@@ -164,12 +176,12 @@ impl PageBuilder<'_> {
         };
         for ordinal in ordinals {
             let is_full = bytes > self.bytes_max && !hits.wanted.is_empty();
-            if is_full || looked_at == PAGE_ENTRIES_MAX {
+            if is_full || looked_at >= PAGE_ENTRIES_MAX {
                 hits.next = Some(index.sequence(ordinal));
                 break;
             }
             looked_at += 1;
-            if self.selection.wants_type(index.event_type(ordinal)) {
+            if types.may_want(index, ordinal) {
                 let (begin, end) = (index.offset(ordinal), index.offset(ordinal + 1));
                 bytes += end.saturating_sub(begin) as usize + WEIGHT_OVER_RECORD;
                 hits.wanted.push(RecordSpan {
@@ -205,8 +217,11 @@ impl PageBuilder<'_> {
         Ok(true)
     }
 
-    /// Adds an event; returns whether it still fitted.
+    /// Adds an event if it is wanted; returns whether it still fitted.
     fn add(&mut self, event: Event) -> bool {
+        if !self.selection.wants_type(&event.draft.event_type) {
+            return true;
+        }
         let weight = event.draft.weight();
         if self.bytes + weight > self.bytes_max && !self.events.is_empty() {
             self.scanned = event.sequence.previous();

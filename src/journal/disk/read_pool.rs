@@ -23,6 +23,9 @@ use crate::journal::{
 
 /// The most reads at a time; further ones wait.
 const READS_MAX: u32 = 8;
+/// The most steps of long searches at a time: one that has found nothing in its
+/// first step leaves most of the reads to others.
+const SEARCHES_MAX: usize = 2;
 /// The most reads for followers, which are two: the pump and the count of
 /// withheld events. The pump must not queue behind subscribers who catch up, or
 /// nobody would get anything new.
@@ -39,6 +42,7 @@ pub(super) struct ReadPool {
     tail: Arc<LiveTail>,
     permits: Arc<Semaphore>,
     follower_permits: Arc<Semaphore>,
+    search_permits: Semaphore,
     scarcity: ScarcityLog,
 }
 
@@ -49,6 +53,7 @@ impl ReadPool {
             tail,
             permits: Arc::new(Semaphore::new(READS_MAX as usize)),
             follower_permits: Arc::new(Semaphore::new(FOLLOWER_READS_MAX as usize)),
+            search_permits: Semaphore::new(SEARCHES_MAX),
             scarcity: ScarcityLog::default(),
         }
     }
@@ -90,7 +95,8 @@ impl ReadPool {
     ) -> Result<Sequence, ReadError> {
         let head = self.tail.head();
         let mut search = LastNSearch::new(count, head);
-        // Step by step, so that other reads get their turn.
+        // Step by step, so that other reads and searches get their turn.
+        let mut turn = None;
         loop {
             let step = || {
                 let selection = selection.clone();
@@ -104,6 +110,10 @@ impl ReadPool {
                 return Ok(stepped.oldest.map_or(head, Sequence::previous));
             }
             search = stepped;
+            // Back to the end of the queue.
+            drop(turn.take());
+            let next_turn = self.search_permits.acquire().await;
+            turn = Some(next_turn.map_err(|_| ReadError::Closed)?);
         }
     }
 

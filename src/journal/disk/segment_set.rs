@@ -34,6 +34,9 @@ use crate::journal::{ReadError, scarcity::is_scarce, stored};
 const INDEX_BYTES_MAX: u64 = 32 << 20;
 /// About how many indexes that is.
 const INDEXES_EXPECTED: usize = 256;
+/// So many entries of an index are read from its file in the time in which one is
+/// looked at, about.
+const LOADED_PER_ENTRY: usize = 4;
 /// Sealed logs that are kept open: the rest of a process's descriptors are for
 /// connections.
 const FILES_MAX: usize = 64;
@@ -143,6 +146,9 @@ pub(super) struct SegmentSet {
     changing: Mutex<()>,
     indexes: Cache<u64, Arc<Index>, IndexWeigher>,
     files: Cache<u64, Arc<File>>,
+    /// Bytes of logs that were read.
+    #[cfg(test)]
+    pub(super) log_bytes_read: std::sync::atomic::AtomicU64,
 }
 
 impl SegmentSet {
@@ -154,6 +160,8 @@ impl SegmentSet {
             changing: Mutex::new(()),
             indexes: Cache::with_weighter(INDEXES_EXPECTED, INDEX_BYTES_MAX, IndexWeigher),
             files: Cache::new(FILES_MAX),
+            #[cfg(test)]
+            log_bytes_read: 0.into(),
         }
     }
 
@@ -215,6 +223,20 @@ impl SegmentSet {
         }
     }
 
+    /// How many entries a look at a segment's index counts for before one of them
+    /// is looked at: the index of a sealed segment has to be read, unless it is
+    /// in memory.
+    pub(super) fn load_weight(&self, segment: &LogSegment) -> usize {
+        match segment {
+            LogSegment::Open(_) => 0,
+            LogSegment::Sealed(sealed) => {
+                let is_loaded = self.indexes.peek(&sealed.header.segment.first.0).is_some();
+                let events = if is_loaded { 0 } else { sealed.header.events };
+                events as usize / LOADED_PER_ENTRY
+            }
+        }
+    }
+
     /// The file of an index, if there is one. Does not touch the indexes in
     /// memory, which are for readers.
     pub(super) fn index_file(&self, header: &IndexHeader) -> io::Result<Option<Vec<u8>>> {
@@ -255,6 +277,9 @@ impl SegmentSet {
     }
 
     fn read_log_into(&self, segment: &LogSegment, at: u32, bytes: &mut [u8]) -> io::Result<()> {
+        #[cfg(test)]
+        self.log_bytes_read
+            .fetch_add(bytes.len() as u64, std::sync::atomic::Ordering::SeqCst);
         match segment {
             LogSegment::Open(open) => open.file.read_exact_at(bytes, at.into()),
             LogSegment::Sealed(sealed) => {

@@ -64,6 +64,13 @@ impl<'i> SelectionIter<'i> {
         iter
     }
 
+    /// About how many events are still to come: those that several topics have
+    /// count for each.
+    pub(super) fn entries(&self) -> usize {
+        let left = self.sources.iter().map(OrdinalSource::len);
+        left.sum::<usize>() + self.next.len()
+    }
+
     /// Puts the source's next ordinal among those to choose from.
     fn pull(&mut self, source: usize) {
         if let Some(ordinal) = self.sources[source].take(self.direction) {
@@ -85,6 +92,13 @@ impl<'i> OrdinalSource<'i> {
         let begin = list.partition_point(|&ordinal| ordinal < range.start);
         let end = list.partition_point(|&ordinal| ordinal < range.end);
         Self::Topic(&list[begin..end.max(begin)])
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::All(range) => range.len(),
+            Self::Topic(list) => list.len(),
+        }
     }
 
     fn take(&mut self, direction: Direction) -> Option<u32> {

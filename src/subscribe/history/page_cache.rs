@@ -2,17 +2,17 @@
 //!
 //! Bookkeeping only: nothing here waits or reads. Bounded in bytes; the oldest
 //! page is evicted first. Invariants: a page is found only for exactly the topics
-//! it was read for. They are compared as lists and never as one joined text, in
-//! which `a` and `b.c` could pass for `a.b` and `c` (CVE-2026-39972 leaked private
-//! updates that way). Every page has one entry in `by_age`, and `bytes` is the sum
-//! of all.
+//! and types it was read for. They are compared as lists and never as one joined
+//! text, in which `a` and `b.c` could pass for `a.b` and `c` (CVE-2026-39972 leaked
+//! private updates that way). Every page has one entry in `by_age`, and `bytes` is
+//! the sum of all.
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
-use hookrill_core::{Sequence, Topic, Topics};
+use hookrill_core::{Selection, Sequence, Topic, Topics};
 
 use super::{HistoryPage, InFlightRead};
 use crate::wire::Frame;
@@ -24,10 +24,9 @@ const LOOK_BACK: usize = 8;
 /// What a page takes apart from its frames, in bytes; an empty one too.
 const PAGE_FIXED_BYTES: usize = 512;
 
-/// The pages and reads of all topics.
+/// The pages and reads of all selections.
 pub(super) struct PageCache {
-    wildcard: TopicPages,
-    named: HashMap<Box<[Topic]>, TopicPages>,
+    selections: HashMap<Arc<Selection>, SelectionPages>,
     /// Where each page is, the oldest first.
     by_age: BTreeMap<u64, PageKey>,
     next_age: u64,
@@ -35,9 +34,9 @@ pub(super) struct PageCache {
     bytes_max: usize,
 }
 
-/// The pages and reads of one set of topics, by where they begin.
+/// The pages and reads of one selection, by where they begin.
 #[derive(Default)]
-struct TopicPages {
+struct SelectionPages {
     pages: BTreeMap<Sequence, CachedPage>,
     reads: BTreeMap<Sequence, WaitedRead>,
     /// How many positions the last full page had: the guess at what a read will
@@ -61,7 +60,7 @@ struct WaitedRead {
 }
 
 struct PageKey {
-    topics: Topics,
+    selection: Arc<Selection>,
     start: Sequence,
 }
 
@@ -89,8 +88,7 @@ pub(super) enum Lookup {
 impl PageCache {
     pub(super) fn new(bytes_max: usize) -> Self {
         Self {
-            wildcard: TopicPages::default(),
-            named: HashMap::new(),
+            selections: HashMap::new(),
             by_age: BTreeMap::new(),
             next_age: 0,
             bytes: 0,
@@ -99,8 +97,8 @@ impl PageCache {
     }
 
     /// A page with what follows `after`.
-    pub(super) fn find(&self, topics: &Topics, after: Sequence) -> Option<Arc<HistoryPage>> {
-        self.pages_of(topics)?.covering(after)
+    pub(super) fn find(&self, selection: &Selection, after: Sequence) -> Option<Arc<HistoryPage>> {
+        self.selections.get(selection)?.covering(after)
     }
 
     /// A page with what follows `after`, or a read to wait for: the one that
@@ -108,15 +106,15 @@ impl PageCache {
     /// [`PageCache::insert`], so that nobody reads what has just been read.
     pub(super) fn find_or_join(
         &mut self,
-        topics: &Topics,
+        selection: &Arc<Selection>,
         start: Sequence,
         policy: JoinPolicy,
         after: Sequence,
     ) -> Lookup {
-        if let Some(page) = self.find(topics, after) {
+        if let Some(page) = self.find(selection, after) {
             return Lookup::Page(page);
         }
-        let pages = self.pages_or_new(topics);
+        let pages = self.pages_or_new(selection);
         let nearby = match policy {
             JoinPolicy::Nearby => pages.read_towards(after),
             JoinPolicy::Exact => None,
@@ -135,8 +133,8 @@ impl PageCache {
     }
 
     /// A waiter waits no longer.
-    pub(super) fn leave(&mut self, topics: &Topics, start: Sequence, read: &InFlightRead) {
-        let Some(pages) = self.pages_mut(topics) else {
+    pub(super) fn leave(&mut self, selection: &Selection, start: Sequence, read: &InFlightRead) {
+        let Some(pages) = self.selections.get_mut(selection) else {
             return;
         };
         // A later read from the same start is another one.
@@ -149,20 +147,20 @@ impl PageCache {
                 pages.reads.remove(&start);
             }
         }
-        self.forget_unused(topics);
+        self.forget_unused(selection);
     }
 
     /// Caches a page in place of its read, which is done. Returns the pages that
     /// were evicted for it, to be dropped once the lock is free.
     pub(super) fn insert(
         &mut self,
-        topics: &Topics,
+        selection: &Arc<Selection>,
         page: &Arc<HistoryPage>,
         full: bool,
     ) -> Vec<CachedPage> {
         let start = page.after;
         let mut evicted = Vec::new();
-        let pages = self.pages_or_new(topics);
+        let pages = self.pages_or_new(selection);
         pages.reads.remove(&start);
         if full {
             pages.span = Some(page.scanned.0 - start.0);
@@ -173,18 +171,24 @@ impl PageCache {
             self.subtract(&replaced);
             evicted.push(replaced);
         }
-        let bytes = page.weight() + topics_weight(topics);
+        let bytes = page.weight() + selection_weight(selection);
         // A page that found nothing new covers nobody, and one that is larger than
         // the whole cache would only evict the rest.
         if page.scanned > start && bytes <= self.bytes_max {
-            self.add(topics, page, full, bytes);
+            self.add(selection, page, full, bytes);
             self.make_room(&mut evicted);
         }
-        self.forget_unused(topics);
+        self.forget_unused(selection);
         evicted
     }
 
-    fn add(&mut self, topics: &Topics, page: &Arc<HistoryPage>, full: bool, bytes: usize) {
+    fn add(
+        &mut self,
+        selection: &Arc<Selection>,
+        page: &Arc<HistoryPage>,
+        full: bool,
+        bytes: usize,
+    ) {
         let age = self.next_age;
         let cached = CachedPage {
             page: Arc::clone(page),
@@ -195,11 +199,13 @@ impl PageCache {
         self.next_age += 1;
         self.bytes += bytes;
         let key = PageKey {
-            topics: topics.clone(),
+            selection: Arc::clone(selection),
             start: page.after,
         };
         self.by_age.insert(age, key);
-        self.pages_or_new(topics).pages.insert(page.after, cached);
+        self.pages_or_new(selection)
+            .pages
+            .insert(page.after, cached);
     }
 
     /// Removes every page and returns them, to be dropped once the lock is free;
@@ -207,26 +213,26 @@ impl PageCache {
     pub(super) fn clear(&mut self) -> Vec<CachedPage> {
         self.by_age.clear();
         self.bytes = 0;
-        let all = self.named.values_mut().chain([&mut self.wildcard]);
+        let all = self.selections.values_mut();
         let removed = all
             .flat_map(|pages| std::mem::take(&mut pages.pages).into_values())
             .collect();
-        self.named.retain(|_, pages| !pages.is_empty());
+        self.selections.retain(|_, pages| !pages.is_empty());
         removed
     }
 
     fn make_room(&mut self, evicted: &mut Vec<CachedPage>) {
         while self.bytes > self.bytes_max {
-            let Some((_, PageKey { topics, start })) = self.by_age.pop_first() else {
+            let Some((_, PageKey { selection, start })) = self.by_age.pop_first() else {
                 debug_assert!(false, "bytes without a page");
                 break;
             };
-            let pages = self.pages_mut(&topics);
+            let pages = self.selections.get_mut(&selection);
             if let Some(oldest) = pages.and_then(|pages| pages.pages.remove(&start)) {
                 self.subtract(&oldest);
                 evicted.push(oldest);
             }
-            self.forget_unused(&topics);
+            self.forget_unused(&selection);
         }
     }
 
@@ -235,51 +241,35 @@ impl PageCache {
         self.bytes -= page.bytes;
     }
 
-    /// Forgets topics that have no page and no read any more: strangers name them.
-    fn forget_unused(&mut self, topics: &Topics) {
-        if let Topics::These(topics) = topics
-            && self.named.get(&**topics).is_some_and(TopicPages::is_empty)
-        {
-            self.named.remove(&**topics);
+    /// Forgets a selection that has no page and no read any more: strangers name
+    /// them.
+    fn forget_unused(&mut self, selection: &Selection) {
+        let pages = self.selections.get(selection);
+        if pages.is_some_and(SelectionPages::is_empty) {
+            self.selections.remove(selection);
         }
     }
 
-    fn pages_of(&self, topics: &Topics) -> Option<&TopicPages> {
-        match topics {
-            Topics::All => Some(&self.wildcard),
-            Topics::These(topics) => self.named.get(&**topics),
-        }
+    fn pages_or_new(&mut self, selection: &Arc<Selection>) -> &mut SelectionPages {
+        let pages = self.selections.entry(Arc::clone(selection));
+        pages.or_default()
     }
 
-    fn pages_mut(&mut self, topics: &Topics) -> Option<&mut TopicPages> {
-        match topics {
-            Topics::All => Some(&mut self.wildcard),
-            Topics::These(topics) => self.named.get_mut(&**topics),
-        }
-    }
-
-    fn pages_or_new(&mut self, topics: &Topics) -> &mut TopicPages {
-        match topics {
-            Topics::All => &mut self.wildcard,
-            Topics::These(topics) => self.named.entry(topics.clone()).or_default(),
-        }
-    }
-
-    /// How many bytes are cached, and how many topics, pages and reads there are.
+    /// How many bytes are cached, and how many selections, pages and reads there are.
     #[cfg(test)]
     pub(super) fn stats(&self) -> [usize; 4] {
-        let all = || self.named.values().chain([&self.wildcard]);
-        let pages = all().map(|of_topics| of_topics.pages.len()).sum();
+        let all = || self.selections.values();
+        let pages = all().map(|of_one| of_one.pages.len()).sum();
         assert_eq!(pages, self.by_age.len(), "each page has one age");
-        let cached = all().flat_map(|of_topics| of_topics.pages.values());
+        let cached = all().flat_map(|of_one| of_one.pages.values());
         let bytes: usize = cached.map(|page| page.bytes).sum();
         assert_eq!(self.bytes, bytes);
-        let reads = all().map(|of_topics| of_topics.reads.len()).sum();
-        [self.bytes, self.named.len(), pages, reads]
+        let reads = all().map(|of_one| of_one.reads.len()).sum();
+        [self.bytes, self.selections.len(), pages, reads]
     }
 }
 
-impl TopicPages {
+impl SelectionPages {
     fn covering(&self, after: Sequence) -> Option<Arc<HistoryPage>> {
         let before = self.pages.range(..=after).rev().take(LOOK_BACK);
         let mut pages = before.map(|(_, cached)| &cached.page);
@@ -313,14 +303,17 @@ impl HistoryPage {
     }
 }
 
-/// What the topics' names take; charged to each of their pages, so that it is
-/// bounded with them.
-fn topics_weight(topics: &Topics) -> usize {
-    match topics {
+/// What the names of topics and types take; charged to each of their pages, so
+/// that it is bounded with them.
+fn selection_weight(selection: &Selection) -> usize {
+    let topics = match &selection.topics {
         Topics::All => 0,
         Topics::These(topics) => {
             let each = |topic: &Topic| topic.as_str().len() + 2 * size_of::<Topic>();
             topics.iter().map(each).sum()
         }
-    }
+    };
+    let types = selection.types.iter().flatten();
+    let types = types.map(|name| name.len() + 2 * size_of::<Box<str>>());
+    topics + types.sum::<usize>()
 }

@@ -38,7 +38,7 @@ use crate::{
     access::Grant,
     hub::{Received, Receiver},
     journal::ReadError,
-    wire::{CodingState, Form, Framing, Gap, GapReason, Piece, notices},
+    wire::{CodingState, Form, Frame, Framing, Gap, GapReason, Piece, notices},
 };
 pub use batch::Batch;
 pub(super) use counters::DeliveryCounters;
@@ -50,6 +50,10 @@ use pending::{Pending, Queued, Rest};
 
 /// About how many bytes of events are taken from the ring at a time.
 pub(super) const PAGE_BYTES_MAX: usize = 32 * 1024;
+
+/// So many reads in a row that find nothing bring the client a cursor, from which
+/// it can go on if it is cut off: at most some 260,000 entries of the journal's index.
+const SEARCH_READS_MAX: u8 = 32;
 
 /// One subscriber's stream: where it is, and what it is given next.
 pub struct StreamState {
@@ -69,6 +73,9 @@ pub struct StreamState {
     breaker: Option<Arc<StreamBreaker>>,
     /// Whether it is counted at its topics.
     counted: bool,
+    /// How many reads in a row have found nothing, since the last cursor; not 0
+    /// while it is searching.
+    reads_in_vain: u8,
 }
 
 /// How a stream begins.
@@ -163,6 +170,7 @@ impl StreamState {
             pending,
             counters: DeliveryCounters::default(),
             breaker: None,
+            reads_in_vain: 0,
             context: Arc::clone(context),
         }
     }
@@ -220,6 +228,7 @@ impl StreamState {
                 Stage::Aborted => return Step::Abort,
                 Stage::Replay(until) if self.progress.position >= until => {
                     self.progress.stage = Stage::Live;
+                    self.reads_in_vain = 0;
                 }
                 Stage::Replay(_) => return Step::Read,
                 Stage::Live if self.signals.heartbeat_due.is_none() => {
@@ -277,11 +286,14 @@ impl StreamState {
         let page = ring.read(&self.selection, position, PAGE_BYTES_MAX);
         // The ring may be behind the journal, never ahead of it.
         if let Some(page) = page.filter(|page| page.scanned > position) {
-            self.pending.next = Queued::Page(page.frames.into(), page.scanned);
+            if page.frames.is_empty() {
+                self.pass_over(page.scanned);
+            } else {
+                self.take_page(page.frames.into(), page.scanned);
+            }
             return true;
         }
-        let topics = &self.selection.topics;
-        let cached = self.context.history.cached_page(topics, position);
+        let cached = (self.context.history).cached_page(&self.selection, position);
         if let Some(older) = &cached {
             self.supply(older);
         }
@@ -297,7 +309,18 @@ impl StreamState {
     pub async fn fetch_page(&self) -> Result<Arc<HistoryPage>, ReadError> {
         let history = &self.context.history;
         let position = self.progress.position;
-        history.page(&self.selection.topics, position).await
+        if self.is_searching() {
+            history.searched_page(&self.selection, position).await
+        } else {
+            history.page(&self.selection, position).await
+        }
+    }
+
+    /// Whether what was read last had nothing for this stream: to search on costs
+    /// its peer nothing, so others go first.
+    #[must_use]
+    pub fn is_searching(&self) -> bool {
+        self.reads_in_vain > 0
     }
 
     /// Adds a page of history.
@@ -305,8 +328,30 @@ impl StreamState {
         if page.floor > self.progress.position {
             // What the page holds is looked for again from the floor on.
             self.queue_gap(page.floor);
+            return;
+        }
+        let new = (page.frames).partition_point(|frame| frame.sequence() <= self.progress.position);
+        if page.frames.len() == new {
+            self.pass_over(page.scanned);
         } else {
-            self.pending.next = Queued::Page(Arc::clone(&page.frames), page.scanned);
+            self.take_page(Arc::clone(&page.frames), page.scanned);
+        }
+    }
+
+    fn take_page(&mut self, frames: Arc<[Frame]>, scanned: Sequence) {
+        self.reads_in_vain = 0;
+        self.pending.next = Queued::Page(frames, scanned);
+    }
+
+    /// There is nothing for this stream up to `scanned`. Where that happens again
+    /// and again, the client is told where it is, and bears a part of the cost.
+    fn pass_over(&mut self, scanned: Sequence) {
+        self.progress.position = self.progress.position.max(scanned);
+        self.reads_in_vain += 1;
+        self.context.telemetry.history_pages_in_vain.increment(1);
+        if self.reads_in_vain > SEARCH_READS_MAX {
+            self.reads_in_vain = 1;
+            self.queue_heartbeat();
         }
     }
 

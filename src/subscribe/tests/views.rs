@@ -1,8 +1,6 @@
 //! Views that change while streams are open: what they hide from then on goes
 //! out nowhere, and nothing is left out for it.
 
-use hookrill_core::Topics;
-
 use super::*;
 use crate::wire::{Frame, Projection};
 
@@ -135,10 +133,8 @@ async fn views_that_stay_as_they_are_break_nothing() {
 async fn a_reader_that_waits_for_a_page_is_given_none_of_before() {
     let fixture = Fixture::with(Way::Body, 0, 1 << 30, Fixture::HEARTBEAT).await;
     store(&fixture).await;
-    let (topics, history) = (
-        Topics::these(vec!["a".parse().unwrap()]),
-        &fixture.streams.context.history,
-    );
+    let history = &fixture.streams.context.history;
+    let topics = Selection::topic("a".parse().unwrap());
     let old = history.page(&topics, Sequence(0)).await.unwrap();
     assert!(history.cached_page(&topics, Sequence(0)).is_some());
     assert!(fixture.streams.replace_views(hiding(), ""));

@@ -4,6 +4,8 @@
 
 use std::time::Instant;
 
+use hookrill_core::{Draft, Topics};
+
 use super::*;
 
 const EVENT_BYTES: usize = 1024;
@@ -45,6 +47,51 @@ async fn figures_of_durable_appends() {
         let reopening = Instant::now();
         open(folder.path()).await.close().await;
         println!("  opened and closed again in {:?}", reopening.elapsed());
+    }
+}
+
+/// What it costs to pass over small events of which few or none are wanted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn figures_of_passing_over() {
+    let events = 4 * EVENTS;
+    let folder = tempfile::tempdir().unwrap();
+    let disk = open_in(settings(folder.path()), ROOMY, Env::real());
+    let disk = disk.await.unwrap();
+    for from in (0..events).step_by(512) {
+        let drafts = (from..events.min(from + 512)).map(|n| Draft {
+            event_type: if n % 2_000 == 0 { "rare" } else { "webhook" }.into(),
+            ..draft("orders.eu", "{}")
+        });
+        join_all(drafts.map(|draft| disk.append(draft, None))).await;
+    }
+    let sixty_four: Vec<String> = (0..64).map(|n| format!("absen{n:02}")).collect();
+    let sixty_four: Vec<&str> = sixty_four.iter().map(String::as_str).collect();
+    for (what, topic, types) in [
+        ("a type that none has", None, Some(&["absent"][..])),
+        ("64 types that none has", None, Some(&sixty_four[..])),
+        ("a type that few have", None, Some(&["rare"])),
+        ("the same in a topic", Some("orders"), Some(&["rare"])),
+        ("a topic that none has", Some("absent"), None),
+        ("everything", None, None),
+    ] {
+        let selection = Selection {
+            topics: topic.map_or(Topics::All, |name| {
+                Topics::these(vec![name.parse().unwrap()])
+            }),
+            types: types.map(|types| types.iter().map(|&name| name.into()).collect()),
+        };
+        let (mut found, mut reads, mut position) = (0, 0, Sequence::ZERO);
+        let (started, mut longest) = (Instant::now(), Duration::ZERO);
+        while position < disk.head() {
+            let asked = Instant::now();
+            let page = disk.read(&selection, position, 64 * 1024).await.unwrap();
+            longest = longest.max(asked.elapsed());
+            (found, reads, position) = (found + page.events.len(), reads + 1, page.scanned);
+        }
+        let nanos = started.elapsed().as_nanos() / events as u128;
+        println!(
+            "{what}: {nanos} ns an event of {events}, {found} found in {reads} reads, longest {longest:?}"
+        );
     }
 }
 

@@ -1,5 +1,7 @@
 //! What only a journal of several segments can get wrong.
 
+use hookrill_core::Draft;
+
 use super::{damage::of_kind, *};
 
 #[tokio::test]
@@ -29,6 +31,89 @@ async fn one_read_looks_into_a_bounded_number_of_segments() {
         disk.start_of_last_n(&all, 99).await.unwrap(),
         Sequence::ZERO
     );
+}
+
+/// In segments that have the types and in others, sealed or not.
+#[tokio::test]
+async fn what_is_not_wanted_by_its_type_is_not_read_from_the_log() {
+    const BODY_BYTES: usize = 20_000;
+    let folder = tempfile::tempdir().unwrap();
+    let sizes = Sizes {
+        segment_bytes: 1 << 20,
+        ..tiny().sizes.unwrap()
+    };
+    let env = Env {
+        sizes: Some(sizes),
+        ..tiny()
+    };
+    let disk = open_in(settings(folder.path()), ROOMY, env).await.unwrap();
+    for n in 1..=300_u64 {
+        let event_type = match n {
+            150 => "rare",
+            _ if n > 200 && n % 7 == 0 => "late",
+            _ => "webhook",
+        };
+        let draft = Draft {
+            event_type: event_type.into(),
+            ..draft("a.b", vec![b'x'; BODY_BYTES])
+        };
+        append(&disk, draft).await;
+    }
+    let files = disk.reads.files_for_tests();
+    let of_types = |types: &[&str]| Selection {
+        types: Some(types.iter().map(|&name| name.into()).collect()),
+        ..Selection::topic("a".parse().unwrap())
+    };
+    for (types, expected) in [
+        (&["absent"][..], vec![]),
+        (&["rare"], vec![150]),
+        (
+            &["absent", "late"],
+            (201..=300).filter(|n| n % 7 == 0).collect(),
+        ),
+    ] {
+        let before = files.segments.log_bytes_read.load(Ordering::SeqCst);
+        let events = read_all(&disk, &of_types(types), 1 << 20).await;
+        assert_eq!(sequences(&events), expected);
+        let read = files.segments.log_bytes_read.load(Ordering::SeqCst) - before;
+        let most = expected.len() * (BODY_BYTES + 200);
+        assert!(read <= most as u64, "{read} bytes for {types:?}");
+        disk.start_of_last_n(&of_types(types), 1000).await.unwrap();
+        let after = files.segments.log_bytes_read.load(Ordering::SeqCst);
+        assert_eq!(after - before, read, "the newest are found in indexes");
+    }
+}
+
+/// A read of a quiet journal must not take as long as reading all its indexes.
+#[tokio::test]
+async fn a_read_that_finds_nothing_loads_a_bounded_number_of_indexes() {
+    let folder = tempfile::tempdir().unwrap();
+    let sizes = Sizes {
+        segment_events: 1 << 12,
+        segment_bytes: 1 << 20,
+        ..tiny().sizes.unwrap()
+    };
+    let env = || Env {
+        sizes: Some(sizes),
+        ..tiny()
+    };
+    let written = open_in(settings(folder.path()), ROOMY, env());
+    let written = written.await.unwrap();
+    join_all((0..100_000).map(|_| written.append(draft("a", ""), None))).await;
+    written.close().await;
+    let disk = open_in(settings(folder.path()), ROOMY, env())
+        .await
+        .unwrap();
+    let files = disk.reads.files_for_tests();
+    let rare = Selection::topic("rare".parse().unwrap());
+    let (mut position, mut loaded) = (Sequence::ZERO, 0);
+    while position < disk.head() {
+        position = disk.read(&rare, position, 1000).await.unwrap().scanned;
+        let now = files.segments.indexes_in_memory();
+        assert!(now <= loaded + 8, "{now} indexes after {loaded}");
+        loaded = now;
+    }
+    assert!(loaded >= 20, "{loaded} indexes were loaded");
 }
 
 #[tokio::test]
