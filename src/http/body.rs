@@ -130,9 +130,15 @@ pub(super) async fn read(
     loop {
         let ready = body.frame().now_or_never();
         if ready.is_none() {
-            share.charge_address(budget, sender.address)?;
+            share.wait(budget, sender.address, received.len())?;
         }
-        let Some(chunk) = next_chunk(&mut body, ready, &mut wait, received.len()).await? else {
+        let next = next_chunk(&mut body, ready, &mut wait, received.len());
+        let chunk = tokio::select! {
+            biased;
+            chunk = next => chunk?,
+            () = share.given_up() => return Err(BodyError::Slow),
+        };
+        let Some(chunk) = chunk else {
             break;
         };
         if received.len() + chunk.len() > bytes_max {
@@ -146,6 +152,7 @@ pub(super) async fn read(
         received.extend_from_slice(&chunk);
     }
     debug_assert!(received.len() <= bytes_max);
+    share.has_body();
     if let Some(progress) = sender.progress {
         progress.has_body();
     }
@@ -284,6 +291,61 @@ mod tests {
         assert!(
             (&mut other).now_or_never().is_none(),
             "another may be slow as well"
+        );
+    }
+
+    /// As many addresses as it takes, over connections with hundreds of streams each.
+    #[tokio::test(start_paused = true)]
+    async fn where_many_hold_all_memory_the_slowest_bodies_give_way_to_a_new_one() {
+        const BYTES_MAX: usize = 1 << 20;
+        const HELD_BYTES: usize = 200 * 1024;
+        let budget = &BodyBudget::new(BYTES_MAX);
+        let hint = BodyHint::from_headers(&HeaderMap::new());
+        let hanging = |bytes: usize| {
+            let first = Bytes::from(vec![b'x'; bytes]);
+            let first = futures_util::stream::iter([Ok::<_, axum::Error>(first)]);
+            Body::from_stream(first.chain(futures_util::stream::pending()))
+        };
+        let sender = |last| BodySender {
+            address: Some(IpAddr::from([192, 0, 2, last]).into()),
+            progress: None,
+        };
+        let mut waiting = futures_util::stream::FuturesUnordered::new();
+        for n in 0..=u8::MAX {
+            for _ in 0..3 {
+                // The first ones are the slowest.
+                let held = HELD_BYTES + usize::from(n) * 200;
+                let (body, sender) = (hanging(held), sender(n));
+                let mut reading = Box::pin(async move {
+                    let read = read(body, hint, BYTES_MAX, budget, sender).await;
+                    (n, read.err())
+                });
+                if (&mut reading).now_or_never().is_none() {
+                    waiting.push(reading);
+                }
+            }
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let began = Instant::now();
+        let honest = Body::from(vec![b'x'; HELD_BYTES]);
+        let honest = read(honest, hint, BYTES_MAX, budget, BodySender::default());
+        tokio::pin!(honest);
+        let mut given_up = Vec::new();
+        let read = loop {
+            tokio::select! {
+                biased;
+                read = &mut honest => break read,
+                Some(one) = waiting.next() => given_up.push(one),
+            }
+        };
+        assert_eq!(read.unwrap().bytes.len(), HELD_BYTES);
+        assert!(began.elapsed() < Duration::from_secs(1));
+        assert!(!given_up.is_empty() && waiting.len() > given_up.len());
+        assert!(given_up.is_sorted_by_key(|(n, _)| *n), "the slowest first");
+        assert!(
+            given_up
+                .iter()
+                .all(|(_, why)| *why == Some(BodyError::Slow))
         );
     }
 

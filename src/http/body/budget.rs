@@ -2,10 +2,12 @@
 //!
 //! Anybody can send a large body slowly, verified or not; so the many small
 //! ones have a budget of their own, and the bodies of one address that are waited
-//! for take a part of it at most. Invariant: a body is filled only as far as its
+//! for take a part of it at most. Where the budget is used up, the bodies that arrive
+//! slowest are given up. Invariant: a body is filled only as far as its
 //! share reaches, and all shares together are no more than the budget.
 
 mod address_shares;
+mod waiting_bodies;
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +16,10 @@ use tokio::{
     time::timeout,
 };
 
-use self::address_shares::{AddressCharge, AddressShares};
+use self::{
+    address_shares::{AddressCharge, AddressShares},
+    waiting_bodies::{WaitingBodies, WaitingBody},
+};
 use crate::http::limits::Address;
 
 /// The part of a budget that one address may take while its bodies are waited for.
@@ -29,14 +34,33 @@ const SMALL_BUDGET_BYTES: usize = 128 * 1024 * 1024;
 const LARGE_BUDGET_BYTES: usize = 256 * 1024 * 1024;
 /// How long a body waits for memory.
 const WAIT_MAX: Duration = Duration::from_secs(2);
+/// How often slow bodies are looked for meanwhile.
+const GIVE_UP_PERIOD: Duration = Duration::from_millis(250);
 
 /// Memory for all bodies that are being read.
 #[derive(Debug)]
 pub(in crate::http) struct BodyBudget {
-    small: Arc<Semaphore>,
-    large: Arc<Semaphore>,
-    small_of_addresses: Arc<AddressShares>,
-    large_of_addresses: Arc<AddressShares>,
+    small: Part,
+    large: Part,
+}
+
+/// The memory for bodies up to a length, or beyond it.
+#[derive(Debug)]
+struct Part {
+    portions: Arc<Semaphore>,
+    of_addresses: Arc<AddressShares>,
+    waiting: Arc<WaitingBodies>,
+}
+
+impl Part {
+    fn new(bytes: usize, of_address_bytes: usize) -> Self {
+        let portions = (bytes / PORTION_BYTES).min(Semaphore::MAX_PERMITS);
+        Self {
+            portions: Arc::new(Semaphore::new(portions)),
+            of_addresses: AddressShares::new(of_address_bytes.div_ceil(PORTION_BYTES)),
+            waiting: Arc::default(),
+        }
+    }
 }
 
 /// Other bodies hold all the memory that there is for them.
@@ -51,17 +75,10 @@ impl BodyBudget {
         let large_of_address = (large_bytes / ADDRESS_PART).max(body_bytes_max.saturating_mul(2));
         let small_of_address = SMALL_BUDGET_BYTES / ADDRESS_PART;
         Self {
-            small: semaphore(SMALL_BUDGET_BYTES),
-            large: semaphore(large_bytes),
-            small_of_addresses: AddressShares::new(small_of_address / PORTION_BYTES),
-            large_of_addresses: AddressShares::new(large_of_address.div_ceil(PORTION_BYTES)),
+            small: Part::new(SMALL_BUDGET_BYTES, small_of_address),
+            large: Part::new(large_bytes, large_of_address),
         }
     }
-}
-
-fn semaphore(bytes: usize) -> Arc<Semaphore> {
-    let portions = (bytes / PORTION_BYTES).min(Semaphore::MAX_PERMITS);
-    Arc::new(Semaphore::new(portions))
 }
 
 /// A body's part of the budget, given back when it is dropped.
@@ -71,27 +88,46 @@ pub(in crate::http) struct BudgetShare {
     large: Option<OwnedSemaphorePermit>,
     /// Once the body was waited for, where its address is known.
     of_address: Option<(Address, AddressCharge)>,
+    /// While the body is waited for.
+    waiting: Option<WaitingBody>,
 }
 
 impl BudgetShare {
-    /// The body is waited for: from now on its address is charged with it.
-    pub(super) fn charge_address(
+    /// The body is waited for: from now on its address is charged with it, and it may be
+    /// given up for others.
+    pub(super) fn wait(
         &mut self,
         budget: &BodyBudget,
         address: Option<Address>,
+        received_bytes: usize,
     ) -> Result<(), BudgetExhausted> {
-        let Some(address) = address.filter(|_| self.of_address.is_none()) else {
-            return Ok(());
-        };
-        let shares = if self.large.is_some() {
-            &budget.large_of_addresses
+        let part = if self.large.is_some() {
+            &budget.large
         } else {
-            &budget.small_of_addresses
+            &budget.small
         };
-        // Even one of which nothing came takes room of its own.
-        let charge = shares.charge(address, self.portions().max(1))?;
-        self.of_address = Some((address, charge));
+        if let Some(address) = address.filter(|_| self.of_address.is_none()) {
+            // Even one of which nothing came takes room of its own.
+            let charge = part.of_addresses.charge(address, self.portions().max(1))?;
+            self.of_address = Some((address, charge));
+        }
+        let portions = self.portions();
+        let waiting = self.waiting.get_or_insert_with(|| part.waiting.enter());
+        waiting.advance(received_bytes, portions);
         Ok(())
+    }
+
+    /// Completes when the body is given up for others; never, before it is waited for.
+    pub(super) async fn given_up(&self) {
+        match &self.waiting {
+            Some(waiting) => waiting.given_up().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The body came.
+    pub(super) fn has_body(&mut self) {
+        self.waiting = None;
     }
 
     fn grow_charge(
@@ -117,12 +153,15 @@ impl BudgetShare {
     ) -> Result<(), BudgetExhausted> {
         let portions = body_bytes.div_ceil(PORTION_BYTES);
         if body_bytes <= SMALL_BYTES_MAX {
-            self.grow_charge(&budget.small_of_addresses, portions)?;
+            self.grow_charge(&budget.small.of_addresses, portions)?;
             grow_permit(&mut self.small, &budget.small, portions).await?;
         } else {
-            self.grow_charge(&budget.large_of_addresses, portions)?;
+            self.grow_charge(&budget.large.of_addresses, portions)?;
             grow_permit(&mut self.large, &budget.large, portions).await?;
-            self.small = None;
+            if self.small.take().is_some() {
+                // It waits among the others of its length from now on.
+                self.waiting = None;
+            }
         }
         debug_assert!(self.portions() >= portions, "each byte is paid for");
         Ok(())
@@ -136,7 +175,7 @@ impl BudgetShare {
 /// Makes a permit as large as `needed` portions.
 async fn grow_permit(
     permit: &mut Option<OwnedSemaphorePermit>,
-    budget: &Arc<Semaphore>,
+    part: &Part,
     needed: usize,
 ) -> Result<(), BudgetExhausted> {
     let missing = needed.saturating_sub(held(permit));
@@ -144,9 +183,9 @@ async fn grow_permit(
         return Ok(());
     }
     let missing = u32::try_from(missing).map_err(|_| BudgetExhausted)?;
-    let more = match Arc::clone(budget).try_acquire_many_owned(missing) {
+    let more = match Arc::clone(&part.portions).try_acquire_many_owned(missing) {
         Ok(more) => more,
-        Err(_) => wait_for(budget, missing).await?,
+        Err(_) => wait_for(part, missing).await?,
     };
     match permit {
         Some(permit) => permit.merge(more),
@@ -155,14 +194,18 @@ async fn grow_permit(
     Ok(())
 }
 
-async fn wait_for(
-    budget: &Arc<Semaphore>,
-    portions: u32,
-) -> Result<OwnedSemaphorePermit, BudgetExhausted> {
-    let more = Arc::clone(budget).acquire_many_owned(portions);
-    match timeout(WAIT_MAX, more).await {
-        Ok(Ok(more)) => Ok(more),
-        Ok(Err(_)) | Err(_) => Err(BudgetExhausted),
+async fn wait_for(part: &Part, portions: u32) -> Result<OwnedSemaphorePermit, BudgetExhausted> {
+    let more = Arc::clone(&part.portions).acquire_many_owned(portions);
+    let more = timeout(WAIT_MAX, more);
+    tokio::pin!(more);
+    loop {
+        part.waiting.give_up(portions as usize);
+        // More may be slow a moment later.
+        match timeout(GIVE_UP_PERIOD, &mut more).await {
+            Ok(Ok(Ok(permit))) => return Ok(permit),
+            Ok(Ok(Err(_)) | Err(_)) => return Err(BudgetExhausted),
+            Err(_) => {}
+        }
     }
 }
 
@@ -185,8 +228,13 @@ mod tests {
             share.grow(&budget, LARGE).await.unwrap();
             stalled.push(share);
         }
-        let rest = budget.large.available_permits();
-        let _rest = budget.large.acquire_many(rest as u32).await.unwrap();
+        let rest = budget.large.portions.available_permits();
+        let _rest = budget
+            .large
+            .portions
+            .acquire_many(rest as u32)
+            .await
+            .unwrap();
         let refused = BudgetShare::default().grow(&budget, LARGE).await;
         assert_eq!(refused, Err(BudgetExhausted));
         let small = BudgetShare::default().grow(&budget, SMALL_BYTES_MAX).await;
@@ -199,18 +247,18 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_turns_out_large_gives_back_its_small_share() {
         let budget = BodyBudget::new(LARGE);
-        let before = budget.small.available_permits();
+        let before = budget.small.portions.available_permits();
         let mut share = BudgetShare::default();
         for bytes in [1, PORTION_BYTES + 1, SMALL_BYTES_MAX] {
             share.grow(&budget, bytes).await.unwrap();
-            let taken = before - budget.small.available_permits();
+            let taken = before - budget.small.portions.available_permits();
             assert_eq!(taken, bytes.div_ceil(PORTION_BYTES));
         }
         share.grow(&budget, SMALL_BYTES_MAX + 1).await.unwrap();
-        assert_eq!(budget.small.available_permits(), before);
+        assert_eq!(budget.small.portions.available_permits(), before);
         drop(share);
         assert_eq!(
-            budget.large.available_permits(),
+            budget.large.portions.available_permits(),
             LARGE_BUDGET_BYTES / PORTION_BYTES
         );
     }
