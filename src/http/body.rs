@@ -130,7 +130,7 @@ pub(super) async fn read(
     loop {
         let ready = body.frame().now_or_never();
         if ready.is_none() {
-            share.wait(budget, sender.address, received.len())?;
+            share.wait(budget, sender.address, received.len()).await?;
         }
         let next = next_chunk(&mut body, ready, &mut wait, received.len());
         let chunk = tokio::select! {

@@ -1,8 +1,16 @@
 //! Strangers that connect and say nothing, or half of something.
 
-use std::time::{Duration, Instant};
+use std::{
+    convert::Infallible,
+    time::{Duration, Instant},
+};
 
+use futures_util::{FutureExt as _, StreamExt as _};
 use hookrill_testing::{OPEN_TOPIC, Process};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::timeout,
@@ -123,6 +131,46 @@ async fn bodies_that_hardly_come_stop_nobody() {
         let ended = timeout(Duration::from_secs(20), stream.read_to_end(&mut answer));
         _ = ended.await.expect("a slow body is given up");
     }
+}
+
+/// Hundreds of bodies over each connection, of eight addresses: together more than the
+/// memory for bodies holds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_that_hardly_come_over_http_2_stop_nobody() {
+    const STREAMS: usize = 200;
+    let gateway = Process::with_sections(OPEN_TOPIC);
+    let before = gateway.resident_bytes();
+    let mut held = Vec::new();
+    for n in 0..attack_size(48) {
+        let stream = TokioIo::new(connect_from(stranger(n), gateway.address).await);
+        let (client, connection) = http2::handshake(TokioExecutor::new(), stream)
+            .await
+            .unwrap();
+        #[expect(clippy::disallowed_methods, reason = "ends with the test")]
+        tokio::spawn(connection);
+        for _ in 0..STREAMS {
+            let first = futures_util::stream::iter([Ok::<_, Infallible>(Frame::data(&b"x"[..]))]);
+            let body = StreamBody::new(first.chain(futures_util::stream::pending()));
+            let request = http::Request::post("http://g/ingest/open")
+                .body(body)
+                .unwrap();
+            let mut client = client.clone();
+            client.ready().await.unwrap();
+            held.push(Box::pin(client.send_request(request)));
+        }
+        for request in held.iter_mut().rev().take(STREAMS) {
+            _ = request.now_or_never();
+        }
+        if n % 8 == 0 {
+            check_honest_traffic(&gateway).await;
+        }
+    }
+    for _ in 0..5 {
+        check_honest_traffic(&gateway).await;
+    }
+    let taken = gateway.resident_bytes().saturating_sub(before);
+    eprintln!("{} bodies begun, {} MiB taken", held.len(), taken >> 20);
+    assert!(taken < 256 << 20, "{} MiB taken", taken >> 20);
 }
 
 /// With no descriptor left to the process, new segments begin all the same.

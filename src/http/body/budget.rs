@@ -13,17 +13,19 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use self::{
-    address_shares::{AddressCharge, AddressShares},
+    address_shares::{AddressCharge, AddressShares, ShareExhausted},
     waiting_bodies::{WaitingBodies, WaitingBody},
 };
 use crate::http::limits::Address;
 
 /// The part of a budget that one address may take while its bodies are waited for.
 const ADDRESS_PART: usize = 4;
+/// This part of a budget is left to bodies that are not waited for: one in so many.
+const WAITING_REST: usize = 8;
 /// Up to this length a body is a small one, in bytes.
 pub(super) const SMALL_BYTES_MAX: usize = 256 * 1024;
 /// The size of a portion, in which the budget is given out, in bytes.
@@ -55,11 +57,41 @@ struct Part {
 impl Part {
     fn new(bytes: usize, of_address_bytes: usize) -> Self {
         let portions = (bytes / PORTION_BYTES).min(Semaphore::MAX_PERMITS);
+        let of_address = of_address_bytes.div_ceil(PORTION_BYTES);
+        // The longest body may be waited for as well.
+        let of_all = (portions - portions / WAITING_REST).max(of_address);
         Self {
             portions: Arc::new(Semaphore::new(portions)),
-            of_addresses: AddressShares::new(of_address_bytes.div_ceil(PORTION_BYTES)),
+            of_addresses: AddressShares::new(of_address, of_all),
             waiting: Arc::default(),
         }
+    }
+
+    /// Charges an address with a body that holds so many portions.
+    async fn charge(
+        &self,
+        address: Address,
+        portions: usize,
+    ) -> Result<AddressCharge, BudgetExhausted> {
+        let charge = || self.of_addresses.charge(address, portions);
+        self.until_charged(portions, charge).await
+    }
+
+    /// Charges, and gives up slow bodies until that is possible.
+    async fn until_charged<T>(
+        &self,
+        portions: usize,
+        mut charge: impl FnMut() -> Result<T, ShareExhausted>,
+    ) -> Result<T, BudgetExhausted> {
+        for _ in 0..WAIT_MAX.as_millis() / GIVE_UP_PERIOD.as_millis() {
+            match charge() {
+                Ok(charged) => return Ok(charged),
+                Err(ShareExhausted::Address) => return Err(BudgetExhausted),
+                Err(ShareExhausted::All) => self.waiting.give_up(portions),
+            }
+            sleep(GIVE_UP_PERIOD).await;
+        }
+        Err(BudgetExhausted)
     }
 }
 
@@ -95,7 +127,7 @@ pub(in crate::http) struct BudgetShare {
 impl BudgetShare {
     /// The body is waited for: from now on its address is charged with it, and it may be
     /// given up for others.
-    pub(super) fn wait(
+    pub(super) async fn wait(
         &mut self,
         budget: &BodyBudget,
         address: Option<Address>,
@@ -106,12 +138,12 @@ impl BudgetShare {
         } else {
             &budget.small
         };
+        let portions = self.portions();
         if let Some(address) = address.filter(|_| self.of_address.is_none()) {
             // Even one of which nothing came takes room of its own.
-            let charge = part.of_addresses.charge(address, self.portions().max(1))?;
+            let charge = part.charge(address, portions.max(1)).await?;
             self.of_address = Some((address, charge));
         }
-        let portions = self.portions();
         let waiting = self.waiting.get_or_insert_with(|| part.waiting.enter());
         waiting.advance(received_bytes, portions);
         Ok(())
@@ -130,18 +162,17 @@ impl BudgetShare {
         self.waiting = None;
     }
 
-    fn grow_charge(
-        &mut self,
-        shares: &Arc<AddressShares>,
-        portions: usize,
-    ) -> Result<(), BudgetExhausted> {
+    async fn grow_charge(&mut self, part: &Part, portions: usize) -> Result<(), BudgetExhausted> {
         let Some((address, charge)) = &mut self.of_address else {
             return Ok(());
         };
-        if charge.is_of(shares) {
-            return charge.grow_to(portions);
+        if charge.is_of(&part.of_addresses) {
+            let missing = portions.saturating_sub(charge.portions());
+            return part
+                .until_charged(missing, || charge.grow_to(portions))
+                .await;
         }
-        *charge = shares.charge(*address, portions)?;
+        *charge = part.charge(*address, portions).await?;
         Ok(())
     }
 
@@ -153,10 +184,10 @@ impl BudgetShare {
     ) -> Result<(), BudgetExhausted> {
         let portions = body_bytes.div_ceil(PORTION_BYTES);
         if body_bytes <= SMALL_BYTES_MAX {
-            self.grow_charge(&budget.small.of_addresses, portions)?;
+            self.grow_charge(&budget.small, portions).await?;
             grow_permit(&mut self.small, &budget.small, portions).await?;
         } else {
-            self.grow_charge(&budget.large.of_addresses, portions)?;
+            self.grow_charge(&budget.large, portions).await?;
             grow_permit(&mut self.large, &budget.large, portions).await?;
             if self.small.take().is_some() {
                 // It waits among the others of its length from now on.

@@ -4,6 +4,9 @@
 //! connection has many. So where the memory for bodies is used up, the bodies that
 //! arrive slowest are given up, until what they hold is enough.
 //!
+//! Looking for them takes time in proportion to how many there are, so it happens at
+//! most once per [`PERIOD_MIN`], for all that need memory by then.
+//!
 //! Invariant: a body is in the map while it is waited for and was not given up.
 
 use std::{
@@ -19,7 +22,9 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
 /// A body that has been waited for less than this is not slow.
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_millis(250);
+/// Between two looks for slow bodies.
+const PERIOD_MIN: Duration = Duration::from_millis(50);
 
 /// The bodies that take memory of one budget while they are waited for.
 #[derive(Debug, Default)]
@@ -31,6 +36,9 @@ pub(super) struct WaitingBodies {
 struct Bodies {
     by_id: HashMap<u64, Arc<Progress>>,
     next_id: u64,
+    /// How many portions are needed that nobody was given up for yet.
+    wanted: usize,
+    looked_at: Option<Instant>,
 }
 
 /// How far a body is.
@@ -70,18 +78,26 @@ impl WaitingBodies {
         }
     }
 
-    /// Gives up the slowest bodies that together hold so many portions, or all that are
-    /// slow.
+    /// So many portions are needed: gives up the slowest bodies that together hold as
+    /// many as are needed by all that have said so, or all bodies that are slow. Does
+    /// nothing where it has just been done.
     pub(super) fn give_up(&self, portions: usize) {
         let now = Instant::now();
         let mut bodies = self.bodies.lock();
+        bodies.wanted += portions;
+        let looked_at = bodies.looked_at.map(|at| now.saturating_duration_since(at));
+        if looked_at.is_some_and(|ago| ago < PERIOD_MIN) {
+            return;
+        }
+        bodies.looked_at = Some(now);
+        let wanted = std::mem::take(&mut bodies.wanted);
         let slow = bodies.by_id.iter();
         let slow = slow.filter_map(|(id, body)| Some((body.rate(now)?, *id)));
         let mut slow: Vec<(u64, u64)> = slow.collect();
         slow.sort_unstable();
         let mut freed = 0;
         for (_, id) in slow {
-            if freed >= portions {
+            if freed >= wanted {
                 return;
             }
             if let Some(body) = bodies.by_id.remove(&id) {
@@ -153,10 +169,19 @@ mod tests {
         advance(GRACE).await;
         let younger = all.enter();
         younger.advance(0, 9);
-        all.give_up(2);
+        all.give_up(1);
+        all.give_up(1);
+        assert!(!given_up(&bodies[2]), "not twice in a moment");
+        advance(PERIOD_MIN).await;
+        all.give_up(0);
         let gone: Vec<bool> = bodies.iter().map(given_up).collect();
-        assert_eq!(gone, [false, true, true, false], "what holds nothing stays");
+        assert_eq!(
+            gone,
+            [false, false, true, false],
+            "what holds nothing stays"
+        );
         assert!(!given_up(&fresh) && !given_up(&younger));
+        advance(PERIOD_MIN).await;
         all.give_up(100);
         assert!(given_up(&bodies[0]));
         drop((bodies, fresh, younger));
