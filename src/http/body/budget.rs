@@ -42,19 +42,19 @@ const GIVE_UP_PERIOD: Duration = Duration::from_millis(250);
 /// Memory for all bodies that are being read.
 #[derive(Debug)]
 pub(in crate::http) struct BodyBudget {
-    small: Part,
-    large: Part,
+    small: BudgetPart,
+    large: BudgetPart,
 }
 
 /// The memory for bodies up to a length, or beyond it.
 #[derive(Debug)]
-struct Part {
+struct BudgetPart {
     portions: Arc<Semaphore>,
     of_addresses: Arc<AddressShares>,
     waiting: Arc<WaitingBodies>,
 }
 
-impl Part {
+impl BudgetPart {
     fn new(bytes: usize, of_address_bytes: usize) -> Self {
         let portions = (bytes / PORTION_BYTES).min(Semaphore::MAX_PERMITS);
         let of_address = of_address_bytes.div_ceil(PORTION_BYTES);
@@ -107,8 +107,8 @@ impl BodyBudget {
         let large_of_address = (large_bytes / ADDRESS_PART).max(body_bytes_max.saturating_mul(2));
         let small_of_address = SMALL_BUDGET_BYTES / ADDRESS_PART;
         Self {
-            small: Part::new(SMALL_BUDGET_BYTES, small_of_address),
-            large: Part::new(large_bytes, large_of_address),
+            small: BudgetPart::new(SMALL_BUDGET_BYTES, small_of_address),
+            large: BudgetPart::new(large_bytes, large_of_address),
         }
     }
 }
@@ -162,7 +162,11 @@ impl BudgetShare {
         self.waiting = None;
     }
 
-    async fn grow_charge(&mut self, part: &Part, portions: usize) -> Result<(), BudgetExhausted> {
+    async fn grow_charge(
+        &mut self,
+        part: &BudgetPart,
+        portions: usize,
+    ) -> Result<(), BudgetExhausted> {
         let Some((address, charge)) = &mut self.of_address else {
             return Ok(());
         };
@@ -206,7 +210,7 @@ impl BudgetShare {
 /// Makes a permit as large as `needed` portions.
 async fn grow_permit(
     permit: &mut Option<OwnedSemaphorePermit>,
-    part: &Part,
+    part: &BudgetPart,
     needed: usize,
 ) -> Result<(), BudgetExhausted> {
     let missing = needed.saturating_sub(held(permit));
@@ -225,7 +229,10 @@ async fn grow_permit(
     Ok(())
 }
 
-async fn wait_for(part: &Part, portions: u32) -> Result<OwnedSemaphorePermit, BudgetExhausted> {
+async fn wait_for(
+    part: &BudgetPart,
+    portions: u32,
+) -> Result<OwnedSemaphorePermit, BudgetExhausted> {
     let more = Arc::clone(&part.portions).acquire_many_owned(portions);
     let more = timeout(WAIT_MAX, more);
     tokio::pin!(more);

@@ -19,11 +19,11 @@ use crate::http::limits::Address;
 pub(super) struct AddressShares {
     per_address_max: usize,
     all_max: usize,
-    held: Mutex<Held>,
+    held: Mutex<HeldPortions>,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct HeldPortions {
     per_address: HashMap<Address, usize>,
     all: usize,
 }

