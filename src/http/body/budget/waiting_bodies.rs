@@ -34,7 +34,7 @@ pub(super) struct WaitingBodies {
 
 #[derive(Debug, Default)]
 struct BodiesById {
-    by_id: HashMap<u64, Arc<Progress>>,
+    by_id: HashMap<u64, Arc<BodyProgress>>,
     next_id: u64,
     /// How many portions are needed that nobody was given up for yet.
     wanted: usize,
@@ -43,7 +43,7 @@ struct BodiesById {
 
 /// How far a body is.
 #[derive(Debug)]
-struct Progress {
+struct BodyProgress {
     since: Instant,
     portions: AtomicUsize,
     received_bytes: AtomicUsize,
@@ -55,13 +55,13 @@ struct Progress {
 pub(super) struct WaitingBody {
     bodies: Arc<WaitingBodies>,
     id: u64,
-    progress: Arc<Progress>,
+    progress: Arc<BodyProgress>,
 }
 
 impl WaitingBodies {
     /// A body is waited for from now on.
     pub(super) fn enter(self: &Arc<Self>) -> WaitingBody {
-        let progress = Arc::new(Progress {
+        let progress = Arc::new(BodyProgress {
             since: Instant::now(),
             portions: AtomicUsize::new(0),
             received_bytes: AtomicUsize::new(0),
@@ -108,7 +108,7 @@ impl WaitingBodies {
     }
 }
 
-impl Progress {
+impl BodyProgress {
     /// Bytes per second; `None` for a body that is not slow, or holds nothing.
     fn rate(&self, now: Instant) -> Option<u64> {
         let time = now.saturating_duration_since(self.since);
@@ -123,7 +123,7 @@ impl Progress {
 impl WaitingBody {
     /// So much of it came, and it holds so many portions.
     pub(super) fn advance(&self, received_bytes: usize, portions: usize) {
-        let Progress {
+        let BodyProgress {
             portions: held,
             received_bytes: received,
             ..
