@@ -78,6 +78,8 @@ pub struct Telemetry {
     pub commit_events: Histogram,
     /// Seconds that the commit under way has taken so far.
     pub commit_age: Gauge,
+    /// Damaged events that reads have found.
+    pub damaged_events: Gauge,
     /// Durable events that the pump has not published yet.
     pub pump_lag: Gauge,
     /// The newest durable sequence.
@@ -140,6 +142,7 @@ impl Telemetry {
             commit_secs: metrics.histogram("hookrill_journal_commit_seconds", "Seconds until a commit was durable."),
             commit_events: metrics.histogram("hookrill_journal_commit_events", "Events per commit."),
             commit_age: metrics.gauge("hookrill_journal_commit_age_seconds", "Seconds that the commit under way has taken so far; 0 if there is none."),
+            damaged_events: metrics.gauge("hookrill_journal_damaged_events", "Damaged events that reads have found in the journal, of those that are not deleted."),
             pump_lag: metrics.gauge("hookrill_pump_lag_events", "Durable events not published yet."),
             journal_head: metrics.gauge("hookrill_journal_head", "Newest durable sequence."),
             journal_floor: metrics.gauge("hookrill_journal_floor", "Newest deleted sequence."),
@@ -309,6 +312,6 @@ mod tests {
                 types += 1;
             }
         }
-        assert_eq!(types, 31, "{page}");
+        assert_eq!(types, 32, "{page}");
     }
 }

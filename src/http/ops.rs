@@ -27,9 +27,18 @@ pub(super) async fn healthz() -> &'static str {
 pub(super) async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
     let permanent = gateway.telemetry.readiness.unready_reason();
     match unready_reason(permanent, gateway.ingest.journal_health()) {
-        None => "ready\n".into_response(),
+        None => ready(gateway.ingest.journal_health()).into_response(),
         Some(reason) => ProblemDetails::not_ready(&reason).into_response(),
     }
+}
+
+/// What an operator is told all the same.
+fn ready(health: Health) -> String {
+    let damaged = health.damaged_events;
+    if damaged == 0 {
+        return "ready\n".into();
+    }
+    format!("ready; {damaged} events of the journal are damaged, and skipped with a gap\n")
 }
 
 /// Why the gateway can't accept and deliver events: for good, or for as long as
@@ -47,8 +56,10 @@ pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, headers: Header
     if !gateway.settings().metrics_public && !gateway.is_operator(&headers) {
         return ProblemDetails::operator_only().into_response();
     }
-    let commit_age = gateway.ingest.journal_health().commit_age;
-    gateway.telemetry.commit_age.set(commit_age.as_secs_f64());
+    let health = gateway.ingest.journal_health();
+    let telemetry = &gateway.telemetry;
+    telemetry.commit_age.set(health.commit_age.as_secs_f64());
+    telemetry.damaged_events.set(health.damaged_events as f64);
     let head = [(header::CONTENT_TYPE, METRICS_TYPE)];
     (head, gateway.telemetry.render()).into_response()
 }
@@ -74,6 +85,15 @@ mod tests {
         );
         let stopping = unready_reason(Some("stopping"), health);
         assert_eq!(stopping.as_deref(), Some("stopping"));
+    }
+
+    #[test]
+    fn damage_is_named_to_whoever_asks_and_does_not_make_it_unready() {
+        let mut health = Health::default();
+        assert_eq!(ready(health), "ready\n");
+        health.damaged_events = 3;
+        assert_eq!(unready_reason(None, health), None);
+        assert!(ready(health).starts_with("ready; 3 events of the journal are damaged"));
     }
 
     #[test]

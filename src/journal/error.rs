@@ -56,12 +56,6 @@ pub enum ReadError {
     /// The operating system cannot read a file.
     #[error("the journal cannot be read")]
     Io(#[source] Arc<io::Error>),
-    /// Neither a segment's index nor its log is whole.
-    #[error("the journal cannot be read: {} and its log are damaged", index.display())]
-    Damaged {
-        /// The file of the index.
-        index: PathBuf,
-    },
     /// Stored bytes are not an event.
     #[error("event {sequence} cannot be read")]
     Decode {
@@ -76,6 +70,19 @@ pub enum ReadError {
     /// The journal is closed.
     #[error("the journal is closed")]
     Closed,
+}
+
+impl ReadError {
+    /// Whether these bytes will not be read later either: they are not what was
+    /// written, or the disk does not give them out. Not so where something is
+    /// scarce or forbidden, and where another version is needed.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Self::Io(source) => scarcity::is_damage(source),
+            Self::Decode { source, .. } => !matches!(source, DecodeError::Newer(_)),
+            Self::Interrupted(_) | Self::Closed => false,
+        }
+    }
 }
 
 impl From<io::Error> for ReadError {

@@ -11,4 +11,6 @@ pub struct Health {
     /// Whether that is longer than a commit may take: nothing is stored until
     /// it is done.
     pub is_stalled: bool,
+    /// How many damaged events reads have found, of those that are not deleted.
+    pub damaged_events: u64,
 }

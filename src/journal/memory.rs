@@ -332,6 +332,7 @@ impl MemoryLog {
             events: Vec::new(),
             scanned: after.max(head),
             floor,
+            is_damaged: false,
         };
         let matcher = Matcher::new(selection);
         let mut bytes = 0;

@@ -105,7 +105,8 @@ pub trait Journal: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`ReadError`] where stored bytes can't be read or make no sense.
+    /// [`ReadError`] where the journal is closed, or can't be read now. Damaged
+    /// events are no error: the page says so.
     async fn read(
         &self,
         selection: &Selection,
@@ -142,8 +143,8 @@ pub trait Journal: Send + Sync + 'static {
     /// Every durable event after `after`, in order, as they come; for the
     /// pump. A follower that keeps up gets whole commits; one that is behind
     /// gets pages of about the same size instead. Events that retention
-    /// deleted before they were yielded are missing, which shows in the
-    /// sequences. Ends after an error, and when the journal is closed.
+    /// deleted before they were yielded are missing, as are damaged ones, which
+    /// shows in the sequences. Ends after an error, and when the journal is closed.
     fn follow(&self, after: Sequence) -> BoxStream<'static, Result<Commit, ReadError>>;
 
     /// The position of the newest durable event; never falls.
@@ -194,6 +195,10 @@ pub struct EventPage {
     /// The floor as read after the events. Where it is above the position
     /// asked for, events up to it may be missing from `events`.
     pub floor: Sequence,
+    /// Whether the events of the selection after the position asked for and up
+    /// to `scanned` are damaged. `events` is empty then: what is whole comes
+    /// with the next read.
+    pub is_damaged: bool,
 }
 
 /// What a journal measures of its commits; `app` makes the handles.

@@ -1,5 +1,5 @@
-//! Errors of the operating system that pass by themselves: what to tell from a
-//! disk that fails.
+//! Errors of the operating system that pass by themselves, and those that do not:
+//! what to tell from a disk that fails.
 
 use std::{io, time::Duration};
 
@@ -28,6 +28,26 @@ pub(super) fn is_temporary(error: &io::Error) -> bool {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     );
     is_scarce(error) || is_full
+}
+
+/// Whether bytes are gone for good, as far as the system can say: the file or its
+/// end is missing, or the disk does not give them out. Not so where a permission
+/// or a network is missing.
+pub(super) fn is_damage(error: &io::Error) -> bool {
+    let is_missing = matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof
+    );
+    // What Linux reports of bad sectors, and file systems of bad checksums.
+    const BAD: &[Errno] = &[
+        Errno::IO,
+        Errno::NODATA,
+        Errno::BADMSG,
+        Errno::ILSEQ,
+        #[cfg(target_os = "linux")]
+        Errno::UCLEAN,
+    ];
+    is_missing || Errno::from_io_error(error).is_some_and(|errno| BAD.contains(&errno))
 }
 
 /// What an operator does about it at a start; nothing for other errors.
@@ -85,6 +105,13 @@ mod tests {
         for broken in [Errno::IO, Errno::ROFS, Errno::ACCESS] {
             assert!(!is_temporary(&error(broken)));
             assert!(hint(&error(broken)).is_empty());
+        }
+        for gone in [Errno::NOENT, Errno::IO, Errno::BADMSG] {
+            assert!(is_damage(&error(gone)), "{gone}");
+        }
+        assert!(is_damage(&io::ErrorKind::UnexpectedEof.into()));
+        for other in [Errno::ACCESS, Errno::MFILE, Errno::STALE, Errno::NOTCONN] {
+            assert!(!is_damage(&error(other)), "{other}");
         }
         assert!(hint(&error(Errno::MFILE)).contains("ulimit -n"));
     }

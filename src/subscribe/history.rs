@@ -13,7 +13,8 @@
 //!
 //! Refuses to read more pages at a time than its budget; readers wait for it.
 //! Invariant: a page has every event of its selection from where it begins to where
-//! it was scanned, in order, except those up to `floor` that retention deleted.
+//! it was scanned, in order, except those up to `floor` that retention deleted, and
+//! those that a page says are damaged.
 
 mod page_cache;
 
@@ -79,6 +80,9 @@ pub struct HistoryPage {
     /// Where this is above a reader's position, events up to it may be missing:
     /// a gap for that reader, and none for readers that are past it.
     pub(super) floor: Sequence,
+    /// Whether the events of the topics up to `scanned` are damaged; it has none
+    /// then.
+    pub(super) is_damaged: bool,
 }
 
 /// A read that is under way, or done for those that waited for it.
@@ -212,6 +216,7 @@ impl History {
             after,
             scanned: after,
             floor: self.journal.floor(),
+            is_damaged: false,
         })
     }
 
@@ -268,7 +273,7 @@ fn build_page(
     // What is cut off is read again once, by whoever comes next from anywhere in
     // this page, and not once by each.
     let end = block_of(found.scanned);
-    let scanned = if full && end > start {
+    let scanned = if full && end > start && !found.is_damaged {
         end
     } else {
         found.scanned
@@ -283,6 +288,7 @@ fn build_page(
         after: start,
         scanned,
         floor: found.floor,
+        is_damaged: found.is_damaged,
     }
 }
 

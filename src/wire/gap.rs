@@ -11,6 +11,8 @@ pub enum GapReason {
     Retention,
     /// The id is above the journal's head; it goes on from the head.
     Unknown,
+    /// What was asked for is damaged on the disk; it goes on behind it.
+    Damaged,
 }
 
 /// A stretch of history that a subscriber asked for and can't be given.
@@ -32,6 +34,7 @@ impl GapReason {
             Self::Epoch => "epoch",
             Self::Retention => "retention",
             Self::Unknown => "unknown",
+            Self::Damaged => "damaged",
         }
     }
 }

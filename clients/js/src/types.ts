@@ -20,9 +20,10 @@ export interface HookrillEvent<T = unknown> {
 export interface Gap {
   /**
    * `retention`: it was deleted; `epoch`: the cursor is another journal's;
-   * `unknown`: the cursor is ahead of the journal.
+   * `unknown`: the cursor is ahead of the journal; `damaged`: it can't be read from
+   * the gateway's disk, or was lost there.
    */
-  reason: 'epoch' | 'retention' | 'unknown'
+  reason: 'epoch' | 'retention' | 'unknown' | 'damaged'
   /** The cursor that was asked to continue from. */
   asked: string
   /** The position just before what follows. */

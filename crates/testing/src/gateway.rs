@@ -12,6 +12,7 @@ use axum::Router;
 use hookrill::{
     app::{App, Reloaded, Reloader, ServeError},
     config::{Config, ConfigError, Environment, MissingSecrets, Sources},
+    journal::Backend,
 };
 use hookrill_core::{Clock, Timestamp};
 use tempfile::TempDir;
@@ -55,6 +56,7 @@ pub struct GatewayBuilder {
     sections: String,
     folder: Option<TempDir>,
     serves: Serves,
+    has_new_epoch: bool,
 }
 
 /// Who accepts the gateway's connections.
@@ -170,6 +172,7 @@ impl GatewayBuilder {
             sections: TOPICS.into(),
             folder,
             serves: Serves::App,
+            has_new_epoch: false,
         }
     }
 
@@ -211,6 +214,13 @@ impl GatewayBuilder {
         self
     }
 
+    /// Starts as `serve --new-epoch` does.
+    #[must_use]
+    pub fn with_new_epoch(mut self) -> Self {
+        self.has_new_epoch = true;
+        self
+    }
+
     /// Starts it in this process.
     pub async fn start(self) -> Gateway {
         let started = self.try_start().await;
@@ -227,7 +237,10 @@ impl GatewayBuilder {
             "[server]\n{}\n[journal]\n{}\n{}",
             self.server, self.journal, self.sections
         );
-        let config = config(&toml).map_err(|error| error.to_string())?;
+        let mut config = config(&toml).map_err(|error| error.to_string())?;
+        if let Backend::Disk { new_epoch, .. } = &mut config.journal.backend {
+            *new_epoch = self.has_new_epoch;
+        }
         let later_secs = Arc::new(AtomicU64::new(0));
         let clock = clock(&later_secs);
         let app = App::build(config, clock).await;

@@ -81,6 +81,10 @@ const GAPS = new Map<string, string>([
     'unknown',
     'The gateway has lost its newest movies, perhaps since a backup was restored. From here on, all is shown.',
   ],
+  [
+    'damaged',
+    'Some movies cannot be read from the gateway’s disk any more. All others are shown.',
+  ],
 ])
 
 /** What is said aloud of what came, however much at once. */

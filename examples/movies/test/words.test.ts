@@ -39,10 +39,10 @@ test('each refusal has words of its own, and the page goes on trying', () => {
 })
 
 test('each gap says what it means', () => {
-  const reasons: Gap['reason'][] = ['retention', 'epoch', 'unknown']
+  const reasons: Gap['reason'][] = ['retention', 'epoch', 'unknown', 'damaged']
   const gaps = [...reasons, 'new' as Gap['reason'], 'toString' as Gap['reason']]
   const details = gaps.map((reason) => gapWords({ reason, asked: '', resumed: '' }).detail)
-  assert.equal(new Set(details).size, 4)
+  assert.equal(new Set(details).size, 5)
   for (const detail of details) assert.equal(typeof detail, 'string')
 })
 

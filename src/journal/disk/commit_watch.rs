@@ -64,6 +64,7 @@ impl CommitWatch {
         Health {
             commit_age: began.map_or(Duration::ZERO, |began| began.elapsed()),
             is_stalled: self.is_stalled(),
+            ..Health::default()
         }
     }
 

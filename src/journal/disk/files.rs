@@ -9,6 +9,7 @@ use std::{io, path::PathBuf, sync::Arc};
 use parking_lot::Mutex;
 
 use super::{
+    damage::FoundDamage,
     dedup_file::DedupHeader,
     env::{Env, Sizes, WritePurpose},
     lock::FolderLock,
@@ -24,6 +25,7 @@ pub(super) struct Files {
     pub(super) segments: SegmentSet,
     pub(super) sizes: Sizes,
     pub(super) env: Env,
+    pub(super) damage: Arc<FoundDamage>,
     pub(super) scarcity: ScarcityLog,
     pub(super) reserve: DescriptorReserve,
     /// Held while a segment is sealed.
@@ -45,6 +47,7 @@ impl Files {
     ) -> Self {
         Self {
             segments: SegmentSet::new(folder.clone(), segments),
+            damage: Arc::default(),
             scarcity: ScarcityLog::default(),
             reserve: DescriptorReserve::new(folder.clone()),
             folder,

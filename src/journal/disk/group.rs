@@ -20,9 +20,10 @@
 //! | 16 | the delivery's fingerprint (`dedup.rs`) |
 //! | 8 | until when it counts, in milliseconds since the Unix epoch |
 //!
-//! All numbers are little-endian. Invariants: a group counts whole or not at
-//! all, so its records can be had only from a [`CheckedGroup`]. Its sequences
-//! are dense.
+//! All numbers are little-endian. Invariants: a group that was being written
+//! counts whole or not at all, so its records can be had only from a
+//! [`CheckedGroup`]; but what is whole in a damaged one can be had too
+//! (`intact.rs`). Its sequences are dense.
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use hookrill_core::{Event, Sequence, Timestamp};
@@ -209,30 +210,36 @@ pub(super) struct GroupRecord {
 impl CheckedGroup {
     /// The records, as many as make sense.
     pub(super) fn records(&self) -> impl Iterator<Item = GroupRecord> + use<> {
-        let mut rest = self.records.clone();
-        let whole = rest.len();
-        std::iter::from_fn(move || {
-            let offset = whole - rest.len();
-            let len = usize::try_from(rest.try_get_u32_le().ok()?).ok()?;
-            if len > rest.len() {
-                return None;
-            }
-            let stored = rest.split_to(len);
-            let dedup = match rest.try_get_u8().ok()? {
-                0 => None,
-                _ => {
-                    let fingerprint = Fingerprint(rest.try_get_u128_le().ok()?);
-                    let until = Timestamp::from_unix_ms(rest.try_get_u64_le().ok()?);
-                    Some((fingerprint, until))
-                }
-            };
-            Some(GroupRecord {
-                offset,
-                stored,
-                dedup,
-            })
-        })
+        records(&self.records)
     }
+}
+
+/// The records in these bytes, as many as make sense, by the lengths that they
+/// say. Nothing is checked.
+pub(super) fn records(records: &Bytes) -> impl Iterator<Item = GroupRecord> + use<> {
+    let mut rest = records.clone();
+    let whole = rest.len();
+    std::iter::from_fn(move || {
+        let offset = whole - rest.len();
+        let len = usize::try_from(rest.try_get_u32_le().ok()?).ok()?;
+        if len > rest.len() {
+            return None;
+        }
+        let stored = rest.split_to(len);
+        let dedup = match rest.try_get_u8().ok()? {
+            0 => None,
+            _ => {
+                let fingerprint = Fingerprint(rest.try_get_u128_le().ok()?);
+                let until = Timestamp::from_unix_ms(rest.try_get_u64_le().ok()?);
+                Some((fingerprint, until))
+            }
+        };
+        Some(GroupRecord {
+            offset,
+            stored,
+            dedup,
+        })
+    })
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@
 //! segment is sealed.
 //!
 //! Invariants: the ordinals in a topic's list rise, and each is below the
-//! number of events. Each event's type is one of the names. Records follow each other in the log. Sequences are
-//! dense: ordinal `n` is sequence `first + n`.
+//! number of events. Each event's type is one of the names. Records follow each
+//! other in the log. Sequences are dense: ordinal `n` is sequence `first + n`. An
+//! index that was made from a damaged log names the events that are missing; it is
+//! never stored.
 
 use std::collections::HashMap;
 
@@ -23,6 +25,9 @@ pub(super) struct Index {
     pub(super) end: u32,
     /// Where the record of each event begins.
     pub(super) offsets: Vec<u32>,
+    /// The ordinals of events that are damaged, so that nobody knows their
+    /// topics: mostly none.
+    pub(super) missing: Vec<u32>,
     /// The type of each event, as a place in `type_names`.
     pub(super) types: Vec<u32>,
     pub(super) type_names: Vec<Box<str>>,
@@ -44,6 +49,7 @@ impl Index {
             first,
             end,
             offsets: Vec::new(),
+            missing: Vec::new(),
             types: Vec::new(),
             type_names: Vec::new(),
             topics: HashMap::new(),
@@ -74,6 +80,22 @@ impl Index {
         }
         let (earliest, latest) = self.arrivals.unwrap_or((arrived, arrived));
         self.arrivals = Some((earliest.min(arrived), latest.max(arrived)));
+    }
+
+    /// Adds a damaged event in place of the one that follows the last one, and
+    /// where its bytes begin, as far as is known.
+    pub(super) fn add_missing(&mut self, offset: u32) {
+        let is_behind = self.offsets.last().is_none_or(|&last| last <= offset);
+        assert!(is_behind, "records follow each other in a log");
+        self.missing.push(self.offsets.len() as u32);
+        self.offsets.push(offset);
+        self.types.push(u32::MAX);
+        self.bytes += 12;
+    }
+
+    /// Whether an event is known to be damaged.
+    pub(super) fn is_missing(&self, ordinal: u32) -> bool {
+        !self.missing.is_empty() && self.missing.binary_search(&ordinal).is_ok()
     }
 
     fn type_place(&mut self, name: &str) -> u32 {

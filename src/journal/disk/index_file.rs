@@ -122,6 +122,10 @@ pub(super) fn encode(
 ) -> (IndexHeader, Vec<u8>) {
     assert_eq!(segment.first, index.first, "an index is of its segment");
     debug_assert!(index.is_in_order(), "entries of an index rise");
+    assert!(
+        index.missing.is_empty(),
+        "an index of a damaged log is not stored"
+    );
     let mut out = vec![0; HEADER_BYTES];
     put_body(index, &mut out);
     let body = &out[HEADER_BYTES..];

@@ -1,7 +1,8 @@
 //! The search for the newest `n` events of a selection, step by step.
 //!
-//! Looks at indexes only. Invariant: a step looks at a bounded number of
-//! entries and segments, so that other reads get their turn.
+//! Looks at indexes only. Invariants: a step looks at a bounded number of
+//! entries and segments, so that other reads get their turn. What is known to be
+//! damaged does not count, and is read over, so that it is told of.
 
 use hookrill_core::{Selection, Sequence};
 
@@ -56,17 +57,21 @@ impl LastNSearch {
         let enough_work = self.work() + PAGE_ENTRIES_MAX;
         let types = WantedTypes::new(selection);
         let segments = files.segments.list();
+        // What is gone from the list by now is below the floor.
+        let from = from.max(tail.floor().next());
         let newest_first = between(&segments, from, self.up_to).iter().rev();
         for (n, segment) in newest_first.enumerate() {
             if n == files.sizes.segments_per_read {
                 return Ok(true);
             }
+            self.begin_before(segment.last().next().max(from));
             self.loaded += files.segments.load_weight(segment);
             let search = |index: &Index| self.search(index, selection, &types, from, enough);
             match files.segments.with_index(segment, search) {
                 Ok(()) => {}
                 // It was deleted meanwhile, and all before it.
                 Err(_) if segment.last() <= tail.floor() => return Ok(false),
+                Err(e) if e.is_damage() => self.begin_before(segment.first().max(from)),
                 Err(e) => return Err(e),
             }
             if self.wanted == 0 || self.looked_at >= LAST_ENTRIES_MAX {
@@ -77,7 +82,16 @@ impl LastNSearch {
             }
             self.up_to = segment.first().previous();
         }
+        self.begin_before(from);
         Ok(false)
+    }
+
+    /// Begins before `sequence`, which is damaged or lost, if the search has come
+    /// there; so whoever reads from there is told of it.
+    fn begin_before(&mut self, sequence: Sequence) {
+        if sequence <= self.up_to {
+            self.oldest = Some(sequence);
+        }
     }
 
     /// What the search has cost so far, in entries.
@@ -97,7 +111,7 @@ impl LastNSearch {
         let range = index.ordinal(from)..index.ordinal(self.up_to.next());
         let ordinals = SelectionIter::new(index, selection, range, Direction::Backward);
         let types = types.within(index);
-        if types.is_empty() {
+        if types.is_empty(index) {
             self.looked_at += ordinals.entries();
             self.up_to = index.first.previous();
             return;
@@ -107,7 +121,9 @@ impl LastNSearch {
             debug_assert!(self.oldest.is_none_or(|oldest| sequence < oldest));
             self.looked_at += 1;
             self.up_to = sequence.previous();
-            if types.may_want(index, ordinal) {
+            if index.is_missing(ordinal) {
+                self.oldest = Some(sequence);
+            } else if types.may_want(index, ordinal) {
                 self.oldest = Some(sequence);
                 assert!(self.wanted > 0, "the search ends with the last one");
                 self.wanted -= 1;

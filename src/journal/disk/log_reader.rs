@@ -1,17 +1,18 @@
 //! Reads whole groups out of a log, also where the log is damaged.
 //!
-//! Invariants: a group is handed out only with its checksums. A search takes
+//! Invariants: a group is handed out only with its checksums; a header alone
+//! only with its own, which nobody can forge who does not know the salt. A search takes
 //! time in proportion to the log's length, whatever bytes are in it: a torn
 //! end can hold what strangers sent.
 
-use std::{fs::File, io, os::unix::fs::FileExt as _};
+use std::{fs::File, io, ops::RangeInclusive, os::unix::fs::FileExt as _};
 
 use bytes::Bytes;
 use hookrill_core::Sequence;
 
 use super::{
     group::{self, CheckedGroup, GroupHeader},
-    segment::SegmentHeader,
+    segment::{self, SegmentHeader},
 };
 
 /// How much is read at a time.
@@ -96,6 +97,51 @@ impl<'f> LogReader<'f> {
             at = candidate + 1;
         }
         Ok(None)
+    }
+
+    /// The next header from `from` on of a group that has its sequences within
+    /// these and fits into the log, whole or not, and where it is.
+    pub(super) fn next_header(
+        &mut self,
+        from: u64,
+        sequences: RangeInclusive<Sequence>,
+    ) -> io::Result<Option<(u64, GroupHeader)>> {
+        let mut at = from;
+        while let Some(candidate) = self.find_candidate(at)? {
+            self.work.candidates += 1;
+            if let Some(header) = self.plausible_header(candidate)?
+                && sequences.contains(&header.first)
+                && sequences.contains(&header.last())
+            {
+                return Ok(Some((candidate, header)));
+            }
+            at = candidate + 1;
+        }
+        Ok(None)
+    }
+
+    /// The bytes of the records of the group with this header at `at`.
+    pub(super) fn records(&mut self, at: u64, header: GroupHeader) -> io::Result<Option<Bytes>> {
+        self.bytes(at + group::HEADER_BYTES as u64, header.len)
+    }
+
+    /// Whether the group is whole that has the record at `offset`.
+    pub(super) fn is_group_whole_around(&mut self, offset: u64) -> io::Result<bool> {
+        let mut at = segment::HEADER_BYTES as u64;
+        let all = Sequence::ZERO..=Sequence(u64::MAX);
+        while let Some((begin, header)) = self.next_header(at, all.clone())? {
+            at = begin + header.group_bytes();
+            if offset < at {
+                let records = self.records(begin, header)?;
+                let group = records.and_then(|records| header.check(records, self.salt));
+                return Ok(begin < offset && group.is_some());
+            }
+        }
+        Ok(false)
+    }
+
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.file_bytes
     }
 
     /// Whether nothing but zeros comes from `from` on.

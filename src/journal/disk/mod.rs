@@ -21,6 +21,7 @@
 mod batcher;
 mod checksummed_file;
 mod commit_watch;
+mod damage;
 mod dedup;
 mod dedup_file;
 mod env;
@@ -31,6 +32,7 @@ mod group;
 mod high_water;
 mod index;
 mod index_file;
+mod intact;
 mod last_n;
 mod lock;
 mod log;
@@ -66,6 +68,7 @@ use tokio_util::task::TaskTracker;
 
 use self::{
     commit_watch::CommitWatch,
+    damage::FoundDamage,
     env::Env,
     folder::OpenedFolder,
     group::GroupBuilder,
@@ -103,6 +106,7 @@ pub(super) struct Disk {
     requests: Mutex<Option<mpsc::Sender<AppendRequest>>>,
     queue_kib: Arc<Semaphore>,
     commits: Arc<CommitWatch>,
+    damage: Arc<FoundDamage>,
     reads: Arc<ReadPool>,
     /// `None` once closed. The lock makes a second `close` wait for the first.
     threads: tokio::sync::Mutex<Option<Threads>>,
@@ -201,6 +205,7 @@ impl Disk {
             requests: Mutex::new(Some(requests)),
             queue_kib: Arc::new(Semaphore::new(QUEUE_KIB_MAX as usize)),
             commits,
+            damage: Arc::clone(&files.damage),
             reads: Arc::new(ReadPool::new(files, tail)),
             threads: tokio::sync::Mutex::new(Some(threads)),
         })
@@ -355,7 +360,10 @@ impl Journal for Disk {
     }
 
     fn health(&self) -> Health {
-        self.commits.health()
+        Health {
+            damaged_events: self.damage.events_above(self.tail.floor()),
+            ..self.commits.health()
+        }
     }
 
     async fn failed(&self) -> FatalError {

@@ -87,6 +87,12 @@ enum Age {
     Unknown(Timestamp),
 }
 
+impl Age {
+    /// Of a damaged event: looked at again only where what is behind it is old
+    /// enough.
+    const UNREADABLE: Self = Self::Unknown(Timestamp::from_unix_ms(u64::MAX));
+}
+
 impl Pruner {
     /// Deletes some of what is to be deleted; blocks.
     pub(super) fn step(&mut self) -> Result<NextRun, KeepError> {
@@ -172,14 +178,17 @@ impl Pruner {
         oldest: Timestamp,
         latest: Timestamp,
     ) -> Result<Age, ReadError> {
-        let arrival = self.arrival(segment, sequence)?;
+        let arrival = match self.arrival(segment, sequence) {
+            Ok(arrival) => arrival,
+            Err(e) if e.is_damage() => return Ok(Age::UNREADABLE),
+            Err(e) => return Err(e),
+        };
         // An arrival outside of what the index says is damage.
         let is_damaged = segment
             .arrivals()
             .is_some_and(|(first, last)| arrival < first || last < arrival);
         Ok(if is_damaged {
-            // Looked at again only where what is behind it is old enough.
-            Age::Unknown(Timestamp::from_unix_ms(u64::MAX))
+            Age::UNREADABLE
         } else if arrival > latest {
             Age::Unknown(arrival)
         } else if arrival < oldest {
@@ -208,7 +217,11 @@ impl Pruner {
                 (segment.last(), bytes)
             } else {
                 let look = |index: &Index| shortest_prefix(index, surplus);
-                self.files.segments.with_index(segment, look)?
+                match self.files.segments.with_index(segment, look) {
+                    Ok(prefix) => prefix,
+                    Err(e) if e.is_damage() => (segment.last(), bytes),
+                    Err(e) => return Err(e),
+                }
             };
             goal = goal.max(last).min(head);
             surplus = surplus.saturating_sub(taken);

@@ -12,10 +12,13 @@ use super::{
     dedup::DedupEntry,
     group::{self, CheckedGroup},
     index::Index,
-    log_reader::{LogReader, ScanWork},
+    log_reader::LogReader,
     segment::{self, SegmentHeader},
 };
-use crate::journal::stored::{self, DecodeError};
+use crate::journal::{
+    ReadError,
+    stored::{self, DecodeError},
+};
 
 /// What a log holds.
 pub(super) struct ScannedLog {
@@ -47,6 +50,15 @@ pub(super) enum ScanError {
         sequence: Sequence,
         source: DecodeError,
     },
+}
+
+impl From<ScanError> for ReadError {
+    fn from(error: ScanError) -> Self {
+        match error {
+            ScanError::Io(source) => source.into(),
+            ScanError::Event { sequence, source } => Self::Decode { sequence, source },
+        }
+    }
 }
 
 /// Reads a log whose header is known; blocks.
@@ -122,53 +134,17 @@ impl ScannedLog {
     }
 }
 
-/// Whole groups that follow each other in a damaged log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct GroupRun {
-    pub(super) first: Sequence,
-    pub(super) last: Sequence,
-    /// Where in the log they begin and end.
-    pub(super) begin: u64,
-    pub(super) end: u64,
-}
-
-/// All whole groups of a log, damaged or not, and what it took to find them;
-/// blocks.
-pub(super) fn group_runs(
-    file: &File,
-    header: &SegmentHeader,
-) -> io::Result<(Vec<GroupRun>, ScanWork)> {
-    let mut reader = LogReader::new(file, header)?;
-    let mut runs: Vec<GroupRun> = Vec::new();
-    let (mut at, mut next) = (segment::HEADER_BYTES as u64, header.first);
-    while let Some((begin, group)) = reader.next_group(at, next)? {
-        let group = group.header;
-        let end = begin + group.group_bytes();
-        match runs.last_mut() {
-            Some(run) if run.end == begin && run.last.next() == group.first => {
-                (run.end, run.last) = (end, group.last());
-            }
-            _ => runs.push(GroupRun {
-                first: group.first,
-                last: group.last(),
-                begin,
-                end,
-            }),
-        }
-        (at, next) = (end, group.last().next());
-    }
-    debug_assert!(runs.is_sorted_by(|a, b| a.last < b.first && a.end <= b.begin));
-    Ok((runs, reader.work()))
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
 
     use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-    use super::*;
-    use crate::journal::{contract::draft, disk::group::GroupBuilder};
+    use super::{super::log_reader::ScanWork, *};
+    use crate::journal::{
+        contract::draft,
+        disk::{group::GroupBuilder, intact::IntactLog},
+    };
 
     const SALT: u64 = 77;
     const MAGIC: &[u8] = b"HRg\xd6";
@@ -231,6 +207,11 @@ mod tests {
         let scanned = scan(&file, &header()).unwrap();
         assert_eq!((scanned.end, scanned.index.events()), (end, 2));
         (end, reader.work())
+    }
+
+    /// What is whole in a log with this tail, by its groups.
+    fn intact(tail: &[u8]) -> IntactLog {
+        IntactLog::by_groups(&log(tail), &header(), None).unwrap()
     }
 
     /// Fails where a search did more than a few passes over the tail.
@@ -300,11 +281,11 @@ mod tests {
             let (end, work) = end_of(&tail);
             assert_eq!(end, LogEnd::Damaged, "{what}");
             assert_linear(work, what);
-            let (runs, runs_work) = group_runs(&log(&tail), &header()).unwrap();
-            assert_linear(runs_work, what);
-            let found: Vec<_> = runs.iter().map(|run| (run.first.0, run.last.0)).collect();
-            assert_eq!(found, [(1, 2), (7, 7)], "{what}");
-            assert_eq!(runs[1].begin, begin as u64, "{what}");
+            let intact = intact(&tail);
+            assert_linear(intact.work, what);
+            assert_eq!(intact.whole_runs(), [(0, 2), (6, 7)], "{what}");
+            let record = begin + crate::journal::disk::group::HEADER_BYTES;
+            assert_eq!(intact.index.offset(6) as usize, record, "{what}");
         }
     }
 
@@ -318,27 +299,33 @@ mod tests {
             assert!(work.unchecked > 0, "claims of {len}: {work:?}");
             assert!(work.read_bytes <= 40 * TAIL_BYTES as u64, "{work:?}");
             assert!(work.checked_bytes <= 9 * TAIL_BYTES as u64, "{work:?}");
-            let (runs, _) = group_runs(&log(&claims), &header()).unwrap();
-            assert_eq!(runs.len(), 1, "what is whole before them is kept");
+            let intact = intact(&claims);
+            assert_linear(intact.work, "claims");
+            let whole = intact.whole_runs();
+            assert_eq!(whole, [(0, 2)], "what is whole before them is kept");
         }
     }
 
     #[test]
-    fn groups_that_a_flipped_bit_separates_are_found_with_each_byte_checked_once() {
-        const FLIPPED: u64 = 6_000;
+    fn events_that_a_flipped_bit_separates_are_found_with_each_byte_read_once() {
+        const FLIPPED: u32 = 6_000;
         let mut bytes = Vec::new();
-        for sequence in 3..3 * FLIPPED + 3 {
+        for sequence in 3..3 * u64::from(FLIPPED) + 3 {
             let mut whole = group(sequence);
             if sequence % 3 == 0 {
-                *whole.last_mut().unwrap() ^= 1;
+                // In the body, which the dedup flag follows.
+                let at = whole.len() - 2;
+                whole[at] ^= 1;
             }
             bytes.extend(whole);
         }
-        let (runs, work) = group_runs(&log(&bytes), &header()).unwrap();
-        assert_eq!(runs.len() as u64, 1 + FLIPPED);
-        assert_eq!((runs[0].first, runs[0].last), (Sequence(1), Sequence(2)));
-        assert!(runs[1..].iter().all(|run| run.last == run.first.next()));
-        assert!(work.checked_bytes <= bytes.len() as u64 + 400, "{work:?}");
-        assert_eq!(work.unchecked, 0);
+        let intact = intact(&bytes);
+        let whole = intact.whole_runs();
+        assert_eq!(whole.len() as u32, 1 + FLIPPED);
+        assert_eq!(whole[0], (0, 2));
+        assert!(whole[1..].iter().all(|(begin, end)| *end == begin + 2));
+        assert_eq!(intact.index.missing.len() as u32, FLIPPED);
+        let work = intact.work;
+        assert!(work.read_bytes <= 2 * bytes.len() as u64, "{work:?}");
     }
 }

@@ -77,10 +77,18 @@ impl SegmentHeader {
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, HeaderError> {
         let bytes = bytes.first_chunk().ok_or(HeaderError::Damaged)?;
         let [.., format] = *bytes.first_chunk::<9>().ok_or(HeaderError::Damaged)?;
-        if bytes.starts_with(MAGIC) && format > FORMAT {
+        if bytes.starts_with(MAGIC) && format > FORMAT && !Self::was_known(bytes) {
             return Err(HeaderError::Newer(format));
         }
         Self::decode_known(bytes).ok_or(HeaderError::Damaged)
+    }
+
+    /// Whether these bytes have the checksum that they had with this format: then
+    /// nobody wrote another one, it has changed.
+    fn was_known(bytes: &[u8; HEADER_BYTES]) -> bool {
+        let mut known = *bytes;
+        known[8] = FORMAT;
+        Self::decode_known(&known).is_some()
     }
 
     fn decode_known(bytes: &[u8; HEADER_BYTES]) -> Option<Self> {
@@ -196,6 +204,9 @@ mod tests {
         }
         let mut newer = whole;
         newer[8] = FORMAT + 1;
+        assert_eq!(SegmentHeader::decode(&newer), Err(HeaderError::Damaged));
+        // It has another checksum, wherever that is.
+        newer[40] = 9;
         assert_eq!(
             SegmentHeader::decode(&newer),
             Err(HeaderError::Newer(FORMAT + 1))

@@ -8,6 +8,7 @@
 //! and only the last one is written.
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
     io,
     os::unix::fs::FileExt as _,
@@ -25,10 +26,15 @@ use super::{
     group::RECORD_HEADER_BYTES,
     index::Index,
     index_file::{self, IndexHeader},
-    scan::{self, LogEnd, ScanError},
+    intact::IntactLog,
+    log_reader::LogReader,
     segment::{self, FileKind, SegmentHeader},
 };
-use crate::journal::{ReadError, scarcity::is_scarce, stored};
+use crate::journal::{
+    ReadError,
+    scarcity::{is_damage, is_scarce},
+    stored,
+};
 
 /// Indexes of sealed segments that are kept in memory.
 const INDEX_BYTES_MAX: u64 = 32 << 20;
@@ -146,6 +152,9 @@ pub(super) struct SegmentSet {
     changing: Mutex<()>,
     indexes: Cache<u64, Arc<Index>, IndexWeigher>,
     files: Cache<u64, Arc<File>>,
+    /// The segments whose index file is damaged and was told in the log: at most
+    /// all.
+    told: Mutex<HashSet<Sequence>>,
     /// Bytes of logs that were read.
     #[cfg(test)]
     pub(super) log_bytes_read: std::sync::atomic::AtomicU64,
@@ -160,6 +169,7 @@ impl SegmentSet {
             changing: Mutex::new(()),
             indexes: Cache::with_weighter(INDEXES_EXPECTED, INDEX_BYTES_MAX, IndexWeigher),
             files: Cache::new(FILES_MAX),
+            told: Mutex::default(),
             #[cfg(test)]
             log_bytes_read: 0.into(),
         }
@@ -193,6 +203,7 @@ impl SegmentSet {
     /// Takes a segment off the list.
     pub(super) fn remove(&self, first: Sequence) {
         self.change(|segments| segments.retain(|segment| segment.first() != first));
+        self.told.lock().remove(&first);
         self.indexes.remove(&first.0);
         self.files.remove(&first.0);
     }
@@ -247,26 +258,43 @@ impl SegmentSet {
         }
     }
 
-    /// Reads an index, or makes it from the log if its file is damaged.
+    /// Reads an index, or makes it from the log if its file is damaged: of what is
+    /// whole there, if that is damaged too.
     fn load_index(&self, header: &IndexHeader) -> Result<Index, ReadError> {
-        let file = self.index_file(header)?;
+        let file = match self.index_file(header) {
+            Ok(file) => file,
+            Err(e) if is_damage(&e) => None,
+            Err(e) => return Err(e.into()),
+        };
         if let Some(index) = file.and_then(|file| index_file::decode(header, &file)) {
             return Ok(index);
         }
-        let path = self.index_path(header);
-        let log = match scan::scan(&*self.file(header)?, &header.segment) {
-            Ok(log) => log,
-            Err(ScanError::Io(e)) => return Err(e.into()),
-            Err(ScanError::Event { sequence, source }) => {
-                return Err(ReadError::Decode { sequence, source });
+        let last = Some(header.last());
+        let log = IntactLog::by_groups(&*self.file(header)?, &header.segment, last)?;
+        if self.told.lock().insert(header.segment.first) {
+            let (path, lost) = (self.index_path(header), log.index.missing.len());
+            tracing::warn!(path = %path.display(), lost, "this file is damaged, and is made from the log as long as the process runs; hookrill journal check says what is damaged");
+        }
+        Ok(log.index)
+    }
+
+    /// Whether the group is whole that has the record at `offset`.
+    pub(super) fn is_group_whole(
+        &self,
+        segment: &LogSegment,
+        offset: u32,
+    ) -> Result<bool, ReadError> {
+        let at = offset.into();
+        let is_whole = match segment {
+            LogSegment::Open(open) => {
+                LogReader::new(&open.file, &open.header)?.is_group_whole_around(at)
+            }
+            LogSegment::Sealed(sealed) => {
+                let (file, header) = (self.file(&sealed.header)?, &sealed.header.segment);
+                LogReader::new(&file, header)?.is_group_whole_around(at)
             }
         };
-        if log.end != LogEnd::Blank || log.index.last() != header.last() {
-            return Err(ReadError::Damaged { index: path });
-        }
-        let path = path.display();
-        tracing::warn!(%path, "this file is damaged; remove it, and the next start will rebuild it");
-        Ok(log.index)
+        Ok(is_whole?)
     }
 
     /// Reads bytes of a segment's log.

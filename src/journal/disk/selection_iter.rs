@@ -47,7 +47,10 @@ impl<'i> SelectionIter<'i> {
                 let lists = topics
                     .iter()
                     .filter_map(|name| index.topics.get(name.as_str()));
+                // A damaged event may be of any topic.
+                let missing = (!index.missing.is_empty()).then_some(&index.missing);
                 lists
+                    .chain(missing)
                     .map(|list| OrdinalSource::within(list, &range))
                     .collect()
             }

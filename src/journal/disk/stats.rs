@@ -72,6 +72,8 @@ impl SegmentStatsScan {
             Ok(()) => {}
             // It was deleted meanwhile, and all before it.
             Err(_) if segment.last() <= tail.floor() => return Ok(false),
+            // What can't be read is not counted.
+            Err(e) if e.is_damage() => {}
             Err(e) => return Err(e),
         }
         let up_to = segment.first().previous();

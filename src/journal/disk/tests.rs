@@ -27,6 +27,7 @@ use crate::journal::{
 mod crashes;
 mod damage;
 mod figures;
+mod gaps;
 mod model;
 mod power_cuts;
 mod scarcity;

@@ -49,7 +49,11 @@ impl<'s> WantedTypes<'s> {
 
 impl TypesInIndex<'_> {
     /// Whether no event of the index is wanted, so that none need be looked at.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self, index: &Index) -> bool {
+        // One that is missing may be of any type.
+        if !index.missing.is_empty() {
+            return false;
+        }
         match self {
             Self::All => false,
             Self::Places(places) => !places.contains(&true),

@@ -327,7 +327,11 @@ impl StreamState {
     pub fn supply(&mut self, page: &HistoryPage) {
         if page.floor > self.progress.position {
             // What the page holds is looked for again from the floor on.
-            self.queue_gap(page.floor);
+            self.queue_gap(GapReason::Retention, page.floor);
+            return;
+        }
+        if page.is_damaged && page.scanned > self.progress.position {
+            self.queue_gap(GapReason::Damaged, page.scanned);
             return;
         }
         let new = (page.frames).partition_point(|frame| frame.sequence() <= self.progress.position);
@@ -532,17 +536,17 @@ impl StreamState {
         });
     }
 
-    fn queue_gap(&mut self, floor: Sequence) {
-        debug_assert!(floor > self.progress.position, "a gap leads on");
+    fn queue_gap(&mut self, reason: GapReason, resumed: Sequence) {
+        debug_assert!(resumed > self.progress.position, "a gap leads on");
         let hub = &self.context.hub;
         let gap = Gap {
-            reason: GapReason::Retention,
+            reason,
             asked: hub.cursor(self.progress.position),
-            resumed: hub.cursor(floor),
+            resumed: hub.cursor(resumed),
         };
         self.context.telemetry.gap_told(gap.reason.as_str());
         let text = notices::gap(self.form.format, &gap, &hub.encoder());
-        self.progress.position = floor;
+        self.progress.position = resumed;
         self.queue(&text);
     }
 

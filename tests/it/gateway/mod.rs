@@ -1,5 +1,6 @@
 //! The whole gateway over real sockets, in this process.
 
+mod damage;
 mod groups;
 mod handshakes;
 mod hostile;

@@ -1,124 +1,307 @@
 //! `--new-epoch`: makes a damaged folder usable, with gaps where the damage
 //! was.
 //!
-//! Keeps every whole group. What is damaged between them is dropped: a log with
-//! damage in it is rewritten as one log per run of whole groups. A log without
-//! a header is set aside, since nothing in it can be believed.
+//! Keeps every whole event, also of sealed segments. A log with damage in it is
+//! written again as one log per run of whole events, and subscribers are told of
+//! a gap between them. A log of which nobody can say how its groups are sealed is
+//! set aside, since nothing in it can be believed.
 //!
 //! Invariant: what is written here is in place before what it comes from is
 //! removed; so a second attempt finds at least as much as the first.
 
 use std::{
+    collections::HashMap,
     fs::{self, File},
     io,
-    os::unix::fs::FileExt as _,
     path::Path,
 };
 
 use hookrill_core::Sequence;
 
-use super::directory::{list, open_log};
+use super::directory::{SegmentFiles, list, newer, open_log};
 use crate::{
     durable,
     journal::{
         DamageError, OpenError,
         disk::{
+            dedup::DedupEntry,
+            dedup_file::DedupHeader,
             floor,
-            group::RECORD_BYTES_MIN,
-            index_file::IndexHeader,
-            scan::{self, GroupRun},
+            group::{DedupStamp, GroupBuilder, RECORD_BYTES_MIN},
+            index::Index,
+            index_file::{self, IndexHeader},
+            intact::{self, IntactLog, OrdinalRun},
+            scan::{self, LogEnd, ScanError, ScannedLog},
             segment::{self, FileKind, HeaderError, SegmentHeader},
         },
+        scarcity::is_damage,
+        stored::DecodeError,
     },
+    telemetry::with_causes,
 };
 
 /// What the name of a log without a header ends with.
 const SET_ASIDE_END: &str = "damaged";
+/// About how many bytes of events are put under one checksum.
+const GROUP_BYTES: usize = 256 << 10;
+/// How many runs of lost events are named in the log.
+const RUNS_NAMED_MAX: usize = 20;
+
+/// A segment's log, and what else is whole of its files.
+struct SegmentToSalvage<'j> {
+    journal: &'j Path,
+    header: SegmentHeader,
+    file: File,
+    /// Whether the log has a whole header.
+    has_header: bool,
+    index: Option<(IndexHeader, Option<Index>)>,
+}
+
+/// What a strict scan of a log finds.
+enum Scanned {
+    Log(Box<ScannedLog>),
+    /// Not even what comes before the damage.
+    Nothing,
+    /// An event of a newer version.
+    Newer,
+}
 
 /// Repairs what can be repaired, logs what is lost, and leaves the rest to
 /// recovery; blocks.
 pub(super) fn salvage(journal: &Path) -> Result<(), OpenError> {
-    let io = |source| OpenError::Io {
-        path: segment::folder(journal),
-        source,
-    };
     if let Err(error) = floor::load(journal) {
-        tracing::warn!(%error, "events that retention had deleted may reappear");
-        floor::store(journal, Sequence::ZERO).map_err(io)?;
+        tracing::warn!(error = %with_causes(&error), "events that retention had deleted may reappear");
+        floor::store(journal, Sequence::ZERO).map_err(|e| io_error(journal, e))?;
     }
-    for (first, kinds) in list(journal)? {
-        if !kinds.contains(&FileKind::Log) || is_sealed(journal, first).map_err(io)? {
+    let files = list(journal)?;
+    tracing::info!(path = %journal.display(), "looking for damage in the whole journal");
+    for (first, _) in with_log(&files) {
+        let Some(segment) = SegmentToSalvage::open(journal, first)? else {
             continue;
-        }
-        durable::remove(&segment::path(journal, first, FileKind::Index)).map_err(io)?;
-        match open_log(journal, first) {
-            Ok((header, file)) => repair(journal, &header, &file).map_err(io)?,
-            Err(OpenError::Damaged {
-                source: error @ DamageError::SegmentHeader(_),
-                ..
-            }) => {
-                tracing::error!(%error, "the events of this segment are lost; its file is set aside");
-                set_aside(journal, first).map_err(io)?;
-            }
-            Err(e) => return Err(e),
-        }
+        };
+        segment.salvage()?;
     }
     Ok(())
 }
 
-/// Whether an index says that the log is as it was when it was sealed.
-fn is_sealed(journal: &Path, first: Sequence) -> io::Result<bool> {
-    let len = fs::metadata(segment::path(journal, first, FileKind::Log))?.len();
-    Ok(match IndexHeader::load(journal, first)? {
-        Some(Ok(header)) => len == u64::from(header.log_bytes),
-        // Recovery refuses it; it is not to be repaired.
-        Some(Err(HeaderError::Newer(_))) => true,
-        _ => false,
-    })
+fn with_log(files: &SegmentFiles) -> impl Iterator<Item = (Sequence, &Vec<FileKind>)> {
+    let all = files.iter().map(|(first, kinds)| (*first, kinds));
+    all.filter(|(_, kinds)| kinds.contains(&FileKind::Log))
 }
 
-fn repair(journal: &Path, header: &SegmentHeader, file: &File) -> io::Result<()> {
-    let (runs, work) = scan::group_runs(file, header)?;
-    let path = segment::path(journal, header.first, FileKind::Log);
-    if work.unchecked > 0 {
-        let unchecked = work.unchecked;
-        tracing::error!(path = %path.display(), unchecked, "this file is damaged, and too large to search for all intact events");
-    }
-    match &runs[..] {
-        [] => durable::remove(&path),
-        [all] if all.first == header.first && all.begin == segment::HEADER_BYTES as u64 => {
-            file.set_len(all.end)?;
-            file.sync_all()
-        }
-        several => {
-            let names = several.iter().map(|r| format!("{}–{}", r.first, r.last));
-            let whole = names.collect::<Vec<_>>().join(", ");
-            tracing::error!(path = %path.display(), whole, "this file is damaged; the events between the intact ones are lost");
-            // The one that takes the damaged log's place comes last.
-            for run in several.iter().rev() {
-                rewrite(journal, header, file, *run)?;
-            }
-            match several.first() {
-                Some(run) if run.first == header.first => Ok(()),
-                _ => durable::remove(&path),
-            }
-        }
+fn io_error(journal: &Path, source: io::Error) -> OpenError {
+    OpenError::Io {
+        path: segment::folder(journal),
+        source,
     }
 }
 
-/// Makes a log of its own of some groups. It has the same salt, so the groups
-/// stay as they are, to the byte.
-fn rewrite(journal: &Path, header: &SegmentHeader, file: &File, run: GroupRun) -> io::Result<()> {
-    let header = SegmentHeader {
-        first: run.first,
-        ..*header
-    };
-    let mut bytes = header.encode().to_vec();
-    let len = usize::try_from(run.end - run.begin).map_err(io::Error::other)?;
-    bytes.resize(segment::HEADER_BYTES + len, 0);
-    file.read_exact_at(&mut bytes[segment::HEADER_BYTES..], run.begin)?;
-    let path = segment::path(journal, run.first, FileKind::Log);
-    durable::replace(&path, &bytes).map(drop)
+impl<'j> SegmentToSalvage<'j> {
+    /// Opens a segment; `None` if nothing says how its groups are sealed, and it
+    /// is set aside.
+    fn open(journal: &'j Path, first: Sequence) -> Result<Option<Self>, OpenError> {
+        let io = |source| io_error(journal, source);
+        let index = match IndexHeader::load(journal, first).map_err(io)? {
+            Some(Ok(header)) => {
+                let path = segment::path(journal, first, FileKind::Index);
+                let file = fs::read(path).map_err(io)?;
+                Some((header, index_file::decode(&header, &file)))
+            }
+            Some(Err(HeaderError::Newer(version))) => return Err(newer(journal, version)),
+            Some(Err(HeaderError::Damaged)) | None => None,
+        };
+        let (header, file, has_header) = match (open_log(journal, first), &index) {
+            (Ok((header, file)), _) => (header, file, true),
+            (
+                Err(OpenError::Damaged {
+                    source: error @ DamageError::SegmentHeader(_),
+                    ..
+                }),
+                index,
+            ) => {
+                let path = segment::path(journal, first, FileKind::Log);
+                let Some((known, _)) = index else {
+                    tracing::error!(error = %with_causes(&error), "the events of this segment are lost; its file is set aside");
+                    set_aside(journal, first).map_err(io)?;
+                    return Ok(None);
+                };
+                let file = File::options().read(true).write(true).open(path);
+                (known.segment, file.map_err(io)?, false)
+            }
+            (Err(e), _) => return Err(e),
+        };
+        Ok(Some(Self {
+            journal,
+            header,
+            file,
+            has_header,
+            index,
+        }))
+    }
+
+    /// Leaves a whole segment as it is, and writes the others again.
+    fn salvage(self) -> Result<(), OpenError> {
+        let io = |source| io_error(self.journal, source);
+        let scanned = match self.scan()? {
+            Scanned::Log(log) => Some(log),
+            Scanned::Nothing => None,
+            // Nothing is damaged; recovery, or a reader, says what to do.
+            Scanned::Newer => return Ok(()),
+        };
+        let last = self.index.as_ref().map(|(header, _)| header.last());
+        if let Some(log) = &scanned
+            && self.has_header
+            && log.end == LogEnd::Blank
+            && last.is_none_or(|last| last == log.index.last())
+        {
+            return self.keep(log.index.end, log.end).map_err(io);
+        }
+        let (intact, stamps) = self.intact(last).map_err(|e| self.failed(e))?;
+        let runs = intact.whole_runs();
+        // A last write that was interrupted, and nothing whole behind it.
+        if let (Some(log), None, true) = (&scanned, last, self.has_header)
+            && log.end == LogEnd::Torn
+            && runs == [(0, log.index.events())]
+        {
+            return self.keep(log.index.end, log.end).map_err(io);
+        }
+        self.tell(&intact);
+        // The one that takes the damaged log's place comes last.
+        for run in runs.iter().rev() {
+            let written = self.write_run(&intact.index, *run, &stamps);
+            written.map_err(|e| self.failed(e))?;
+        }
+        if runs.first().is_none_or(|(begin, _)| *begin > 0) {
+            self.remove(FileKind::Log).map_err(io)?;
+        }
+        // It is of the log that was.
+        self.remove(FileKind::Index).map_err(io)
+    }
+
+    /// What a strict scan finds, up to the damage.
+    fn scan(&self) -> Result<Scanned, OpenError> {
+        match scan::scan(&self.file, &self.header) {
+            Ok(log) => Ok(Scanned::Log(Box::new(log))),
+            Err(ScanError::Io(e)) if is_damage(&e) => Ok(Scanned::Nothing),
+            Err(ScanError::Event {
+                source: DecodeError::Newer(_),
+                ..
+            }) => Ok(Scanned::Newer),
+            Err(ScanError::Event { .. }) => Ok(Scanned::Nothing),
+            Err(e) => Err(self.failed(e)),
+        }
+    }
+
+    fn failed(&self, error: ScanError) -> OpenError {
+        match error {
+            ScanError::Io(e) => io_error(self.journal, e),
+            ScanError::Event { sequence, source } => OpenError::Damaged {
+                path: self.journal.into(),
+                source: DamageError::Event { sequence, source },
+            },
+        }
+    }
+
+    /// Keeps a log that is whole up to `end`. Without its index, recovery makes
+    /// a new one.
+    fn keep(&self, end: u32, log_end: LogEnd) -> io::Result<()> {
+        let is_sealed = matches!(&self.index, Some((_, Some(_)))) && log_end == LogEnd::Blank;
+        let len = self.file.metadata()?.len();
+        if is_sealed && len == u64::from(end) {
+            return Ok(());
+        }
+        self.file.set_len(end.into())?;
+        self.file.sync_all()?;
+        self.remove(FileKind::Index)
+    }
+
+    /// What is whole, and what is known of its duplicates.
+    fn intact(
+        &self,
+        last: Option<Sequence>,
+    ) -> Result<(IntactLog, HashMap<Sequence, DedupStamp>), ScanError> {
+        let first = self.header.first;
+        let by_groups = || IntactLog::by_groups(&self.file, &self.header, last);
+        let of_file = match DedupHeader::load(self.journal, first)? {
+            Some(dedup) => dedup.load_entries(self.journal)?,
+            None => None,
+        };
+        let of_groups = |groups: IntactLog| groups.entries;
+        let (intact, entries) = match &self.index {
+            Some((_, Some(index))) => {
+                let intact = IntactLog::by_index(&self.file, &self.header, index.clone())?;
+                // Where neither is whole, late duplicates are stored again.
+                let entries = of_file.or_else(|| by_groups().ok().map(of_groups));
+                (intact, entries.unwrap_or_default())
+            }
+            _ => {
+                let mut intact = by_groups()?;
+                let entries = std::mem::take(&mut intact.entries);
+                (intact, of_file.unwrap_or(entries))
+            }
+        };
+        let stamp = |entry: DedupEntry| (entry.sequence, (entry.fingerprint, entry.until));
+        Ok((intact, entries.into_iter().map(stamp).collect()))
+    }
+
+    fn tell(&self, intact: &IntactLog) {
+        let path = segment::path(self.journal, self.header.first, FileKind::Log);
+        let (path, missing) = (path.display(), intact.missing_runs());
+        if missing.is_empty() {
+            tracing::warn!(%path, "this file is damaged, and no event is; it is written again");
+            return;
+        }
+        let names = missing.iter().take(RUNS_NAMED_MAX).map(|(begin, end)| {
+            let (first, last) = (*begin, *end - 1);
+            let index = &intact.index;
+            format!("{}–{}", index.sequence(first), index.sequence(last))
+        });
+        let mut lost = names.collect::<Vec<_>>().join(", ");
+        if missing.len() > RUNS_NAMED_MAX {
+            lost.push_str(" and more");
+        }
+        let events = intact.index.missing.len();
+        tracing::error!(%path, events, lost, "this file is damaged; these events are lost, and the others are kept");
+    }
+
+    /// Makes a log of its own of some events.
+    fn write_run(
+        &self,
+        index: &Index,
+        (begin, end): OrdinalRun,
+        stamps: &HashMap<Sequence, DedupStamp>,
+    ) -> Result<(), ScanError> {
+        let first = index.sequence(begin);
+        let header = SegmentHeader {
+            first,
+            ..self.header
+        };
+        let mut bytes = header.encode().to_vec();
+        let mut group = GroupBuilder::default();
+        let mut group_bytes = 0;
+        group.start(first);
+        for ordinal in begin..end {
+            let sequence = index.sequence(ordinal);
+            let event = intact::read_event(&self.file, &self.header, index, ordinal)?;
+            let changed = || io::Error::other("a log changes while it is read");
+            let event = event.ok_or_else(changed)?;
+            group_bytes += event.draft.weight();
+            group.push(&event, stamps.get(&sequence).copied());
+            if group_bytes >= GROUP_BYTES || ordinal + 1 == end {
+                let too_long = || io::Error::other("a group of more than 4 GiB");
+                bytes.extend(group.finish(header.salt).ok_or_else(too_long)?);
+                group.start(sequence.next());
+                group_bytes = 0;
+            }
+        }
+        let path = segment::path(self.journal, first, FileKind::Log);
+        durable::replace(&path, &bytes)?;
+        Ok(())
+    }
+
+    fn remove(&self, kind: FileKind) -> io::Result<()> {
+        durable::remove(&segment::path(self.journal, self.header.first, kind))
+    }
 }
 
 fn set_aside(journal: &Path, first: Sequence) -> io::Result<()> {

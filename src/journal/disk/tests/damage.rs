@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use super::*;
 
-const EVENTS: u64 = 60;
+pub(super) const EVENTS: u64 = 60;
 
-fn body(n: u64) -> String {
+pub(super) fn body(n: u64) -> String {
     format!("{n} {}", "x".repeat(100))
 }
 
 /// A closed journal of several segments, all but the last sealed.
-async fn template() -> TempDir {
+pub(super) async fn template() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let disk = open_in(settings(folder.path()), ROOMY, tiny())
         .await
@@ -55,7 +55,7 @@ pub(super) fn of_kind(folder: &Path, kind: FileKind) -> Vec<PathBuf> {
     found
 }
 
-fn logs(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn logs(folder: &Path) -> Vec<PathBuf> {
     of_kind(folder, FileKind::Log)
 }
 
@@ -76,7 +76,7 @@ pub(super) fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+pub(super) fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
         if entry.file_type().unwrap().is_dir() {
@@ -98,6 +98,9 @@ async fn noticed(folder: &Path, damage: &str) -> bool {
         let Ok(page) = page else {
             return true;
         };
+        if page.is_damaged || page.scanned < Sequence(EVENTS) {
+            return true;
+        }
         let expected: Vec<_> = (1..=EVENTS).collect();
         assert_eq!(sequences(&page.events), expected, "{damage}");
         for event in page.events {
@@ -473,6 +476,8 @@ async fn a_folder_of_a_newer_format_is_named() {
             .join(path.strip_prefix(template.path()).unwrap());
         let mut bytes = fs::read(&target).unwrap();
         bytes[8] = segment::FORMAT + 1;
+        // What a newer one writes has its own checksum, wherever that is.
+        bytes[56] ^= 1;
         fs::write(&target, bytes).unwrap();
         for new_epoch in [false, true] {
             let place = DiskSettings {
