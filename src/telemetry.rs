@@ -312,6 +312,6 @@ mod tests {
                 types += 1;
             }
         }
-        assert_eq!(types, 32, "{page}");
+        assert_eq!(types, 33, "{page}");
     }
 }

@@ -6,6 +6,7 @@
 
 mod check;
 mod health;
+mod journal;
 mod output;
 mod presets;
 mod reload;
@@ -70,6 +71,8 @@ pub enum Command {
     Presets(presets::Args),
     /// Check a captured delivery's signature offline and explain failures
     Verify(verify::Args),
+    /// Look after a journal's folder
+    Journal(journal::Args),
 }
 
 /// What all commands need.
@@ -162,6 +165,7 @@ pub fn run(command: Command, context: &Context) -> anyhow::Result<()> {
         Command::Check(args) => check::run(&args, context),
         Command::Presets(args) => presets::run(&args),
         Command::Verify(args) => verify::run(&args, context),
+        Command::Journal(args) => journal::run(&args, context),
     }
 }
 
@@ -209,6 +213,8 @@ mod tests {
             "health --url http://127.0.0.1:1",
             "presets --json",
             "verify --preset github --secret s --header H:v body.json --show-signed",
+            "journal check",
+            "journal check /data --json",
             "verify --topic a --header H:v - --at 2026-11-23T15:41:00Z",
         ] {
             let line = format!("hookrill {line}");
@@ -233,6 +239,9 @@ mod tests {
             "tail a..b",
             "token",
             "token --topic a --ttl 1",
+            "journal",
+            "journal mend",
+            "journal check a b",
             "verify body",
             "verify --preset github body",
             "verify --preset github --secret s --topic a body",

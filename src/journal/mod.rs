@@ -25,6 +25,7 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
+pub use disk::{DamageKind, JournalDamage, JournalReport, check};
 pub use error::{AppendError, DamageError, FatalError, OpenError, ReadError};
 pub use health::Health;
 pub use stats::{StoredStats, StoredTopics, StoredTopicsQuery};

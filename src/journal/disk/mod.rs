@@ -7,7 +7,7 @@
 //! `seal.rs`, `retention.rs`, `high_water.rs`). Readers borrow a bounded number
 //! of blocking threads (`read_pool.rs`, `page_builder.rs`, `last_n.rs`,
 //! `stats.rs`). At a start `folder.rs` and `recovery/` decide whether the folder
-//! is whole. The stored bytes are described in `segment.rs`, `group.rs`,
+//! is whole, and `check.rs` says what of it is. The stored bytes are described in `segment.rs`, `group.rs`,
 //! `index_file.rs`, `dedup_file.rs` and `checksummed_file.rs`.
 //!
 //! ```text
@@ -19,6 +19,7 @@
 //! Invariant: nothing here blocks an async thread on the disk.
 
 mod batcher;
+mod check;
 mod checksummed_file;
 mod commit_watch;
 mod damage;
@@ -66,6 +67,7 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
+pub use self::check::{DamageKind, JournalDamage, JournalReport, check};
 use self::{
     commit_watch::CommitWatch,
     damage::FoundDamage,

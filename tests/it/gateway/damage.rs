@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use hookrill_testing::{Client, Gateway, Message, Subscriber};
+use hookrill_testing::{Client, Gateway, Message, Subscriber, hookrill};
 use tempfile::TempDir;
 
 const EVENTS: usize = 40;
@@ -175,4 +175,46 @@ async fn a_new_epoch_mends_it_and_still_tells_of_the_gap() {
     }
     let ready = gateway.get("/readyz", &[]).await;
     assert_eq!(ready.text(), "ready\n", "there is nothing left to do");
+}
+
+/// Runs `hookrill journal check`; returns its exit status and what it prints.
+fn check(folder: &Path, option: &str) -> (i32, String) {
+    let arguments = ["journal", "check", option];
+    let mut command = hookrill(folder);
+    let output = command.args(arguments).arg(folder).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said, "", "no bar where there is no terminal");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    (output.status.code().unwrap(), printed)
+}
+
+#[tokio::test]
+async fn a_check_lists_the_damage_while_the_gateway_runs() {
+    let (folder, _) = filled().await;
+    let gateway = small_segments(Gateway::in_folder(folder)).start().await;
+    let path = gateway.folder.as_ref().unwrap().path().to_owned();
+    let (status, printed) = check(&path, "--");
+    assert_eq!(status, 0, "{printed}");
+    assert!(printed.starts_with("ok "), "{printed}");
+    assert!(printed.contains("40, none damaged"), "{printed}");
+    flip(&path, 7);
+    let (damaged_status, listed) = check(&path, "--json");
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!((damaged_status, &listed["ok"]), (1, &false.into()));
+    let damage = &listed["damage"][0];
+    assert_eq!(
+        (&damage["first_event"], &damage["last_event"]),
+        (&7.into(), &7.into())
+    );
+    // The gateway has noticed nothing of it.
+    assert_eq!(gateway.post("open", "x").await.status, 202);
+    let stopped = gateway.stop().await.unwrap();
+    let mending = small_segments(Gateway::in_folder(stopped)).with_new_epoch();
+    let _mended = mending.start().await.stop().await.unwrap();
+    let (mended_status, mended) = check(&path, "--");
+    assert_eq!(mended_status, 0, "{mended}");
+    assert!(
+        mended.contains("1 given up by an earlier --new-epoch"),
+        "{mended}"
+    );
 }

@@ -28,11 +28,21 @@ pub(in crate::journal::disk) fn list(journal: &Path) -> Result<SegmentFiles, Ope
         path: folder.clone(),
         source,
     };
-    let mut files = SegmentFiles::new();
     match durable::remove_temporaries(&folder) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(files),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(SegmentFiles::new()),
         removed => removed.map_err(io)?,
     }
+    list_names(journal)
+}
+
+/// Lists the segments' files, and changes nothing.
+pub(in crate::journal::disk) fn list_names(journal: &Path) -> Result<SegmentFiles, OpenError> {
+    let folder = segment::folder(journal);
+    let io = |source| OpenError::Io {
+        path: folder.clone(),
+        source,
+    };
+    let mut files = SegmentFiles::new();
     for entry in fs::read_dir(&folder).map_err(io)? {
         let name = entry.map_err(io)?.file_name();
         if let Some((first, kind)) = name.to_str().and_then(segment::parse_name) {

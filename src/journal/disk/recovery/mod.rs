@@ -22,7 +22,10 @@ use std::sync::Arc;
 use hookrill_core::{Epoch, Sequence};
 
 use self::context::acknowledged;
-pub(super) use self::{context::RecoveryContext, directory::list};
+pub(super) use self::{
+    context::RecoveryContext,
+    directory::{list, list_names},
+};
 use super::{
     dedup::DedupIndex,
     dedup_file::DedupHeader,

@@ -481,6 +481,95 @@ async fn a_hole_at_either_end_is_told_after_a_new_epoch() {
     }
 }
 
+/// What a check says of a folder, of which it changes nothing.
+fn checked(folder: &Path) -> JournalReport {
+    let contents = || {
+        let mut paths = Vec::new();
+        files(folder, &mut paths);
+        paths.sort();
+        let all = paths.into_iter().map(|path| {
+            let modified = fs::metadata(&path).unwrap().modified().unwrap();
+            (fs::read(&path).unwrap(), modified, path)
+        });
+        all.collect::<Vec<_>>()
+    };
+    let before = contents();
+    let mut progress = Vec::new();
+    let report = check(folder, &mut |done, total| progress.push((done, total)));
+    assert!(contents() == before, "a check changes nothing");
+    assert!(progress.is_sorted(), "{progress:?}");
+    let (done, total) = progress.last().unwrap();
+    assert_eq!(done, total);
+    report.unwrap()
+}
+
+#[tokio::test]
+async fn a_check_says_what_is_damaged_where_and_which_events_are_lost() {
+    let template = grouped().await;
+    let whole = checked(template.path());
+    assert!(whole.is_whole(), "{whole:?}");
+    assert_eq!(
+        (whole.events, whole.segments),
+        (EVENTS + 1, logs(template.path()).len())
+    );
+    let copied = copy_of(&template);
+    let log = logs(copied.path()).remove(0);
+    let at = find(&fs::read(&log).unwrap(), &body(8)) as u64;
+    flip_body(copied.path(), 8);
+    let index = of_kind(copied.path(), FileKind::Index).remove(0);
+    change(&index, |bytes| bytes[70] ^= 1);
+    let report = checked(copied.path());
+    assert_eq!((report.events, report.damaged_events), (EVENTS, 1));
+    let [other, event] = &report.damage[..] else {
+        panic!("{report:?}");
+    };
+    assert_eq!((&event.file, event.kind), (&log, DamageKind::Events));
+    assert_eq!(event.events, Some((Sequence(8), Sequence(8))));
+    assert!(event.bytes.as_ref().unwrap().contains(&at), "{event:?}");
+    assert_eq!((&other.file, other.kind), (&index, DamageKind::Index));
+    assert_eq!(other.events, None);
+    // Where there is no journal, it says so.
+    let nothing = check(&copied.path().join("nowhere"), &mut |_, _| {});
+    assert!(matches!(nothing, Err(OpenError::Io { .. })), "{nothing:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_finds_nothing_wrong_with_a_journal_that_is_written_and_deleted_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let tight = Bounds {
+        retention: Retention {
+            bytes: 10_000,
+            ..ROOMY.retention
+        },
+        ..ROOMY
+    };
+    let disk = open_in(settings(folder.path()), tight, tiny())
+        .await
+        .unwrap();
+    let is_done = AtomicBool::new(false);
+    let writing = async {
+        for n in 1..=600 {
+            let dedup = (n <= 200).then(|| key(n as u8));
+            disk.append(draft("a", body(n)), dedup).await.unwrap();
+        }
+        until(|| disk.floor() > Sequence(400)).await;
+        is_done.store(true, Ordering::SeqCst);
+    };
+    let checking = async {
+        let mut checks = 0;
+        while !is_done.load(Ordering::SeqCst) || checks < 3 {
+            let path = folder.path().to_owned();
+            let report = spawn_blocking(move || check(&path, &mut |_, _| {}));
+            let report = report.await.unwrap().unwrap();
+            assert!(report.is_whole(), "{report:?}");
+            checks += 1;
+        }
+        println!("{checks} checks");
+    };
+    tokio::join!(writing, checking);
+    disk.close().await;
+}
+
 /// One damage to one file of a journal, in many places: whatever it is, and
 /// whether the journal opens or has to be salvaged, all that is served is right,
 /// and all that is not is told.
@@ -515,15 +604,20 @@ async fn whatever_is_damaged_is_served_right_or_told() {
             let what = format!("{} {how} at {at}", target.display());
             println!("{what}");
             tried += 1;
+            let report = checked(copied.path());
             let opened = open_in(settings(copied.path()), ROOMY, tiny()).await;
-            let disk = match opened {
-                Ok(disk) => disk,
-                Err(_) => {
-                    refused += 1;
-                    reopen_with_new_epoch(copied.path()).await
-                }
+            let (disk, has_new_epoch) = match opened {
+                Ok(disk) => (disk, false),
+                Err(_) => (reopen_with_new_epoch(copied.path()).await, true),
             };
+            refused += usize::from(has_new_epoch);
             let seen = read_through(&disk).await;
+            let is_noticed = has_new_epoch || !seen.gaps.is_empty();
+            assert!(!(is_noticed && report.is_whole()), "{what}: {report:?}");
+            if !has_new_epoch {
+                let lost = seen.told().len() as u64;
+                assert_eq!(report.damaged_events, lost, "{what}: {report:?}");
+            }
             told += usize::from(!seen.gaps.is_empty());
             assert!(disk.head() >= Sequence(EVENTS), "{what}");
             let next = disk.head().next();
@@ -534,6 +628,12 @@ async fn whatever_is_damaged_is_served_right_or_told() {
             );
             assert_eq!(read_through(&disk).await.gaps, seen.gaps, "{what}");
             disk.close().await;
+            if has_new_epoch {
+                let mended = checked(copied.path());
+                assert!(mended.is_whole(), "{what}: {mended:?}");
+                let lost = seen.told().len() as u64;
+                assert_eq!(mended.given_up_events, lost, "{what}: {mended:?}");
+            }
         }
     }
     println!("{tried} damages: {told} were told, {refused} starts were refused");
