@@ -17,6 +17,8 @@ use super::{
 
 /// How much is read at a time.
 const WINDOW_BYTES: usize = 1 << 20;
+/// What a disk writes whole or not at all.
+const SECTOR_BYTES: usize = 512;
 /// A search checks the records of so many times the log's length. Groups do not
 /// overlap as they are written, so once is enough for any log of ours.
 const CHECKED_TIMES_MAX: u64 = 8;
@@ -118,6 +120,30 @@ impl<'f> LogReader<'f> {
             at = candidate + 1;
         }
         Ok(None)
+    }
+
+    /// The last event of a group that begins with `first` at `at`, if that was
+    /// written to its end and has changed since: an interrupted write leaves the
+    /// blank end of the log, or parts of it by sectors.
+    pub(super) fn finished_group_at(
+        &mut self,
+        at: u64,
+        first: Sequence,
+    ) -> io::Result<Option<Sequence>> {
+        let header = self.bytes(at, group::HEADER_BYTES)?;
+        let header = header.and_then(|bytes| GroupHeader::decode(&bytes, self.salt));
+        let Some(header) = header.filter(|header| header.first == first) else {
+            return Ok(None);
+        };
+        let Some(bytes) = self.bytes(at, group::HEADER_BYTES + header.len)? else {
+            return Ok(None);
+        };
+        let is_blank = |part: &[u8]| part.iter().all(|byte| *byte == 0);
+        let to_sector = (at.next_multiple_of(SECTOR_BYTES as u64) - at) as usize;
+        let sectors = bytes.get(to_sector..).unwrap_or_default();
+        let has_blank = sectors.chunks(SECTOR_BYTES).any(is_blank);
+        let has_end = !bytes.ends_with(&[0, 0]);
+        Ok((has_end && !has_blank).then(|| header.last()))
     }
 
     /// The bytes of the records of the group with this header at `at`.

@@ -59,9 +59,9 @@ pub(super) fn recover(context: &RecoveryContext<'_>) -> Result<Recovered, OpenEr
         salvage::salvage(context.folder)?;
     }
     let floor = floor::load(context.folder)?;
-    let mut segments = context.load_segments(&list(context.folder)?, floor)?;
+    let (mut segments, lost) = context.load_segments(&list(context.folder)?, floor)?;
     context.check_complete(&segments, floor)?;
-    let open = context.open_active(&mut segments, floor)?;
+    let open = context.open_active(&mut segments, floor, lost)?;
     // What is to be forgotten depends on the time.
     let arrivals = segments.iter().rev().find_map(LogSegment::arrivals);
     if let Some((_, last_arrival)) = arrivals {
@@ -132,19 +132,22 @@ impl RecoveryContext<'_> {
         Ok(())
     }
 
-    /// The segment that is written from now on. Creates it if there is none, or
-    /// if the journal gets a new name.
+    /// The segment that is written from now on. Creates it if there is none, if
+    /// the journal gets a new name, or behind events up to `lost`.
     fn open_active(
         &self,
         segments: &mut Vec<LogSegment>,
         floor: Sequence,
+        lost: Option<Sequence>,
     ) -> Result<Arc<OpenSegment>, OpenError> {
         if let Some(LogSegment::Open(open)) = segments.last()
             && !self.new_epoch
+            && lost.is_none()
         {
             return Ok(Arc::clone(open));
         }
         let head = self.max_known_sequence(segments, floor);
+        let head = head.max(lost.unwrap_or_default());
         if let Some(LogSegment::Open(open)) = segments.pop_if(|last| is_open(last)) {
             segments.extend(self.seal_or_remove(&open)?);
         }

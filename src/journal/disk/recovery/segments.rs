@@ -26,6 +26,7 @@ use crate::{
             env::WritePurpose,
             index::Index,
             index_file::IndexHeader,
+            log_reader::LogReader,
             scan::{self, LogEnd, ScanError, ScannedLog},
             seal,
             segment::{self, FileKind, HeaderError, SegmentHeader},
@@ -35,20 +36,24 @@ use crate::{
 };
 
 impl RecoveryContext<'_> {
-    /// The segments, in order; the last one is open if it may be written.
+    /// The segments, in order; the last one is open if it may be written. Also
+    /// the last event of a write at the end that has changed since, if there is
+    /// one: its sequence is not given out again.
     pub(super) fn load_segments(
         &self,
         files: &SegmentFiles,
         floor: Sequence,
-    ) -> Result<Vec<LogSegment>, OpenError> {
+    ) -> Result<(Vec<LogSegment>, Option<Sequence>), OpenError> {
         let has_log = |kinds: &Vec<FileKind>| kinds.contains(&FileKind::Log);
         let mut logs = files.iter().filter(|(_, kinds)| has_log(kinds));
         let last = logs.next_back().map(|(first, _)| *first);
-        let mut segments = Vec::new();
+        let (mut segments, mut lost) = (Vec::new(), None);
         for (first, kinds) in files {
             match (has_log(kinds), kinds.contains(&FileKind::Index)) {
                 (true, _) if Some(*first) == last => {
-                    segments.push(self.load_last(*first, kinds)?);
+                    let segment;
+                    (segment, lost) = self.load_last(*first, kinds)?;
+                    segments.push(segment);
                 }
                 (true, _) => {
                     let sealed = self.load_sealed(*first)?;
@@ -59,15 +64,20 @@ impl RecoveryContext<'_> {
                 (false, false) => {}
             }
         }
-        Ok(segments)
+        Ok((segments, lost))
     }
 
-    /// The segment at the end, which is read whole.
-    fn load_last(&self, first: Sequence, kinds: &[FileKind]) -> Result<LogSegment, OpenError> {
+    /// The segment at the end, which is read whole, and the last event that was
+    /// lost there, if any was.
+    fn load_last(
+        &self,
+        first: Sequence,
+        kinds: &[FileKind],
+    ) -> Result<(LogSegment, Option<Sequence>), OpenError> {
         if kinds.contains(&FileKind::Index) {
             if self.new_epoch {
                 let sealed = self.load_sealed(first)?;
-                return Ok(LogSegment::Sealed(Arc::new(sealed)));
+                return Ok((LogSegment::Sealed(Arc::new(sealed)), None));
             }
             // It was sealed, so there was one after it.
             let path = segment::path(self.folder, first, FileKind::Log);
@@ -75,14 +85,14 @@ impl RecoveryContext<'_> {
             return Err(self.lost(expected, "it is missing".into()));
         }
         let (header, file, log) = self.scan(first)?;
-        match log.end {
-            LogEnd::Blank => {}
-            LogEnd::Torn => self.cut_torn_end(&file, &log.index, first)?,
+        let lost = match log.end {
+            LogEnd::Blank => None,
+            LogEnd::Torn => self.cut_torn_end(&file, &header, &log.index)?,
             LogEnd::Damaged => return Err(self.hole(&log.index, first)),
-        }
+        };
         self.make_durable(&file, &header, &log.index)?;
         let open = OpenSegment::new(header, file, log.index, log.entries);
-        Ok(LogSegment::Open(Arc::new(open)))
+        Ok((LogSegment::Open(Arc::new(open)), lost))
     }
 
     /// What is shown from now on must not be lost in the next power cut. Up to
@@ -105,15 +115,30 @@ impl RecoveryContext<'_> {
     }
 
     /// Cuts a torn end, unless its events are known to have been acknowledged.
-    fn cut_torn_end(&self, file: &File, index: &Index, first: Sequence) -> Result<(), OpenError> {
-        let path = segment::path(self.folder, first, FileKind::Log);
+    /// Those of a write that was finished may have been: the mark lags. Returns the
+    /// last of them.
+    fn cut_torn_end(
+        &self,
+        file: &File,
+        header: &SegmentHeader,
+        index: &Index,
+    ) -> Result<Option<Sequence>, OpenError> {
+        let path = segment::path(self.folder, header.first, FileKind::Log);
         if let Some(mark) = self.mark.filter(|_| !self.new_epoch) {
             self.check_mark(mark, index.last())?;
         }
-        let (path, end) = (path.display(), index.end);
-        tracing::info!(%path, end, "the last write was incomplete, and is cut off");
+        let (path, end, first) = (path.display(), index.end, index.last().next());
+        let mut reader = LogReader::new(file, header).map_err(|e| self.io(e))?;
+        let lost = reader.finished_group_at(end.into(), first);
+        let lost = lost.map_err(|e| self.io(e))?;
+        match lost {
+            Some(last) => {
+                tracing::error!(%path, end, %first, %last, "the last write is damaged, and is cut off; subscribers are told of a gap");
+            }
+            None => tracing::info!(%path, end, "the last write was incomplete, and is cut off"),
+        }
         let cut = file.set_len(end.into());
-        cut.map_err(|e| self.io(e))
+        cut.map_err(|e| self.io(e)).map(|()| lost)
     }
 
     fn hole(&self, index: &Index, first: Sequence) -> OpenError {

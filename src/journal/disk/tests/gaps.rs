@@ -481,6 +481,39 @@ async fn a_hole_at_either_end_is_told_after_a_new_epoch() {
     }
 }
 
+/// The mark lags by up to a second, so what was acknowledged last can be above it.
+#[tokio::test]
+async fn a_last_write_that_changed_is_told_and_its_sequences_are_not_given_out_again() {
+    for kept in [0, 2] {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = open(folder.path()).await;
+        for n in 1..=kept + 1 {
+            append(&disk, draft("a", body(n))).await;
+        }
+        disk.close().await;
+        let mark = HighWaterMark::load(folder.path()).unwrap().unwrap();
+        let lagging = HighWaterMark {
+            sequence: Sequence(kept),
+            ..mark
+        };
+        lagging.store(folder.path()).unwrap();
+        flip_body(folder.path(), kept + 1);
+        let mut seen = Seen {
+            events: (1..=kept).collect(),
+            gaps: vec![(kept + 1, kept + 1)],
+        };
+        for next in kept + 2..=kept + 4 {
+            let disk = open(folder.path()).await;
+            assert_eq!(disk.epoch(), mark.epoch);
+            assert_eq!(read_through(&disk).await, seen);
+            assert_eq!(append(&disk, draft("a", body(next))).await, Sequence(next));
+            disk.close().await;
+            seen.events.push(next);
+        }
+        assert!(checked(folder.path()).is_whole());
+    }
+}
+
 /// What a check says of a folder, of which it changes nothing.
 fn checked(folder: &Path) -> JournalReport {
     let contents = || {
