@@ -247,6 +247,14 @@ async fn without_an_index_the_others_of_a_damaged_group_are_served_and_topics_ar
         let told = seen.told();
         assert!(told.contains(&8) && told.contains(&9), "{topic}: {told:?}");
     }
+    // Nor of which types.
+    let rare = Selection {
+        types: Some(["rare".into()].into()),
+        ..Selection::all()
+    };
+    let seen = read_from(&disk, &rare, Sequence::ZERO).await;
+    assert_eq!((seen.events.len(), seen.gaps.len()), (0, 1), "{seen:?}");
+    assert!(seen.told().ends_with(&[8, 9]), "{seen:?}");
     assert_eq!(disk.health().damaged_events, 2);
     disk.stored_topics(all_topics()).await.unwrap();
 }
@@ -503,11 +511,11 @@ async fn a_last_write_that_changed_is_told_and_its_sequences_are_not_given_out_a
             gaps: vec![(kept + 1, kept + 1)],
         };
         for next in kept + 2..=kept + 4 {
-            let disk = open(folder.path()).await;
-            assert_eq!(disk.epoch(), mark.epoch);
-            assert_eq!(read_through(&disk).await, seen);
-            assert_eq!(append(&disk, draft("a", body(next))).await, Sequence(next));
-            disk.close().await;
+            let again = open(folder.path()).await;
+            assert_eq!(again.epoch(), mark.epoch);
+            assert_eq!(read_through(&again).await, seen);
+            assert_eq!(append(&again, draft("a", body(next))).await, Sequence(next));
+            again.close().await;
             seen.events.push(next);
         }
         assert!(checked(folder.path()).is_whole());
@@ -561,6 +569,13 @@ async fn a_check_says_what_is_damaged_where_and_which_events_are_lost() {
     assert!(event.bytes.as_ref().unwrap().contains(&at), "{event:?}");
     assert_eq!((&other.file, other.kind), (&index, DamageKind::Index));
     assert_eq!(other.events, None);
+    let dedup = copy_of(&template);
+    let entries = of_kind(dedup.path(), FileKind::Dedup).remove(0);
+    change(&entries, |bytes| *bytes.last_mut().unwrap() ^= 1);
+    let [found] = &checked(dedup.path()).damage[..] else {
+        panic!("one file is damaged");
+    };
+    assert_eq!((&found.file, found.kind), (&entries, DamageKind::Dedup));
     // Where there is no journal, it says so.
     let nothing = check(&copied.path().join("nowhere"), &mut |_, _| {});
     assert!(matches!(nothing, Err(OpenError::Io { .. })), "{nothing:?}");
