@@ -206,6 +206,7 @@ impl App {
             error = self.background.failed() => Err(error),
             () = self.delayed(shutdown) => Ok(()),
             never = server.accept(&listener) => match never {},
+            never = server.watch_peers(&listener) => match never {},
         };
         if let Err(error) = &ended {
             tracing::error!(error = %with_causes(error), "the gateway failed");

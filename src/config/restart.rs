@@ -91,7 +91,7 @@ impl Config {
         ]
     }
 
-    fn subscribe_keys(&self, new: &Self) -> [(&'static str, bool); 3] {
+    fn subscribe_keys(&self, new: &Self) -> [(&'static str, bool); 4] {
         let (old, new) = (&self.subscribe, &new.subscribe);
         [
             ("subscribe.heartbeat", old.heartbeat != new.heartbeat),
@@ -99,6 +99,10 @@ impl Config {
             (
                 "subscribe.partial_events_bytes_max",
                 old.partial_events_bytes_max != new.partial_events_bytes_max,
+            ),
+            (
+                "subscribe.dead_peer_max",
+                old.dead_peer_max != new.dead_peer_max,
             ),
         ]
     }

@@ -34,6 +34,7 @@ const RETAIN_BYTES_IN_MEMORY: u64 = 64 << 20;
 const DEDUP_ENTRIES_MAX_IN_MEMORY: u64 = 100_000;
 const HEARTBEAT: Duration = Duration::from_secs(15);
 const RETRY: Duration = Duration::from_secs(3);
+const DEAD_PEER_MAX: Duration = Duration::from_secs(60);
 const PARTIAL_EVENTS_BYTES_MAX: usize = 64 << 20;
 const LOG_LEVEL: &str = "info";
 
@@ -198,11 +199,13 @@ fn subscribe(mut section: Section<'_>) -> subscribe::Settings {
     let retry = section.value("retry", values::retry);
     let partial_events =
         section.value("partial_events_bytes_max", values::partial_events_bytes_max);
+    let dead_peer = section.value("dead_peer_max", values::dead_peer_max);
     section.finish();
     subscribe::Settings {
         heartbeat: heartbeat.unwrap_or(HEARTBEAT),
         retry: retry.unwrap_or(RETRY),
         partial_events_bytes_max: partial_events.unwrap_or(PARTIAL_EVENTS_BYTES_MAX),
+        dead_peer_max: dead_peer.unwrap_or(DEAD_PEER_MAX),
     }
 }
 

@@ -82,6 +82,10 @@ pub(super) fn partial_events_bytes_max(value: &TreeValue) -> Result<usize, Mista
     usize::try_from(bytes).map_err(Mistake::from_error)
 }
 
+pub(super) fn dead_peer_max(value: &TreeValue) -> Result<Duration, Mistake> {
+    duration(value, 5 * SECOND..=HOUR)
+}
+
 pub(super) fn shutdown_delay(value: &TreeValue) -> Result<Duration, Mistake> {
     duration(value, Duration::ZERO..=HOUR)
 }

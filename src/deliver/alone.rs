@@ -65,6 +65,10 @@ pub(super) async fn write_alone<S: Sink>(
         sink,
     } = writer;
     loop {
+        // At the start, and after each heartbeat.
+        if sink.has_dead_peer() {
+            return Err(Disconnected);
+        }
         interrupts.set_deadline(state.deadline());
         // Outlives many events: to listen anew for each costs more.
         let mut interrupted = pin!(interrupts.notified());

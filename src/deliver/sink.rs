@@ -28,6 +28,11 @@ pub trait Sink: Send + 'static {
     /// Ready when the peer has left.
     fn poll_disconnected(&mut self, cx: &mut Context<'_>) -> Poll<Disconnected>;
 
+    /// Whether the peer is gone and can't say so. Asked at heartbeats.
+    fn has_dead_peer(&self) -> bool {
+        false
+    }
+
     /// Ends the body, after its last byte was written.
     ///
     /// # Errors

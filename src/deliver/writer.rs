@@ -55,6 +55,9 @@ impl<S: Sink> StreamWriter<S> {
 
     /// Writes a heartbeat, which may carry `published` as a position.
     pub(super) fn heartbeat(&mut self, published: Sequence) -> Result<WriteOutcome, Disconnected> {
+        if self.sink.has_dead_peer() {
+            return Err(Disconnected);
+        }
         self.state.heartbeat(published);
         self.flush()
     }

@@ -7,6 +7,7 @@
 mod admin;
 mod body;
 mod client_ip;
+mod dead_peers;
 mod events;
 mod first_head;
 mod guarded_body;

@@ -41,6 +41,7 @@ use tower::ServiceExt as _;
 
 use super::{
     Gateway,
+    dead_peers::{self, DeadPeerBounds, DeadPeers},
     first_head::{FirstHead, HEAD_BYTES_MAX, HEAD_TIME_MAX, Protocol, read_first_head},
     guarded_body::GuardedBody,
     hijack::{EventStream, Hijackable},
@@ -71,6 +72,7 @@ pub struct Server {
     connections: Arc<Connections>,
     tasks: TaskTracker,
     fanout: Arc<Fanout<SocketSink>>,
+    dead_peers: Arc<DeadPeers>,
     /// No more requests: end when those under way have their answers.
     closing: CancellationToken,
     /// End now.
@@ -97,6 +99,7 @@ impl Server {
             gateway: Arc::clone(gateway),
             telemetry,
             fanout: Fanout::new(tasks.clone(), cutting.clone()),
+            dead_peers: DeadPeers::new(dead_peer_bounds(gateway), Arc::clone(&gateway.telemetry)),
             tasks,
             closing: CancellationToken::new(),
             cutting,
@@ -118,6 +121,15 @@ impl Server {
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
+        }
+    }
+
+    /// Looks for peers of `listener` that are gone and have not said so; to be
+    /// dropped at shutdown.
+    pub async fn watch_peers(&self, listener: &TcpListener) -> Infallible {
+        match listener.local_addr() {
+            Ok(listening) => dead_peers::watch(&self.dead_peers, listening).await,
+            Err(_) => std::future::pending().await,
         }
     }
 
@@ -155,12 +167,18 @@ impl Server {
             },
             tasks: self.tasks.clone(),
             fanout: Arc::clone(&self.fanout),
+            dead_peers: Arc::clone(&self.dead_peers),
             closing: self.closing.clone(),
             cutting: self.cutting.clone(),
             slot,
         };
         self.tasks.spawn(connection.run(stream));
     }
+}
+
+fn dead_peer_bounds(gateway: &Gateway) -> DeadPeerBounds {
+    let settings = gateway.streams.settings();
+    DeadPeerBounds::new(settings.dead_peer_max, settings.heartbeat)
 }
 
 /// The bounds of connections; bounds the streams as well, and says so.
@@ -195,6 +213,7 @@ struct Connection {
     responder: Responder,
     tasks: TaskTracker,
     fanout: Arc<Fanout<SocketSink>>,
+    dead_peers: Arc<DeadPeers>,
     closing: CancellationToken,
     cutting: CancellationToken,
     slot: ConnectionSlot,
@@ -303,7 +322,8 @@ impl Connection {
         };
         let read_ahead = [parts.read_buf, unread].concat();
         let permit = self.slot.into_stream();
-        let writer = stream_writer(socket, head, stream, &read_ahead, permit);
+        let dead_peers = self.dead_peers;
+        let writer = stream_writer(socket, head, stream, &read_ahead, dead_peers, permit);
         self.fanout.write(writer);
     }
 

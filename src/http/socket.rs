@@ -10,6 +10,7 @@
 use std::{
     future::poll_fn,
     io::{self, IoSlice},
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -18,6 +19,7 @@ use http::{HeaderName, Version, header};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use super::{
+    dead_peers::DeadPeers,
     hijack::{EventStream, StreamPermits},
     limits::ConnectionPermit,
 };
@@ -37,6 +39,7 @@ pub(super) struct SocketSink {
     framing: Framing,
     /// How much the peer has sent that nobody asked for.
     input_bytes: usize,
+    dead_peers: Arc<DeadPeers>,
     _permits: (StreamPermits, ConnectionPermit),
 }
 
@@ -47,6 +50,7 @@ pub(super) fn stream_writer(
     head: &http::Response<impl Sized>,
     stream: EventStream,
     read_ahead: &[u8],
+    dead_peers: Arc<DeadPeers>,
     connection: ConnectionPermit,
 ) -> StreamWriter<SocketSink> {
     let framing = match head.version() {
@@ -58,11 +62,13 @@ pub(super) fn stream_writer(
         permits,
     } = stream;
     let head = head_bytes(head, framing);
+    dead_peers.keep_alive(&socket);
     subscription.state.begin_body(&head, framing);
     let sink = SocketSink {
         socket,
         framing,
         input_bytes: read_ahead.len(),
+        dead_peers,
         _permits: (permits, connection),
     };
     StreamWriter::new(subscription, sink)
@@ -101,6 +107,10 @@ impl Sink for SocketSink {
                 return Poll::Ready(disconnected);
             }
         }
+    }
+
+    fn has_dead_peer(&self) -> bool {
+        self.dead_peers.has(&self.socket)
     }
 
     async fn finish(&mut self) -> Result<(), Disconnected> {

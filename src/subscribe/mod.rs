@@ -57,6 +57,9 @@ pub struct Settings {
     /// About how many bytes readers that stop may hold of events that they have
     /// taken a part of, all together.
     pub partial_events_bytes_max: usize,
+    /// Within how long a stream ends whose peer is gone and can't say so. Not for
+    /// this room, which knows no peers.
+    pub dead_peer_max: Duration,
 }
 
 /// The most newest events that `last` may ask for.
@@ -142,6 +145,12 @@ impl Streams {
             scans: Semaphore::new(1),
             clock,
         })
+    }
+
+    /// How streams are kept alive.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.context.settings
     }
 
     /// Opens a stream of what `grant` allows.

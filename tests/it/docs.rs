@@ -347,8 +347,9 @@ fn the_reference_has_every_word_of_a_scheme() {
 
 #[test]
 fn every_reason_that_is_named_is_one() {
-    const SAY: [&str; 6] = [
+    const SAY: [&str; 7] = [
         "src/wire/gap.rs",
+        "src/http/dead_peers.rs",
         "src/http/events.rs",
         "src/http/limits.rs",
         "src/ingest/error.rs",

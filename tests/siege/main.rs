@@ -13,5 +13,6 @@
 )]
 
 mod connections;
+mod dead_peers;
 mod honest;
 mod pinned_events;

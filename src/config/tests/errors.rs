@@ -220,6 +220,11 @@ const BAD_VALUES: &[(&str, &str, &str)] = &[
     ),
     (
         "subscribe",
+        "dead_peer_max = \"1s\"",
+        "subscribe.dead_peer_max: must be between 5s and 1h…, not \"1s\"",
+    ),
+    (
+        "subscribe",
         "retry = \"1h\"",
         "subscribe.retry: must be between …, not \"1h\"",
     ),

@@ -85,6 +85,7 @@ impl Fixture {
                 heartbeat,
                 retry: Duration::from_secs(3),
                 partial_events_bytes_max: 1 << 20,
+                dead_peer_max: Duration::from_secs(60),
             },
             clock,
             Telemetry::new().unwrap(),
