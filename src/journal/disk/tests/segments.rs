@@ -111,7 +111,8 @@ async fn a_read_that_finds_nothing_loads_a_bounded_number_of_indexes() {
     while position < disk.head() {
         position = disk.read(&rare, position, 1000).await.unwrap().scanned;
         let now = files.segments.indexes_in_memory();
-        assert!(now <= loaded + 8, "{now} indexes after {loaded}");
+        // And one that the thread which deletes may need.
+        assert!(now <= loaded + 8 + 1, "{now} indexes after {loaded}");
         loaded = now;
     }
     assert!(loaded >= 20, "{loaded} indexes were loaded");
