@@ -5,8 +5,6 @@
 //! section could make a gateway forget the deliveries of all others. While there is
 //! room, a section may have as many as there are.
 
-use std::collections::HashMap;
-
 use hookrill_core::Topic;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -23,38 +21,47 @@ impl SectionHash {
     }
 }
 
-/// How many entries each section has.
-#[derive(Debug, Default)]
-pub(super) struct DedupShares(HashMap<SectionHash, usize>);
+/// How many entries each section has, by its hash: nothing is looked up where millions
+/// of entries are counted at a start.
+#[derive(Debug)]
+pub(super) struct DedupShares {
+    counts: Vec<u32>,
+    /// Sections that have any.
+    sections: usize,
+}
+
+impl Default for DedupShares {
+    fn default() -> Self {
+        Self {
+            counts: vec![0; 1 << u16::BITS],
+            sections: 0,
+        }
+    }
+}
 
 impl DedupShares {
     pub(super) fn add(&mut self, section: SectionHash) {
-        *self.0.entry(section).or_default() += 1;
+        let count = &mut self.counts[usize::from(section.0)];
+        self.sections += usize::from(*count == 0);
+        *count += 1;
     }
 
     pub(super) fn remove(&mut self, section: SectionHash) {
-        let Some(count) = self.0.get_mut(&section) else {
-            debug_assert!(false, "an entry was counted");
-            return;
-        };
+        let count = &mut self.counts[usize::from(section.0)];
+        assert!(*count > 0, "an entry was counted");
         *count -= 1;
-        if *count == 0 {
-            self.0.remove(&section);
-        }
+        self.sections -= usize::from(*count == 0);
     }
 
     /// Whose oldest entry makes room for the newest one, which is of `newest`.
     pub(super) fn who_makes_room(&self, newest: SectionHash, entries_max: usize) -> SectionHash {
-        let share = entries_max / self.0.len().max(1);
-        let own = self.0.get(&newest).copied().unwrap_or_default();
-        if own > share {
+        let share = entries_max / self.sections.max(1);
+        if self.counts[usize::from(newest.0)] as usize > share {
             return newest;
         }
-        let largest = self
-            .0
-            .iter()
-            .max_by_key(|(section, count)| (**count, section.0));
-        largest.map_or(newest, |(section, _)| *section)
+        let sections = (0..=u16::MAX).map(SectionHash).zip(&self.counts);
+        let largest = sections.max_by_key(|(section, count)| (**count, section.0));
+        largest.map_or(newest, |(section, _)| section)
     }
 }
 
