@@ -38,7 +38,7 @@ fn ready(health: Health) -> String {
     if damaged == 0 {
         return "ready\n".into();
     }
-    format!("ready; {damaged} events of the journal are damaged, and skipped with a gap\n")
+    format!("ready; damaged events in the journal, skipped with a gap: {damaged}\n")
 }
 
 /// Why the gateway can't accept and deliver events: for good, or for as long as
@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(ready(health), "ready\n");
         health.damaged_events = 3;
         assert_eq!(unready_reason(None, health), None);
-        assert!(ready(health).starts_with("ready; 3 events of the journal are damaged"));
+        assert!(ready(health).contains("damaged events in the journal, skipped with a gap: 3\n"));
     }
 
     #[test]

@@ -76,11 +76,13 @@ async fn what_is_not_wanted_by_its_type_is_not_read_from_the_log() {
         let events = read_all(&disk, &of_types(types), 1 << 20).await;
         assert_eq!(sequences(&events), expected);
         let read = files.segments.log_bytes_read.load(Ordering::SeqCst) - before;
-        let most = expected.len() * (BODY_BYTES + 200);
+        // The thread that deletes looks at a stamp now and then.
+        let most = expected.len() * (BODY_BYTES + 200) + BODY_BYTES / 2;
         assert!(read <= most as u64, "{read} bytes for {types:?}");
         disk.start_of_last_n(&of_types(types), 1000).await.unwrap();
         let after = files.segments.log_bytes_read.load(Ordering::SeqCst);
-        assert_eq!(after - before, read, "the newest are found in indexes");
+        let more = after - before - read;
+        assert!(more <= BODY_BYTES as u64 / 2, "the newest are found in indexes");
     }
 }
 
