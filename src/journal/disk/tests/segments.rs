@@ -82,7 +82,10 @@ async fn what_is_not_wanted_by_its_type_is_not_read_from_the_log() {
         disk.start_of_last_n(&of_types(types), 1000).await.unwrap();
         let after = files.segments.log_bytes_read.load(Ordering::SeqCst);
         let more = after - before - read;
-        assert!(more <= BODY_BYTES as u64 / 2, "the newest are found in indexes");
+        assert!(
+            more <= BODY_BYTES as u64 / 2,
+            "the newest are found in indexes"
+        );
     }
 }
 
