@@ -36,18 +36,24 @@ pub(crate) fn stranger(n: usize) -> IpAddr {
     IpAddr::from([127, 0, 1, (n % 8) as u8])
 }
 
-/// The status of a request by an honest client, which has to be there in time.
+/// The status of a request by an honest client, which has to be there in time: one late
+/// answer may be this machine's, and not two in a row.
 async fn honest(gateway: &Process, request: &str) -> u16 {
-    let asked = async {
-        let mut stream = connect_from(HONEST, gateway.address).await;
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.unwrap();
-        let answer = String::from_utf8(answer).unwrap();
-        answer.split(' ').nth(1).unwrap().parse().unwrap()
-    };
-    let answered = timeout(ANSWER_TIME_MAX, asked).await;
-    answered.unwrap_or_else(|_| panic!("no answer in time to {request:?}"))
+    for _ in 0..2 {
+        if let Ok(status) = timeout(ANSWER_TIME_MAX, ask(gateway, request)).await {
+            return status;
+        }
+    }
+    panic!("no answer in time to {request:?}")
+}
+
+async fn ask(gateway: &Process, request: &str) -> u16 {
+    let mut stream = connect_from(HONEST, gateway.address).await;
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
 /// Health and ingest answer in time.
