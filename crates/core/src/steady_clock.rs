@@ -19,6 +19,8 @@ use crate::{Clock, Timestamp};
 /// Clocks that part by no more than this between two readings have not jumped, in
 /// milliseconds. More than a leap second or NTP's usual steps.
 const TOLERANCE_MS: u64 = 10_000;
+/// Of a clock that jumps again and again, so often is told at most.
+const TELL_PERIOD: Duration = Duration::from_secs(60);
 /// For how long the widest jump has to hold.
 const HOLD_MAX: Duration = Duration::from_secs(60 * 60);
 
@@ -38,6 +40,8 @@ struct LastReading {
     now: Timestamp,
     read_at: Timestamp,
     jump: Option<Jump>,
+    /// When a jump was told of last, by the monotonic clock.
+    told_at: Option<Timestamp>,
 }
 
 /// The wall clock has parted from the time here, and is watched.
@@ -93,6 +97,7 @@ impl SteadyClock {
             now: clock.now(),
             read_at: clock.monotonic(),
             jump: None,
+            told_at: None,
         });
         let report = Box::new(report);
         Self(Arc::new(Inner {
@@ -169,6 +174,7 @@ impl LastReading {
             now: last_stored.min(wall),
             read_at: monotonic,
             jump: None,
+            told_at: None,
         };
         let by = Offset::between(self.now, wall);
         if by.ms <= TOLERANCE_MS {
@@ -211,12 +217,17 @@ impl LastReading {
                 is_told.then(|| ClockJump::Held { width: by.width() })
             }
             other => {
+                let told = self.told_at;
+                let is_told = told.is_none_or(|told| monotonic.since(told) >= TELL_PERIOD);
                 *other = Some(Jump {
                     by,
                     since: monotonic,
-                    is_told: true,
+                    is_told,
                 });
-                Some(ClockJump::Noticed {
+                if is_told {
+                    self.told_at = Some(monotonic);
+                }
+                is_told.then(|| ClockJump::Noticed {
                     is_ahead: by.is_ahead,
                     width: by.width(),
                     hold: by.hold(),
@@ -312,7 +323,7 @@ mod tests {
         let machine = Machine::default();
         let clock = machine.clock();
         for set in [Machine::set_ahead, Machine::set_back] {
-            machine.wait(SECOND);
+            machine.wait(TELL_PERIOD);
             let before = clock.now();
             set(&machine, EIGHT_DAYS);
             for waited in 1..=3 {
@@ -358,6 +369,15 @@ mod tests {
             machine.wait(HOUR / 2);
             assert_eq!(clock.now(), NOON.plus(HOUR / 2 * n));
         }
+        machine.told();
+        // Nor told of at each reading.
+        for n in 0..1_000 {
+            machine.set_ahead(EIGHT_DAYS * (n % 2));
+            machine.wait(SECOND / 10);
+            _ = clock.now();
+        }
+        let told = machine.told().len();
+        assert!((1..=5).contains(&told), "{told}");
     }
 
     #[test]

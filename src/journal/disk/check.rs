@@ -154,11 +154,16 @@ impl FolderCheck<'_> {
         if is_last {
             self.newest = Some((header.epoch, header.start));
         }
+        // A salvage that was interrupted leaves the index of the log that was.
+        let own = index.filter(|(known, _)| known.segment == header);
+        if own.is_none() && index_header.is_some() {
+            self.damage(first, FileKind::Index, None, DamageKind::Index);
+        }
         let files = LoadedSegment {
             header,
             log,
-            index_header,
-            index: index.and_then(|(_, index)| index),
+            index_header: own.as_ref().map(|(known, _)| *known),
+            index: own.and_then(|(_, index)| index),
         };
         self.check_log(first, files, is_last).map(Some)
     }

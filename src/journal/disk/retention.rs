@@ -147,26 +147,29 @@ impl Pruner {
             let last = segment.last().min(head);
             while at < last {
                 if looked_at == STEP_EVENTS_MAX {
-                    self.passed = Some(Passed {
-                        up_to: at,
-                        earliest,
-                    });
+                    self.pass_over(goal, at, earliest);
                     return Ok((goal, false));
                 }
-                at = at.next().max(segment.first());
+                let next = at.next().max(segment.first());
                 looked_at += 1;
-                match self.age(segment, at, oldest, latest)? {
-                    Age::Old => goal = at,
-                    Age::Young => return Ok((goal, true)),
+                match self.age(segment, next, oldest, latest)? {
+                    Age::Old => goal = next,
+                    Age::Young => {
+                        self.pass_over(goal, at, earliest);
+                        return Ok((goal, true));
+                    }
                     Age::Unknown(stamped) => earliest = earliest.min(stamped),
                 }
+                at = next;
             }
         }
-        self.passed = (at > goal).then_some(Passed {
-            up_to: at,
-            earliest,
-        });
+        self.pass_over(goal, at, earliest);
         Ok((goal, true))
+    }
+
+    /// What is between `goal` and `up_to` need not be looked at again for now.
+    fn pass_over(&mut self, goal: Sequence, up_to: Sequence, earliest: Timestamp) {
+        self.passed = (up_to > goal).then_some(Passed { up_to, earliest });
     }
 
     /// Whether an event is older than `oldest`, where no honest stamp is later than

@@ -7,7 +7,9 @@
 //! set aside, since nothing in it can be believed.
 //!
 //! Invariant: what is written here is in place before what it comes from is
-//! removed; so a second attempt finds at least as much as the first.
+//! removed; so a second attempt finds at least as much as the first. A log that is
+//! written again has another salt, so that nobody takes the index of the log that was
+//! for its own.
 
 use std::{
     collections::HashMap,
@@ -130,6 +132,8 @@ impl<'j> SegmentToSalvage<'j> {
             }
             (Err(e), _) => return Err(e),
         };
+        // An earlier attempt may have ended before it removed that of the log that was.
+        let index = index.filter(|(known, _)| known.segment == header);
         Ok(Some(Self {
             journal,
             header,
@@ -166,9 +170,10 @@ impl<'j> SegmentToSalvage<'j> {
             return self.keep(log.index.end, log.end).map_err(io);
         }
         self.tell(&intact);
+        let salt = self.header.salt.wrapping_add(1);
         // The one that takes the damaged log's place comes last.
         for run in runs.iter().rev() {
-            let written = self.write_run(&intact.index, *run, &stamps);
+            let written = self.write_run(&intact.index, *run, salt, &stamps);
             written.map_err(|e| self.failed(e))?;
         }
         if runs.first().is_none_or(|(begin, _)| *begin > 0) {
@@ -269,11 +274,13 @@ impl<'j> SegmentToSalvage<'j> {
         &self,
         index: &Index,
         (begin, end): OrdinalRun,
+        salt: u64,
         stamps: &HashMap<Sequence, DedupStamp>,
     ) -> Result<(), ScanError> {
         let first = index.sequence(begin);
         let header = SegmentHeader {
             first,
+            salt,
             ..self.header
         };
         let mut bytes = header.encode().to_vec();

@@ -89,6 +89,31 @@ async fn what_is_not_wanted_by_its_type_is_not_read_from_the_log() {
     }
 }
 
+/// Events whose stamps say nothing are looked at once, and not in each period.
+#[tokio::test]
+async fn events_from_the_future_are_not_looked_at_again_and_again() {
+    const EVENTS: u64 = 5_000;
+    let folder = tempfile::tempdir().unwrap();
+    let disk = open_in(settings(folder.path()), ROOMY, quick()).await;
+    let disk = disk.unwrap();
+    let stamped = |received_at| Draft {
+        received_at,
+        ..draft("a", "x")
+    };
+    let year = Duration::from_secs(365 * 86_400);
+    let future = (0..EVENTS).map(|_| disk.append(stamped(NOON.plus(year)), None));
+    join_all(future).await;
+    append(&disk, stamped(NOON)).await;
+    let files = disk.reads.files_for_tests();
+    let read = || files.segments.log_bytes_read.load(Ordering::SeqCst);
+    // Of each that is looked at, its stamp alone is read.
+    let looks = || read() / crate::journal::stored::ARRIVAL_END as u64;
+    until(|| looks() > EVENTS).await;
+    let before = looks();
+    tokio::time::sleep(20 * quick().maintenance_period).await;
+    assert!(looks() - before <= EVENTS, "{} looks", looks() - before);
+}
+
 /// A read of a quiet journal must not take as long as reading all its indexes.
 #[tokio::test]
 async fn a_read_that_finds_nothing_loads_a_bounded_number_of_indexes() {
