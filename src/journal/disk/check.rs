@@ -163,7 +163,7 @@ impl FolderCheck<'_> {
             header,
             log,
             index_header: own.as_ref().map(|(known, _)| *known),
-            index: own.and_then(|(_, index)| index),
+            index: own.and_then(|(_, whole)| whole),
         };
         self.check_log(first, files, is_last).map(Some)
     }
