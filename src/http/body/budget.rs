@@ -51,6 +51,9 @@ pub(in crate::http) struct BodyBudget {
 struct BudgetPart {
     portions: Arc<Semaphore>,
     of_addresses: Arc<AddressShares>,
+    /// For what bodies hold until their addresses are charged: of what is left to those
+    /// that are not waited for, half.
+    uncharged: Semaphore,
     waiting: Arc<WaitingBodies>,
 }
 
@@ -63,6 +66,7 @@ impl BudgetPart {
         Self {
             portions: Arc::new(Semaphore::new(portions)),
             of_addresses: AddressShares::new(of_address, of_all),
+            uncharged: Semaphore::new(portions / WAITING_REST / 2),
             waiting: Arc::default(),
         }
     }
@@ -83,11 +87,17 @@ impl BudgetPart {
         portions: usize,
         mut charge: impl FnMut() -> Result<T, ShareExhausted>,
     ) -> Result<T, BudgetExhausted> {
+        let mut uncharged = None;
         for _ in 0..WAIT_MAX.as_millis() / GIVE_UP_PERIOD.as_millis() {
             match charge() {
                 Ok(charged) => return Ok(charged),
                 Err(ShareExhausted::Address) => return Err(BudgetExhausted),
                 Err(ShareExhausted::All) => self.waiting.give_up(portions),
+            }
+            if uncharged.is_none() {
+                let count = u32::try_from(portions).map_err(|_| BudgetExhausted)?;
+                let permit = self.uncharged.try_acquire_many(count);
+                uncharged = Some(permit.map_err(|_| BudgetExhausted)?);
             }
             sleep(GIVE_UP_PERIOD).await;
         }
@@ -299,5 +309,33 @@ mod tests {
             budget.large.portions.available_permits(),
             LARGE_BUDGET_BYTES / PORTION_BYTES
         );
+    }
+
+    /// Strangers that begin bodies from ever more addresses leave room to those that
+    /// send theirs at once.
+    #[tokio::test(start_paused = true)]
+    async fn bodies_that_wait_to_be_charged_leave_memory_to_others() {
+        use futures_util::FutureExt as _;
+        let budget = &BodyBudget::new(LARGE);
+        let all = budget.small.portions.available_permits();
+        let mut waiting = Vec::new();
+        for n in 0..all as u32 {
+            let address = Address::from(std::net::IpAddr::from((n << 8).to_be_bytes()));
+            let mut body = Box::pin(async move {
+                let mut share = BudgetShare::default();
+                share.grow(budget, 1).await?;
+                share.wait(budget, Some(address), 1).await?;
+                std::future::pending::<Result<(), BudgetExhausted>>().await
+            });
+            if (&mut body).now_or_never().is_none() {
+                waiting.push(body);
+            }
+        }
+        let left = budget.small.portions.available_permits();
+        assert!(left >= all / WAITING_REST / 2, "{left} of {all} are left");
+        assert!(waiting.len() > all / 2);
+        let mut share = BudgetShare::default();
+        let small = share.grow(budget, SMALL_BYTES_MAX).now_or_never();
+        assert_eq!(small, Some(Ok(())));
     }
 }
