@@ -2,7 +2,7 @@
 //! own, and the secrets.
 
 use hookrill_core::Secret;
-use hookrill_verify::{Partition, Scheme, SchemeError, Settings, Verifier};
+use hookrill_verify::{Partition, Scheme, SchemeError, Settings, Verifier, scheme::Respond};
 
 use super::{
     diagnostic::Mistake,
@@ -36,6 +36,10 @@ pub(super) fn verification(
     let tolerance = section.value("tolerance", values::tolerance);
     let secrets = section.list("secrets", values::secret);
     let verify_token = section.value("verify_token", values::secret);
+    let respond = section.node("respond").and_then(|node| {
+        let path = section.path.key("respond");
+        scheme::read::<Respond>(node, &path, section.diagnostics)
+    });
     let chosen = choose(section);
     if section.diagnostics.len() > before {
         return None;
@@ -55,6 +59,7 @@ pub(super) fn verification(
     settings.public_url = public_url.map(str::to_owned);
     settings.verify_token = verify_token.map(Secret::from);
     settings.partition = partition.map(|located| located.value.clone());
+    settings.respond = respond;
     match Verifier::new(scheme, settings) {
         Ok(verifier) => Some(Verification {
             verifier,
@@ -154,6 +159,14 @@ fn report(
             "scheme",
             "this scheme signs the URL that the provider was given; set server.public_url",
         ),
+        (
+            SchemeError::RespondStatus { .. }
+            | SchemeError::RespondBody { .. }
+            | SchemeError::RespondContentType { .. },
+            ..,
+        ) if section.has_taken("respond") => {
+            section.report("respond", Mistake::from_error(error));
+        }
         _ => section.report("scheme", Mistake::from_error(error)),
     }
 }

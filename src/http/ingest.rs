@@ -14,7 +14,7 @@ use axum::{
 use bytes::Bytes;
 use hookrill_core::Timestamp;
 use hookrill_verify::{Delivery, Reply};
-use http::{HeaderValue, StatusCode, header, request::Parts};
+use http::{HeaderValue, header, request::Parts};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
@@ -148,17 +148,14 @@ fn success(accepted: Accepted) -> Response {
             duplicate,
             respond: None,
         } => {
-            let status = if duplicate {
-                StatusCode::OK
-            } else {
-                StatusCode::ACCEPTED
-            };
             let body = StoredResponse {
                 id: cursor.to_string(),
                 topic: topic.as_str(),
                 duplicate,
             };
-            (status, axum::Json(body)).into_response()
+            // 200, also for what is new: many providers take nothing else for a success,
+            // and send again.
+            axum::Json(body).into_response()
         }
     }
 }

@@ -403,7 +403,7 @@ fn tail_comes_back_to_where_it_was_and_says_gaps() {
 
 #[test]
 fn send_needs_no_configuration() {
-    const TAKEN: &str = "HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}";
+    const TAKEN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
     let folder = folder();
     for (preset, header) in [
         (&[][..], "webhook-signature: v1,"),

@@ -167,7 +167,7 @@ fn post_until_gone(
     for number in first.. {
         let delivery = Delivery::random(writer, number, &mut rng);
         match delivery.post(&mut connection) {
-            Ok((202, Some(Receipt { id, duplicate }))) => {
+            Ok((200, Some(Receipt { id, duplicate }))) => {
                 assert!(!duplicate, "{id} is new");
                 posted.push((delivery, Some(id)));
             }
@@ -283,7 +283,7 @@ impl Ledger {
         let (status, receipt) = marker.deliver(gateway);
         assert_eq!(
             (status, receipt.duplicate),
-            (202, false),
+            (200, false),
             "the marker: {what}"
         );
         self.enter(marker, Some(receipt.id.clone()));
@@ -314,7 +314,7 @@ impl Ledger {
                         "a duplicate has the first one's id: {what}"
                     );
                 }
-                None => assert_eq!((status, receipt.duplicate), (202, false), "{what}"),
+                None => assert_eq!((status, receipt.duplicate), (200, false), "{what}"),
             }
             self.enter(delivery, Some(receipt.id));
         }

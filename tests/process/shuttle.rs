@@ -44,7 +44,7 @@ fn at_a_signal_streams_end_and_what_is_under_way_is_answered_and_kept() {
         let mut stream = Peer::subscribed(&gateway);
         Peer::posted(&gateway, "sha256=00", r#"{"zen":"forged"}"#).reads("401 Unauthorized");
         let first = r#"{"zen":"first"}"#;
-        Peer::posted(&gateway, &signature(first), first).reads("202 Accepted");
+        Peer::posted(&gateway, &signature(first), first).reads("200 OK");
         stream.reads(first);
 
         let second = r#"{"zen":"under way"}"#;
@@ -57,7 +57,7 @@ fn at_a_signal_streams_end_and_what_is_under_way_is_answered_and_kept() {
         );
         assert!(end.ends_with("\r\n0\r\n\r\n"), "{end:?}");
         under_way.says(second);
-        assert!(under_way.rest().contains("202 Accepted"));
+        assert!(under_way.rest().contains("200 OK"));
         assert_eq!(gateway.wait().code(), INTERRUPTED);
         // Its last word, when the journal is closed.
         gateway.wait_for_log("stopped");
@@ -103,7 +103,7 @@ fn the_delay_before_a_drain_is_served_through() {
         r#""message":"/readyz answers 503 from now on; still serving until the delay is over""#,
     );
     let body = r#"{"zen":"still here"}"#;
-    Peer::posted(&gateway, &signature(body), body).reads("202 Accepted");
+    Peer::posted(&gateway, &signature(body), body).reads("200 OK");
     stream.reads(body);
     assert_eq!(gateway.terminate().code(), INTERRUPTED);
 }
@@ -114,7 +114,7 @@ fn a_gateway_that_fails_ends_with_an_error() {
     let mut gateway = shuttle(folder.path(), "10s");
     let mut stream = Peer::subscribed(&gateway);
     let first = r#"{"zen":"first"}"#;
-    Peer::posted(&gateway, &signature(first), first).reads("202 Accepted");
+    Peer::posted(&gateway, &signature(first), first).reads("200 OK");
     stream.reads(first);
     // From here on every write of the journal fails.
     gateway.limit(Resource::Fsize, 1);
@@ -134,7 +134,7 @@ fn the_runtimes_address_is_the_gateways() {
     let gateway = shuttle_with(folder.path(), secrets);
     gateway.wait_for_log(&format!("listening on {}", gateway.url()));
     let body = r#"{"zen":"where"}"#;
-    Peer::posted(&gateway, &signature(body), body).reads("202 Accepted");
+    Peer::posted(&gateway, &signature(body), body).reads("200 OK");
     let mut stream = Peer::patiently(gateway.address);
     stream
         .asks(
@@ -222,7 +222,7 @@ async fn hookrill_works_among_the_routes_of_another_shuttle_service() {
         let body = r#"{"zen":"embedded"}"#;
         Peer::patiently(address)
             .posts(&signature(body), body)
-            .reads("202 Accepted");
+            .reads("200 OK");
         stream.reads(body);
     });
     tokio::select! {

@@ -120,7 +120,7 @@ async fn is_stored(stream: &mut TcpStream) {
         assert_ne!(read.expect("a response comes").unwrap(), 0, "cut off");
     }
     let response = String::from_utf8_lossy(&bytes);
-    assert_eq!(status_of(&response), 202, "{response}");
+    assert_eq!(status_of(&response), 200, "{response}");
 }
 
 /// A value of a page of metrics.

@@ -59,7 +59,7 @@ impl Response {
 
     /// The id of an event that was stored.
     pub fn id(&self) -> String {
-        assert!(matches!(self.status, 200 | 202), "{self:?}");
+        assert_eq!(self.status, 200, "{self:?}");
         self.json()["id"].as_str().unwrap().to_owned()
     }
 }

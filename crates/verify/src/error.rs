@@ -201,6 +201,13 @@ pub enum SchemeError {
         /// What is wrong with it, and what to do.
         what: &'static str,
     },
+    /// `respond` has a body, and a status that allows none (RFC 9110, sections 15.3.5
+    /// and 15.3.6).
+    #[error("`respond` has a body, but an answer with the status {status} has none: remove one")]
+    RespondBody {
+        /// The status.
+        status: u16,
+    },
     /// The status in `respond` is not a success.
     #[error("`respond` has the status {status}: it is 200 to 299")]
     RespondStatus {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hookrill_core::Secret;
 
-use crate::partition::Partition;
+use crate::{partition::Partition, scheme::Respond};
 
 /// What an operator adds to a scheme: the secrets, and what the provider was
 /// told.
@@ -32,6 +32,8 @@ pub struct Settings {
     pub verify_token: Option<Secret>,
     /// Which subtopic a delivery belongs to.
     pub partition: Option<Partition>,
+    /// The answer on success, instead of what the scheme says.
+    pub respond: Option<Respond>,
 }
 
 impl Settings {
@@ -68,6 +70,13 @@ impl Settings {
     #[must_use]
     pub fn with_partition(mut self, partition: Partition) -> Self {
         self.partition = Some(partition);
+        self
+    }
+
+    /// The same with [`Settings::respond`].
+    #[must_use]
+    pub fn with_respond(mut self, respond: Respond) -> Self {
+        self.respond = Some(respond);
         self
     }
 }

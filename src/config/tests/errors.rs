@@ -400,6 +400,18 @@ const BAD_TOPICS: &[(&str, &str)] = &[
         "topics.a.dedup_by: must be \"id\" or \"body\"…, not \"hash\"",
     ),
     (
+        "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\" }\nrespond = { status = 302 }",
+        "topics.a.respond: `respond` has the status 302: it is 200 to 299",
+    ),
+    (
+        "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\" }\nrespond = { code = 200 }",
+        "topics.a.respond.code: unknown field `code`",
+    ),
+    (
+        "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\" }\nrespond = { status = 204, body = \"x\" }",
+        "topics.a.respond: `respond` has a body, but",
+    ),
+    (
         "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\" }\nverify_token = \"w\"",
         "topics.a.verify_token: this scheme has no handshake with a `verify_token`",
     ),

@@ -104,7 +104,7 @@ export class Gateway {
     const answer = await fetch(`${this.url}/ingest/${topic}`, { method: 'POST', headers, body })
     const said = await answer.text()
     // 200: it was stored by an attempt whose answer was lost.
-    if (answer.status !== 202 && answer.status !== 200) throw new Error(`${answer.status}: ${said}`)
+    if (answer.status !== 200) throw new Error(`${answer.status}: ${said}`)
     return JSON.parse(said).id
   }
 

@@ -149,7 +149,7 @@ export class Example {
     }
     const url = `${this.gateway}/ingest/movie`
     const answer = await fetch(url, { method: 'POST', headers, body: text })
-    if (answer.status !== 202) throw new Error(await answer.text())
+    if (answer.status !== 200) throw new Error(await answer.text())
     await answer.arrayBuffer()
   }
 

@@ -22,7 +22,7 @@ async function isStored(number, last) {
   try {
     const answer = await fetch(url, { method: 'POST', headers, body })
     await answer.arrayBuffer()
-    return answer.status === 202 || answer.status === 200
+    return answer.status === 200
   } catch {
     return false
   }

@@ -207,7 +207,7 @@ async fn a_check_lists_the_damage_while_the_gateway_runs() {
         (&7.into(), &7.into())
     );
     // The gateway has noticed nothing of it.
-    assert_eq!(gateway.post("open", "x").await.status, 202);
+    assert_eq!(gateway.post("open", "x").await.status, 200);
     let stopped = gateway.stop().await.unwrap();
     let mending = small_segments(Gateway::in_folder(stopped)).with_new_epoch();
     let _mended = mending.start().await.stop().await.unwrap();

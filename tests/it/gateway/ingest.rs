@@ -14,7 +14,7 @@ async fn a_verified_delivery_is_answered_with_its_cursor() {
         ("Content-Type", "application/json"),
     ];
     let first = gateway.post_with("named.sub", &headers, body).await;
-    assert_eq!(first.status, 202);
+    assert_eq!(first.status, 200);
     let json = first.json();
     assert_eq!(json["topic"], "named.sub");
     assert_eq!(json["duplicate"], false);
@@ -31,6 +31,41 @@ async fn a_verified_delivery_is_answered_with_its_cursor() {
     assert_eq!(events[0].id, first.id());
     assert_eq!(gateway.metric("hookrill_ingested_total").await, 1.0);
     assert_eq!(gateway.metric("hookrill_duplicates_total").await, 1.0);
+}
+
+#[tokio::test]
+async fn a_section_decides_what_is_answered_and_wins_over_its_preset() {
+    let topic = |name: &str, more: &str| {
+        format!("[topics.{name}]\naccess = \"public\"\ndedup = \"1h\"\n{more}\n")
+    };
+    let none = "scheme = { kind = \"none\", respond = { body = \"of the scheme\" } }\n";
+    let sections = [
+        topic("schemes", none),
+        topic("emptied", &format!("{none}respond = {{ status = 204 }}")),
+        topic(
+            "own",
+            &format!("{none}respond = {{ body = \"[]\", content_type = \"application/json\" }}"),
+        ),
+    ];
+    let gateway = Gateway::in_memory()
+        .sections(&sections.concat())
+        .start()
+        .await;
+    let plain = Some("text/plain; charset=utf-8");
+    for (path, status, content_type, body) in [
+        ("schemes", 200, plain, "of the scheme"),
+        ("emptied", 204, plain, ""),
+        ("own", 200, Some("application/json"), "[]"),
+    ] {
+        // The second one is a duplicate.
+        for _ in 0..2 {
+            let answer = gateway.post(path, "{}").await;
+            assert_eq!((answer.status, &*answer.text()), (status, body), "{path}");
+            assert_eq!(answer.header("content-type"), content_type, "{path}");
+        }
+    }
+    assert_eq!(gateway.metric("hookrill_ingested_total").await, 3.0);
+    assert_eq!(gateway.metric("hookrill_duplicates_total").await, 3.0);
 }
 
 #[tokio::test]
@@ -104,7 +139,7 @@ async fn every_failed_verification_gets_the_same_response_to_the_byte() {
         assert_eq!(*answer, answers[0]);
     }
     let good = gateway.post_with("named", &sign(&good), body).await;
-    assert_eq!(good.status, 202, "the signature in these cases is good");
+    assert_eq!(good.status, 200, "the signature in these cases is good");
 }
 
 #[tokio::test]

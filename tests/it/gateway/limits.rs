@@ -68,14 +68,14 @@ async fn a_flood_without_valid_signatures_leaves_the_rate_to_signed_deliveries()
     for _ in 0..50 {
         assert_eq!(gateway.post("busy", "{}").await.status, 401);
     }
-    assert_eq!(deliver(&gateway, "busy", "d-1").await.status, 202);
+    assert_eq!(deliver(&gateway, "busy", "d-1").await.status, 200);
     // Subtopics have their section's rate in common.
-    assert_eq!(deliver(&gateway, "busy.eu", "d-2").await.status, 202);
+    assert_eq!(deliver(&gateway, "busy.eu", "d-2").await.status, 200);
     is_over_rate(&deliver(&gateway, "busy", "d-3").await, "30");
     is_over_rate(&deliver(&gateway, "busy.us", "d-3").await, "30");
     // Without a valid signature, a topic over its rate looks like any other.
     assert_eq!(gateway.post("busy", "{}").await.status, 401);
-    assert_eq!(deliver(&gateway, "named", "d-4").await.status, 202);
+    assert_eq!(deliver(&gateway, "named", "d-4").await.status, 200);
     assert_eq!(refused(&gateway, "ingest", "rate_topic").await, 2.0);
     assert_eq!(gateway.metric("hookrill_ingested_total").await, 3.0);
 }
@@ -84,7 +84,7 @@ async fn a_flood_without_valid_signatures_leaves_the_rate_to_signed_deliveries()
 async fn a_delivery_over_the_topics_rate_is_taken_when_it_comes_again_as_told() {
     let gateway = Gateway::on_disk().sections(BUSY).start().await;
     for id in ["d-1", "d-2"] {
-        assert_eq!(deliver(&gateway, "busy", id).await.status, 202);
+        assert_eq!(deliver(&gateway, "busy", id).await.status, 200);
     }
     let refused = deliver(&gateway, "busy", "d-3").await;
     let wait = refused.header("retry-after").unwrap().parse().unwrap();
@@ -92,7 +92,7 @@ async fn a_delivery_over_the_topics_rate_is_taken_when_it_comes_again_as_told() 
     let again = deliver(&gateway, "busy", "d-3").await;
     assert_eq!(
         (again.status, &again.json()["duplicate"]),
-        (202, &false.into())
+        (200, &false.into())
     );
     let mut subscriber = gateway.subscriber("/events/busy?since=earliest").await;
     let last = &subscriber.events(3).await[2];
@@ -110,7 +110,7 @@ async fn handshakes_do_not_count_for_the_topics_rate() {
     let signed = [("X-Dropbox-Signature", &*signature)];
     assert_eq!(
         gateway.post_with("dropbox", &signed, "{}").await.status,
-        202
+        200
     );
     is_over_rate(&gateway.post_with("dropbox", &signed, "{}").await, "60");
     let answer = gateway.get("/ingest/dropbox?challenge=x", &[]).await;
@@ -123,7 +123,7 @@ async fn an_address_over_its_rate_is_refused_alike_whatever_it_asks_for() {
         .server("ingest_rate_per_address_max = \"3/m\"")
         .start()
         .await;
-    assert_eq!(gateway.post("open", "x").await.status, 202);
+    assert_eq!(gateway.post("open", "x").await.status, 200);
     assert_eq!(gateway.post("named", "x").await.status, 401);
     assert_eq!(gateway.get("/ingest/open", &[]).await.status, 405);
     let first = undated(gateway.post("open", "x").await);
@@ -139,7 +139,7 @@ async fn an_address_over_its_rate_is_refused_alike_whatever_it_asks_for() {
     // Nothing else is, and it may come again as it was told.
     gateway.subscriber("/events/open").await.opened().await;
     later(&gateway, 20);
-    assert_eq!(gateway.post("open", "x").await.status, 202);
+    assert_eq!(gateway.post("open", "x").await.status, 200);
     is_over_rate(&gateway.post("open", "x").await, "20");
 }
 
@@ -149,7 +149,7 @@ async fn the_refusal_of_an_address_does_not_wait_for_a_body_that_is_not_small() 
         .server("ingest_rate_per_address_max = \"1/h\"")
         .start()
         .await;
-    assert_eq!(gateway.post("open", "x").await.status, 202);
+    assert_eq!(gateway.post("open", "x").await.status, 200);
     let head = "POST /ingest/open HTTP/1.1\r\nHost: g\r\n";
     for more in [
         "Content-Length: 1000000\r\n\r\n",
@@ -168,7 +168,7 @@ async fn a_sender_that_writes_a_small_body_first_gets_to_see_the_refusal() {
         .server("ingest_rate_per_address_max = \"1/h\"")
         .start()
         .await;
-    assert_eq!(gateway.post("open", "x").await.status, 202);
+    assert_eq!(gateway.post("open", "x").await.status, 200);
     for bytes in [0, 1, 1_000, 250_000] {
         let answer = gateway.post("open", vec![b'x'; bytes]).await;
         is_over_rate(&answer, "3600");
@@ -198,7 +198,7 @@ async fn who_is_not_a_trusted_proxy_cannot_say_who_asks() {
         let made_up = format!("198.51.100.{n}");
         let headers = [("X-Forwarded-For", &*made_up)];
         let answer = gateway.post_with("open", &headers, "x").await;
-        assert_eq!(answer.status, if n == 0 { 202 } else { 429 }, "{n}");
+        assert_eq!(answer.status, if n == 0 { 200 } else { 429 }, "{n}");
     }
 }
 
@@ -210,19 +210,19 @@ async fn clients_behind_a_trusted_proxy_are_told_apart_by_what_it_wrote_alone() 
         .start()
         .await;
     for (forwarded, status) in [
-        ("198.51.100.1", 202),
+        ("198.51.100.1", 200),
         ("198.51.100.1", 429),
-        ("198.51.100.2", 202),
+        ("198.51.100.2", 200),
         // What stands before the proxy's own word is the client's to make up.
         ("203.0.113.1, 198.51.100.2", 429),
         ("203.0.113.2, 198.51.100.2", 429),
         ("127.0.0.1, 198.51.100.2", 429),
         ("::ffff:198.51.100.2", 429),
         // Whoever has one address of a /64 has all of them.
-        ("2001:db8:1:2::1", 202),
+        ("2001:db8:1:2::1", 200),
         ("2001:db8:1:2::2", 429),
         ("2001:db8:1:2:ffff::3", 429),
-        ("2001:db8:1:3::1", 202),
+        ("2001:db8:1:3::1", 200),
     ] {
         let headers = [("X-Forwarded-For", forwarded)];
         let answer = gateway.post_with("open", &headers, "x").await;
@@ -256,7 +256,7 @@ async fn an_address_that_asks_for_streams_too_often_is_put_off_before_its_token_
         assert!((25_000..=50_000).contains(&wait), "{wait}");
     }
     assert_eq!(refused(&gateway, "subscribe", "rate_address").await, 8.0);
-    assert_eq!(gateway.post("open", "x").await.status, 202);
+    assert_eq!(gateway.post("open", "x").await.status, 200);
     later(&gateway, 20);
     gateway.subscriber("/events/open").await.opened().await;
 }
@@ -433,11 +433,11 @@ async fn where_the_server_does_not_say_who_asks_addresses_have_no_limits() {
         .await;
     let mut streams = Vec::new();
     for _ in 0..3 {
-        assert_eq!(gateway.post("open", "x").await.status, 202);
+        assert_eq!(gateway.post("open", "x").await.status, 200);
         streams.push(open(&gateway, "/events/open").await);
     }
     // A topic's rate is no address's.
-    for status in [202, 202, 429] {
+    for status in [200, 200, 429] {
         let id = format!("{}", streams.len());
         streams.pop();
         assert_eq!(deliver(&gateway, "busy", &id).await.status, status);

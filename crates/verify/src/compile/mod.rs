@@ -44,7 +44,9 @@ pub(crate) fn compile(scheme: Scheme, settings: Settings) -> Result<CompiledSche
         event_type: fact_sources(&scheme, &scheme.event_type),
         dedup_id: fact_sources(&scheme, &scheme.dedup_id),
         partition: settings.partition.clone(),
-        respond: scheme.respond.as_ref().map(reply).transpose()?,
+        respond: (settings.respond.as_ref().or(scheme.respond.as_ref()))
+            .map(reply)
+            .transpose()?,
     };
     let check = match scheme.kind {
         SchemeKind::Hmac | SchemeKind::Ed25519 => {
@@ -130,6 +132,11 @@ fn reply(respond: &Respond) -> Result<Reply, SchemeError> {
         });
     };
     match StatusCode::from_u16(respond.status) {
+        Ok(StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) if !respond.body.is_empty() => {
+            Err(SchemeError::RespondBody {
+                status: respond.status,
+            })
+        }
         Ok(status) if status.is_success() => Ok(Reply {
             status,
             content_type,

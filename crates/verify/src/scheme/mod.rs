@@ -95,13 +95,18 @@ pub enum SchemeKind {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Respond {
-    /// A status from 200 to 299.
+    /// A status from 200 to 299; default: 200.
+    #[serde(default = "ok")]
     pub status: u16,
     /// The body.
     #[serde(default)]
     pub body: String,
     /// Its type; default: `text/plain; charset=utf-8`.
     pub content_type: Option<String>,
+}
+
+const fn ok() -> u16 {
+    200
 }
 
 /// Why a text is not a [`Scheme`]; the message names the line.

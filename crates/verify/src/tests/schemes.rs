@@ -145,6 +145,10 @@ fn what_does_not_fit_the_kind_or_the_answer_is_refused_with_what_to_do() {
         ),
         (format!("{HMAC}respond = {{ status = 500 }}"), "200 to 299"),
         (
+            format!("{HMAC}respond = {{ status = 204, body = \"OK\" }}"),
+            "with the status 204 has none",
+        ),
+        (
             format!("{HMAC}respond = {{ status = 200, content_type = \"a\\nb\" }}"),
             "content type",
         ),

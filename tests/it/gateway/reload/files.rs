@@ -41,12 +41,12 @@ async fn a_secret_whose_link_is_swapped_is_read_again_by_itself() {
     let gateway = started(&folder);
     let mut subscriber = gateway.subscriber("/events/named").await;
     subscriber.opened().await;
-    assert_eq!(post(&gateway, GITHUB_SECRET).await, 202);
+    assert_eq!(post(&gateway, GITHUB_SECRET).await, 200);
     // Of the same size, so that only where it is can tell.
     keep(gateway.folder(), "2", &GITHUB_SECRET.to_uppercase());
     gateway.wait_for_log_times(APPLIED, 1);
     assert_eq!(post(&gateway, GITHUB_SECRET).await, 401);
-    assert_eq!(post(&gateway, &GITHUB_SECRET.to_uppercase()).await, 202);
+    assert_eq!(post(&gateway, &GITHUB_SECRET.to_uppercase()).await, 200);
     subscriber.events(2).await;
     let said = gateway.stop();
     assert!(said.contains("secrets/now/github"), "{said}");
@@ -65,7 +65,7 @@ async fn a_changed_file_is_taken_and_a_bad_one_refused_until_it_is_good() {
     let first = fs::read_to_string(&file).unwrap();
     fs::write(&file, format!("{first}\n{NEW}")).unwrap();
     gateway.wait_for_log_times(APPLIED, 1);
-    assert_eq!(gateway.post("new", "x").await.status, 202);
+    assert_eq!(gateway.post("new", "x").await.status, 200);
 
     // Good and bad together, as `hookrill check` says it.
     let bad = first.replace("[topics.open]", "[topics.opened]");
@@ -77,20 +77,20 @@ async fn a_changed_file_is_taken_and_a_bad_one_refused_until_it_is_good() {
     assert!(problem.contains("topics.opened.acces"), "{check}");
     gateway.wait_for_log(problem);
     assert_eq!(gateway.post("opened", "x").await.status, 401);
-    assert_eq!(gateway.post("new", "x").await.status, 202);
+    assert_eq!(gateway.post("new", "x").await.status, 200);
     assert_eq!(gateway.metric("hookrill_reload_last_applied").await, 0.0);
 
     fs::remove_file(&file).unwrap();
     gateway.wait_for_log_times(REFUSED, 2);
     // It does not go on as if it had started without a file.
     assert!(gateway.log().contains("there is no configuration"));
-    assert_eq!(gateway.post("open", "x").await.status, 202);
+    assert_eq!(gateway.post("open", "x").await.status, 200);
 
     fs::write(&file, bad).unwrap();
     subscriber.events(1).await;
     subscriber.ended().await;
     gateway.wait_for_log_times(APPLIED, 2);
-    assert_eq!(gateway.post("opened", "x").await.status, 202);
+    assert_eq!(gateway.post("opened", "x").await.status, 200);
     assert_eq!(gateway.post("new", "x").await.status, 401);
     let of = |result| format!("hookrill_reloads_total{{result=\"{result}\"}}");
     assert_eq!(gateway.metric(&of("applied")).await, 2.0);
@@ -114,7 +114,7 @@ async fn sighup_reads_it_at_once_and_ends_nothing() {
     gateway.signal(Signal::HUP);
     gateway.wait_for_log_times(APPLIED, 1);
     gateway.wait_for_log("changing this requires a restart key=\"server.listen\"");
-    assert_eq!(gateway.post("new", "x").await.status, 202);
+    assert_eq!(gateway.post("new", "x").await.status, 200);
     let id = gateway.post("open", "x").await.id();
     assert_eq!(subscriber.events(1).await[0].id, id);
     gateway.stop();
