@@ -3,7 +3,7 @@
 //! Invariant: no header is kept whose name says that it may be a secret.
 
 use hookrill_core::HEADERS_MAX;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The most bytes of header values that an event keeps.
 const KEPT_BYTES_MAX: usize = 4 * 1024;
@@ -16,7 +16,15 @@ pub fn keeps_header(name: &str) -> bool {
 
 /// A header's value, if it is text.
 pub(super) fn text(headers: &HeaderMap, name: &HeaderName) -> Option<Box<str>> {
-    Some(headers.get(name)?.to_str().ok()?.into())
+    headers.get(name).and_then(readable).map(Into::into)
+}
+
+/// A value that can be shown: UTF-8 without control characters. HTTP calls bytes beyond
+/// ASCII opaque (RFC 9110, section 5.5), and those who send any send UTF-8.
+fn readable(value: &HeaderValue) -> Option<&str> {
+    let text = std::str::from_utf8(value.as_bytes()).ok()?;
+    let is_shown = |c: char| c == '\t' || !c.is_control();
+    text.chars().all(is_shown).then_some(text)
 }
 
 /// The headers that an event keeps; beyond the bounds, the first of them.
@@ -27,7 +35,7 @@ pub(super) fn kept(headers: &HeaderMap) -> Vec<(Box<str>, Box<str>)> {
         if !keeps_header(name.as_str()) {
             continue;
         }
-        let Ok(value) = value.to_str() else {
+        let Some(value) = readable(value) else {
             continue;
         };
         bytes += value.len();
@@ -62,8 +70,6 @@ fn may_be_secret(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -84,6 +90,22 @@ mod tests {
         ] {
             assert_eq!(keeps_header(name), keeps, "{name}");
         }
+    }
+
+    #[test]
+    fn a_value_in_utf_8_is_kept_and_other_bytes_are_not() {
+        let mut headers = HeaderMap::new();
+        for (name, bytes) in [
+            ("cf-ipcity", &b"Z\xc3\xbcrich"[..]),
+            ("x-latin-1", b"Z\xfcrich"),
+            ("x-control", b"a\xc2\x85b"),
+            ("x-empty", b""),
+        ] {
+            headers.insert(name, HeaderValue::from_bytes(bytes).unwrap());
+        }
+        let kept: Vec<_> = kept(&headers);
+        let city = ("cf-ipcity".into(), "Z\u{fc}rich".into());
+        assert_eq!(kept, [city, ("x-empty".into(), "".into())]);
     }
 
     #[test]

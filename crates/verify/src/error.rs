@@ -238,8 +238,8 @@ pub enum VerifyError {
     /// method.
     #[error("the method is not POST")]
     MethodNotPost,
-    /// A header with bytes outside ASCII, which two readers may read
-    /// differently.
+    /// A header that the scheme reads has bytes outside ASCII, which two readers may
+    /// read differently.
     #[error("header {header} has bytes that are not ASCII")]
     HeaderNotAscii {
         /// Which.

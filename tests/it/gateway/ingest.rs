@@ -205,3 +205,54 @@ async fn below_the_reserve_nothing_is_stored_and_reading_goes_on() {
     let roomy = Gateway::in_folder(kept).start().await;
     assert!(roomy.post("open", "after").await.id().ends_with("-2"));
 }
+
+/// As Cloudflare adds `cf-ipcity`; other proxies add bytes that are no UTF-8.
+#[tokio::test]
+async fn headers_that_nothing_is_verified_by_may_hold_any_bytes_over_either_http() {
+    let shown = "[topics.shown]\npreset = \"github\"\naccess = \"public\"\n\
+                 secrets = [\"hush\"]\nheaders = [\"CF-IPCity\", \"X-Latin\"]\n";
+    let gateway = Gateway::in_memory().sections(shown).start().await;
+    let signature = github_signature("hush", b"{}");
+    let head = format!(
+        "POST /ingest/shown HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\
+         X-Hub-Signature-256: {signature}\r\nCF-IPCity: Z\u{fc}rich\r\nX-Latin: "
+    );
+    let raw = [head.as_bytes(), b"Z\xfcrich\r\n\r\n{}"].concat();
+    assert!(gateway.send(raw).await.status < 300);
+
+    let stream = hyper_util::rt::TokioIo::new(gateway.connect().await);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut client, connection) = hyper::client::conn::http2::handshake(executor, stream)
+        .await
+        .unwrap();
+    #[expect(clippy::disallowed_methods, reason = "ends with the test")]
+    tokio::spawn(connection);
+    let bytes = |bytes: &[u8]| http::HeaderValue::from_bytes(bytes).unwrap();
+    let request = http::Request::post("http://gateway/ingest/shown")
+        .header("x-hub-signature-256", signature)
+        .header("cf-ipcity", bytes("Bras\u{ed}lia".as_bytes()))
+        .header("x-latin", bytes(b"\xff"))
+        .body("{}".to_owned())
+        .unwrap();
+    assert!(
+        client
+            .send_request(request)
+            .await
+            .unwrap()
+            .status()
+            .is_success()
+    );
+
+    let path = "/events/shown?since=earliest&format=cloudevents";
+    let mut subscriber = gateway.subscriber(path).await;
+    for (event, city) in subscriber
+        .events(2)
+        .await
+        .iter()
+        .zip(["Z\u{fc}rich", "Bras\u{ed}lia"])
+    {
+        let event: serde_json::Value = serde_json::from_str(&event.data).unwrap();
+        assert_eq!(event["cfipcity"], city);
+        assert!(event.get("xlatin").is_none(), "{event}");
+    }
+}

@@ -16,18 +16,25 @@ const WORDS: [&str; 9] = [
 const ALLOWED: [(&str, &str); 1] = [("proof-of-possession", "RFC 7800's own word for its keys")];
 
 /// Folders and pages that are read, from the project's root.
-const PLACES: [&str; 10] = [
+const PLACES: [&str; 14] = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
     "SECURITY.md",
     "bench",
+    "clients",
     "crates",
     "deploy",
     "docs",
+    "examples",
     "fuzz",
+    "scripts",
     "src",
+    "tests/ecosystem",
 ];
+
+/// Folders that nobody here writes.
+const INSTALLED: [&str; 5] = ["node_modules", "target", ".venv", "__pycache__", "dist"];
 
 /// Rooms and pages that still say it. This list only ever gets shorter.
 const STILL_SAID: &[&str] = &[];
@@ -84,7 +91,7 @@ fn texts() -> Vec<(PathBuf, String)> {
     while let Some(path) = left.pop() {
         if let Ok(entries) = fs::read_dir(root().join(&path)) {
             let names = entries.map(|entry| entry.unwrap().file_name());
-            let written = names.filter(|name| name != "node_modules" && name != "target");
+            let written = names.filter(|name| !INSTALLED.iter().any(|other| name == other));
             left.extend(written.map(|name| path.join(name)));
         } else if is_written(&path) {
             let text = fs::read_to_string(root().join(&path)).unwrap();
@@ -96,8 +103,12 @@ fn texts() -> Vec<(PathBuf, String)> {
 
 fn is_written(path: &Path) -> bool {
     let kind = path.extension().and_then(|kind| kind.to_str());
-    kind.is_none_or(|kind| ["rs", "md", "toml", "yaml", "yml", "conf", "mjs", "py"].contains(&kind))
-        && !path.ends_with("LICENSE")
+    kind.is_none_or(|kind| {
+        [
+            "rs", "md", "toml", "yaml", "yml", "conf", "mjs", "py", "js", "ts", "html",
+        ]
+        .contains(&kind)
+    }) && !path.ends_with("LICENSE")
 }
 
 #[test]

@@ -7,12 +7,16 @@
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::Pointer;
 
 impl Pointer {
     /// The string or whole number at this place of a JSON document; `None`
     /// where there is none, or where this is not JSON.
+    ///
+    /// A whole number is its digits as they are written, however many: `007` is not
+    /// JSON, `1.0` and `1e3` are no whole numbers here, and `-0` is `-0`.
     #[must_use]
     pub fn find(&self, body: &[u8]) -> Option<String> {
         let mut json = serde_json::Deserializer::from_slice(body);
@@ -25,19 +29,28 @@ impl Pointer {
 /// The steps that are left from here.
 struct PointerSeed<'p>(&'p [String]);
 
-impl PointerSeed<'_> {
-    /// The text, if no step is left.
-    fn here(&self, text: &(impl ToString + ?Sized)) -> Option<String> {
-        self.0.is_empty().then(|| text.to_string())
-    }
-}
-
 impl<'de> DeserializeSeed<'de> for PointerSeed<'_> {
     type Value = Option<String>;
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Option<String>, D::Error> {
-        json.deserialize_any(self)
+        if !self.0.is_empty() {
+            return json.deserialize_any(self);
+        }
+        // As written: a number beyond 64 bits would otherwise come as a fraction.
+        let written = <&RawValue as serde::Deserialize>::deserialize(json)?;
+        text(written.get()).map_err(D::Error::custom)
     }
+}
+
+/// The text of a JSON value that is a string or a whole number.
+fn text(written: &str) -> Result<Option<String>, serde_json::Error> {
+    if written.starts_with('"') {
+        return serde_json::from_str(written).map(Some);
+    }
+    // A fraction is not an id, and its text would depend on who formats it.
+    let digits = written.strip_prefix('-').unwrap_or(written);
+    let is_whole = digits.bytes().all(|byte| byte.is_ascii_digit());
+    Ok(is_whole.then(|| written.to_owned()))
 }
 
 impl<'de> Visitor<'de> for PointerSeed<'_> {
@@ -47,19 +60,18 @@ impl<'de> Visitor<'de> for PointerSeed<'_> {
         f.write_str("JSON")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Option<String>, E> {
-        Ok(self.here(text))
+    fn visit_str<E: Error>(self, _: &str) -> Result<Option<String>, E> {
+        Ok(None)
     }
 
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Option<String>, E> {
-        Ok(self.here(&number))
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Option<String>, E> {
+        Ok(None)
     }
 
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Option<String>, E> {
-        Ok(self.here(&number))
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Option<String>, E> {
+        Ok(None)
     }
 
-    // A fraction is not an id, and its text would depend on who formats it.
     fn visit_f64<E: Error>(self, _: f64) -> Result<Option<String>, E> {
         Ok(None)
     }
@@ -125,12 +137,18 @@ mod tests {
 
     #[test]
     fn a_pointer_finds_texts_and_whole_numbers_and_nothing_else() {
-        let body = r#"{"id":"a\n","n":7,"m":-7,"x":1.5,"t":true,"u":null,
+        let body = r#"{"id":"a\n","n":7,"m":-7,"x":1.5,"e":1e3,"whole":1.0,"zero": -0 ,
+            "big":123456789012345678901234567890,"small":-123456789012345678901234567890,"t":true,"u":null,
             "":"empty","a/b":"slash","~1":"tilde","l":[["x","y"],{"z":"deep"}],"o":{"id":"in"}}"#;
         for (pointer, found) in [
             ("/id", Some("a\n")),
             ("/n", Some("7")),
             ("/m", Some("-7")),
+            ("/big", Some("123456789012345678901234567890")),
+            ("/small", Some("-123456789012345678901234567890")),
+            ("/zero", Some("-0")),
+            ("/e", None),
+            ("/whole", None),
             ("/", Some("empty")),
             ("/a~1b", Some("slash")),
             ("/~01", Some("tilde")),
@@ -167,6 +185,9 @@ mod tests {
             r#"{"a":"1""#,
             r#"{"a":"1"} x"#,
             "{\"a\":\"\u{1}\"}",
+            r#"{"a":"\ud800"}"#,
+            r#"{"a":007}"#,
+            r#"{"a":-}"#,
         ] {
             assert_eq!(find("/a", body), None, "{body}");
         }

@@ -1,24 +1,14 @@
 //! Header lines, read so that no two readers can disagree.
+//!
+//! Only those that a scheme names are read, and only they have to be ASCII: what else
+//! a proxy adds, such as a city's name in UTF-8, is no part of a verification.
 
 use http::{HeaderMap, HeaderName};
 
 use crate::{error::VerifyError, scheme::HeaderNames};
 
-/// Refuses a delivery that has a header with bytes outside ASCII.
-///
-/// # Errors
-///
-/// [`VerifyError::HeaderNotAscii`].
-pub(crate) fn require_ascii(headers: &HeaderMap) -> Result<(), VerifyError> {
-    match headers.iter().find(|(_, value)| value.to_str().is_err()) {
-        Some((header, _)) => Err(VerifyError::HeaderNotAscii {
-            header: header.clone(),
-        }),
-        None => Ok(()),
-    }
-}
-
-/// The value of the first of `names` that is there.
+/// The value of the first of `names` that is there and not empty; an empty one where
+/// all that are there are.
 ///
 /// # Errors
 ///
@@ -27,12 +17,15 @@ pub(super) fn first<'h>(
     headers: &'h HeaderMap,
     names: &HeaderNames,
 ) -> Result<Option<&'h str>, VerifyError> {
+    let mut empty = None;
     for name in names.iter() {
-        if let Some(value) = only(headers, name)? {
-            return Ok(Some(value));
+        match only(headers, name)? {
+            Some("") => empty = Some(""),
+            Some(value) => return Ok(Some(value)),
+            None => {}
         }
     }
-    Ok(None)
+    Ok(empty)
 }
 
 /// The value of the first of `names` that is there, where one must be.

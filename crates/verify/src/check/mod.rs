@@ -8,7 +8,7 @@ mod encoding;
 pub(crate) mod form;
 pub(crate) mod grammar;
 pub(crate) mod handshake;
-pub(crate) mod headers;
+mod headers;
 mod lookup;
 pub(crate) mod mac;
 mod message;

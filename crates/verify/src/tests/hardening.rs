@@ -205,18 +205,75 @@ fn a_header_with_two_values_is_refused() {
 }
 
 #[test]
-fn header_bytes_that_are_not_ascii_are_refused_whoever_sends_them() {
-    let none = custom("kind = \"none\"", &[]).unwrap();
-    for bytes in [&b"caf\xc3\xa9"[..], b"\xff", b"a\x80b"] {
-        let mut delivery = github("a", &[]);
-        facts(none.verify(delivery.clone(), at(0)));
+fn header_bytes_that_are_not_ascii_matter_only_where_the_scheme_reads_them() {
+    let everything = r#"
+        kind = "hmac"
+        hash = "sha256"
+        signature = { header = "X-Sig" }
+        encoding = "hex"
+        message = [{ header = "X-Signed" }, { literal = "\n" }, "timestamp", { literal = "\n" }, "body"]
+        timestamp = { header = "X-Time" }
+        dedup_id = [{ header = "X-Id" }]
+        event_type = [{ header = "X-Type" }]
+    "#;
+    let verifier = custom(everything, &["hush"]).unwrap();
+    let mut draft = post("a", &[("x-signed", "s"), ("x-type", "t")]);
+    let signed = verifier.sign(&draft, None, "id", at(SIGNED_AT)).unwrap();
+    draft.headers.extend(signed.headers);
+    for bytes in [&b"Z\xc3\xbcrich"[..], b"\xff", b"a\x80b"] {
         let value = HeaderValue::from_bytes(bytes).unwrap();
-        delivery.headers.append("x-anything", value);
-        for verifier in [&none, &by_preset("github", &["hush"])] {
-            let why = refusal(verifier.verify(delivery.clone(), at(0)));
-            assert_eq!(why.reason(), "not_ascii");
+        let with = |name: &'static str| {
+            let mut delivery = draft.clone();
+            delivery.headers.insert(name, value.clone());
+            delivery
+        };
+        for name in ["cf-ipcity", "content-type", "user-agent", "x-signature"] {
+            let mut delivery = with(name);
+            delivery
+                .headers
+                .append(name, "a second line".parse().unwrap());
+            let known = facts(verifier.verify(delivery, at(SIGNED_AT)));
+            assert_eq!(known.event_type.as_deref(), Some("t"), "{name}");
+        }
+        for name in ["x-sig", "x-signed", "x-time", "x-id", "x-type"] {
+            let why = refusal(verifier.verify(with(name), at(SIGNED_AT)));
+            let header = name.parse().unwrap();
+            assert_eq!(why, VerifyError::HeaderNotAscii { header });
         }
     }
+    let token = custom(
+        "kind = \"token\"\ntoken = { header = \"X-Token\" }",
+        &["hush"],
+    )
+    .unwrap();
+    let mut delivery = post("", &[]);
+    let value = HeaderValue::from_bytes(b"hush\xff").unwrap();
+    delivery.headers.insert("x-token", value);
+    let why = refusal(token.verify(delivery, at(0)));
+    assert_eq!(why.reason(), "not_ascii");
+}
+
+#[test]
+fn an_empty_header_counts_as_absent_where_another_name_has_the_value() {
+    let key = data_encoding::BASE64.encode(&[7; 24]);
+    let svix = by_preset("standard-webhooks", &[&key]);
+    let mut draft = post("{}", &[]);
+    let signed = svix.sign(&draft, None, "msg", at(SIGNED_AT)).unwrap();
+    for (name, value) in signed.headers {
+        let other = name.as_str().replace("webhook-", "svix-");
+        let other: HeaderName = other.parse().unwrap();
+        draft.headers.insert(other, value);
+        draft.headers.insert(name, HeaderValue::from_static(""));
+    }
+    let known = facts(svix.verify(draft.clone(), at(SIGNED_AT)));
+    assert_eq!(known.dedup_id.as_deref(), Some("msg"));
+    let none = HeaderValue::from_static("");
+    draft.headers.insert("svix-id", none.clone());
+    let why = refusal(svix.verify(draft.clone(), at(SIGNED_AT)));
+    assert_eq!(why, VerifyError::Mismatch);
+    draft.headers.insert("svix-timestamp", none);
+    let undated = refusal(svix.verify(draft, at(SIGNED_AT)));
+    assert_eq!(undated.reason(), "timestamp_form");
 }
 
 #[test]

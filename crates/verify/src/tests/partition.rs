@@ -87,6 +87,36 @@ fn a_query_may_choose_where_nothing_is_signed_and_never_shows_the_token() {
 }
 
 #[test]
+fn a_whole_number_of_any_size_is_its_digits() {
+    let by_customer = verifier("kind = \"none\"", "{/customer}", &[]).unwrap();
+    for (written, expected) in [
+        (
+            "123456789012345678901234567890",
+            "123456789012345678901234567890",
+        ),
+        ("-9223372036854775809", "-9223372036854775809"),
+        ("-0", "-0"),
+        ("0", "0"),
+        ("42", "42"),
+        ("\"42\"", "42"),
+        ("1e3", "~none"),
+        ("1E3", "~none"),
+        ("42.0", "~none"),
+        ("true", "~none"),
+        ("[42]", "~none"),
+    ] {
+        let delivery = post(&format!("{{\"customer\":{written}}}"), &[]);
+        assert_eq!(subtopic(&by_customer, delivery), expected, "{written}");
+    }
+    let long = "7".repeat(100);
+    let delivery = post(&format!("{{\"customer\":{long}}}"), &[]);
+    assert_eq!(
+        subtopic(&by_customer, delivery),
+        hookrill_core::segment(Some(&long))
+    );
+}
+
+#[test]
 fn an_explanation_names_the_partition() {
     let verifier = verifier("kind = \"none\"", "{/customer}", &[]).unwrap();
     let explained = verifier.explain(&post(r#"{"customer":"a b"}"#, &[]), at(SIGNED_AT));
