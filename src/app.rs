@@ -114,9 +114,8 @@ impl App {
             identity::Settings::default(),
             Arc::clone(&telemetry),
         );
-        let revocations_folder = folder(&config.journal).map(Path::to_path_buf);
-        let revocations =
-            Revocations::open(Arc::clone(&access), revocations_folder, steady_clock).await?;
+        let revocations = folder(&config.journal).map(Path::to_path_buf);
+        let revocations = Revocations::open(Arc::clone(&access), revocations, steady_clock).await?;
         let gateway = Gateway::new(
             config.server.clone(),
             ingest,
@@ -129,6 +128,7 @@ impl App {
         );
         let background = BackgroundTasks::start(&journal, &hub, &streams, &key_sets, &telemetry);
         background.spawn(background::count_withheld(withheld));
+        background.spawn(background::report_left_out_lines(Arc::clone(&gateway)));
         let (shutdown_delay, shutdown_grace) =
             (config.server.shutdown_delay, config.server.shutdown_grace);
         let reloader = Reloader::new(Targets {
@@ -175,6 +175,7 @@ impl App {
     /// share of the grace period.
     pub async fn close(self) {
         self.background.stop().await;
+        self.gateway.report_last_left_out_lines();
         let grace = self.shutdown_grace.mul_f64(1.0 - CONNECTIONS_SHARE);
         if timeout(grace, self.journal.close()).await.is_err() {
             tracing::warn!("the journal did not close in time; acknowledged events are safe");

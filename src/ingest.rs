@@ -7,14 +7,15 @@ mod dedup;
 mod error;
 mod headers;
 mod provisioned;
+mod refusal;
 mod route;
 mod withheld;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hookrill_core::{Clock, Cursor, Draft, Secret, Swap, Topic, TopicMap};
-use hookrill_verify::{Delivery, Outcome, Reply, Verified, VerifyError};
+use hookrill_core::{Clock, Cursor, Draft, Secret, Swap, Topic, TopicError, TopicMap};
+use hookrill_verify::{Delivery, Outcome, Refused, Reply, Verified, VerifyError};
 use http::header::CONTENT_TYPE;
 use sha2::{Digest as _, Sha256};
 use tokio::task::spawn_blocking;
@@ -28,6 +29,7 @@ pub use dedup::{DedupBy, DedupRule};
 pub use error::IngestError;
 pub use headers::keeps_header;
 pub use provisioned::{ProvisionedSecretError, ProvisionedSecrets, StoreSecretError};
+pub use refusal::Refusal;
 pub use route::IngestRoute;
 
 /// A delivery that was accepted.
@@ -120,13 +122,13 @@ impl Ingest {
     ///
     /// # Errors
     ///
-    /// [`IngestError`]; nothing was stored, except that after
+    /// [`Refusal`]; nothing was stored, except that after
     /// [`AppendError::Failed`](crate::journal::AppendError::Failed) the event may
     /// still turn up, once.
-    pub async fn accept(&self, topic: &str, delivery: Delivery) -> Result<Accepted, IngestError> {
+    pub async fn accept(&self, topic: &str, delivery: Delivery) -> Result<Accepted, Box<Refusal>> {
         let body = delivery.body.clone();
-        let accepted = self.verify_and_store(topic, delivery).await;
-        if accepted.as_ref().is_err_and(IngestError::is_before_mac) {
+        let accepted = self.route_and_accept(topic, delivery).await;
+        if (accepted.as_ref()).is_err_and(|refusal| refusal.error.is_before_mac()) {
             hash_for_nothing(body).await;
         }
         match &accepted {
@@ -135,9 +137,16 @@ impl Ingest {
                 self.telemetry.duplicates.increment(1);
             }
             Ok(Accepted::Stored { .. }) => self.telemetry.ingested.increment(1),
-            Err(error) => self.telemetry.ingest_refused(error.reason()),
+            Err(refusal) => self.telemetry.ingest_refused(refusal.error.reason()),
         }
         accepted
+    }
+
+    /// The section that covers a topic, by the operator's name for it; `None` where none
+    /// does.
+    #[must_use]
+    pub fn section(&self, topic: &Topic) -> Option<Arc<str>> {
+        self.route(topic).map(|route| Arc::clone(route.section()))
     }
 
     /// Answers a handshake that comes by another method than events do; `None`
@@ -145,29 +154,42 @@ impl Ingest {
     ///
     /// # Errors
     ///
-    /// [`IngestError`] where the handshake does not verify.
+    /// [`Refusal`] where the handshake does not verify.
     pub async fn handshake(
         &self,
         topic: &str,
         delivery: Delivery,
-    ) -> Option<Result<Accepted, IngestError>> {
-        let route = self.route(&topic.parse().ok()?).ok()?;
-        if !route.verifier().has_handshake(&delivery.method) {
+    ) -> Option<Result<Accepted, Box<Refusal>>> {
+        let parsed = topic.parse().ok()?;
+        let route = self.route(&parsed)?;
+        if !route.accepts(&parsed) || !route.verifier().has_handshake(&delivery.method) {
             return None;
         }
         Some(self.accept(topic, delivery).await)
     }
 
-    async fn verify_and_store(
+    async fn route_and_accept(
         &self,
         topic: &str,
         delivery: Delivery,
-    ) -> Result<Accepted, IngestError> {
-        let topic: Topic = topic.parse()?;
-        let route = self.route(&topic)?;
-        let outcome = match self.verify(&route, delivery).await? {
+    ) -> Result<Accepted, Box<Refusal>> {
+        let unrouted = |error, route| Box::new(Refusal::new(error, route));
+        let topic: Topic =
+            (topic.parse()).map_err(|error: TopicError| unrouted(error.into(), None))?;
+        let Some(route) = self.route(&topic) else {
+            return Err(unrouted(IngestError::Unconfigured(topic), None));
+        };
+        if !route.accepts(&topic) {
+            return Err(unrouted(IngestError::BelowPartition(topic), Some(route)));
+        }
+        let refused = |error| Box::new(Refusal::new(error, Some(Arc::clone(&route))));
+        let outcome = match self.verify(&route, delivery).await.map_err(refused)? {
             Ok(outcome) => outcome,
-            Err(source) => return Err(IngestError::Unverified { topic, source }),
+            Err(unverified) => {
+                let source = unverified.error;
+                let refusal = Refusal::new(IngestError::Unverified { topic, source }, Some(route));
+                return Err(Box::new(refusal.with_unverified(unverified.delivery)));
+            }
         };
         match outcome {
             Outcome::Answer(reply) => Ok(Accepted::Answered {
@@ -176,7 +198,8 @@ impl Ingest {
                 secret_stored: false,
             }),
             Outcome::ProvisionedSecret { secret, reply } => {
-                self.provision(&topic, &route, secret).await?;
+                let provisioned = self.provision(&topic, &route, secret).await;
+                provisioned.map_err(refused)?;
                 Ok(Accepted::Answered {
                     topic,
                     reply,
@@ -187,33 +210,31 @@ impl Ingest {
                 // Only verified deliveries count, or a flood of others would
                 // keep them out. Handshakes store nothing, and do not count.
                 if let Err(limited) = route.admit(self.clock.monotonic()) {
-                    return Err(IngestError::RateLimited { topic, limited });
+                    let refusal = refused(IngestError::RateLimited { topic, limited });
+                    let id = verified.into_parts().1.dedup_id;
+                    return Err(Box::new(refusal.with_id(id)));
                 }
-                self.store(topic, &route, verified).await
+                self.store(topic, &route, verified).await.map_err(refused)
             }
         }
     }
 
-    /// How deliveries to this topic are accepted.
-    fn route(&self, topic: &Topic) -> Result<Arc<IngestRoute>, IngestError> {
-        match self.routes.load().lookup(topic) {
-            None => Err(IngestError::Unconfigured(topic.clone())),
-            Some(route) if route.accepts(topic) => Ok(Arc::clone(route)),
-            Some(_) => Err(IngestError::BelowPartition(topic.clone())),
-        }
+    /// The route of the section that covers this topic.
+    fn route(&self, topic: &Topic) -> Option<Arc<IngestRoute>> {
+        self.routes.load().lookup(topic).map(Arc::clone)
     }
 
     async fn verify(
         &self,
         route: &Arc<IngestRoute>,
         delivery: Delivery,
-    ) -> Result<Result<Outcome, VerifyError>, IngestError> {
+    ) -> Result<Result<Outcome, Box<Refused>>, IngestError> {
         let now = self.clock.now();
         let verifier = route.verifier();
         if delivery.body.len() <= INLINE_BODY_BYTES_MAX {
-            return Ok(verifier.verify(delivery, now));
+            return Ok(verifier.verify_or_return(delivery, now));
         }
-        Ok(spawn_blocking(move || verifier.verify(delivery, now)).await?)
+        Ok(spawn_blocking(move || verifier.verify_or_return(delivery, now)).await?)
     }
 
     /// Stores a secret that the provider sent, and verifies with it from now on.
@@ -237,7 +258,7 @@ impl Ingest {
             });
         }
         // A reload meanwhile may have made a route without the secret.
-        if let Ok(newest) = self.route(topic)
+        if let Some(newest) = self.route(topic)
             && newest.is_own_topic(topic)
         {
             newest.install_secret(secret);

@@ -10,6 +10,7 @@ use tokio_util::{
 
 use super::error::ServeError;
 use crate::{
+    http::Gateway,
     hub::{self, Hub, PumpError},
     identity::KeySets,
     journal::{Journal, ReadError},
@@ -115,6 +116,11 @@ pub(super) async fn count_withheld(counting: impl Future<Output = Result<(), Rea
             "hookrill_withheld_total does not count any more"
         );
     }
+}
+
+/// Says how many log lines were left out.
+pub(super) async fn report_left_out_lines(gateway: Arc<Gateway>) {
+    gateway.report_left_out_lines().await;
 }
 
 /// Updates the gauges that no room keeps up to date itself.

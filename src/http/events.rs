@@ -4,6 +4,7 @@
 //! the request before its token, the token before places and the journal.
 
 use std::{
+    borrow::Cow,
     net::IpAddr,
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
@@ -15,8 +16,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hookrill_core::{Timestamp, Topics};
-use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts};
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::Level;
 
 use super::{
     Gateway,
@@ -24,6 +26,7 @@ use super::{
     limits::LimitExceeded,
     params::{self, EVENT_STREAM, NDJSON, SubscribeParams},
     problem::{ProblemDetails, Requester, retry_later, retry_when_allowed},
+    request_log::{Caller, SubscribeRefusal},
     stall_timeout::{StreamingFlag, StreamingGuard},
     stream_body::StreamBody,
 };
@@ -35,6 +38,8 @@ use crate::{
     wire::{Coding, Format},
 };
 
+const DRAINING: &str = "the gateway is shutting down";
+const FULL: &str = "the limit of subscribers is reached";
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
@@ -44,7 +49,7 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
     match gateway.stream(&request, client).await {
         Ok(response) => response,
         Err(why) => {
-            gateway.note(&why, client);
+            gateway.note(&why, &request.uri, &Caller::new(client, &request.headers));
             let requester = Requester {
                 wants_event_stream: params::accepts(&request.headers, EVENT_STREAM),
                 version: request.version,
@@ -58,7 +63,7 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
 enum SubscribeError {
     /// The request can't be read.
     Malformed(ProblemDetails),
-    /// Its address has too much already; counted and logged by `limits`.
+    /// Its address has too much already.
     LimitExceeded(LimitExceeded),
     /// It may not subscribe to this.
     Access(AccessError),
@@ -98,6 +103,27 @@ impl SubscribeError {
         }
     }
 
+    /// At which level it is logged, of a topic that is configured.
+    fn level(&self) -> Level {
+        match self {
+            Self::Draining => Level::INFO,
+            Self::Journal(_) => Level::ERROR,
+            _ => Level::WARN,
+        }
+    }
+
+    /// What happened, for the operator.
+    fn detail(&self) -> Cow<'_, str> {
+        match self {
+            Self::Malformed(problem) => problem.detail().into(),
+            Self::LimitExceeded(limit) => with_causes(limit).to_string().into(),
+            Self::Access(error) => with_causes(error).to_string().into(),
+            Self::Draining => DRAINING.into(),
+            Self::Full => FULL.into(),
+            Self::Journal(error) => with_causes(error).to_string().into(),
+        }
+    }
+
     /// The response; where waiting helps, one that does not end an `EventSource`.
     fn response(self, requester: Requester) -> Response {
         let what = match self {
@@ -108,8 +134,8 @@ impl SubscribeError {
                 "the keys of the token's issuer cannot be fetched"
             }
             Self::Access(error) => return ProblemDetails::from(error).into_response(),
-            Self::Draining => "the gateway is shutting down",
-            Self::Full => "the limit of subscribers is reached",
+            Self::Draining => DRAINING,
+            Self::Full => FULL,
             Self::Journal(_) => "the journal cannot be read",
         };
         retry_later(requester, what)
@@ -194,21 +220,15 @@ impl Gateway {
     }
 
     /// Counts and logs it, for the operator.
-    fn note(&self, why: &SubscribeError, client: Option<IpAddr>) {
-        if let SubscribeError::LimitExceeded(_) = why {
-            return;
-        }
+    fn note(&self, why: &SubscribeError, uri: &Uri, who: &Caller) {
         self.telemetry.subscribe_refused(why.reason());
-        match why {
-            SubscribeError::Access(error) if self.log_budget.take(self.clock.now()) => {
-                let client = client.map(tracing::field::display);
-                tracing::info!(client, error = %with_causes(error), "subscription refused");
-            }
-            SubscribeError::Journal(error) => {
-                tracing::error!(error = %with_causes(error), "no stream: the journal cannot be read");
-            }
-            _ => {}
-        }
+        let refusal = SubscribeRefusal {
+            level: why.level(),
+            reason: why.reason(),
+            error: why.detail(),
+            is_unknown: matches!(why, SubscribeError::Access(AccessError::UnknownTopic(_))),
+        };
+        self.log_refused_subscription(&refusal, uri, who);
     }
 }
 

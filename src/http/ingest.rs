@@ -4,7 +4,7 @@
 //! Whatever the method, an address that sends too many requests is refused
 //! first.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
@@ -20,14 +20,12 @@ use serde::Serialize;
 
 use super::{
     Gateway,
-    body::{self, BodyError, BodyHint, BodySender, ReceivedBody},
+    body::{self, BodyHint, BodySender, ReceivedBody},
     limits::{Address, LimitExceeded, RequestProgress},
     problem::{ProblemDetails, closing},
+    request_log::Caller,
 };
-use crate::{
-    ingest::{Accepted, IngestError},
-    telemetry::with_causes,
-};
+use crate::ingest::Accepted;
 
 const PREFIX: &str = "/ingest/";
 
@@ -38,7 +36,9 @@ pub(super) fn route() -> MethodRouter<Arc<Gateway>> {
 
 async fn deliver(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let client = gateway.client_ip(request.extensions(), request.headers());
+    let caller = Caller::new(client, request.headers());
     if let Err(limit) = gateway.admit_to_ingest(client) {
+        gateway.log_limited_delivery(limit, &topic(request.uri().path()), &caller);
         return Box::pin(reject_unread(request, limit)).await;
     }
     let (head, body) = request.into_parts();
@@ -55,12 +55,12 @@ async fn deliver(State(gateway): State<Arc<Gateway>>, request: Request) -> Respo
         Ok(received) => received,
         Err(error) => {
             gateway.telemetry.ingest_refused(error.reason());
-            gateway.log_unread(error, client);
+            gateway.log_unread(error, &topic(head.uri.path()), &caller);
             return ProblemDetails::from(error).into_response();
         }
     };
     let ReceivedBody { bytes, _share } = received;
-    let topic = topic(head.uri.path());
+    let (topic, body_bytes) = (topic(head.uri.path()), bytes.len());
     let delivery = delivery(head, bytes, gateway.clock.now());
     match gateway.ingest.accept(&topic, delivery).await {
         Ok(accepted) => {
@@ -68,12 +68,12 @@ async fn deliver(State(gateway): State<Arc<Gateway>>, request: Request) -> Respo
             if let (Some(progress), Accepted::Stored { .. }) = (progress, &accepted) {
                 progress.verified();
             }
-            gateway.log_handshake(&accepted, client);
+            gateway.log_handshake(&accepted, &caller);
             success(accepted)
         }
-        Err(error) => {
-            gateway.log(&error, client);
-            ProblemDetails::from(error).into_response()
+        Err(refusal) => {
+            gateway.log_refusal(&refusal, &topic, body_bytes, &caller);
+            ProblemDetails::from(refusal.error).into_response()
         }
     }
 }
@@ -82,7 +82,9 @@ async fn deliver(State(gateway): State<Arc<Gateway>>, request: Request) -> Respo
 /// looks like a topic without handshakes.
 async fn handshake(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let client = gateway.client_ip(request.extensions(), request.headers());
+    let caller = Caller::new(client, request.headers());
     if let Err(limit) = gateway.admit_to_ingest(client) {
+        gateway.log_limited_delivery(limit, &topic(request.uri().path()), &caller);
         return Box::pin(reject_unread(request, limit)).await;
     }
     let (head, _) = request.into_parts();
@@ -90,11 +92,11 @@ async fn handshake(State(gateway): State<Arc<Gateway>>, request: Request) -> Res
     let delivery = delivery(head, Bytes::new(), gateway.clock.now());
     match gateway.ingest.handshake(&topic, delivery).await {
         Some(Ok(accepted)) => {
-            gateway.log_handshake(&accepted, client);
+            gateway.log_handshake(&accepted, &caller);
             success(accepted)
         }
-        Some(Err(error)) => {
-            gateway.log(&error, client);
+        Some(Err(refusal)) => {
+            gateway.log_refusal(&refusal, &topic, 0, &caller);
             ProblemDetails::post_only().into_response()
         }
         None => ProblemDetails::post_only().into_response(),
@@ -104,10 +106,12 @@ async fn handshake(State(gateway): State<Arc<Gateway>>, request: Request) -> Res
 /// A request by a method that neither events nor handshakes use.
 async fn other_method(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let client = gateway.client_ip(request.extensions(), request.headers());
-    match gateway.admit_to_ingest(client) {
-        Ok(()) => ProblemDetails::post_only().into_response(),
-        Err(limit) => reject_unread(request, limit).await,
-    }
+    let Err(limit) = gateway.admit_to_ingest(client) else {
+        return ProblemDetails::post_only().into_response();
+    };
+    let caller = Caller::new(client, request.headers());
+    gateway.log_limited_delivery(limit, &topic(request.uri().path()), &caller);
+    reject_unread(request, limit).await
 }
 
 /// Rejects a request whose body was not read. Drains a small body first:
@@ -179,55 +183,4 @@ fn reply_response(reply: Reply) -> Response {
         ),
     ];
     (reply.status, head, reply.headers, reply.body).into_response()
-}
-
-impl Gateway {
-    /// An operator who sets up a provider waits for this line.
-    fn log_handshake(&self, accepted: &Accepted, client: Option<IpAddr>) {
-        let Accepted::Answered {
-            topic,
-            secret_stored,
-            ..
-        } = accepted
-        else {
-            return;
-        };
-        let client = client.map(tracing::field::display);
-        if *secret_stored {
-            tracing::warn!(client, %topic, "a provider's secret was stored");
-        } else if self.log_budget.take(self.clock.now()) {
-            // Within the budget: some handshakes need no secret, so anybody
-            // could fill the log.
-            tracing::info!(client, %topic, "handshake answered");
-        }
-    }
-
-    fn log_unread(&self, error: BodyError, client: Option<IpAddr>) {
-        if self.log_budget.take(self.clock.now()) {
-            let client = client.map(tracing::field::display);
-            tracing::info!(client, reason = error.reason(), "delivery not read");
-        }
-    }
-
-    fn log(&self, error: &IngestError, client: Option<IpAddr>) {
-        let client = client.map(tracing::field::display);
-        let reason = error.reason();
-        match error {
-            // The journal has said it once, and every sender is told so now.
-            IngestError::Journal(_) if !self.log_budget.take(self.clock.now()) => {}
-            IngestError::Journal(_) => {
-                let error = with_causes(error);
-                tracing::info!(client, reason, %error, "delivery not stored");
-            }
-            IngestError::SecretNotStored { .. } | IngestError::Interrupted(_) => {
-                let error = with_causes(error);
-                tracing::error!(client, reason, %error, "delivery not stored");
-            }
-            _ if self.log_budget.take(self.clock.now()) => {
-                let error = with_causes(error);
-                tracing::info!(client, reason, %error, "delivery refused");
-            }
-            _ => {}
-        }
-    }
 }

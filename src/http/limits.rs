@@ -80,14 +80,11 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// [`LimitExceeded`] where its address sends too many; counted and logged.
+    /// [`LimitExceeded`] where its address sends too many; counted.
     pub(super) fn admit_to_ingest(&self, client: Option<IpAddr>) -> Result<(), LimitExceeded> {
         let limits = self.limits.load();
         let admitted = self.check_rate(limits.ingest.as_ref(), client);
-        admitted.inspect_err(|limit| {
-            self.telemetry.ingest_refused(limit.reason());
-            self.log_limit(*limit, client);
-        })
+        admitted.inspect_err(|limit| self.telemetry.ingest_refused(limit.reason()))
     }
 
     /// Counts a request for a stream.
@@ -95,13 +92,8 @@ impl Gateway {
     /// # Errors
     ///
     /// [`LimitExceeded`] where its address sends too many, or has as many
-    /// streams as it may have; counted and logged.
+    /// streams as it may have.
     pub(super) fn admit_to_events(&self, client: Option<IpAddr>) -> Result<(), LimitExceeded> {
-        let admitted = self.check_subscriber(client);
-        admitted.inspect_err(|limit| self.refuse_subscriber(*limit, client))
-    }
-
-    fn check_subscriber(&self, client: Option<IpAddr>) -> Result<(), LimitExceeded> {
         let limits = self.limits.load();
         self.check_rate(limits.subscribe.as_ref(), client)?;
         if let Some(ip) = client
@@ -129,11 +121,8 @@ impl Gateway {
             return Ok(None);
         };
         let max = self.limits.load().subscribers_max;
-        let Some(slot) = self.stream_slots.take(ip.into(), max) else {
-            self.refuse_subscriber(LimitExceeded::Subscribers, client);
-            return Err(LimitExceeded::Subscribers);
-        };
-        Ok(Some(slot))
+        let slot = self.stream_slots.take(ip.into(), max);
+        slot.map(Some).ok_or(LimitExceeded::Subscribers)
     }
 
     fn check_rate(
@@ -146,17 +135,5 @@ impl Gateway {
         };
         let taken = buckets.take(ip.into(), self.clock.monotonic());
         taken.map_err(LimitExceeded::Rate)
-    }
-
-    fn refuse_subscriber(&self, limit: LimitExceeded, client: Option<IpAddr>) {
-        self.telemetry.subscribe_refused(limit.reason());
-        self.log_limit(limit, client);
-    }
-
-    fn log_limit(&self, limit: LimitExceeded, client: Option<IpAddr>) {
-        if self.log_budget.take(self.clock.now()) {
-            let client = client.map(tracing::field::display);
-            tracing::info!(client, reason = limit.reason(), "limit exceeded");
-        }
     }
 }

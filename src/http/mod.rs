@@ -19,6 +19,7 @@ mod ops;
 mod params;
 mod prefixed;
 mod problem;
+mod request_log;
 mod server;
 mod socket;
 mod stall_timeout;
@@ -165,11 +166,6 @@ impl Gateway {
             .trusted_proxies
             .iter()
             .any(|net| net.contains(&peer))
-    }
-
-    /// Whether one more line about a stranger may be logged now.
-    fn may_log(&self) -> bool {
-        self.log_budget.take(self.clock.now())
     }
 
     /// Takes deliveries by the routes in use.

@@ -48,6 +48,11 @@ impl ProblemDetails {
         self
     }
 
+    /// What is wrong.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// 400: a parameter that cannot be used, and why.
     pub(super) fn parameter(name: &str, why: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::BAD_REQUEST, format!("{name}: {why}"))

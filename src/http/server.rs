@@ -64,6 +64,8 @@ const HTTP2_PING_EVERY: Duration = Duration::from_secs(20);
 /// How long accepting pauses when file descriptors or memory run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+const NO_ROOM: &str = "no room for another connection; trying again";
+
 /// Serves connections.
 pub struct Server {
     gateway: Arc<Gateway>,
@@ -115,8 +117,8 @@ impl Server {
                 Err(error) if is_peers_fault(&error) => {}
                 Err(error) => {
                     self.telemetry.accept_pauses.increment(1);
-                    if self.gateway.may_log() {
-                        tracing::info!(%error, "no room for another connection; trying again");
+                    if self.gateway.may_log_of(NO_ROOM, "accept", None) {
+                        tracing::info!(%error, "{NO_ROOM}");
                     }
                     sleep(ACCEPT_PAUSE).await;
                 }
@@ -153,8 +155,8 @@ impl Server {
             Ok(slot) => slot,
             Err(refused) => {
                 self.telemetry.connection_refused(refused.reason());
-                if self.gateway.may_log() {
-                    let (client, reason) = (peer.ip(), refused.reason());
+                let (client, reason) = (peer.ip(), refused.reason());
+                if (self.gateway).may_log_of("connection refused", reason, Some(client)) {
                     tracing::info!(%client, reason, "connection refused");
                 }
                 return;

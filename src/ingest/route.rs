@@ -22,6 +22,8 @@ pub struct IngestRoute {
     /// The section's topic; `None` for the section `"*"`. A provider's secret is
     /// accepted only under exactly this name, not below it.
     topic: Option<Topic>,
+    /// The section's name, for the operator: its topic, or `*`.
+    section: Arc<str>,
     /// How duplicates are recognised; `None`: not at all.
     dedup: Option<DedupRule>,
     /// What subscribers are shown of its events.
@@ -44,8 +46,10 @@ impl IngestRoute {
         dedup: Option<DedupRule>,
         view: Arc<View>,
     ) -> Self {
+        let section = topic.as_ref().map_or("*", Topic::as_str).into();
         Self {
             topic,
+            section,
             dedup,
             view,
             partitions: verifier.has_partition(),
@@ -74,6 +78,12 @@ impl IngestRoute {
     /// The section's topic; `None` for `"*"`.
     pub(super) fn topic(&self) -> Option<&Topic> {
         self.topic.as_ref()
+    }
+
+    /// The section's name, for the operator: its topic, or `*`.
+    #[must_use]
+    pub fn section(&self) -> &Arc<str> {
+        &self.section
     }
 
     /// Whether this is the section's own topic.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hookrill_core::{Secret, Timestamp};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 
-use crate::limits::FACT_BYTES_MAX;
+use crate::{error::VerifyError, limits::FACT_BYTES_MAX};
 
 /// One raw request of a sender, as it arrived: nothing of it is verified.
 ///
@@ -72,6 +72,16 @@ impl fmt::Debug for Delivery {
             .field("received_at", &self.received_at)
             .finish()
     }
+}
+
+/// A delivery that was refused, as it came, and why.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Refused {
+    /// The delivery; nothing of it is verified.
+    pub delivery: Delivery,
+    /// Why: for logs and metrics, never for the sender.
+    pub error: VerifyError,
 }
 
 /// What a delivery that was not refused turned out to be.

@@ -54,6 +54,21 @@ impl FactSources {
     }
 }
 
+impl FactSources {
+    /// The id that an unverified delivery gives itself, from the sources that are read.
+    pub(crate) fn claimed_id(
+        &self,
+        delivery: &Delivery,
+        is_read: impl Fn(&Source) -> bool,
+    ) -> Option<Box<str>> {
+        let sources = self.dedup_id.iter().map(|fact| &fact.source);
+        let mut found = sources
+            .filter(|source| is_read(source))
+            .filter_map(|source| source.find(delivery).ok().flatten());
+        found.next().map(Into::into)
+    }
+}
+
 /// The first fact that is there and of a length that is taken, and whether it
 /// is signed.
 fn first(

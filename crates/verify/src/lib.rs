@@ -7,7 +7,8 @@
 //! A scheme is what a person writes (`scheme`). It is checked whole, together
 //! with its [`Settings`], before the first delivery (`compile`), and carried
 //! out on raw bytes (`check`). Bodies are parsed once the signature has
-//! matched, except for what a scheme names as signed or as a handshake.
+//! matched, except for what a scheme names as signed or as a handshake, and for the
+//! id of a short one that a caller wants to name ([`Verifier::claimed_id`]).
 
 mod check;
 mod compile;
@@ -30,10 +31,12 @@ mod verifier;
 pub use hookrill_core::{Pointer, PointerError, Secret, Timestamp};
 pub use http;
 
-pub use delivery::{Delivery, Facts, Outcome, Reply, Verified};
+pub use delivery::{Delivery, Facts, Outcome, Refused, Reply, Verified};
 pub use error::{SchemeError, SignError, VerifyError};
 pub use explain::Explanation;
-pub use limits::{CHALLENGE_BYTES_MAX, FACT_BYTES_MAX, SECRETS_MAX, SIGNATURES_MAX};
+pub use limits::{
+    CHALLENGE_BYTES_MAX, FACT_BYTES_MAX, SECRETS_MAX, SIGNATURES_MAX, UNVERIFIED_BODY_BYTES_MAX,
+};
 pub use partition::{Partition, PartitionError};
 pub use preset::{Coverage, Preset, nearest_preset, preset, presets};
 pub use scheme::{Scheme, SchemeSyntaxError};

@@ -14,3 +14,7 @@ pub const CHALLENGE_BYTES_MAX: usize = 1024;
 /// The longest event type or delivery id that is taken out of a delivery, in
 /// bytes.
 pub const FACT_BYTES_MAX: usize = 256;
+
+/// The longest body in bytes that is looked into although it was refused, to say what
+/// the delivery calls itself.
+pub const UNVERIFIED_BODY_BYTES_MAX: usize = 16 * 1024;

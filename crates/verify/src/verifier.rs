@@ -14,8 +14,9 @@ use crate::{
         token::constant_time_eq,
     },
     compile::{CompiledScheme, compile},
-    delivery::{Delivery, Outcome, Verified},
+    delivery::{Delivery, Facts, Outcome, Refused, Verified},
     error::{SchemeError, VerifyError},
+    limits::UNVERIFIED_BODY_BYTES_MAX,
     scheme::{Scheme, Source},
     settings::Settings,
     trace::Trace,
@@ -74,6 +75,34 @@ impl Verifier {
     /// sender.
     pub fn verify(&self, delivery: Delivery, now: Timestamp) -> Result<Outcome, VerifyError> {
         self.verify_traced(delivery, now, &mut Trace::disabled())
+    }
+
+    /// As [`Verifier::verify`], for callers that say what was refused.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`], with the delivery.
+    pub fn verify_or_return(
+        &self,
+        mut delivery: Delivery,
+        now: Timestamp,
+    ) -> Result<Outcome, Box<Refused>> {
+        match self.decide(&mut delivery, now, &mut Trace::disabled()) {
+            Ok(decision) => Ok(decision.into_outcome(delivery)),
+            Err(error) => Err(Box::new(Refused { delivery, error })),
+        }
+    }
+
+    /// What a delivery that was not verified calls itself: the value from which the id
+    /// would have been taken. Whoever sent it chose it freely. Of a body of more than
+    /// [`UNVERIFIED_BODY_BYTES_MAX`] bytes nothing is read.
+    #[must_use]
+    pub fn claimed_id(&self, delivery: &Delivery) -> Option<Box<str>> {
+        let is_read = |source: &Source| match source {
+            Source::Json(_) | Source::Form(_) => delivery.body.len() <= UNVERIFIED_BODY_BYTES_MAX,
+            _ => true,
+        };
+        self.compiled.facts.claimed_id(delivery, is_read)
     }
 
     /// The bytes that the sender should have signed; `None` where the scheme
@@ -141,6 +170,17 @@ impl Verifier {
         now: Timestamp,
         trace: &mut Trace,
     ) -> Result<Outcome, VerifyError> {
+        let decision = self.decide(&mut delivery, now, trace)?;
+        Ok(decision.into_outcome(delivery))
+    }
+
+    /// What a delivery is; cuts out the token that verified it.
+    fn decide(
+        &self,
+        delivery: &mut Delivery,
+        now: Timestamp,
+        trace: &mut Trace,
+    ) -> Result<Decision, VerifyError> {
         trace.begin("request");
         if delivery.method != Method::POST && !self.has_handshake(&delivery.method) {
             return Err(VerifyError::MethodNotPost);
@@ -148,18 +188,18 @@ impl Verifier {
         trace.passed(|| format!("a {}", delivery.method));
 
         trace.begin("handshake");
-        if let Some(outcome) = self.answer_unverified(&delivery)? {
+        if let Some(outcome) = self.answer_unverified(delivery)? {
             trace.passed(|| "answered before verification".to_owned());
-            return Ok(outcome);
+            return Ok(Decision::Other(outcome));
         }
         if !self.expects_verified(&delivery.method) {
             return Err(VerifyError::MethodNotPost);
         }
         match &self.compiled.check {
-            Check::Signature(check) => check.verify(&delivery, now, trace)?,
+            Check::Signature(check) => check.verify(delivery, now, trace)?,
             Check::Token(check) => {
-                check.verify(&delivery, trace)?;
-                check.redact(&mut delivery);
+                check.verify(delivery, trace)?;
+                check.redact(delivery);
             }
             Check::None => {}
         }
@@ -185,21 +225,21 @@ impl Verifier {
     }
 
     /// What a verified delivery is: a handshake or an event.
-    fn accept(&self, delivery: Delivery, trace: &mut Trace) -> Result<Outcome, VerifyError> {
+    fn accept(&self, delivery: &Delivery, trace: &mut Trace) -> Result<Decision, VerifyError> {
         trace.begin("facts");
         let handshakes = &self.compiled.handshakes;
-        if let Some(reply) = handshakes.answer(HandshakeStage::AfterVerification, &delivery)? {
+        if let Some(reply) = handshakes.answer(HandshakeStage::AfterVerification, delivery)? {
             trace.passed(|| "a handshake, answered".to_owned());
-            return Ok(Outcome::Answer(reply));
+            return Ok(Decision::Other(Outcome::Answer(reply)));
         }
         if delivery.method != Method::POST {
             return Err(VerifyError::MethodNotPost);
         }
         let content = match &self.compiled.check {
-            Check::Signature(check) => check.content(&delivery)?,
+            Check::Signature(check) => check.content(delivery)?,
             Check::Token(_) | Check::None => None,
         };
-        let facts = self.compiled.facts.facts(&delivery, content)?;
+        let facts = self.compiled.facts.facts(delivery, content)?;
         trace.passed(|| {
             let (event_type, id) = (or_none(&facts.event_type), or_none(&facts.dedup_id));
             match &facts.partition {
@@ -209,7 +249,24 @@ impl Verifier {
                 None => format!("type {event_type}, dedup id {id}"),
             }
         });
-        Ok(Outcome::Event(Verified::new(delivery, facts)))
+        Ok(Decision::Event(facts))
+    }
+}
+
+/// What a delivery is, while its caller still has it.
+enum Decision {
+    /// An event: it was verified.
+    Event(Facts),
+    /// Anything else.
+    Other(Outcome),
+}
+
+impl Decision {
+    fn into_outcome(self, delivery: Delivery) -> Outcome {
+        match self {
+            Self::Event(facts) => Outcome::Event(Verified::new(delivery, facts)),
+            Self::Other(outcome) => outcome,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod lifecycle;
 mod limits;
 mod partial_events;
 mod partition;
+mod refusals_log;
 mod reload;
 mod revocation;
 mod slow;

@@ -1,0 +1,280 @@
+//! What the log says of requests: those that were refused, and handshakes.
+//!
+//! Says who sent what, and for which section. Shows nothing of bodies, tokens and
+//! queries, and no text of a stranger that is long or that a terminal would act upon.
+//! Invariant: each line is within the budget of its kind.
+
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
+
+use axum::extract::Query;
+use hookrill_core::{Topic, printable};
+use http::{HeaderMap, HeaderValue, Uri, header};
+use percent_encoding::percent_decode_str;
+use tracing::{Level, field::display};
+
+use super::{
+    Gateway,
+    body::BodyError,
+    limits::LimitExceeded,
+    log_budget::{LineCause, LineKind, at_level},
+};
+use crate::{
+    ingest::{Accepted, IngestError, Refusal},
+    telemetry::with_causes,
+};
+
+/// The longest text of a stranger that is shown, in characters.
+const TEXT_CHARS_MAX: usize = 200;
+/// The longest user agent that is shown, in characters.
+const AGENT_CHARS_MAX: usize = 100;
+
+/// Who sent a request, for the log.
+pub(super) struct Caller {
+    client: Option<IpAddr>,
+    user_agent: Option<HeaderValue>,
+}
+
+impl Caller {
+    pub(super) fn new(client: Option<IpAddr>, headers: &HeaderMap) -> Self {
+        Self {
+            client,
+            // Shares the bytes of the head.
+            user_agent: headers.get(header::USER_AGENT).cloned(),
+        }
+    }
+
+    fn user_agent(&self) -> Option<String> {
+        let user_agent = self.user_agent.as_ref()?;
+        let text = String::from_utf8_lossy(user_agent.as_bytes());
+        Some(printable(&text, AGENT_CHARS_MAX))
+    }
+
+    fn cause(&self) -> LineCause<'_> {
+        let user_agent = self.user_agent.as_ref().map(HeaderValue::as_bytes);
+        LineCause {
+            client: self.client,
+            user_agent: user_agent.unwrap_or_default(),
+        }
+    }
+}
+
+/// What a refused subscription has asked for, for the log.
+struct AskedTopics {
+    text: String,
+    /// The section of the first topic that has one.
+    section: Option<Arc<str>>,
+}
+
+/// Why a subscription was refused, for the log.
+pub(super) struct SubscribeRefusal<'e> {
+    pub(super) level: Level,
+    pub(super) reason: &'static str,
+    pub(super) error: Cow<'e, str>,
+    /// No section covers a topic that was asked for.
+    pub(super) is_unknown: bool,
+}
+
+impl Gateway {
+    /// Whether one more line of this kind may be logged now.
+    pub(super) fn may_log(&self, kind: &LineKind, cause: LineCause<'_>) -> bool {
+        self.log_budget.take(kind, cause, self.clock.monotonic())
+    }
+
+    /// As [`Gateway::may_log`], for what concerns no section.
+    pub(super) fn may_log_of(
+        &self,
+        message: &'static str,
+        reason: &'static str,
+        client: Option<IpAddr>,
+    ) -> bool {
+        let kind = LineKind {
+            message,
+            level: Level::INFO,
+            reason,
+            section: None,
+        };
+        let user_agent = b"";
+        self.may_log(&kind, LineCause { client, user_agent })
+    }
+
+    /// Says of lines that were left out how many they were, as soon as it is time.
+    pub async fn report_left_out_lines(&self) {
+        self.log_budget.run(|| self.clock.monotonic()).await;
+    }
+
+    /// Says of lines that were left out how many they are until now.
+    pub fn report_last_left_out_lines(&self) {
+        self.log_budget.close(self.clock.monotonic());
+    }
+
+    /// A handshake that was answered: an operator who sets up a provider waits for
+    /// this line.
+    pub(super) fn log_handshake(&self, accepted: &Accepted, who: &Caller) {
+        let Accepted::Answered {
+            topic,
+            secret_stored,
+            ..
+        } = accepted
+        else {
+            return;
+        };
+        let client = who.client.map(display);
+        if *secret_stored {
+            tracing::warn!(client, %topic, "a provider's secret was stored");
+            return;
+        }
+        // Within the budget: some handshakes need no secret, so anybody could fill the
+        // log.
+        let kind = LineKind {
+            message: "handshake answered",
+            level: Level::INFO,
+            reason: "handshake",
+            section: self.ingest.section(topic),
+        };
+        if self.may_log(&kind, who.cause()) {
+            let (section, user_agent) = (kind.section.as_deref(), who.user_agent());
+            tracing::info!(client, %topic, section, user_agent, "handshake answered");
+        }
+    }
+
+    /// A delivery that was read and is not accepted.
+    pub(super) fn log_refusal(&self, refusal: &Refusal, topic: &str, bytes: usize, who: &Caller) {
+        let error = &refusal.error;
+        let section = refusal.section();
+        let (message, level) = match error {
+            IngestError::SecretNotStored { .. } | IngestError::Interrupted(_) => {
+                ("delivery not stored", Level::ERROR)
+            }
+            // The journal has said so itself, once.
+            IngestError::Journal(_) => ("delivery not stored", Level::WARN),
+            _ => ("delivery refused", level_of(section)),
+        };
+        let kind = LineKind {
+            message,
+            level,
+            reason: error.reason(),
+            section: section.cloned(),
+        };
+        if !self.may_log(&kind, who.cause()) {
+            return;
+        }
+        at_level!(
+            kind.level,
+            client = who.client.map(display),
+            topic = printable(topic, TEXT_CHARS_MAX),
+            section = kind.section.as_deref(),
+            reason = kind.reason,
+            delivery_id = refusal.delivery_id(),
+            bytes,
+            user_agent = who.user_agent(),
+            error = %with_causes(error),
+            "{message}"
+        );
+    }
+
+    /// A delivery whose body was not read to its end.
+    pub(super) fn log_unread(&self, error: BodyError, topic: &str, who: &Caller) {
+        self.log_without_body("delivery not read", error.reason(), &error, topic, who);
+    }
+
+    /// A delivery that was refused before its body was read.
+    pub(super) fn log_limited_delivery(&self, limit: LimitExceeded, topic: &str, who: &Caller) {
+        self.log_without_body("delivery refused", limit.reason(), &limit, topic, who);
+    }
+
+    fn log_without_body(
+        &self,
+        message: &'static str,
+        reason: &'static str,
+        error: &(dyn std::error::Error + 'static),
+        topic: &str,
+        who: &Caller,
+    ) {
+        let section = self.section(topic);
+        let kind = LineKind {
+            message,
+            level: level_of(section.as_ref()),
+            reason,
+            section,
+        };
+        if !self.may_log(&kind, who.cause()) {
+            return;
+        }
+        at_level!(
+            kind.level,
+            client = who.client.map(display),
+            topic = printable(topic, TEXT_CHARS_MAX),
+            section = kind.section.as_deref(),
+            reason,
+            user_agent = who.user_agent(),
+            error = %with_causes(error),
+            "{message}"
+        );
+    }
+
+    /// A subscription that was refused.
+    pub(super) fn log_refused_subscription(
+        &self,
+        why: &SubscribeRefusal<'_>,
+        uri: &Uri,
+        who: &Caller,
+    ) {
+        let asked = self.asked_topics(uri);
+        let section = asked.section.filter(|_| !why.is_unknown);
+        let level = match why.level {
+            Level::WARN => level_of(section.as_ref()),
+            level => level,
+        };
+        let kind = LineKind {
+            message: "subscription refused",
+            level,
+            reason: why.reason,
+            section,
+        };
+        if !self.may_log(&kind, who.cause()) {
+            return;
+        }
+        at_level!(
+            kind.level,
+            client = who.client.map(display),
+            topic = asked.text,
+            section = kind.section.as_deref(),
+            reason = kind.reason,
+            user_agent = who.user_agent(),
+            error = printable(&why.error, TEXT_CHARS_MAX),
+            "subscription refused"
+        );
+    }
+
+    fn asked_topics(&self, uri: &Uri) -> AskedTopics {
+        let path = uri.path().strip_prefix("/events/");
+        let in_path = path.map(|raw| percent_decode_str(raw).decode_utf8_lossy());
+        let query = Query::<Vec<(String, String)>>::try_from_uri(uri);
+        let query = query.map(|Query(pairs)| pairs).unwrap_or_default();
+        let in_query = query.into_iter().filter(|(name, _)| name == "topic");
+        let in_query = in_query.map(|(_, topic)| Cow::Owned(topic));
+        let topics: Vec<_> = in_path.into_iter().chain(in_query).collect();
+        let section = topics.iter().find_map(|topic| self.section(topic));
+        let text = if topics.is_empty() {
+            "*".to_owned()
+        } else {
+            printable(&topics.join(", "), TEXT_CHARS_MAX)
+        };
+        AskedTopics { text, section }
+    }
+
+    fn section(&self, topic: &str) -> Option<Arc<str>> {
+        let topic: Topic = topic.parse().ok()?;
+        self.ingest.section(&topic)
+    }
+}
+
+/// What is refused of a configured topic concerns its operator: a secret that was
+/// changed, a token that has expired. What strangers guess does not.
+fn level_of(section: Option<&Arc<str>>) -> Level {
+    if section.is_some() {
+        Level::WARN
+    } else {
+        Level::INFO
+    }
+}

@@ -1,0 +1,108 @@
+//! What the log says of those who were refused.
+
+use hookrill_testing::{
+    GITHUB_SECRET, OPEN_TOPIC, Process, TOKEN_SECRET, github_signature, token_until,
+};
+
+fn github(log: &str) -> Process {
+    Process::with_sections(&format!(
+        "[log]\n{log}\n[access]\nsecret = \"{TOKEN_SECRET}\"\n\
+         [topics.github]\npreset = \"github\"\nsecrets = [\"{GITHUB_SECRET}\"]\n{OPEN_TOPIC}"
+    ))
+}
+
+fn lines<'l>(log: &'l str, message: &str) -> Vec<&'l str> {
+    log.lines().filter(|line| line.contains(message)).collect()
+}
+
+#[tokio::test]
+async fn a_flood_at_an_unknown_topic_hides_no_refusal_of_a_configured_one() {
+    let gateway = github("level = \"info\"");
+    let old = github_signature("the secret before", b"{}");
+    for delivery in 0..6 {
+        for _ in 0..50 {
+            assert_eq!(gateway.post("nobody", "junk").await.status, 401);
+        }
+        let id = format!("delivery-{delivery}");
+        let headers = [("X-Hub-Signature-256", &*old), ("X-GitHub-Delivery", &*id)];
+        assert_eq!(
+            gateway.post_with("github", &headers, "{}").await.status,
+            401
+        );
+    }
+    let log = gateway.stop();
+    for delivery in 0..6 {
+        let id = format!("delivery_id=\"delivery-{delivery}\"");
+        assert_eq!(lines(&log, &id).len(), 1, "{id}: {log}");
+    }
+    let junk = lines(&log, "delivery refused topic");
+    let junk = junk.iter().filter(|line| line.contains("\"nobody\""));
+    assert!(junk.count() <= 40, "{log}");
+    let told = lines(&log, "more like this were left out in the last");
+    let told = told
+        .iter()
+        .filter(|line| line.contains("reason=\"topic_unknown\""));
+    let left_out = told.map(|line| {
+        let words = line.split("delivery refused: ").nth(1).unwrap();
+        words.split(' ').next().unwrap().parse::<u64>().unwrap()
+    });
+    assert!(left_out.sum::<u64>() >= 250, "{log}");
+}
+
+#[tokio::test]
+async fn refusals_of_a_configured_topic_are_warnings_with_what_helps_to_find_out_why() {
+    let gateway = github("level = \"warn\"");
+    let wrong = github_signature("another secret", b"12345");
+    let headers = [
+        ("X-Hub-Signature-256", &*wrong),
+        ("X-GitHub-Delivery", "72d3162e"),
+        ("User-Agent", "GitHub-Hookshot/044aadd"),
+    ];
+    gateway.post_with("github.push", &headers, "12345").await;
+    gateway.post("unknown", "12345").await;
+    gateway.get("/events/github", &[]).await;
+    gateway.get("/events/unknown", &[]).await;
+    let other = token_until(&["other"], u64::MAX / 1000);
+    let path = format!("/events?topic=github.a&topic=github.b&token={other}");
+    gateway.get(&path, &[("User-Agent", "curl/8")]).await;
+    gateway.get("/events/github?since=x", &[]).await;
+    let log = gateway.stop();
+    assert!(!log.contains("unknown"), "lower than a warning: {log}");
+    for (message, fields) in [
+        (
+            "delivery refused",
+            &[
+                "client=127.0.0.1",
+                "topic=\"github.push\"",
+                "section=\"github\"",
+                "reason=\"mismatch\"",
+                "delivery_id=\"72d3162e\"",
+                "bytes=5",
+                "user_agent=\"GitHub-Hookshot/044aadd\"",
+            ][..],
+        ),
+        (
+            "subscription refused",
+            &[
+                "topic=\"github\"",
+                "reason=\"token_missing\"",
+                "section=\"github\"",
+            ],
+        ),
+        (
+            "subscription refused",
+            &[
+                "topic=\"github.a, github.b\"",
+                "reason=\"topic_not_covered\"",
+                "user_agent=\"curl/8\"",
+            ],
+        ),
+        ("subscription refused", &["reason=\"malformed\"", "since"]),
+    ] {
+        let said = lines(&log, message);
+        let has_all = |line: &&&str| fields.iter().all(|field| line.contains(field));
+        assert_eq!(said.iter().filter(has_all).count(), 1, "{fields:?}: {log}");
+        assert!(said.iter().all(|line| line.contains("WARN")), "{log}");
+    }
+    assert!(!log.contains(&other), "a token is logged");
+}
