@@ -23,6 +23,9 @@ const RENEWAL_MS_MIN = 1000
 /** What timers can take; beyond it they fire at once. */
 const TIMER_MS_MAX = 2 ** 31 - 1
 
+/** When a page may have slept: its timers stood still meanwhile. */
+const WAKINGS = ['pageshow', 'visibilitychange']
+
 /** The end of a connection that another one follows without a wait. */
 const AT_ONCE = new Error('the connection is renewed')
 
@@ -82,12 +85,15 @@ class Subscription<T> implements Stream<T> {
   #retry = RETRY_MS
   /** Connections since one that went well. */
   #failures = 0
+  /** When the timer that runs has to have fired. */
+  #due = Infinity
 
   constructor(to: URL, options: Options<T>) {
     this.#address = to
     this.#options = options
     options.signal?.addEventListener('abort', this.close)
     globalThis.addEventListener?.('online', this.#reconnect)
+    for (const name of WAKINGS) globalThis.addEventListener?.(name, this.#wakeUp)
     // Whoever subscribes has the stream before anything is called.
     queueMicrotask(() => this.#run())
   }
@@ -96,6 +102,7 @@ class Subscription<T> implements Stream<T> {
     if (this.#isClosed) return
     this.#options.signal?.removeEventListener('abort', this.close)
     globalThis.removeEventListener?.('online', this.#reconnect)
+    for (const name of WAKINGS) globalThis.removeEventListener?.(name, this.#wakeUp)
     this.#show({ name: 'closed' })
     this.#attempt.abort()
     this.#wake?.()
@@ -305,6 +312,11 @@ class Subscription<T> implements Stream<T> {
     this.#wake?.()
   }
 
+  /** What should be over by the clock is over, though its timer slept. */
+  readonly #wakeUp = (): void => {
+    if (Date.now() > this.#due) this.#reconnect()
+  }
+
   /** Waits for `work` as long as a connection may be silent, and is wanted. */
   #until<V>(work: V | Promise<V>): Promise<V> {
     const attempt = this.#attempt
@@ -318,9 +330,11 @@ class Subscription<T> implements Stream<T> {
       if (signal.aborted) stop()
       const silent = () => attempt.abort(new Error(`nothing came for ${timeout} ms`))
       timer = setTimeout(silent, Math.min(timeout, TIMER_MS_MAX))
+      this.#due = Date.now() + timeout
       Promise.resolve(work).then(resolve, reject)
     }).finally(() => {
       clearTimeout(timer)
+      this.#due = Infinity
       attempt.signal.removeEventListener('abort', stop)
     })
   }
@@ -333,6 +347,7 @@ class Subscription<T> implements Stream<T> {
     if (this.#isClosed) return
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, retryIn)
+      this.#due = Date.now() + retryIn
       this.#wake = () => {
         clearTimeout(timer)
         resolve()

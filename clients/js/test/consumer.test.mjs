@@ -218,9 +218,9 @@ test('listeners are taken back', async (t) => {
   })
   const signal = { aborted: false, addEventListener: count(1), removeEventListener: count(-1) }
   const stream = subscribe('http://gateway', { signal, fetch: () => new Promise(() => {}) })
-  assert.deepEqual(counts, { abort: 1, online: 1 })
+  assert.deepEqual(counts, { abort: 1, online: 1, pageshow: 1, visibilitychange: 1 })
   stream.close()
-  assert.deepEqual(counts, { abort: 0, online: 0 })
+  assert.deepEqual(counts, { abort: 0, online: 0, pageshow: 0, visibilitychange: 0 })
 })
 
 test('a long stream keeps nothing of what is over', async (t) => {

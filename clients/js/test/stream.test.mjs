@@ -230,7 +230,8 @@ test('no timeout is one that never comes', async (t) => {
   assert.equal(requests.all.length, 1)
 })
 
-test('back online, it connects at once', async (t) => {
+/** What a page has and Node has not: events of the window. */
+function aWindow(t) {
   const listeners = new EventTarget()
   globalThis.addEventListener = listeners.addEventListener.bind(listeners)
   globalThis.removeEventListener = listeners.removeEventListener.bind(listeners)
@@ -238,17 +239,49 @@ test('back online, it connects at once', async (t) => {
     delete globalThis.addEventListener
     delete globalThis.removeEventListener
   })
+  return (name) => listeners.dispatchEvent(new Event(name))
+}
+
+test('back online, it connects at once', async (t) => {
+  const dispatch = aWindow(t)
   const { address, requests } = await scripted(t,
     ending(opening(0, 3_000_000), event(1)), stream(opening(1, 3_000_000), event(2)), stream(opening(2), event(3)))
   const { events, states, stream: subscription } = listen(t, address)
   await states.state('waiting')
-  listeners.dispatchEvent(new Event('online'))
+  dispatch('online')
   await events.take(2)
   assert.equal(requests.all.length, 2)
   subscription.close()
-  listeners.dispatchEvent(new Event('online'))
+  dispatch('online')
   assert.equal(subscription.state.name, 'closed')
 })
+
+for (const name of ['pageshow', 'visibilitychange']) {
+  test(`a page that slept looks at the clock at ${name}, and one that did not stays connected`, async (t) => {
+    const dispatch = aWindow(t)
+    let slept = 0
+    const now = Date.now
+    t.mock.method(Date, 'now', () => now() + slept)
+    const { address, requests } = await scripted(t,
+      stream(opening(0), event(1)), ending(opening(1, 3_000_000), event(2)), stream(opening(2), event(3)))
+    const { events, states } = listen(t, address)
+    await events.next()
+    slept = 30_000
+    dispatch(name)
+    await new Promise(setImmediate)
+    assert.equal(requests.all.length, 1)
+    slept = 100_000
+    dispatch(name)
+    await events.next()
+    // Neither does it wait for the rest of what it was to wait before it slept.
+    await states.state('waiting')
+    slept += 4_000_000
+    dispatch(name)
+    await events.next()
+    const asked = await requests.take(3)
+    assert.deepEqual(asked.map(({ headers }) => headers['last-event-id']), [undefined, 'e-1', 'e-2'])
+  })
+}
 
 test('a position that is stored outlives the page, and a storage that throws', async (t) => {
   const { address, requests } = await scripted(t,
