@@ -51,6 +51,8 @@ in_each![
     a_gateway_that_is_killed_costs_no_event,
     an_answer_ends_an_event_source_for_ever_and_not_the_client,
     the_page_of_the_readme_lives_through_every_answer,
+    the_page_of_the_readme_notices_a_line_that_went_silent,
+    the_page_of_the_readme_looks_for_silence_when_it_is_shown,
     a_token_that_ends_is_renewed_and_no_event_is_lost,
     a_cookie_lets_pages_of_a_known_origin_in_and_no_others,
     a_preflight_lets_the_clients_headers_through_and_stops_strangers,

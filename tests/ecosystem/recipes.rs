@@ -34,15 +34,39 @@ use pages::Pages;
 use scripts::{BE_THE_RECIPE, Script};
 
 const WAIT_MAX: Duration = Duration::from_secs(60);
-const SCRIPTS: [&str; 5] = ["Node", "Python", "Go", "Rust", "curl"];
+const SCRIPTS: [&str; 8] = [
+    "Node",
+    "Python",
+    "httpx-sse",
+    "Go",
+    "Rust",
+    "OkHttp",
+    "Spring WebFlux",
+    "curl",
+];
 /// Those that are cut off here; what Node uses has tests of its own for that.
-const CUT_OFF: [&str; 4] = ["Python", "Go", "Rust", "curl"];
+const CUT_OFF: [&str; 7] = [
+    "Python",
+    "httpx-sse",
+    "Go",
+    "Rust",
+    "OkHttp",
+    "Spring WebFlux",
+    "curl",
+];
 /// Looks in a row that have to see the same; more than a token lives.
 const LOOKS: u32 = 200;
 
 #[test]
 fn every_recipe_is_run() {
-    let pages = ["Plain HTML", "React", "Vue", "Svelte", "htmx"];
+    let pages = [
+        "Plain HTML",
+        "React",
+        "Vue",
+        "Svelte",
+        "htmx",
+        "fetch-event-source",
+    ];
     let mut run: Vec<_> = SCRIPTS.into_iter().chain(pages).collect();
     run.sort_unstable();
     let written: Vec<_> = document::recipes().into_keys().collect();

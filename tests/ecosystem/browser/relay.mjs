@@ -1,6 +1,6 @@
 // Between browser and gateway: writes down what they say to each other, cuts
-// them off, or answers in the gateway's place as a proxy would that can't reach
-// it.
+// them off, falls silent, or answers in the gateway's place as a proxy would that
+// can't reach it.
 //
 // Invariant: what passes, passes to the byte.
 
@@ -16,6 +16,7 @@ export class Relay {
   #upstream
   #server
   #sockets = new Set()
+  #silent = new WeakSet()
   #answer
 
   static async start(upstream) {
@@ -49,6 +50,11 @@ export class Relay {
     this.#cut()
   }
 
+  /** Leaves all connections open and passes nothing on; new ones are as before. */
+  fallsSilent() {
+    for (const socket of this.#sockets) this.#silent.add(socket)
+  }
+
   /** Requests for a path that begins like this. */
   asked(method, path = '/') {
     return this.requests.filter(({ line }) => line.startsWith(`${method} ${path}`))
@@ -74,6 +80,7 @@ export class Relay {
     })
     if (!upstream) return
     upstream.on('data', (bytes) => {
+      if (this.#silent.has(socket)) return
       const request = this.requests.findLast((request) => request.socket === socket)
       if (request && request.said.length < HEAD_MAX) request.said += bytes.toString('latin1')
       socket.write(bytes)

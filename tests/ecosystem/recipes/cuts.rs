@@ -34,7 +34,7 @@ enum MediaType {
 impl MediaType {
     fn from_heading(heading: &str) -> Self {
         match heading {
-            "Rust" => Self::EventStream,
+            "Rust" | "httpx-sse" | "OkHttp" | "Spring WebFlux" => Self::EventStream,
             _ => Self::Ndjson,
         }
     }
@@ -69,7 +69,7 @@ impl MediaType {
     fn heartbeat(self) -> &'static str {
         match self {
             Self::Ndjson => "\n",
-            Self::EventStream => "event: hookrill.cursor\nid: e-1\ndata:\n\n",
+            Self::EventStream => "event: hookrill.cursor\nid: e-1\ndata: {}\n\n",
         }
     }
 

@@ -64,6 +64,7 @@ const STARTS = {
     import Orders from '${folder}/svelte.svelte'
     const component = mount(Orders, { target: document.body })
     window.leave = () => unmount(component)`,
+  fetch: `import '${folder}/fetch.js'`,
 }
 
 async function bundle(contents) {
@@ -88,7 +89,7 @@ async function bundle(contents) {
   return outputFiles[0].text
 }
 
-const PAGES = ['html', 'react', 'vue', 'svelte', 'htmx']
+const PAGES = ['html', 'react', 'vue', 'svelte', 'htmx', 'fetch']
 
 /** Says what each frame shows whenever it changes. */
 const WATCH = `<!doctype html>
@@ -113,7 +114,7 @@ const WATCH = `<!doctype html>
     const leave = await (await fetch('/next')).text()
     for (const { page, frame } of leave ? frames : []) {
       // Without a framework there is nothing to leave but the page.
-      if (page === 'html') frame.remove()
+      if (page === 'html' || page === 'fetch') frame.remove()
       const { contentWindow } = frame
       if (!contentWindow) continue
       contentWindow.leave?.()

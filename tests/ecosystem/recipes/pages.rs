@@ -27,12 +27,13 @@ use crate::{
 
 const WAIT_MAX: Duration = Duration::from_secs(60);
 /// A recipe's heading, and the file that `pages.mjs` looks for.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("Plain HTML", "html.html"),
     ("React", "react.jsx"),
     ("Vue", "vue.vue"),
     ("Svelte", "svelte.svelte"),
     ("htmx", "htmx.html"),
+    ("fetch-event-source", "fetch.js"),
 ];
 
 /// What one page shows.

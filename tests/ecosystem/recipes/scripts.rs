@@ -32,6 +32,11 @@ pub(super) fn command(heading: &str, folder: &Path) -> Vec<OsString> {
     match heading {
         "curl" => vec!["sh".into(), file("orders.sh").into()],
         "Python" => vec!["python3".into(), file("orders.py").into()],
+        "httpx-sse" => vec![
+            installed("tests/ecosystem/recipes/.venv/bin/python").into(),
+            file("orders.py").into(),
+        ],
+        "OkHttp" | "Spring WebFlux" => compiled_by_javac(folder, &file("Orders.java")),
         "Go" => vec![built_by_go(&file("orders.go")).into()],
         "Node" => vec!["node".into(), bundled(&file("orders.mjs")).into()],
         "Rust" => {
@@ -55,6 +60,19 @@ fn built_by_go(source: &Path) -> PathBuf {
     let mut build = Command::new(go);
     run(build.args(["build", "-o"]).arg(&program).arg(source));
     program
+}
+
+/// A class of its own, with the packages that its imports name.
+fn compiled_by_javac(folder: &Path, source: &Path) -> Vec<OsString> {
+    let mut packages = installed("tests/ecosystem/recipes/java/lib").into_os_string();
+    packages.push("/*");
+    let mut javac = Command::new("javac");
+    javac.arg("-cp").arg(&packages).arg("-d").arg(folder);
+    run(javac.arg(source));
+    let mut path = folder.as_os_str().to_owned();
+    path.push(":");
+    path.push(packages);
+    vec!["java".into(), "-cp".into(), path, "Orders".into()]
 }
 
 /// With the package that it imports, which is not on npm yet.

@@ -54,13 +54,17 @@ export async function an_answer_ends_an_event_source_for_ever_and_not_the_client
   }
 }
 
-// Its own text, but for the address. It waits longer than the others.
-export async function the_page_of_the_readme_lives_through_every_answer(setup) {
+/** The README's own page at a relay, but for its address and for `changes`. */
+async function thePageOfTheReadme(setup, changes = {}) {
   const readme = await readFile(new URL('../../../../README.md', import.meta.url), 'utf8')
-  const [, page] = /^```html\n(.*?)^```$/ms.exec(readme)
+  let [, page] = /^```html\n(.*?)^```$/ms.exec(readme)
   const site = await setup.site()
   const gateway = await setup.gateway(config(site.origin))
   const relay = await setup.relay(gateway)
+  for (const [from, to] of Object.entries(changes)) {
+    assert.ok(page.includes(from), from)
+    page = page.replace(from, to)
+  }
   site.routes['/readme'] = (response) => {
     response.setHeader('Content-Type', 'text/html; charset=utf-8')
     return page.replace(/http:\/\/127[^"]*/, `${relay.url}/events/open`)
@@ -73,14 +77,46 @@ export async function the_page_of_the_readme_lives_through_every_answer(setup) {
       JSON.stringify(texts),
     )
   await eventually('its stream', () => relay.asked('GET', '/events/open').length)
+  return { gateway, relay, tab, lists }
+}
+
+// It waits longer than the others.
+export async function the_page_of_the_readme_lives_through_every_answer(setup) {
+  const { gateway, relay, lists } = await thePageOfTheReadme(setup)
   await gateway.post('open', { text: '<b>one</b>' })
-  await lists(['<b>one</b>'])
+  await lists(['{"text":"<b>one</b>"}'])
   const asked = relay.requests.length
   relay.answers(502)
   await eventually('its answer', () => relay.requests.length > asked)
   await gateway.post('open', { text: 'two' })
   relay.passes()
-  await lists(['<b>one</b>', 'two'])
+  await lists(['{"text":"<b>one</b>"}', '{"text":"two"}'])
   const since = new URL(relay.asked('GET', '/events/open').at(-1).line.split(' ')[1], relay.url).searchParams.get('since')
   assert.match(since, /-1$/)
+}
+
+export async function the_page_of_the_readme_notices_a_line_that_went_silent(setup) {
+  const { gateway, relay, lists } = await thePageOfTheReadme(setup, { '45_000': '3_000', 'look, 5000': 'look, 500' })
+  await gateway.post('open', 1)
+  await lists(['1'])
+  relay.fallsSilent()
+  await gateway.post('open', 2)
+  await lists(['1', '2'])
+}
+
+// Its timer never fires, as that of a page that sleeps.
+export async function the_page_of_the_readme_looks_for_silence_when_it_is_shown(setup) {
+  const { gateway, relay, tab, lists } = await thePageOfTheReadme(setup, { '45_000': '3_000', 'look, 5000': 'look, 5e8' })
+  await gateway.post('open', 1)
+  await lists(['1'])
+  for (const [name, number] of [['pageshow', 2], ['visibilitychange', 3]]) {
+    relay.fallsSilent()
+    await gateway.post('open', number)
+    // As often as it takes until the silence was long enough.
+    await eventually(`what ${name} brings`, async () => {
+      await tab.evaluate((name) => dispatchEvent(new Event(name)), name)
+      return (await tab.$$('li')).length === number
+    })
+  }
+  await lists(['1', '2', '3'])
 }
