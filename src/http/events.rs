@@ -150,7 +150,7 @@ impl Gateway {
         client: Option<IpAddr>,
     ) -> Result<Response, SubscribeError> {
         self.admit_to_events(client)?;
-        let params = SubscribeParams::read(&request.uri, &request.headers)
+        let params = SubscribeParams::read(&request.uri, &request.headers, self.streams.epoch())
             .map_err(SubscribeError::Malformed)?;
         let grant = self.grant(&params.topics, params.token.as_deref()).await?;
         let permit = self.permit(&grant)?;

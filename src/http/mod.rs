@@ -19,6 +19,7 @@ mod ops;
 mod params;
 mod prefixed;
 mod problem;
+mod query;
 mod request_log;
 mod server;
 mod socket;
@@ -190,6 +191,7 @@ impl Gateway {
     pub fn router(self: &Arc<Self>) -> Router {
         let events = Router::new()
             .route("/events", get(events::subscribe))
+            .route("/events/", get(events::subscribe))
             .route("/events/{*topic}", get(events::subscribe))
             .method_not_allowed_fallback(problem::method_not_allowed)
             .layer(from_fn_with_state(Arc::clone(self), across_origins));

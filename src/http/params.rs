@@ -4,15 +4,14 @@
 //! may be given once, a cursor that is not one. Decides nothing: whether a
 //! stream is granted is for `access`.
 
-use axum::extract::Query;
-use hookrill_core::{Cursor, Topic, Topics};
+use hookrill_core::{Cursor, Epoch, Topic, Topics};
 use http::{HeaderMap, HeaderName, Uri, header};
 use percent_encoding::percent_decode_str;
 
-use super::problem::ProblemDetails;
+use super::{problem::ProblemDetails, query::QueryParams};
 use crate::{
     subscribe::{self, LAST_MAX, Start},
-    wire::{Coding, Format},
+    wire::{Coding, ForeignId, Format},
 };
 
 /// The most topics of one stream.
@@ -21,7 +20,6 @@ const TOPICS_MAX: usize = 64;
 const TYPES_MAX: usize = 64;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const TOKEN_COOKIE: &str = "hookrill_token";
-const GIVEN_TWICE: &str = "it is given more than once";
 pub(super) const EVENT_STREAM: &str = "text/event-stream";
 pub(super) const NDJSON: &str = "application/x-ndjson";
 
@@ -36,13 +34,19 @@ impl SubscribeParams {
     /// # Errors
     ///
     /// A problem that names the parameter or header.
-    pub(super) fn read(uri: &Uri, headers: &HeaderMap) -> Result<Self, ProblemDetails> {
-        let query = QueryParams::from_uri(uri)?;
+    pub(super) fn read(
+        uri: &Uri,
+        headers: &HeaderMap,
+        epoch: Epoch,
+    ) -> Result<Self, ProblemDetails> {
+        let query = QueryParams::of_events(uri, epoch)?;
         let format = format(&query, headers)?;
+        let (start, foreign_id) = start(&query, headers)?;
         Ok(Self {
             topics: topics(uri.path(), &query)?,
             request: subscribe::Request {
-                start: start(&query, headers)?,
+                start,
+                foreign_id,
                 types: types(&query)?,
                 format,
                 coding: coding(headers),
@@ -52,35 +56,9 @@ impl SubscribeParams {
     }
 }
 
-/// The query's pairs, in their order.
-pub(super) struct QueryParams(Vec<(String, String)>);
-
-impl QueryParams {
-    pub(super) fn from_uri(uri: &Uri) -> Result<Self, ProblemDetails> {
-        match Query::try_from_uri(uri) {
-            Ok(Query(pairs)) => Ok(Self(pairs)),
-            Err(_) => Err(ProblemDetails::parameter("query", "it is malformed")),
-        }
-    }
-
-    fn all<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
-        let named = self.0.iter().filter(move |(key, _)| key == name);
-        named.map(|(_, value)| value.as_str())
-    }
-
-    /// The value of a parameter that may be given once.
-    pub(super) fn one<'q>(&'q self, name: &'q str) -> Result<Option<&'q str>, ProblemDetails> {
-        let mut values = self.all(name);
-        let value = values.next();
-        if values.next().is_some() {
-            return Err(ProblemDetails::parameter(name, GIVEN_TWICE));
-        }
-        Ok(value)
-    }
-}
-
 fn topics(path: &str, query: &QueryParams) -> Result<Topics, ProblemDetails> {
     let in_path = path.strip_prefix("/events/");
+    let in_path = in_path.filter(|raw| !raw.is_empty()).map(without_slash);
     let in_path = in_path.map(|raw| percent_decode_str(raw).decode_utf8_lossy());
     let mut topics: Vec<Topic> = Vec::new();
     for name in in_path.as_deref().into_iter().chain(query.all("topic")) {
@@ -99,34 +77,47 @@ fn topics(path: &str, query: &QueryParams) -> Result<Topics, ProblemDetails> {
     Ok(Topics::these(topics))
 }
 
-/// `Last-Event-ID` wins over `since`, and `since` over `last`; all of them are
-/// checked.
-fn start(query: &QueryParams, headers: &HeaderMap) -> Result<Start, ProblemDetails> {
-    let last = query.one("last")?.map(last).transpose()?;
-    let since = query.one("since")?.map(since).transpose()?;
-    let seen = last_event_id(headers)?;
-    Ok(seen.or(since).or(last).unwrap_or(Start::Now))
+/// Without one slash at the end, which frameworks and people add.
+fn without_slash(path: &str) -> &str {
+    path.strip_suffix('/').unwrap_or(path)
 }
 
-fn last_event_id(headers: &HeaderMap) -> Result<Option<Start>, ProblemDetails> {
-    const NAME: &str = "Last-Event-ID";
-    let mut values = headers.get_all(LAST_EVENT_ID).iter();
-    let Some(value) = values.next() else {
-        return Ok(None);
+/// `Last-Event-ID` wins over what stands for it in the query, that over `since`, and
+/// `since` over `last`. An id that is not one of ours is passed over, and returned for
+/// a gap to tell of it: refused, an `EventSource` would be closed for good.
+fn start(
+    query: &QueryParams,
+    headers: &HeaderMap,
+) -> Result<(Start, Option<ForeignId>), ProblemDetails> {
+    let last = query.one("last")?.map(last).transpose()?;
+    let since = query.one("since")?.map(since).transpose()?;
+    let header = headers.get_all(LAST_EVENT_ID).into_iter();
+    let header: Vec<_> = header
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .collect();
+    let mut foreign_id = None;
+    for seen in [
+        last_event_id(header.iter().map(AsRef::as_ref)),
+        last_event_id(query.last_event_ids()),
+    ] {
+        match seen {
+            Some(Ok(cursor)) => return Ok((Start::After(cursor), foreign_id)),
+            Some(Err(id)) => foreign_id = foreign_id.or(Some(id)),
+            None => {}
+        }
+    }
+    Ok((since.or(last).unwrap_or(Start::Now), foreign_id))
+}
+
+/// The id among these, where there is one: an empty one means that nothing was seen,
+/// and of several that differ nobody can tell.
+fn last_event_id<'i>(ids: impl Iterator<Item = &'i str>) -> Option<Result<Cursor, ForeignId>> {
+    let mut ids: Vec<_> = ids.map(str::trim).filter(|id| !id.is_empty()).collect();
+    ids.dedup();
+    let [id] = *ids else {
+        return (!ids.is_empty()).then(|| Err(ForeignId::new(&ids.join(", "))));
     };
-    if values.next().is_some() {
-        return Err(ProblemDetails::parameter(NAME, GIVEN_TWICE));
-    }
-    let Ok(text) = value.to_str() else {
-        return Err(ProblemDetails::parameter(NAME, "it is not ASCII"));
-    };
-    if text.trim().is_empty() {
-        return Ok(None);
-    }
-    match text.trim().parse::<Cursor>() {
-        Ok(cursor) => Ok(Some(Start::After(cursor))),
-        Err(error) => Err(ProblemDetails::parameter(NAME, error)),
-    }
+    Some(id.parse().map_err(|_| ForeignId::new(id)))
 }
 
 fn since(text: &str) -> Result<Start, ProblemDetails> {
@@ -271,6 +262,7 @@ fn cookie_token(headers: &HeaderMap) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::query::EVENTS;
 
     #[test]
     fn gzip_is_accepted_by_name_or_by_wildcard_and_never_at_a_weight_of_zero() {
@@ -316,9 +308,7 @@ mod tests {
                 headers.insert(header::COOKIE, line.parse().unwrap());
             }
             let uri: Uri = format!("/events/a?{in_query}").parse().unwrap();
-            let Ok(query) = QueryParams::from_uri(&uri) else {
-                panic!("{uri}");
-            };
+            let query = QueryParams::of_route(&uri, EVENTS).unwrap();
             assert_eq!(token(&query, &headers).unwrap(), expected, "{uri}");
         }
     }
@@ -326,7 +316,7 @@ mod tests {
     #[test]
     fn two_tokens_in_a_query_are_refused() {
         let uri = Uri::from_static("/events/a?token=a&token=b");
-        let query = QueryParams::from_uri(&uri).unwrap();
+        let query = QueryParams::of_route(&uri, EVENTS).unwrap();
         assert!(token(&query, &HeaderMap::new()).is_err());
     }
 }

@@ -25,7 +25,7 @@ mod topic_stats;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use hookrill_core::{Clock, Cursor, Selection, Sequence, TopicMap};
+use hookrill_core::{Clock, Cursor, Epoch, Selection, Sequence, TopicMap};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -33,7 +33,7 @@ use crate::{
     hub::Hub,
     journal::{Journal, ReadError},
     telemetry::Telemetry,
-    wire::{Coding, Encoder, Form, Format, Gap, GapReason, View, notices},
+    wire::{AskedFrom, Coding, Encoder, ForeignId, Form, Format, Gap, GapReason, View, notices},
 };
 use context::{StreamContext, jitter};
 use history::History;
@@ -96,6 +96,9 @@ pub enum Start {
 pub struct Request {
     /// Where to begin.
     pub start: Start,
+    /// An id that the subscriber came with and that no journal has given out: it is
+    /// told of a gap before what it gets from `start` on.
+    pub foreign_id: Option<ForeignId>,
     /// Which event types; `None` is all.
     pub types: Option<Box<[Box<str>]>>,
     /// How events are written.
@@ -147,6 +150,12 @@ impl Streams {
         })
     }
 
+    /// The journal's name.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.journal.epoch()
+    }
+
     /// How streams are kept alive.
     #[must_use]
     pub fn settings(&self) -> &Settings {
@@ -170,7 +179,10 @@ impl Streams {
         // Subscribed before the journal is asked for its head: what becomes
         // durable in between is on the channel or below that head.
         let receiver = self.context.hub.subscribe(&selection.topics);
-        let from = self.start_point(&selection, request.start).await?;
+        let mut from = self.start_point(&selection, request.start).await?;
+        if let Some(id) = request.foreign_id {
+            from.gap = Some((AskedFrom::Foreign(id), GapReason::Unknown));
+        }
         let lifetime = grant.expires_at().map(|end| end.since(self.clock.now()));
         let opening = Opening {
             receiver,
@@ -274,7 +286,7 @@ impl Streams {
         };
         StartPoint {
             position,
-            gap: Some((asked, reason)),
+            gap: Some((asked.into(), reason)),
         }
     }
 
@@ -282,9 +294,9 @@ impl Streams {
     fn opening_text(&self, format: Format, from: &StartPoint) -> Vec<u8> {
         let hub = &self.context.hub;
         let at = hub.cursor(from.position);
-        let gap = from.gap.map(|(asked, reason)| Gap {
-            reason,
-            asked,
+        let gap = from.gap.as_ref().map(|(asked, reason)| Gap {
+            reason: *reason,
+            asked: asked.clone(),
             resumed: at,
         });
         if let Some(gap) = &gap {
@@ -307,7 +319,7 @@ pub fn retry_later_body(least: Duration) -> Bytes {
 /// Where a stream begins, and what it can't be given.
 struct StartPoint {
     position: Sequence,
-    gap: Option<(Cursor, GapReason)>,
+    gap: Option<(AskedFrom, GapReason)>,
 }
 
 impl StartPoint {

@@ -25,7 +25,7 @@ pub use chunk::{Chunk, Framing, LAST_CHUNK};
 pub use encoder::Encoder;
 pub use form::{Form, Format};
 pub use frame::Frame;
-pub use gap::{Gap, GapReason};
+pub use gap::{AskedFrom, ForeignId, Gap, GapReason};
 pub use header::{ShownHeader, ShownHeaderError};
 pub use piece::{Coding, CodingState, Piece};
 pub use projection::{NotJson, Projection};

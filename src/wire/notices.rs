@@ -30,7 +30,10 @@ pub fn opening(
     let mut opening = Vec::new();
     if format != Format::NdJson {
         opening.extend_from_slice(&reconnect_after(retry));
-        opening.extend_from_slice(&sse::cursor(gap.map_or(at, |gap| gap.asked)));
+        opening.extend_from_slice(&match gap {
+            None => sse::cursor(at),
+            Some(gap) => sse::cursor(&gap.asked),
+        });
     } else if gap.is_none() {
         opening.push(b'\n');
     }

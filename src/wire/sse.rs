@@ -3,7 +3,7 @@
 //! `\n`, `\r\n` and a lone `\r` all end a line there, so each of them ends a
 //! `data:` line here; a parser joins the lines with `\n`.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use bytes::Bytes;
 
@@ -32,7 +32,7 @@ pub(super) fn event(id: Cursor, name: Option<&str>, data: &str) -> Bytes {
 ///
 /// The empty `data:` line is needed: Firefox and npm `eventsource` drop an id
 /// that comes without data.
-pub(super) fn cursor(at: Cursor) -> Bytes {
+pub(super) fn cursor(at: impl fmt::Display) -> Bytes {
     format!("event: hookrill.cursor\nid: {at}\ndata:\n\n").into()
 }
 

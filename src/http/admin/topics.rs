@@ -13,7 +13,11 @@ use serde_json::{Value, json};
 
 use super::json_response;
 use crate::{
-    http::{Gateway, params::QueryParams, problem::ProblemDetails},
+    http::{
+        Gateway,
+        problem::ProblemDetails,
+        query::{ADMIN_TOPICS, QueryParams},
+    },
     subscribe::{TopicFigures, TopicPage, TopicPageRequest, TopicStatsError},
     telemetry::with_causes,
 };
@@ -54,7 +58,7 @@ impl Gateway {
 }
 
 fn parse(uri: &Uri) -> Result<TopicPageRequest, ProblemDetails> {
-    let query = QueryParams::from_uri(uri)?;
+    let query = QueryParams::of_route(uri, ADMIN_TOPICS)?;
     Ok(TopicPageRequest {
         after: topic(&query, "after")?,
         under: topic(&query, "under")?,

@@ -541,7 +541,7 @@ impl StreamState {
         let hub = &self.context.hub;
         let gap = Gap {
             reason,
-            asked: hub.cursor(self.progress.position),
+            asked: hub.cursor(self.progress.position).into(),
             resumed: hub.cursor(resumed),
         };
         self.context.telemetry.gap_told(gap.reason.as_str());

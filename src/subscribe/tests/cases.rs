@@ -269,6 +269,7 @@ async fn a_stream_ends_when_its_grant_does() {
     let grant = Grant::without_token(Topics::these(vec![topic]), Some(ends));
     let request = Request {
         start: Start::Earliest,
+        foreign_id: None,
         types: None,
         format: Format::Raw,
         coding: WAY.coding(),
@@ -302,6 +303,7 @@ async fn a_stream_that_is_opened_behind_a_reload_is_looked_at_once_more() {
     let open = async |grant: &Grant| {
         let request = Request {
             start: Start::Earliest,
+            foreign_id: None,
             types: None,
             format: Format::Raw,
             coding: WAY.coding(),
@@ -340,6 +342,7 @@ async fn a_client_is_told_in_time_that_its_token_ends() {
         let grant = Grant::without_token(Topics::these(vec!["a".parse().unwrap()]), Some(ends));
         let request = Request {
             start: Start::Now,
+            foreign_id: None,
             types: None,
             format: Format::CloudEvents,
             coding: WAY.coding(),

@@ -160,6 +160,7 @@ impl Fixture {
         };
         let request = Request {
             start,
+            foreign_id: None,
             types: types.map(|types| types.iter().map(|&t| t.into()).collect()),
             format,
             coding: self.way.coding(),

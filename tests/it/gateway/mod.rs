@@ -1,6 +1,7 @@
 //! The whole gateway over real sockets, in this process.
 
 mod damage;
+mod foreign_clients;
 mod groups;
 mod handshakes;
 mod hostile;
