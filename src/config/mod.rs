@@ -107,10 +107,13 @@ impl Config {
             .and_then(|path| values::text(&path.value).ok());
         let folder = settings::journal_path(path);
         let zero_config = zero_config::ensure_secrets(&mut root, folder, missing, diagnostics);
-        Self {
-            zero_config: Some(zero_config),
-            ..settings::from_tree(root, sources.environment, diagnostics)
+        let mut config = settings::from_tree(root, sources.environment, diagnostics);
+        // Pages that are tried out on this machine; they need a token all the same.
+        if config.server.cors_origins.is_empty() {
+            config.server.cors_origins = http::LOOPBACK_ORIGINS.map(str::to_owned).into();
         }
+        config.zero_config = Some(zero_config);
+        config
     }
 
     /// The URL at which this machine reaches the gateway.

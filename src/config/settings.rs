@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use ::http::HeaderName;
+
 use super::{
     Config, access,
     diagnostic::{Diagnostics, KeyPath, Location},
@@ -21,6 +23,8 @@ use crate::{http, journal, subscribe, telemetry};
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const BODY_BYTES_MAX: usize = 5 << 20;
 const SUBSCRIBERS_MAX: usize = 100_000;
+/// The most headers that pages may send, besides those that need no leave.
+const CORS_HEADERS_MAX: usize = 64;
 const SHUTDOWN_DELAY: Duration = Duration::ZERO;
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 const JOURNAL_PATH: &str = "data";
@@ -105,6 +109,7 @@ fn server(mut section: Section<'_>, environment: &Environment) -> ServerSection 
         },
         trusted_proxies: items(section.list("trusted_proxies", values::network)),
         cors_origins: items(section.list("cors_origins", url::cors_origin)),
+        cors_headers: cors_headers(&mut section),
         shutdown_delay: section
             .value("shutdown_delay", values::shutdown_delay)
             .unwrap_or(SHUTDOWN_DELAY),
@@ -122,6 +127,17 @@ fn server(mut section: Section<'_>, environment: &Environment) -> ServerSection 
         public_url,
         settings,
     }
+}
+
+fn cors_headers(section: &mut Section<'_>) -> Vec<HeaderName> {
+    let Some(list) = section.list("cors_headers", url::cors_header) else {
+        return Vec::new();
+    };
+    if list.value.len() > CORS_HEADERS_MAX {
+        let message = format!("must be at most {CORS_HEADERS_MAX} headers");
+        list.report(section.diagnostics, message);
+    }
+    list.value.into_iter().map(|item| item.value).collect()
 }
 
 /// The URL at which this machine reaches a server that listens at `address`.

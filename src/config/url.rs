@@ -5,6 +5,7 @@ use super::{
     tree::TreeValue,
     values::{as_str, not_a},
 };
+use crate::http::{OriginError, OriginPattern};
 
 /// An `http` or `https` URL without a trailing slash.
 pub(super) fn public_url(value: &TreeValue) -> Result<String, Mistake> {
@@ -65,39 +66,30 @@ pub fn base_url(text: &str) -> Option<String> {
     is_base.then(|| text.to_owned())
 }
 
-/// `*`, or an origin as browsers write it (RFC 6454, 6.2), because it is
-/// compared with the `Origin` header as text.
+/// `*`, an origin as browsers write it, or one with `*` for subdomains.
 pub(super) fn cors_origin(value: &TreeValue) -> Result<String, Mistake> {
     let form = "an origin such as \"https://app.example.com\" or \"http://localhost:3000\", \
-                without a path, or \"*\"";
+                without a path, \"https://*.example.com\" for all subdomains, or \"*\"";
     let text = as_str(value, form)?.to_ascii_lowercase();
-    if text == "*" {
-        return Ok(text);
+    match text.parse::<OriginPattern>() {
+        Ok(_) => Ok(text),
+        Err(OriginError::Form) => Err(not_a(value, form)),
+        Err(error) => Err(Mistake::from_error(error)),
     }
-    let (scheme, authority) = split_origin(&text).ok_or_else(|| not_a(value, form))?;
-    if matches!(
-        (scheme, authority.port_u16()),
-        ("http", Some(80)) | ("https", Some(443))
-    ) {
-        return Err("must not contain the default port, because browsers leave it out".into());
-    }
-    Ok(text)
 }
 
-/// The scheme, and the host with its port.
-fn split_origin(text: &str) -> Option<(&str, http::uri::Authority)> {
-    let (scheme, host) = text.split_once("://")?;
-    // Apps in a web view have schemes of their own: `capacitor://localhost`.
-    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_lowercase())
-        && scheme
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b));
-    let authority: http::uri::Authority = host.parse().ok()?;
-    let is_origin = is_scheme
-        && !authority.host().is_empty()
-        && !host.contains('@')
-        && has_valid_port(&authority);
-    is_origin.then_some((scheme, authority))
+/// A header that pages may send.
+pub(super) fn cors_header(value: &TreeValue) -> Result<http::HeaderName, Mistake> {
+    let form = "the name of a header, such as \"x-tenant\"";
+    let text = as_str(value, form)?;
+    match text.parse() {
+        // With cookies, browsers take it for the name of a header.
+        Ok(_) if text == "*" => {
+            Err("must name each header; \"*\" does not work with cookies".into())
+        }
+        Ok(name) => Ok(name),
+        Err(_) => Err(not_a(value, form)),
+    }
 }
 
 /// Whether there is no port, or one that is a number.

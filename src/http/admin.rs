@@ -12,7 +12,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::{Gateway, params::bearer_token};
+use super::{Gateway, tokens::bearer_token};
 pub(super) use {revoke::revoke, topics::topics};
 
 impl Gateway {

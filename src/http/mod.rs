@@ -7,11 +7,13 @@
 mod admin;
 mod body;
 mod client_ip;
+mod cors;
 mod dead_peers;
 mod events;
 mod first_head;
 mod guarded_body;
 mod hijack;
+mod host;
 mod ingest;
 mod limits;
 mod log_budget;
@@ -26,20 +28,17 @@ mod socket;
 mod stall_timeout;
 mod stream_body;
 mod stream_tasks;
+mod tokens;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{Request, State},
-    middleware::{Next, from_fn_with_state},
-    response::Response,
+    middleware::from_fn_with_state,
     routing::{get, post},
 };
 use hookrill_core::{Clock, Secret, Swap};
 use tokio::sync::Semaphore;
-use tower::{Layer as _, ServiceExt as _};
-use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::{
     access::Access,
@@ -48,6 +47,7 @@ use crate::{
     subscribe::Streams,
     telemetry::Telemetry,
 };
+pub use cors::{LOOPBACK_ORIGINS, OriginError, OriginPattern};
 pub use limits::AddressLimits;
 pub use server::{Drained, Server, raise_open_files_limit};
 
@@ -64,9 +64,13 @@ pub struct Settings {
     pub limits: AddressLimits,
     /// Proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<ipnet::IpNet>,
-    /// Which origins may subscribe across origins: `https://app.example.com`,
-    /// or `*` for any, without credentials.
+    /// Which pages may read streams across origins, each an [`OriginPattern`]:
+    /// `https://app.example.com`, `https://*.example.com`, or `*` for any, without
+    /// credentials.
     pub cors_origins: Vec<String>,
+    /// Which headers these pages may send, besides those that subscribers and tracing
+    /// send.
+    pub cors_headers: Vec<http::HeaderName>,
     /// How long the gateway keeps serving after it was told to stop, with
     /// `/readyz` at 503, so that load balancers can stop sending requests first.
     pub shutdown_delay: Duration,
@@ -96,7 +100,9 @@ impl Settings {
 /// What the routes share.
 pub struct Gateway {
     settings: Swap<Settings>,
-    cors: Swap<CorsLayer>,
+    cors: Swap<cors::Cors>,
+    /// Pages that were not let in, and that the operator was told of.
+    missing_origins: cors::MissingOrigins,
     ingest: Ingest,
     access: Arc<Access>,
     key_sets: Arc<KeySets>,
@@ -136,7 +142,11 @@ impl Gateway {
             stream_slots: Arc::default(),
             body_budget: body::BodyBudget::new(settings.body_bytes_max),
             log_budget: log_budget::LogBudget::default(),
-            cors: Swap::new(cors(&settings.cors_origins)),
+            cors: Swap::new(cors::Cors::new(
+                &settings.cors_origins,
+                &settings.cors_headers,
+            )),
+            missing_origins: cors::MissingOrigins::default(),
             settings: Swap::new(settings),
             ingest,
             access,
@@ -179,7 +189,13 @@ impl Gateway {
     pub fn reload(&self, settings: Settings) {
         let before = self.settings();
         let settings = settings.bounded_as(&before);
-        self.cors.store(cors(&settings.cors_origins));
+        if before.cors_origins != settings.cors_origins
+            || before.cors_headers != settings.cors_headers
+        {
+            let cors = cors::Cors::new(&settings.cors_origins, &settings.cors_headers);
+            self.cors.store(cors);
+            self.missing_origins.clear();
+        }
         // Who has used up a rate that stays is not given another.
         if before.limits != settings.limits {
             self.limits.store(limits::Limits::new(&settings.limits));
@@ -193,8 +209,7 @@ impl Gateway {
             .route("/events", get(events::subscribe))
             .route("/events/", get(events::subscribe))
             .route("/events/{*topic}", get(events::subscribe))
-            .method_not_allowed_fallback(problem::method_not_allowed)
-            .layer(from_fn_with_state(Arc::clone(self), across_origins));
+            .method_not_allowed_fallback(problem::method_not_allowed);
         let operator = Router::new()
             .route("/healthz", get(ops::healthz))
             .route("/readyz", get(ops::readyz))
@@ -212,44 +227,7 @@ impl Gateway {
             .route("/ingest/", ingest::route())
             .route("/ingest/{*topic}", ingest::route())
             .fallback(problem::no_such_route)
+            .layer(from_fn_with_state(Arc::clone(self), cors::across_origins))
             .with_state(Arc::clone(self))
     }
-}
-
-/// Lets those origins in that are configured now.
-async fn across_origins(
-    State(gateway): State<Arc<Gateway>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let cors = gateway.cors.load().layer(next);
-    let answered = cors.oneshot(request).await;
-    answered.unwrap_or_else(|never| match never {})
-}
-
-/// Answers preflights and names the configured origins, never the asking one
-/// unseen: that with credentials would let any site read a user's streams.
-fn cors(origins: &[String]) -> CorsLayer {
-    const PREFLIGHT_AGE: Duration = Duration::from_secs(3600);
-    if origins.is_empty() {
-        return CorsLayer::new();
-    }
-    let layer = CorsLayer::new()
-        .allow_methods([http::Method::GET, http::Method::HEAD])
-        .allow_headers([
-            http::header::ACCEPT,
-            http::header::AUTHORIZATION,
-            http::header::CACHE_CONTROL,
-            http::HeaderName::from_static("last-event-id"),
-        ])
-        // A page that was put off has to know for how long.
-        .expose_headers([http::header::RETRY_AFTER])
-        .max_age(PREFLIGHT_AGE);
-    if origins.iter().any(|origin| origin == "*") {
-        return layer.allow_origin(AllowOrigin::any());
-    }
-    let origins = origins.iter().filter_map(|origin| origin.parse().ok());
-    layer
-        .allow_origin(AllowOrigin::list(origins))
-        .allow_credentials(true)
 }

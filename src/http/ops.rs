@@ -9,7 +9,7 @@ use axum::{
 };
 use http::{HeaderMap, header};
 
-use super::{Gateway, problem::ProblemDetails};
+use super::{Gateway, problem::ProblemDetails, tokens::bearer_token};
 use crate::journal::Health;
 
 /// Prometheus text exposition format 0.0.4.
@@ -54,7 +54,7 @@ fn unready_reason(permanent: Option<&str>, health: Health) -> Option<Cow<'_, str
 
 pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
     if !gateway.settings().metrics_public && !gateway.is_operator(&headers) {
-        return ProblemDetails::operator_only().into_response();
+        return ProblemDetails::operator_only(bearer_token(&headers).is_some()).into_response();
     }
     let health = gateway.ingest.journal_health();
     let telemetry = &gateway.telemetry;

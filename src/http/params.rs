@@ -8,7 +8,7 @@ use hookrill_core::{Cursor, Epoch, Topic, Topics};
 use http::{HeaderMap, HeaderName, Uri, header};
 use percent_encoding::percent_decode_str;
 
-use super::{problem::ProblemDetails, query::QueryParams};
+use super::{problem::ProblemDetails, query::QueryParams, tokens::tokens};
 use crate::{
     subscribe::{self, LAST_MAX, Start},
     wire::{Coding, ForeignId, Format},
@@ -19,7 +19,6 @@ const TOPICS_MAX: usize = 64;
 /// The most event types that `types` may name.
 const TYPES_MAX: usize = 64;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-const TOKEN_COOKIE: &str = "hookrill_token";
 pub(super) const EVENT_STREAM: &str = "text/event-stream";
 pub(super) const NDJSON: &str = "application/x-ndjson";
 
@@ -27,7 +26,8 @@ pub(super) const NDJSON: &str = "application/x-ndjson";
 pub(super) struct SubscribeParams {
     pub(super) topics: Topics,
     pub(super) request: subscribe::Request,
-    pub(super) token: Option<String>,
+    /// The first that holds counts.
+    pub(super) tokens: Vec<String>,
 }
 
 impl SubscribeParams {
@@ -51,7 +51,7 @@ impl SubscribeParams {
                 format,
                 coding: coding(headers),
             },
-            token: token(&query, headers)?.map(str::to_owned),
+            tokens: tokens(&query, headers)?,
         })
     }
 }
@@ -228,41 +228,9 @@ fn list_items(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &st
         .flat_map(|value| value.split(','))
 }
 
-/// The token: in `Authorization`, else in the query, else in the cookie.
-fn token<'r>(
-    query: &'r QueryParams,
-    headers: &'r HeaderMap,
-) -> Result<Option<&'r str>, ProblemDetails> {
-    // Whoever reads the first and whoever reads the last would differ.
-    let in_query = query.one("token")?.filter(|token| !token.is_empty());
-    let token = bearer_token(headers).or(in_query);
-    Ok(token.or_else(|| cookie_token(headers)))
-}
-
-/// The token of `Authorization: Bearer` (RFC 6750, section 2.1), if there is
-/// one.
-pub(super) fn bearer_token(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
-}
-
-fn cookie_token(headers: &HeaderMap) -> Option<&str> {
-    let lines = headers.get_all(header::COOKIE).into_iter();
-    let mut pairs = lines
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='));
-    let (_, value) = pairs.find(|(name, _)| *name == TOKEN_COOKIE)?;
-    let token = value.trim_matches('"');
-    (!token.is_empty()).then_some(token)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::query::EVENTS;
 
     #[test]
     fn gzip_is_accepted_by_name_or_by_wildcard_and_never_at_a_weight_of_zero() {
@@ -287,36 +255,5 @@ mod tests {
             }
             assert_eq!(coding(&headers) == Coding::Gzip, gzip, "{accept:?}");
         }
-    }
-
-    #[test]
-    fn a_header_goes_before_the_query_and_the_query_before_the_cookie() {
-        for (bearer, in_query, cookie, expected) in [
-            (Some("Bearer h"), "token=q", Some("c"), Some("h")),
-            (Some("Basic h"), "token=q", Some("c"), Some("q")),
-            (Some("Bearer "), "token=", Some("c"), Some("c")),
-            (None, "", Some("\"c\""), Some("c")),
-            (None, "", Some(""), None),
-            (None, "", None, None),
-        ] {
-            let mut headers = HeaderMap::new();
-            if let Some(value) = bearer {
-                headers.insert(header::AUTHORIZATION, value.parse().unwrap());
-            }
-            if let Some(value) = cookie {
-                let line = format!("a=b; {TOKEN_COOKIE}={value}");
-                headers.insert(header::COOKIE, line.parse().unwrap());
-            }
-            let uri: Uri = format!("/events/a?{in_query}").parse().unwrap();
-            let query = QueryParams::of_route(&uri, EVENTS).unwrap();
-            assert_eq!(token(&query, &headers).unwrap(), expected, "{uri}");
-        }
-    }
-
-    #[test]
-    fn two_tokens_in_a_query_are_refused() {
-        let uri = Uri::from_static("/events/a?token=a&token=b");
-        let query = QueryParams::of_route(&uri, EVENTS).unwrap();
-        assert!(token(&query, &HeaderMap::new()).is_err());
     }
 }

@@ -22,6 +22,14 @@ use crate::{
 
 /// How long a client is asked to wait, in seconds, where nobody knows better.
 const RETRY_AFTER_SECS: HeaderValue = HeaderValue::from_static("5");
+/// How senders may log in: HTTP Basic waits to be asked (RFC 7617).
+const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"hookrill\", charset=\"UTF-8\"");
+/// How subscribers and operators do (RFC 6750, section 3).
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"hookrill\"");
+const INVALID_TOKEN: HeaderValue =
+    HeaderValue::from_static("Bearer realm=\"hookrill\", error=\"invalid_token\"");
+const INSUFFICIENT_SCOPE: HeaderValue =
+    HeaderValue::from_static("Bearer realm=\"hookrill\", error=\"insufficient_scope\"");
 /// The one answer to every delivery that fails to verify.
 const UNVERIFIED: &str = "signature verification failed: check topic, secret and signature";
 
@@ -80,14 +88,25 @@ impl ProblemDetails {
             .with_header(header::ALLOW, HeaderValue::from_static("POST"))
     }
 
-    /// 401 without the admin token.
-    pub(super) fn operator_only() -> Self {
-        Self::unauthorized("this route needs the admin token, as Authorization: Bearer")
+    /// 401 without the admin token; whether the request has another one.
+    pub(super) fn operator_only(has_token: bool) -> Self {
+        let challenge = if has_token { INVALID_TOKEN } else { BEARER };
+        Self::unauthorized(
+            "this route needs the admin token, as Authorization: Bearer",
+            challenge,
+        )
     }
 
-    fn unauthorized(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, detail)
-            .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    /// RFC 9110, section 15.5.2: a 401 says how to log in. The same for all topics.
+    fn unauthorized(detail: impl Into<String>, challenge: HeaderValue) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, detail).with_header(header::WWW_AUTHENTICATE, challenge)
+    }
+
+    /// 403 for a page that asks whether it may send a request.
+    pub(super) fn page_not_let_in() -> Self {
+        let detail = "pages of this origin may not read streams; server.cors_origins does not \
+                      name it";
+        Self::new(StatusCode::FORBIDDEN, detail)
     }
 
     /// 503: every connection that could make room has a request under way.
@@ -101,10 +120,9 @@ impl ProblemDetails {
         Self::new(status, "the request's head is longer than 32 KiB")
     }
 
-    /// 400 for a request that could be for several hosts, or for none.
-    pub(super) fn host() -> Self {
-        let detail = "an HTTP/1.1 request has exactly one Host header";
-        Self::new(StatusCode::BAD_REQUEST, detail)
+    /// 400 for a request that can't be understood.
+    pub(super) fn bad_request(error: impl std::error::Error) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error.to_string())
     }
 
     /// 503 of `/readyz`.
@@ -120,7 +138,7 @@ impl From<IngestError> for ProblemDetails {
             | IngestError::Unconfigured(_)
             | IngestError::BelowPartition(_)
             | IngestError::Unverified { .. }
-            | IngestError::SecretNotAccepted(_) => Self::new(StatusCode::UNAUTHORIZED, UNVERIFIED),
+            | IngestError::SecretNotAccepted(_) => Self::unauthorized(UNVERIFIED, BASIC),
             IngestError::RateLimited { limited, .. } => {
                 Self::rate_limited(limited, "too many deliveries to this topic")
             }
@@ -171,8 +189,10 @@ impl From<AccessError> for ProblemDetails {
         };
         match error {
             AccessError::UnknownTopic(_) => Self::new(StatusCode::NOT_FOUND, detail),
-            AccessError::TokenMissing | AccessError::TokenBad(_) => Self::unauthorized(detail),
-            AccessError::NotCovered(_) => Self::new(StatusCode::FORBIDDEN, detail),
+            AccessError::TokenMissing => Self::unauthorized(detail, BEARER),
+            AccessError::TokenBad(_) => Self::unauthorized(detail, INVALID_TOKEN),
+            AccessError::NotCovered(_) => Self::new(StatusCode::FORBIDDEN, detail)
+                .with_header(header::WWW_AUTHENTICATE, INSUFFICIENT_SCOPE),
         }
     }
 }

@@ -212,6 +212,37 @@ impl Gateway {
         );
     }
 
+    /// A page that may not read streams: the operator is told once what to write.
+    pub(super) fn log_missing_origin(&self, origin: &str, who: &Caller) {
+        let kind = LineKind {
+            message: "pages of an origin may not read streams",
+            level: Level::WARN,
+            reason: "cors_origin",
+            section: None,
+        };
+        if self.missing_origins.contains(origin) || !self.may_log(&kind, who.cause()) {
+            return;
+        }
+        self.missing_origins.add(origin);
+        let (client, user_agent) = (who.client.map(display), who.user_agent());
+        if origin == "null" {
+            tracing::warn!(
+                client,
+                user_agent,
+                "pages without an origin (files, sandboxed frames) may not read streams; serve them \
+                 from a web server, or let in every page: cors_origins = [\"*\"] in [server]"
+            );
+        } else {
+            tracing::warn!(
+                client,
+                origin,
+                user_agent,
+                "pages of this origin may not read streams; to let them in, write \
+                 cors_origins = [\"{origin}\"] in [server], or add it to the list there"
+            );
+        }
+    }
+
     /// A subscription that was refused.
     pub(super) fn log_refused_subscription(
         &self,

@@ -23,7 +23,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
-use http::{Method, Request, Version, header};
+use http::{Method, Request};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -41,10 +41,12 @@ use tower::ServiceExt as _;
 
 use super::{
     Gateway,
+    cors::Page,
     dead_peers::{self, DeadPeerBounds, DeadPeers},
     first_head::{FirstHead, HEAD_BYTES_MAX, HEAD_TIME_MAX, Protocol, read_first_head},
     guarded_body::GuardedBody,
     hijack::{EventStream, Hijackable},
+    host,
     limits::{ConnectionBounds, ConnectionRequests, ConnectionSlot, Connections},
     ops,
     prefixed::Prefixed,
@@ -164,6 +166,7 @@ impl Server {
         };
         let connection = Connection {
             responder: Responder {
+                gateway: Arc::clone(&self.gateway),
                 router: self.router.clone(),
                 requests: slot.requests().clone(),
             },
@@ -366,6 +369,7 @@ impl Connection {
 /// Answers the requests of one connection.
 #[derive(Clone)]
 struct Responder {
+    gateway: Arc<Gateway>,
     router: Router,
     requests: ConnectionRequests,
 }
@@ -378,12 +382,11 @@ impl Responder {
         request: Request<Incoming>,
         streaming: Option<StreamingFlag>,
     ) -> Result<GuardedResponse, Infallible> {
-        let version = request.version();
         let Some(mut guard) = self.requests.begin() else {
-            return Ok(refused(ProblemDetails::busy(), version));
+            return Ok(self.refused(&request, ProblemDetails::busy()));
         };
         if let Some(refusal) = self.refusal(&request) {
-            return Ok(refused(refusal, version));
+            return Ok(self.refused(&request, refusal));
         }
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(guard.progress());
@@ -396,24 +399,23 @@ impl Responder {
 
     /// Why a request is not even routed.
     fn refusal<B>(&self, request: &Request<B>) -> Option<ProblemDetails> {
-        if self.requests.only_operator() && !ops::is_operators(request.uri().path()) {
-            return Some(ProblemDetails::busy());
-        }
         if head_bytes(request) > HEAD_BYTES_MAX {
             return Some(ProblemDetails::head_too_long());
         }
-        // RFC 9112, section 3.2: without it, or with two, proxies and servers may
-        // disagree whom a request is for.
-        let hosts = request.headers().get_all(header::HOST).iter().count();
-        let is_host_missing = hosts == 0 && request.version() == Version::HTTP_11;
-        (is_host_missing || hosts > 1).then(ProblemDetails::host)
+        if let Err(error) = host::check(request) {
+            return Some(error.into());
+        }
+        let is_busy = self.requests.only_operator() && !ops::is_operators(request.uri().path());
+        is_busy.then(ProblemDetails::busy)
     }
-}
 
-/// The response to a request that is not routed, after which the connection closes.
-fn refused(problem: ProblemDetails, version: Version) -> GuardedResponse {
-    let response: Response = closing(problem.into_response(), version);
-    response.map(|body| GuardedBody::new(body, None))
+    /// The response to a request that is not routed, after which the connection
+    /// closes. A page can read it as well.
+    fn refused<B>(&self, request: &Request<B>, problem: ProblemDetails) -> GuardedResponse {
+        let mut response: Response = problem.into_response();
+        self.gateway.mark_for(&Page::of(request), &mut response);
+        closing(response, request.version()).map(|body| GuardedBody::new(body, None))
+    }
 }
 
 /// About how long a head was.

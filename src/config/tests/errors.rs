@@ -159,8 +159,28 @@ const BAD_VALUES: &[(&str, &str, &str)] = &[
     ),
     (
         "server",
-        "cors_origins = [\"https://*.a\", \"null\"]",
+        "cors_origins = [\"https://*.a.example\", \"null\"]",
         "server.cors_origins[1]: ",
+    ),
+    (
+        "server",
+        "cors_origins = [\"https://*.com\"]",
+        "server.cors_origins[0]: `*` in a host stands for all subdomains",
+    ),
+    (
+        "server",
+        "cors_origins = [\"https://a.example:*\"]",
+        "server.cors_origins[0]: `*` as a port is for localhost",
+    ),
+    (
+        "server",
+        "cors_headers = [\"x-tenant\", \"*\"]",
+        "server.cors_headers[1]: must name each header",
+    ),
+    (
+        "server",
+        "cors_headers = [\"x tenant\"]",
+        "server.cors_headers[0]: must be the name of a header…, not \"x tenant\"",
     ),
     (
         "server",

@@ -71,6 +71,23 @@ fn secrets_are_created_once_and_only_the_owner_can_read_them() {
 }
 
 #[test]
+fn without_a_configuration_pages_of_this_machine_are_let_in() {
+    let (_home, data) = folder();
+    let config = machine(&data).load_or(MissingSecrets::Assume).unwrap();
+    assert_eq!(config.server.cors_origins, crate::http::LOOPBACK_ORIGINS);
+    for origin in config.server.cors_origins {
+        assert!(
+            origin.parse::<crate::http::OriginPattern>().is_ok(),
+            "{origin}"
+        );
+    }
+    let origin = "https://app.example.com";
+    let written = machine(&data).set("HOOKRILL__SERVER__CORS_ORIGINS__0", origin);
+    let config = written.load_or(MissingSecrets::Assume).unwrap();
+    assert_eq!(config.server.cors_origins, [origin]);
+}
+
+#[test]
 fn two_folders_get_different_secrets() {
     let created = || {
         let (home, data) = folder();

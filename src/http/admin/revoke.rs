@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::json_response;
 use crate::{
     access::{Revocation, RevokedClaim},
-    http::{Gateway, problem::ProblemDetails},
+    http::{Gateway, problem::ProblemDetails, tokens::bearer_token},
     telemetry::with_causes,
 };
 
@@ -29,7 +29,8 @@ pub(in crate::http) async fn revoke(
     request: Request,
 ) -> Response {
     if !gateway.is_operator(request.headers()) {
-        return ProblemDetails::operator_only().into_response();
+        return ProblemDetails::operator_only(bearer_token(request.headers()).is_some())
+            .into_response();
     }
     match gateway.revoke(request.into_body()).await {
         Ok(ended) => json_response(&json!({"ended": ended})),

@@ -17,6 +17,7 @@ use crate::{
         Gateway,
         problem::ProblemDetails,
         query::{ADMIN_TOPICS, QueryParams},
+        tokens::bearer_token,
     },
     subscribe::{TopicFigures, TopicPage, TopicPageRequest, TopicStatsError},
     telemetry::with_causes,
@@ -34,7 +35,7 @@ pub(in crate::http) async fn topics(
     headers: HeaderMap,
 ) -> Response {
     if !gateway.is_operator(&headers) {
-        return ProblemDetails::operator_only().into_response();
+        return ProblemDetails::operator_only(bearer_token(&headers).is_some()).into_response();
     }
     match gateway.topics_page(&uri).await {
         Ok(page) => json_response(&page),

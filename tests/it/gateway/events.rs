@@ -236,45 +236,6 @@ async fn ndjson_has_one_cloud_event_per_line() {
 }
 
 #[tokio::test]
-async fn origins_are_those_that_are_configured() {
-    let gateway = Gateway::in_memory()
-        .server("cors_origins = [\"https://app.example.com\"]")
-        .start()
-        .await;
-    let origin = |origin| [("Origin", origin), ("Accept", "*/*")];
-    let allowed = gateway
-        .get("/events/x", &origin("https://app.example.com"))
-        .await;
-    let header = |name| allowed.header(name);
-    assert_eq!(
-        header("access-control-allow-origin"),
-        Some("https://app.example.com")
-    );
-    assert_eq!(header("access-control-allow-credentials"), Some("true"));
-    let exposed = header("access-control-expose-headers");
-    assert_eq!(exposed, Some("retry-after"));
-    let other = gateway
-        .get("/events/x", &origin("https://evil.example.com"))
-        .await;
-    assert_eq!(other.header("access-control-allow-origin"), None);
-    let preflight = gateway
-        .send(
-            "OPTIONS /events/shut HTTP/1.1\r\nHost: g\r\nOrigin: https://app.example.com\r\n\
-             Access-Control-Request-Method: GET\r\n\
-             Access-Control-Request-Headers: authorization,last-event-id\r\n\
-             Connection: close\r\n\r\n",
-        )
-        .await;
-    assert_eq!(preflight.status, 200);
-    let headers = preflight.header("access-control-allow-headers").unwrap();
-    assert!(headers.contains("authorization") && headers.contains("last-event-id"));
-    let shut = gateway
-        .get("/ingest/open", &origin("https://app.example.com"))
-        .await;
-    assert_eq!(shut.header("access-control-allow-origin"), None);
-}
-
-#[tokio::test]
 async fn a_history_of_twenty_thousand_is_replayed_while_more_arrives() {
     const OLD: usize = 20_000;
     const NEW: usize = 500;

@@ -2,7 +2,7 @@
 
 use tokio::io::AsyncWriteExt as _;
 
-use hookrill_testing::{Gateway, Message, Subscriber};
+use hookrill_testing::{Gateway, Message, Subscriber, token};
 
 const LAST_EVENT_ID: &str = "Last-Event-ID";
 
@@ -234,4 +234,35 @@ async fn one_slash_at_the_end_of_a_stream_is_taken() {
     }
     // Not everything, for want of a topic.
     assert_eq!(gateway.get("/events/", &[]).await.status, 401);
+}
+
+/// Browsers send one for each path and domain that has one; the first may be stale.
+#[tokio::test]
+async fn each_of_several_token_cookies_is_tried() {
+    let gateway = Gateway::in_memory().start().await;
+    let (good, other) = (token(&["shut"], 60), token(&["other"], 60));
+    for (cookies, status) in [
+        (format!("hookrill_token=stale; hookrill_token={good}"), 200),
+        (
+            format!("hookrill_token={other}; hookrill_token={good}"),
+            200,
+        ),
+        (format!("hookrill_token={good}; hookrill_token=stale"), 200),
+        (
+            format!("hookrill_token=; a=b; hookrill_token=\"{good}\""),
+            200,
+        ),
+        (format!("hookrill_token=stale; hookrill_token={other}"), 403),
+        ("hookrill_token=stale; hookrill_token=staler".into(), 401),
+    ] {
+        let headers = [("Cookie", &*cookies)];
+        let answer = gateway.subscriber_with("/events/shut", &headers).await;
+        assert_eq!(answer.status(), status, "{cookies}");
+    }
+    // A bounded number of signatures.
+    let many = "hookrill_token=stale0; ".to_owned();
+    let many: String = (0..8).map(|n| many.replace('0', &n.to_string())).collect();
+    let cookies = format!("{many}hookrill_token={good}");
+    let answer = gateway.get("/events/shut", &[("Cookie", &cookies)]).await;
+    assert_eq!(answer.status, 401);
 }

@@ -265,3 +265,70 @@ async fn made_up_topics_make_no_metrics() {
     );
     assert!(!page.text().contains("made-up"));
 }
+
+/// And a page that is let in can read why.
+#[tokio::test]
+async fn a_request_is_for_one_host() {
+    const APP: &str = "https://app.example.com";
+    let gateway = Gateway::in_memory()
+        .server(&format!("cors_origins = [\"{APP}\"]"))
+        .start()
+        .await;
+    let rest = format!("Origin: {APP}\r\nConnection: close\r\n\r\n");
+    for (hosts, why) in [
+        ("", "missing"),
+        ("Host: a\r\nHost: a\r\n", "not several"),
+        ("Host: a\r\nHost: b\r\n", "not several"),
+        ("Host: a b\r\n", "not a host"),
+        ("Host: a/b\r\n", "not a host"),
+    ] {
+        let request = format!("GET /healthz HTTP/1.1\r\n{hosts}{rest}");
+        let answer = gateway.send(request).await;
+        assert_eq!(answer.status, 400, "{hosts:?}");
+        assert_eq!(answer.header("connection"), Some("close"));
+        let allowed = answer.header("access-control-allow-origin");
+        assert_eq!(allowed, Some(APP), "{hosts:?}");
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains(why), "{hosts:?}: {detail}");
+    }
+    let old = format!("GET /healthz HTTP/1.0\r\n{rest}");
+    assert_eq!(gateway.send(old).await.status, 200);
+}
+
+/// RFC 9110, section 15.5.2, and RFC 6750, section 3.
+#[tokio::test]
+async fn every_401_says_how_to_log_in_and_nothing_of_the_topic() {
+    let gateway = Gateway::in_memory().start().await;
+    let bad = [("Authorization", "Bearer x")];
+    let other = format!("Bearer {}", token(&["other"], 60));
+    let other = [("Authorization", &*other)];
+    let missing = "Bearer realm=\"hookrill\"";
+    let invalid = "Bearer realm=\"hookrill\", error=\"invalid_token\"";
+    let scope = "Bearer realm=\"hookrill\", error=\"insufficient_scope\"";
+    for (path, headers, status, challenge) in [
+        ("/events/shut", &[][..], 401, missing),
+        ("/events", &[], 401, missing),
+        ("/events/shut", &bad, 401, invalid),
+        ("/events/shut.a?token=x", &[], 401, invalid),
+        ("/events/shut", &other, 403, scope),
+        ("/metrics", &[], 401, missing),
+        ("/metrics", &bad, 401, invalid),
+        ("/admin/topics", &[], 401, missing),
+        ("/admin/topics", &bad, 401, invalid),
+    ] {
+        let answer = gateway.get(path, headers).await;
+        assert_eq!(answer.status, status, "{path}");
+        assert_eq!(answer.header("www-authenticate"), Some(challenge), "{path}");
+    }
+    let revoke = gateway
+        .send("POST /admin/revoke HTTP/1.1\r\nHost: g\r\nConnection: close\r\n\r\n")
+        .await;
+    assert_eq!(revoke.header("www-authenticate"), Some(missing));
+    for topic in ["named", "standard", "slack", "unknown", "a..b"] {
+        let answer = gateway.post(topic, "{}").await;
+        assert_eq!(answer.status, 401, "{topic}");
+        let challenge = answer.header("www-authenticate");
+        let basic = "Basic realm=\"hookrill\", charset=\"UTF-8\"";
+        assert_eq!(challenge, Some(basic), "{topic}");
+    }
+}

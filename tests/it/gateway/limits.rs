@@ -443,3 +443,23 @@ async fn where_the_server_does_not_say_who_asks_addresses_have_no_limits() {
         assert_eq!(deliver(&gateway, "busy", &id).await.status, status);
     }
 }
+
+#[tokio::test]
+async fn a_page_that_has_reached_its_limit_can_read_that() {
+    const APP: &str = "https://app.example.com";
+    let gateway = Gateway::in_memory()
+        .server(&format!("cors_origins = [\"{APP}\"]"))
+        .server("subscribe_rate_per_address_max = \"1/h\"")
+        .server("ingest_rate_per_address_max = \"1/h\"")
+        .start()
+        .await;
+    for path in ["/events/x", "/ingest/x"] {
+        gateway.get(path, &[]).await;
+        let answer = gateway.get(path, &[("Origin", APP)]).await;
+        assert_eq!(answer.status, 429, "{path}");
+        let allowed = answer.header("access-control-allow-origin");
+        assert_eq!(allowed, Some(APP), "{path}");
+        let exposed = answer.header("access-control-expose-headers");
+        assert_eq!(exposed, Some("retry-after"), "{path}");
+    }
+}

@@ -24,6 +24,8 @@ mod writer;
 #[path = "."]
 mod to_a_socket {
     use hookrill_testing::Gateway;
+    #[path = "cross_origin.rs"]
+    mod cross_origin;
     #[path = "events.rs"]
     mod events;
 }
@@ -52,6 +54,8 @@ mod as_a_body {
         }
     }
 
+    #[path = "cross_origin.rs"]
+    mod cross_origin;
     #[path = "events.rs"]
     mod events;
 }

@@ -106,3 +106,41 @@ async fn refusals_of_a_configured_topic_are_warnings_with_what_helps_to_find_out
     }
     assert!(!log.contains(&other), "a token is logged");
 }
+
+#[tokio::test]
+async fn a_page_that_is_not_let_in_is_logged_once_with_what_to_write() {
+    let gateway = Process::with_sections(&format!(
+        "cors_origins = [\"https://app.example.com\"]\n[log]\nlevel = \"warn\"\n{OPEN_TOPIC}"
+    ));
+    let page = "http://localhost:5173";
+    for _ in 0..3 {
+        for origin in [page, "null", "https://app.example.com"] {
+            let mut stream = gateway
+                .subscriber_with("/events/open", &[("Origin", origin)])
+                .await;
+            stream.opened().await;
+        }
+    }
+    for (path, headers) in [
+        ("/events/open?since=x", &[("Origin", "not an origin")][..]),
+        ("/events/open?since=x", &[("Origin", "http://gateway")]),
+        (
+            "/events/open?since=x",
+            &[("Origin", "https://own"), ("X-Forwarded-Host", "own")],
+        ),
+        (
+            "/events/open?since=x",
+            &[("Origin", "https://own"), ("Sec-Fetch-Site", "same-origin")],
+        ),
+        ("/ingest/open", &[("Origin", "https://form.example")]),
+        ("/healthz", &[("Origin", "https://form.example")]),
+    ] {
+        gateway.get(path, headers).await;
+    }
+    let log = gateway.stop();
+    let said = lines(&log, "may not read streams");
+    assert_eq!(said.len(), 2, "{log}");
+    let advice = format!("write cors_origins = [\"{page}\"] in [server]");
+    assert_eq!(lines(&log, &advice).len(), 1, "{log}");
+    assert_eq!(lines(&log, "pages without an origin").len(), 1, "{log}");
+}
