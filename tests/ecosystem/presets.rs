@@ -132,6 +132,13 @@ fn every_signed_scheme_refuses_another_body() {
 
 /// The body with one byte of each signed text changed.
 fn signed_texts(scheme: &scheme::Scheme, body: &[u8]) -> Vec<Vec<u8>> {
+    if scheme
+        .signature
+        .as_ref()
+        .is_some_and(|signature| signature.form.is_some())
+    {
+        return signed_fields(body);
+    }
     let json: serde_json::Value = serde_json::from_slice(body).unwrap();
     let mut places: Vec<String> = scheme
         .parts()
@@ -169,6 +176,16 @@ fn signed_texts(scheme: &scheme::Scheme, body: &[u8]) -> Vec<Vec<u8>> {
         changed.push(json.to_string().into_bytes());
     }
     changed
+}
+
+/// A form with one byte changed of each field that its signature is about: Mailgun's.
+fn signed_fields(body: &[u8]) -> Vec<Vec<u8>> {
+    let body = std::str::from_utf8(body).unwrap();
+    let changed = ["timestamp=", "token=", "signature="].map(|field| {
+        let at = body.find(field).unwrap() + field.len() + 3;
+        flipped(body.as_bytes(), at)
+    });
+    changed.into()
 }
 
 #[test]
@@ -338,12 +355,8 @@ fn every_preset_names_what_is_missing() {
             headers: Vec::new(),
             ..line.clone()
         };
-        let scheme = line.preset().scheme;
-        let in_body = scheme
-            .signature
-            .is_some_and(|signature| signature.json.is_some());
         let outcome = line.verifier().verify(bare.delivery(), line.at());
-        if in_body {
+        if line.signed_in_body() {
             assert!(outcome.is_ok(), "{line}");
         } else {
             assert_eq!(outcome.unwrap_err().reason(), "header_missing", "{line}");
@@ -415,7 +428,7 @@ fn what_send_signs_is_verified_for_every_preset_that_can_sign() {
             }
         }
     }
-    assert!(signs >= presets().len() - 4, "{signs}");
+    assert!(signs >= presets().len() - 5, "{signs}");
 }
 
 fn flipped(bytes: &[u8], at: usize) -> Vec<u8> {
@@ -470,7 +483,7 @@ mod gateway {
         let folder = tempfile::tempdir().unwrap();
         let lines: Vec<&Line> = signed_now()
             .iter()
-            .filter(|line| known(&line.preset).is_some())
+            .filter(|line| known(&line.preset).is_some() && line.is_for_the_public_url())
             .collect();
         let gateway = Process::start(folder.path(), &config(&lines));
         let url = gateway.url();

@@ -212,7 +212,7 @@ fn night() -> String {
      | `body_hash` | the signed URL announces another hash of the body | a proxy that rewrites or decompresses bodies |\n\
      | `stale` | the signature is genuine, the timestamp too old or in the future | the clocks; a retry that repeats its first signature: raise `tolerance` |\n\
      | `timestamp_form`, `timestamp_missing` | there is no timestamp where one should be | another version of the scheme |\n\
-     | `json_missing`, `not_a_form` | the body is not what is signed | the content type set at the provider |\n\
+     | `json_missing`, `field_missing`, `not_a_form` | the body is not what is signed | the content type set at the provider |\n\
      | `delimiter_in_part` | a signed part contains the text that separates it from the next, so that the same bytes could mean two messages | the part that the log names |\n\
      | `signable_by_anyone` | what is signed is one bare word, which the provider's handshake signs for anyone | somebody is trying to forge deliveries |\n\
      | `secret_pending`, `secret_already_provisioned`, `secret_not_accepted` | the provider sends its secret itself | [below](#secrets-that-providers-send) |\n\
@@ -342,10 +342,11 @@ fn signed(scheme: &Scheme) -> String {
     let (parts, form) = (parts.join(", then "), signature_form(scheme));
     let mut text = format!("{parts}, as {form}, by {}", scheme.algorithm());
     if let Some(rule) = &scheme.timestamp {
-        let at = match (&rule.header, &rule.field, &rule.json) {
+        let at = match (&rule.header, &rule.field, &rule.json, &rule.form) {
             (Some(names), ..) => format!("`{names}`"),
-            (_, Some(field), _) => format!("`{field}=` of the same header"),
-            (.., Some(pointer)) => format!("`{pointer}` of the body"),
+            (_, Some(field), ..) => format!("`{field}=` of the same header"),
+            (_, _, Some(pointer), _) => format!("`{pointer}` of the body"),
+            (.., Some(name)) => format!("`{name}` of the form"),
             _ => panic!("a scheme that compiles has one of them"),
         };
         let (format, off) = (
@@ -380,6 +381,9 @@ fn signature_form(scheme: &Scheme) -> String {
     if let Some(pointer) = &signature.json {
         return format!("`{pointer}` of the body");
     }
+    if let Some(name) = &signature.form {
+        return format!("`{name}` of the form");
+    }
     let key = match (&signature.key, &signature.key_separator) {
         (Some(key), Some(separator)) => format!("{key}{separator}"),
         _ => String::new(),
@@ -395,6 +399,10 @@ fn part(part: &MessagePart) -> String {
     match part {
         MessagePart::Literal(text) => format!("`{text}`"),
         MessagePart::Header(names) => format!("`{names}`"),
+        MessagePart::Form(name) => format!("`{name}` of the form"),
+        MessagePart::BodyOrField(name) => {
+            format!("the body, or, of a form, its only field `{name}`")
+        }
         MessagePart::Json(pointer) => format!("`{}`", last(pointer)),
         MessagePart::JsonOrEmpty(pointer) => format!("`{}` (or nothing)", last(pointer)),
         other => other.to_string(),

@@ -1,6 +1,7 @@
 //! A place in a JSON document, by RFC 6901: `/data/object/id`.
 
 mod find;
+mod spans;
 
 use std::{fmt, str::FromStr};
 

@@ -10,7 +10,7 @@ use http::HeaderName;
 
 use crate::{
     limits::{CHALLENGE_BYTES_MAX, SECRETS_MAX, SIGNATURES_MAX},
-    scheme::{Encoding, MessagePart, SchemeKind, SecretEncoding, Source, TimeFormat},
+    scheme::{Encoding, Hash, MessagePart, SchemeKind, SecretEncoding, Source, TimeFormat},
 };
 
 /// Why a scheme and its [`Settings`](crate::Settings) make no verifier. Each
@@ -95,6 +95,25 @@ pub enum SchemeError {
         /// Which, from 0.
         index: usize,
     },
+    /// A hash that nobody should choose today, without a confirmation.
+    #[error(
+        "the hash {} is broken, and safe only inside an HMAC for now: write legacy = true if the \
+         provider has nothing better",
+        hash.as_str()
+    )]
+    HashLegacy {
+        /// Which.
+        hash: Hash,
+    },
+    /// A confirmation of a hash that needs none.
+    #[error("`legacy` is set, but the hash {} needs no such confirmation: remove it", hash.as_str())]
+    HashNotLegacy {
+        /// Which.
+        hash: Hash,
+    },
+    /// MD5 or SHA-1 other than inside an HMAC.
+    #[error("`construction` is \"prefix\", which the hash md5 is too weak for")]
+    HashTooWeak,
     /// The signed message does not contain the body.
     #[error(
         "`message` does not contain \"body\", so anybody could change the body: add it (or write \
@@ -286,6 +305,18 @@ pub enum VerifyError {
     /// The body is not a form, or one with too many fields.
     #[error("the body is not a form, which this scheme signs field by field")]
     NotAForm,
+    /// The body is neither JSON nor a form with this field alone.
+    #[error("the body is neither JSON nor a form with one field, {field}")]
+    NotTheField {
+        /// The field's name.
+        field: String,
+    },
+    /// A form has no such field, or several of that name with different values.
+    #[error("the body is not a form with one field {field}")]
+    FieldMissing {
+        /// The field's name.
+        field: String,
+    },
     /// The signed URL announces another hash of the body.
     #[error("the body does not have the hash that the signed URL announces")]
     BodyHashMismatch,
@@ -382,7 +413,8 @@ impl VerifyError {
             Self::SignatureMalformed { .. } => "signature_form",
             Self::SignaturePrefixMissing { .. } => "signature_prefix",
             Self::JsonMissing { .. } => "json_missing",
-            Self::NotAForm => "not_a_form",
+            Self::NotAForm | Self::NotTheField { .. } => "not_a_form",
+            Self::FieldMissing { .. } => "field_missing",
             Self::BodyHashMismatch => "body_hash",
             Self::SignatureEncoding { .. } => "signature_encoding",
             Self::SignatureLength { .. } => "signature_length",
@@ -424,6 +456,12 @@ pub enum SignError {
     /// The scheme's signature is a part of the body.
     #[error("this scheme puts the signature into the body, which signing here does not do")]
     SignatureInBody,
+    /// The scheme's token is a part of the body.
+    #[error("this scheme reads the token from {pointer} of the body: write it there")]
+    TokenInBody {
+        /// Where.
+        pointer: Pointer,
+    },
     /// The provider sends its secret first, and has not done so.
     #[error("the provider has not sent its secret yet")]
     SecretPending,

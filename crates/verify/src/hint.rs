@@ -92,7 +92,7 @@ fn with_url(verifier: &Verifier, change: UrlChange) -> Option<Verifier> {
     let Check::Signature(check) = &mut other.compiled.check else {
         return None;
     };
-    check.public_url = change(&check.public_url)?;
+    check.public_urls = vec![change(&check.public_urls[0])?];
     Some(other)
 }
 

@@ -169,6 +169,14 @@ impl Signing {
                 let pair = BASE64.encode(secret.expose());
                 self.put(&AUTHORIZATION, &format!("Basic {pair}"))
             }
+            TokenLocation::Json(pointer) => {
+                if pointer.find(&self.draft.body).as_deref() == Some(&*text) {
+                    return Ok(());
+                }
+                Err(SignError::TokenInBody {
+                    pointer: pointer.clone(),
+                })
+            }
             TokenLocation::Query(name) => {
                 self.put_parameter(name, &text);
                 Ok(())

@@ -163,6 +163,13 @@ impl Line {
         settings
     }
 
+    /// Whether its URL begins as that of the gateway here, which has one.
+    pub(super) fn is_for_the_public_url(&self) -> bool {
+        self.public_url
+            .as_deref()
+            .is_none_or(|url| url == PUBLIC_URL)
+    }
+
     /// Whether it gives the secret that is used from then on.
     pub(super) fn hands_over(&self) -> bool {
         self.handshake.is_some() && self.preset().scheme.provisioned_secret.is_some()
@@ -173,8 +180,13 @@ impl Line {
     }
 
     pub(super) fn signed_in_body(&self) -> bool {
-        let signature = self.preset().scheme.signature;
-        signature.is_some_and(|signature| signature.json.is_some())
+        let scheme = self.preset().scheme;
+        let signature = scheme.signature.map(|place| (place.json, place.form));
+        let token = scheme.token.map(|token| (token.json, None));
+        let places = signature.into_iter().chain(token);
+        places
+            .into_iter()
+            .any(|(json, form)| json.is_some() || form.is_some())
     }
 
     /// The topic that it goes to; a hand-over has one of its own.

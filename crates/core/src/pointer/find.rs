@@ -118,7 +118,7 @@ impl<'de> Visitor<'de> for PointerSeed<'_> {
 }
 
 /// An array index of RFC 6901: digits without a leading zero.
-fn index(step: &str) -> Option<usize> {
+pub(super) fn index(step: &str) -> Option<usize> {
     if step != "0" && step.starts_with(['0', '+']) {
         return None;
     }

@@ -1,5 +1,7 @@
 //! Forms, in a query or a body: `application/x-www-form-urlencoded`.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 
 use crate::error::VerifyError;
@@ -29,6 +31,41 @@ pub(super) fn value(text: &str, name: &str) -> Option<String> {
         return None;
     }
     String::from_utf8(value).ok()
+}
+
+/// The value of a field of a body that is a form, where one must be.
+///
+/// # Errors
+///
+/// [`VerifyError::FieldMissing`].
+pub(super) fn required(body: &[u8], name: &str) -> Result<String, VerifyError> {
+    let found = std::str::from_utf8(body).ok();
+    let found = found.and_then(|text| value(text, name));
+    found.ok_or_else(|| VerifyError::FieldMissing {
+        field: name.to_owned(),
+    })
+}
+
+/// What is signed of a body that is JSON, or a form with the JSON in its only field.
+/// Whatever its `Content-Type` says: nobody signs that. Both begin differently.
+///
+/// # Errors
+///
+/// [`VerifyError::NotTheField`] for a form with other fields: nobody has signed those.
+pub(super) fn body_or_field<'b>(body: &'b [u8], name: &str) -> Result<Cow<'b, [u8]>, VerifyError> {
+    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    if matches!(first, Some(b'{' | b'[')) {
+        return Ok(body.into());
+    }
+    let not_it = || VerifyError::NotTheField {
+        field: name.to_owned(),
+    };
+    let text = std::str::from_utf8(body).map_err(|_| not_it())?;
+    let mut fields = fields(text);
+    match (fields.next(), fields.next()) {
+        (Some((key, value)), None) if decode(key) == name.as_bytes() => Ok(decode(value).into()),
+        _ => Err(not_it()),
+    }
 }
 
 /// The query of a request target.
@@ -78,6 +115,30 @@ mod tests {
         assert_eq!(sorted("a=\u{e9}"), Err(VerifyError::NotAForm));
         assert!(sorted(&vec!["a=1"; FIELDS_MAX].join("&")).is_ok());
         assert!(sorted(&vec!["a=1"; FIELDS_MAX + 1].join("&")).is_err());
+    }
+
+    #[test]
+    fn a_form_with_json_in_it_is_that_json_and_has_no_other_field() {
+        let read = |body: &str| {
+            body_or_field(body.as_bytes(), "payload")
+                .ok()
+                .map(Cow::into_owned)
+        };
+        assert_eq!(read(r#" {"a":"b=c&d"}"#), Some(br#" {"a":"b=c&d"}"#.into()));
+        assert_eq!(read("payload=%7B%7D"), Some(b"{}".into()));
+        assert_eq!(read("&payload=%7B+%7D&"), Some(b"{ }".into()));
+        for other in [
+            "",
+            "payload",
+            "payload=%7B%7D&x=1",
+            "x=1&payload=%7B%7D",
+            "x=%7B%7D",
+        ] {
+            let bare = (other == "payload").then(Vec::new);
+            assert_eq!(read(other), bare, "{other}");
+        }
+        assert_eq!(read("payload=%7B%7D&payload=%7B%7D"), None);
+        assert_eq!(body_or_field(b"payload=\xff", "payload").ok(), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use hookrill_core::Pointer;
 
-use super::headers;
+use super::{form, headers};
 use crate::{
     delivery::Delivery,
     error::VerifyError,
@@ -32,6 +32,8 @@ pub(crate) struct SignatureGrammar {
 pub(crate) enum SignatureLocation {
     Header(HeaderNames),
     Json(Pointer),
+    /// A field of a form.
+    Form(String),
 }
 
 /// Which items are signatures, where items have keys.
@@ -133,6 +135,9 @@ impl SignatureGrammar {
             SignatureLocation::Json(pointer) => {
                 values.extend(pointer.find(&delivery.body).map(Cow::Owned));
             }
+            SignatureLocation::Form(name) => {
+                values.push(form::required(&delivery.body, name)?.into());
+            }
         }
         Ok(values)
     }
@@ -145,6 +150,9 @@ impl SignatureGrammar {
             SignatureLocation::Json(pointer) => VerifyError::JsonMissing {
                 pointer: pointer.clone(),
             },
+            SignatureLocation::Form(name) => VerifyError::FieldMissing {
+                field: name.clone(),
+            },
         }
     }
 
@@ -153,6 +161,7 @@ impl SignatureGrammar {
         let location = match &self.location {
             SignatureLocation::Header(names) => Source::Header(names.first().clone().into()),
             SignatureLocation::Json(pointer) => Source::Json(pointer.clone()),
+            SignatureLocation::Form(name) => Source::Form(name.clone()),
         };
         let mut items = values.iter().flat_map(|value| self.items(value));
         if items.any(|item| self.prefixed(item).is_some()) {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use hookrill_core::Secret;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use sha2::{Digest as _, Sha256};
 
 use super::{mac::MacAlgorithm, signable::is_signable_by_anyone, token::constant_time_eq};
@@ -35,6 +35,7 @@ pub(crate) struct PreparedHandshake {
     pub(crate) verify_token: Option<ExpectedToken>,
     pub(crate) status: StatusCode,
     pub(crate) body: AnswerBody,
+    pub(crate) headers: Vec<(HeaderName, PreparedValue)>,
 }
 
 /// When a handshake is answered.
@@ -120,14 +121,13 @@ impl Handshakes {
             .iter()
             .filter(|one| one.stage == HandshakeStage::BeforeVerification);
         early
-            .flat_map(|one| one.body.values())
+            .flat_map(PreparedHandshake::values)
             .any(|value| matches!(value, PreparedValue::Hmac(_)))
     }
 
     /// Makes MACs with this key from now on.
     pub(crate) fn set_key(&mut self, key: &Secret) {
-        let bodies = self.0.iter_mut().map(|one| &mut one.body);
-        for value in bodies.flat_map(AnswerBody::values_mut) {
+        for value in self.0.iter_mut().flat_map(PreparedHandshake::values_mut) {
             if let PreparedValue::Hmac(hmac) = value {
                 hmac.key = Some(key.clone());
             }
@@ -156,6 +156,16 @@ impl Handshakes {
 }
 
 impl PreparedHandshake {
+    fn values(&self) -> impl Iterator<Item = &PreparedValue> {
+        let headers = self.headers.iter().map(|(_, value)| value);
+        self.body.values().into_iter().chain(headers)
+    }
+
+    fn values_mut(&mut self) -> impl Iterator<Item = &mut PreparedValue> {
+        let headers = self.headers.iter_mut().map(|(_, value)| value);
+        self.body.values_mut().into_iter().chain(headers)
+    }
+
     fn fits(&self, delivery: &Delivery) -> Result<bool, VerifyError> {
         if delivery.method != self.method {
             return Ok(false);
@@ -173,10 +183,17 @@ impl PreparedHandshake {
             expected.require(delivery)?;
         }
         let (content_type, body) = self.body.render(delivery)?;
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            // What is echoed is printable, and a literal was written by the operator.
+            let text = text_of(value.render(delivery)?);
+            let written = HeaderValue::try_from(text).map_err(|_| VerifyError::ChallengeInvalid)?;
+            headers.insert(name, written);
+        }
         Ok(Reply {
             status: self.status,
             content_type: HeaderValue::from_static(content_type),
-            headers: HeaderMap::new(),
+            headers,
             body: Bytes::from(body),
         })
     }
@@ -223,13 +240,7 @@ impl AnswerBody {
     fn render(&self, delivery: &Delivery) -> Result<(&'static str, String), VerifyError> {
         match self {
             Self::Empty => Ok(("text/plain", String::new())),
-            Self::Text(value) => {
-                let text = match value.render(delivery)? {
-                    serde_json::Value::String(text) => text,
-                    number => number.to_string(),
-                };
-                Ok(("text/plain", text))
-            }
+            Self::Text(value) => Ok(("text/plain", text_of(value.render(delivery)?))),
             Self::Json(object) => {
                 let mut json = serde_json::Map::new();
                 for (key, value) in object {
@@ -241,6 +252,13 @@ impl AnswerBody {
                 ))
             }
         }
+    }
+}
+
+fn text_of(value: serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text,
+        number => number.to_string(),
     }
 }
 

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use hmac::{Hmac, KeyInit, Mac};
 use hookrill_core::Secret;
+use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use subtle::ConstantTimeEq as _;
@@ -28,6 +29,7 @@ impl MacAlgorithm {
     /// The message's MAC under `key`.
     pub(crate) fn compute(self, key: &Secret, message: &SignedMessage<'_>) -> Vec<u8> {
         let mac = match (self.hash, self.construction) {
+            (Hash::Md5, MacConstruction::Hmac) => hmac::<Hmac<Md5>>(key, message),
             (Hash::Sha1, MacConstruction::Hmac) => hmac::<Hmac<Sha1>>(key, message),
             (Hash::Sha256, MacConstruction::Hmac) => hmac::<Hmac<Sha256>>(key, message),
             (Hash::Sha384, MacConstruction::Hmac) => hmac::<Hmac<Sha384>>(key, message),
@@ -61,6 +63,7 @@ pub(crate) fn digest<'p>(
     pieces: impl IntoIterator<Item = &'p Cow<'p, [u8]>>,
 ) -> Vec<u8> {
     match hash {
+        Hash::Md5 => digest_by::<Md5>(pieces),
         Hash::Sha1 => digest_by::<Sha1>(pieces),
         Hash::Sha256 => digest_by::<Sha256>(pieces),
         Hash::Sha384 => digest_by::<Sha384>(pieces),
@@ -93,6 +96,7 @@ mod tests {
             Cow::Borrowed(b"for nothing?"),
         ];
         for (hash, hex) in [
+            (Hash::Md5, "750c783e6ab0b503eaa86e310a5db738"),
             (Hash::Sha1, "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"),
             (
                 Hash::Sha256,

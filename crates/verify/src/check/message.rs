@@ -48,6 +48,12 @@ impl<'m> MessageBuilder<'m> {
             MessagePart::Method => self.delivery.method.as_str().as_bytes().into(),
             MessagePart::Url => self.url(index)?.into_bytes().into(),
             MessagePart::FormSorted => form::sorted_fields(body)?.into(),
+            MessagePart::BodyOrField(name) => form::body_or_field(body, name)?,
+            MessagePart::Form(name) => {
+                let text = form::required(body, name)?;
+                self.refuse_delimiter_in(index, name, &text)?;
+                text.into_bytes().into()
+            }
             MessagePart::Timestamp => {
                 let text = self.timestamp.ok_or(VerifyError::TimestampMissing)?;
                 self.refuse_delimiter_in(index, "timestamp", text)?;

@@ -12,7 +12,7 @@ mod headers;
 mod lookup;
 pub(crate) mod mac;
 mod message;
-mod provider;
+pub(crate) mod provider;
 mod signable;
 pub(crate) mod signature;
 pub(crate) mod timestamp;

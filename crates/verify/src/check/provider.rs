@@ -37,6 +37,28 @@ pub(super) fn twilio(url: &str, delivery: &Delivery) -> Result<Vec<u8>, VerifyEr
     Ok(url.as_bytes().to_vec())
 }
 
+/// The public URLs that Twilio may have signed: the one that it was given, and the same
+/// without its port, or with the scheme's own where it has none. Twilio signs either,
+/// whatever it was given, and its own libraries try both.
+///
+/// Source: `RequestValidator` of <https://github.com/twilio/twilio-python>.
+pub(crate) fn twilio_urls(public_url: &str) -> Vec<String> {
+    let given = public_url.trim_end_matches('/');
+    let (scheme, rest) = given.split_once("://").unwrap_or(("", given));
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let port_at = authority.rfind(':').filter(|at| {
+        let port = &authority[at + 1..];
+        !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    let other = match (port_at, scheme) {
+        (Some(at), _) => format!("{scheme}://{}{path}", &authority[..at]),
+        (None, "https") => format!("{scheme}://{authority}:443{path}"),
+        (None, "http") => format!("{scheme}://{authority}:80{path}"),
+        (None, _) => return vec![given.to_owned()],
+    };
+    vec![given.to_owned(), other]
+}
+
 /// The escapes that HubSpot decodes before it signs a URL (version 3).
 ///
 /// Source: <https://developers.hubspot.com/docs/apps/developer-platform/build-apps/authentication/request-validation>.
@@ -84,6 +106,23 @@ pub(super) fn hubspot_url(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn twilio_signs_urls_with_and_without_a_port() {
+        for (given, other) in [
+            ("https://a.example:8443", "https://a.example"),
+            ("https://a.example", "https://a.example:443"),
+            ("https://a.example/", "https://a.example:443"),
+            ("http://a.example/base", "http://a.example:80/base"),
+            ("http://a.example:8080/base", "http://a.example/base"),
+            ("https://[::1]", "https://[::1]:443"),
+            ("https://[::1]:8443", "https://[::1]"),
+        ] {
+            let urls = twilio_urls(given);
+            assert_eq!(urls, [given.trim_end_matches('/'), other]);
+        }
+        assert_eq!(twilio_urls(""), [""]);
+    }
 
     #[test]
     fn hubspots_url_is_decoded_once_and_in_part() {

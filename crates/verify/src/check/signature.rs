@@ -10,7 +10,7 @@ use hookrill_core::{Pointer, Secret, Timestamp};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    ed25519,
+    ed25519, form,
     grammar::SignatureGrammar,
     headers,
     lookup::required_json,
@@ -40,9 +40,10 @@ pub(crate) struct SignatureCheck {
     pub(crate) keys: Vec<Secret>,
     /// Where the provider sends its secret.
     pub(crate) provisioning: Option<SecretProvisioning>,
-    /// What stands in front of the request target in the URL that the sender
-    /// was given; used where a part needs it.
-    pub(crate) public_url: String,
+    /// What stands in front of the request target in the URL that the sender was
+    /// given, used where a part needs it; and what else it may have been signed with.
+    /// At least one.
+    pub(crate) public_urls: Vec<String>,
     /// Whether the message has the body byte for byte.
     pub(crate) covers_body: bool,
     /// Whether a handshake gives anyone the MAC of a bare word.
@@ -73,6 +74,8 @@ pub(crate) enum TimestampSource {
     Field(String),
     /// In the body, and signed as a part of its own.
     Json(Pointer),
+    /// A field of a form, and signed as a part of its own.
+    Form(String),
     /// In the body, and signed as part of it: read once a secret has matched.
     SignedJson(Pointer),
 }
@@ -153,7 +156,12 @@ impl SignatureCheck {
         });
 
         trace.begin("secret");
-        trace.matched(self.matching_key(&message, &candidates)?);
+        trace.matched(match self.matching_key(&message, &candidates) {
+            Err(VerifyError::Mismatch) => {
+                self.matching_key_by_other_url(delivery, text.as_deref(), &candidates)?
+            }
+            found => found?,
+        });
 
         let Some(policy) = &self.timestamp else {
             return Ok(());
@@ -198,9 +206,18 @@ impl SignatureCheck {
         delivery: &'m Delivery,
         timestamp: Option<&'m str>,
     ) -> Result<SignedMessage<'m>, VerifyError> {
+        self.message_for(&self.public_urls[0], delivery, timestamp)
+    }
+
+    fn message_for<'m>(
+        &'m self,
+        public_url: &'m str,
+        delivery: &'m Delivery,
+        timestamp: Option<&'m str>,
+    ) -> Result<SignedMessage<'m>, VerifyError> {
         let builder = MessageBuilder {
             parts: &self.message,
-            public_url: &self.public_url,
+            public_url,
             delivery,
             timestamp,
         };
@@ -254,6 +271,7 @@ impl SignatureCheck {
                 field.ok_or(VerifyError::TimestampMissing)?.into()
             }
             TimestampSource::Json(pointer) => required_json(pointer, &delivery.body)?.into(),
+            TimestampSource::Form(name) => form::required(&delivery.body, name)?.into(),
             TimestampSource::SignedJson(_) => return Ok(None),
         };
         Ok(Some(text))
@@ -264,6 +282,25 @@ impl SignatureCheck {
             (Some(policy), Some(text)) => policy.format.parse(text).map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// The index of the key that one of `candidates` was made with, over one of the
+    /// other URLs that the sender may have signed.
+    fn matching_key_by_other_url(
+        &self,
+        delivery: &Delivery,
+        timestamp: Option<&str>,
+        candidates: &[Vec<u8>],
+    ) -> Result<usize, VerifyError> {
+        for public_url in &self.public_urls[1..] {
+            let message = self.message_for(public_url, delivery, timestamp)?;
+            self.refuse_signable_by_anyone(&message)?;
+            match self.matching_key(&message, candidates) {
+                Err(VerifyError::Mismatch) => {}
+                found => return found,
+            }
+        }
+        Err(VerifyError::Mismatch)
     }
 
     /// The index of the key that one of `candidates` was made with.

@@ -7,12 +7,12 @@
 use std::borrow::Cow;
 
 use data_encoding::BASE64;
-use hookrill_core::Secret;
+use hookrill_core::{Pointer, Secret};
 use http::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{form, headers};
+use super::{form, headers, lookup::required_json};
 use crate::{delivery::Delivery, error::VerifyError, scheme::HeaderNames, trace::Trace};
 
 /// Where a token is, and which ones are accepted.
@@ -25,10 +25,15 @@ pub(crate) struct TokenCheck {
 /// Where a token is.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum TokenLocation {
-    Header { names: HeaderNames, prefix: String },
+    Header {
+        names: HeaderNames,
+        prefix: String,
+    },
     Query(String),
     Bearer,
     Basic,
+    /// A string in the JSON body.
+    Json(Pointer),
 }
 
 impl TokenCheck {
@@ -91,12 +96,20 @@ impl TokenCheck {
             TokenLocation::Bearer | TokenLocation::Basic => {
                 delivery.headers.remove(AUTHORIZATION);
             }
+            TokenLocation::Json(pointer) => {
+                if let Some(body) = pointer.emptied(&delivery.body) {
+                    delivery.body = body.into();
+                }
+            }
             TokenLocation::Query(name) => {
                 delivery.path_and_query = without_parameter(&delivery.path_and_query, name);
             }
         }
         debug_assert!(
-            self.location.find(delivery).is_err(),
+            self.location
+                .find(delivery)
+                .is_ok_and(|token| token.is_empty())
+                == matches!(self.location, TokenLocation::Json(_)),
             "nobody behind this finds the token"
         );
     }
@@ -116,6 +129,10 @@ impl TokenLocation {
                 Ok(pair.map_err(|_| VerifyError::TokenMalformed)?.into())
             }
             Self::Query(name) => parameter(delivery, name).map(Cow::Owned),
+            Self::Json(pointer) => {
+                let text = required_json(pointer, &delivery.body)?;
+                Ok(text.into_bytes().into())
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Handshakes: checked, and given all that their answers need.
 
 use hookrill_core::Secret;
-use http::{Method, StatusCode};
+use http::{HeaderName, Method, StatusCode};
 
 use super::signature::require_hash;
 use crate::{
@@ -68,7 +68,19 @@ impl HandshakeCompiler<'_> {
             verify_token,
             status: StatusCode::from_u16(status).expect("200 to 299 was checked"),
             body: self.body(written)?,
+            headers: self.headers(written)?,
         })
+    }
+
+    fn headers(
+        &self,
+        written: &Handshake,
+    ) -> Result<Vec<(HeaderName, PreparedValue)>, SchemeError> {
+        let headers = written.headers.iter().map(|(name, value)| {
+            let name = name.parse().expect("names were checked");
+            Ok((name, self.value(value)?))
+        });
+        headers.collect()
     }
 
     fn body(&self, written: &Handshake) -> Result<AnswerBody, SchemeError> {
@@ -131,6 +143,7 @@ fn method(written: HandshakeMethod) -> Method {
         HandshakeMethod::Post => Method::POST,
         HandshakeMethod::Get => Method::GET,
         HandshakeMethod::Head => Method::HEAD,
+        HandshakeMethod::Options => Method::OPTIONS,
     }
 }
 
@@ -139,10 +152,13 @@ fn contradiction(handshake: &Handshake, scheme: &Scheme) -> Option<&'static str>
     let has_body = handshake.text.is_some() || handshake.json.is_some();
     let is_event_method = handshake.method == HandshakeMethod::Post;
     let both = |when: &Condition| when.absent && when.equals.is_some();
+    let is_name = |name: &String| name.parse::<HeaderName>().is_ok();
     if handshake.text.is_some() && handshake.json.is_some() {
         Some("it answers by `text` and by `json`: remove one")
-    } else if !has_body && handshake.status.is_none() {
-        Some("it answers nothing: add `text`, `json` or `status`")
+    } else if !has_body && handshake.status.is_none() && handshake.headers.is_empty() {
+        Some("it answers nothing: add `text`, `json`, `headers` or `status`")
+    } else if !handshake.headers.keys().all(is_name) {
+        Some("a key of its `headers` is not the name of a header")
     } else if !(200..300).contains(&handshake.status.unwrap_or(200)) {
         Some("its `status` is 200 to 299")
     } else if handshake.method == HandshakeMethod::Head && has_body {
@@ -154,8 +170,8 @@ fn contradiction(handshake: &Handshake, scheme: &Scheme) -> Option<&'static str>
     } else if handshake.needs_secret() && !has_hmac(scheme) {
         // A plain hash that is given away could be extended to a signature.
         Some("only a scheme of kind \"hmac\", keyed by HMAC, answers by `hmac`")
-    } else if answers_any_get(handshake) {
-        Some("it answers any GET: say in `when` what must be there")
+    } else if answers_anybody(handshake, scheme) {
+        Some("it answers any such request: say in `when` what must be there")
     } else {
         None
     }
@@ -165,9 +181,12 @@ fn has_hmac(scheme: &Scheme) -> bool {
     scheme.kind == SchemeKind::Hmac && scheme.construction != Some(MacConstruction::Prefix)
 }
 
-/// Whether it answers a GET that asks for nothing.
-fn answers_any_get(handshake: &Handshake) -> bool {
+/// Whether it answers a GET or OPTIONS that asks for nothing, whoever sends it. One that
+/// has the topic's token asks for something: Mailchimp's sends nothing else.
+fn answers_anybody(handshake: &Handshake, scheme: &Scheme) -> bool {
     let requires_text = handshake.when.iter().any(|when| !when.absent);
-    let requires_token = handshake.verify_token.is_some();
-    handshake.method == HandshakeMethod::Get && !requires_text && !requires_token
+    let has_token = scheme.kind == SchemeKind::Token && !handshake.is_before_verification();
+    let requires_token = handshake.verify_token.is_some() || has_token;
+    let is_open = [HandshakeMethod::Get, HandshakeMethod::Options].contains(&handshake.method);
+    is_open && !requires_text && !requires_token
 }

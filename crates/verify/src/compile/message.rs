@@ -16,9 +16,7 @@ pub(super) fn check(
     timestamp: Option<&TimestampPolicy>,
     body_unsigned: bool,
 ) -> Result<(), SchemeError> {
-    let has_body = parts
-        .iter()
-        .any(|part| part.is_whole_body() || part.is_form());
+    let has_body = parts.iter().any(MessagePart::has_all_of_body);
     match (has_body, body_unsigned) {
         (false, false) => return Err(SchemeError::BodyUnsigned),
         (true, true) => return Err(SchemeError::BodySigned),
@@ -34,7 +32,8 @@ pub(super) fn check(
 fn refuse_form_and_json(parts: &[MessagePart]) -> Result<(), SchemeError> {
     let is_json =
         |part: &&MessagePart| matches!(part, MessagePart::Json(_) | MessagePart::JsonOrEmpty(_));
-    if !parts.iter().any(MessagePart::is_form) {
+    let is_form = |part: &MessagePart| part.is_form() || matches!(part, MessagePart::Form(_));
+    if !parts.iter().any(is_form) {
         return Ok(());
     }
     match parts.iter().find(is_json) {
@@ -52,9 +51,10 @@ fn check_timestamp(
     let has_timestamp = parts.contains(&MessagePart::Timestamp);
     match (timestamp.map(|policy| &policy.source), has_timestamp) {
         (None, true) => Err(SchemeError::TimestampLocationMissing),
-        (Some(TimestampSource::Header(_) | TimestampSource::Field(_)), false) => {
-            Err(SchemeError::TimestampUnsigned)
-        }
+        (
+            Some(TimestampSource::Header(_) | TimestampSource::Field(_) | TimestampSource::Form(_)),
+            false,
+        ) => Err(SchemeError::TimestampUnsigned),
         // A timestamp in the body is signed with the body, if that is.
         (Some(TimestampSource::SignedJson(_)), false)
             if !parts.iter().any(MessagePart::is_whole_body) =>

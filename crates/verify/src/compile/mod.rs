@@ -72,6 +72,7 @@ pub(crate) fn compile(scheme: Scheme, settings: Settings) -> Result<CompiledSche
 fn refuse_inapplicable(scheme: &Scheme) -> Result<(), SchemeError> {
     let of_hmac = [
         ("hash", scheme.hash.is_some()),
+        ("legacy", scheme.legacy),
         ("construction", scheme.construction.is_some()),
         ("provisioned_secret", scheme.provisioned_secret.is_some()),
     ];

@@ -10,11 +10,13 @@ use crate::{
         ed25519,
         grammar::{ItemKey, SignatureGrammar, SignatureLocation},
         mac::{self, MacAlgorithm},
+        provider,
         signature::{Algorithm, SignatureCheck, TimestampPolicy, TimestampSource},
     },
     error::SchemeError,
     scheme::{
-        Hash, HeaderNames, MessagePart, Scheme, SchemeKind, SecretForm, Signature, TimestampRule,
+        Function, Hash, HeaderNames, MacConstruction, MessagePart, Scheme, SchemeKind, SecretForm,
+        Signature, TimestampRule,
     },
     settings::Settings,
 };
@@ -55,6 +57,13 @@ pub(super) fn compile(
     if settings.public_url.is_none() && parts.iter().any(MessagePart::needs_public_url) {
         return Err(SchemeError::PublicUrlMissing);
     }
+    let public_url = settings.public_url.unwrap_or_default();
+    let is_twilio = |part: &MessagePart| *part == MessagePart::Function(Function::Twilio);
+    let public_urls = if parts.iter().any(is_twilio) {
+        provider::twilio_urls(&public_url)
+    } else {
+        vec![public_url]
+    };
     let awaits_secret = scheme.provisioned_secret.is_some() && settings.secrets.is_empty();
     let keys = if awaits_secret {
         Vec::new()
@@ -70,7 +79,7 @@ pub(super) fn compile(
         timestamp,
         keys,
         provisioning: scheme.provisioned_secret,
-        public_url: settings.public_url.unwrap_or_default(),
+        public_urls,
         covers_body,
         words_are_signable_by_anyone,
     })
@@ -80,10 +89,19 @@ fn algorithm(scheme: &Scheme) -> Result<Algorithm, SchemeError> {
     if scheme.kind == SchemeKind::Ed25519 {
         return Ok(Algorithm::Ed25519);
     }
-    Ok(Algorithm::Mac(MacAlgorithm {
-        hash: require_hash(scheme)?,
-        construction: scheme.construction.unwrap_or_default(),
-    }))
+    let hash = require_hash(scheme)?;
+    let construction = scheme.construction.unwrap_or_default();
+    // SHA-1 inside an HMAC is as good as ever: a mark on it is for readers.
+    if hash == Hash::Md5 && !scheme.legacy {
+        return Err(SchemeError::HashLegacy { hash });
+    }
+    if hash == Hash::Md5 && construction != MacConstruction::Hmac {
+        return Err(SchemeError::HashTooWeak);
+    }
+    if scheme.legacy && !hash.is_legacy() {
+        return Err(SchemeError::HashNotLegacy { hash });
+    }
+    Ok(Algorithm::Mac(MacAlgorithm { hash, construction }))
 }
 
 /// The hash of a scheme's MAC.
@@ -165,15 +183,20 @@ fn grammar(signature: Signature) -> Result<SignatureGrammar, SchemeError> {
         (None, None) => None,
         _ => return Err(SchemeError::ItemKeyIncomplete),
     };
-    let location = match (signature.header, signature.numbered, signature.json) {
-        (Some(names), None, None) => SignatureLocation::Header(names),
-        (Some(names), Some(last), None) => SignatureLocation::Header(family(&names, last)?),
-        (None, None, Some(pointer)) => SignatureLocation::Json(pointer),
-        (None, Some(_), _) => return Err(SchemeError::NumberedInvalid),
+    if signature.numbered.is_some() && signature.header.is_none() {
+        return Err(SchemeError::NumberedInvalid);
+    }
+    let location = match (signature.header, signature.json, signature.form) {
+        (Some(names), None, None) => match signature.numbered {
+            Some(last) => SignatureLocation::Header(family(&names, last)?),
+            None => SignatureLocation::Header(names),
+        },
+        (None, Some(pointer), None) => SignatureLocation::Json(pointer),
+        (None, None, Some(name)) => SignatureLocation::Form(name),
         _ => {
             return Err(SchemeError::LocationAmbiguous {
                 key: "signature",
-                choices: "`header` and `json`",
+                choices: "`header`, `json` and `form`",
             });
         }
     };
@@ -200,15 +223,16 @@ fn timestamp_policy(
     tolerance: Option<Duration>,
     is_separate: bool,
 ) -> Result<TimestampPolicy, SchemeError> {
-    let source = match (rule.header, rule.field, rule.json) {
-        (Some(names), None, None) => TimestampSource::Header(names),
-        (None, Some(key), None) => TimestampSource::Field(key),
-        (None, None, Some(pointer)) if is_separate => TimestampSource::Json(pointer),
-        (None, None, Some(pointer)) => TimestampSource::SignedJson(pointer),
+    let source = match (rule.header, rule.field, rule.json, rule.form) {
+        (Some(names), None, None, None) => TimestampSource::Header(names),
+        (None, Some(key), None, None) => TimestampSource::Field(key),
+        (None, None, Some(pointer), None) if is_separate => TimestampSource::Json(pointer),
+        (None, None, Some(pointer), None) => TimestampSource::SignedJson(pointer),
+        (None, None, None, Some(name)) => TimestampSource::Form(name),
         _ => {
             return Err(SchemeError::LocationAmbiguous {
                 key: "timestamp",
-                choices: "`header`, `field` and `json`",
+                choices: "`header`, `field`, `json` and `form`",
             });
         }
     };

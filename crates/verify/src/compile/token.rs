@@ -31,15 +31,21 @@ fn location(token: Token) -> Result<TokenLocation, SchemeError> {
         prefix,
         query,
         authorization,
+        json,
     } = token;
-    match (header, query, authorization) {
-        (Some(names), None, None) => Ok(TokenLocation::Header { names, prefix }),
-        (None, Some(name), None) if prefix.is_empty() => Ok(TokenLocation::Query(name)),
-        (None, None, Some(Authorization::Bearer)) if prefix.is_empty() => Ok(TokenLocation::Bearer),
-        (None, None, Some(Authorization::Basic)) if prefix.is_empty() => Ok(TokenLocation::Basic),
-        _ => Err(SchemeError::LocationAmbiguous {
-            key: "token",
-            choices: "`header` (with `prefix`, if you like), `query` and `authorization`",
-        }),
+    let ambiguous = SchemeError::LocationAmbiguous {
+        key: "token",
+        choices: "`header` (with `prefix`, if you like), `query`, `authorization` and `json`",
+    };
+    if !prefix.is_empty() && header.is_none() {
+        return Err(ambiguous);
+    }
+    match (header, query, authorization, json) {
+        (Some(names), None, None, None) => Ok(TokenLocation::Header { names, prefix }),
+        (None, Some(name), None, None) => Ok(TokenLocation::Query(name)),
+        (None, None, Some(Authorization::Bearer), None) => Ok(TokenLocation::Bearer),
+        (None, None, Some(Authorization::Basic), None) => Ok(TokenLocation::Basic),
+        (None, None, None, Some(pointer)) => Ok(TokenLocation::Json(pointer)),
+        _ => Err(ambiguous),
     }
 }

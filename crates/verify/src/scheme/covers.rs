@@ -11,14 +11,19 @@ impl Scheme {
     #[must_use]
     pub fn covers(&self, source: &Source) -> bool {
         let covers = |part: &MessagePart| match (part, source) {
-            (MessagePart::Body | MessagePart::BodySha256, Source::Json(_)) => true,
+            // A form with one field is read as the JSON in it.
+            (
+                MessagePart::Body | MessagePart::BodySha256 | MessagePart::BodyOrField(_),
+                Source::Json(_),
+            ) => true,
+            (MessagePart::Form(signed), Source::Form(read)) => signed == read,
             (MessagePart::Json(signed) | MessagePart::JsonOrEmpty(signed), Source::Json(read)) => {
                 signed == read
             }
             // The same names in the same order, or the one that is read here
             // may not be the one that was signed.
             (MessagePart::Header(signed), Source::Header(read)) => signed == read,
-            // Not a form: its names and values run into each other. And not
+            // Not a sorted form: its names and values run into each other. And not
             // the query, whose end may run into what follows.
             _ => false,
         };

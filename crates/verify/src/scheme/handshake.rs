@@ -30,6 +30,9 @@ pub struct Handshake {
     pub text: Option<AnswerValue>,
     /// The answer as a JSON object of strings and numbers.
     pub json: Option<BTreeMap<String, AnswerValue>>,
+    /// Headers of the answer.
+    #[serde(default)]
+    pub headers: BTreeMap<String, AnswerValue>,
 }
 
 /// The method of a handshake.
@@ -44,6 +47,8 @@ pub enum HandshakeMethod {
     Get,
     /// A GET whose answer has no body.
     Head,
+    /// The method by which CloudEvents are offered (their HTTP 1.1 Web Hooks, section 4).
+    Options,
 }
 
 /// A text that must be there, must equal another, or must not be there.
@@ -141,7 +146,7 @@ impl Handshake {
     /// The values of the answer.
     pub fn values(&self) -> impl Iterator<Item = &AnswerValue> {
         let json = self.json.iter().flat_map(BTreeMap::values);
-        self.text.iter().chain(json)
+        self.text.iter().chain(json).chain(self.headers.values())
     }
 
     /// Whether a part of it needs
@@ -182,6 +187,7 @@ impl HandshakeMethod {
             Self::Post => "POST",
             Self::Get => "GET",
             Self::Head => "HEAD",
+            Self::Options => "OPTIONS",
         }
     }
 }

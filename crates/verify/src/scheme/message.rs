@@ -31,6 +31,11 @@ pub enum MessagePart {
     /// with nothing between: what Twilio signs. Bytes can be moved between
     /// names and values, so nothing read from such a form counts as signed.
     FormSorted,
+    /// The body's bytes; or, where the body is a form, the value of this field, which
+    /// has to be its only one: what Gitea signs, whichever it sends.
+    BodyOrField(String),
+    /// The value of a field of a body that is a form.
+    Form(String),
     /// This text.
     Literal(String),
     /// A header's value; of several names, the first that is there.
@@ -68,6 +73,8 @@ impl MessagePart {
             Self::Body
             | Self::Url
             | Self::FormSorted
+            | Self::BodyOrField(_)
+            | Self::Form(_)
             | Self::Header(_)
             | Self::Json(_)
             | Self::JsonOrEmpty(_)
@@ -83,7 +90,12 @@ impl MessagePart {
         matches!(self, Self::Body | Self::BodySha256)
     }
 
-    /// Whether this reads the body as a form.
+    /// Whether nothing of the body is left out of this. Of a form, its spelling may be.
+    pub(crate) fn has_all_of_body(&self) -> bool {
+        self.is_whole_body() || self.is_form() || matches!(self, Self::BodyOrField(_))
+    }
+
+    /// Whether this reads the body as a form, field by field.
     pub(crate) fn is_form(&self) -> bool {
         matches!(self, Self::FormSorted | Self::Function(Function::Twilio))
     }
@@ -103,6 +115,8 @@ impl fmt::Display for MessagePart {
             Self::Method => f.write_str("the method"),
             Self::Url => f.write_str("the URL"),
             Self::FormSorted => f.write_str("the form's sorted fields"),
+            Self::BodyOrField(name) => write!(f, "the body (of a form, its field {name})"),
+            Self::Form(name) => write!(f, "form field {name}"),
             Self::Literal(text) => write!(f, "{text:?}"),
             Self::Header(names) => write!(f, "header {}", names.first()),
             Self::Json(pointer) | Self::JsonOrEmpty(pointer) => write!(f, "body {pointer}"),

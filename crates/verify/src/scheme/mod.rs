@@ -39,6 +39,10 @@ pub struct Scheme {
     pub kind: SchemeKind,
     /// `hmac`: the hash of the MAC.
     pub hash: Option<Hash>,
+    /// `hmac`: confirms a hash that nobody should choose today. MD5 is refused without
+    /// it.
+    #[serde(default)]
+    pub legacy: bool,
     /// `hmac`: how hash and secret make a MAC; default: HMAC.
     pub construction: Option<MacConstruction>,
     /// `hmac`, `ed25519`: where signatures are, and how they are written.
@@ -128,20 +132,26 @@ impl Scheme {
     #[must_use]
     pub fn location(&self) -> String {
         if let Some(signature) = &self.signature {
-            return match (&signature.header, signature.numbered, &signature.json) {
-                (Some(names), Some(last), _) => format!("{names}1 to {last}"),
-                (Some(names), None, _) => names.to_string(),
-                (None, _, Some(pointer)) => format!("body {pointer}"),
-                (None, _, None) => "-".to_owned(),
-            };
+            let header = signature
+                .header
+                .as_ref()
+                .map(|names| match signature.numbered {
+                    Some(last) => format!("{names}1 to {last}"),
+                    None => names.to_string(),
+                });
+            let in_json = signature.json.iter().map(|at| format!("body {at}"));
+            let in_form = signature.form.iter().map(|name| format!("form {name}"));
+            let mut all = header.into_iter().chain(in_json).chain(in_form);
+            return all.next().unwrap_or_else(|| "-".to_owned());
         }
         let Some(token) = &self.token else {
             return "-".to_owned();
         };
-        match (&token.header, &token.query) {
-            (Some(names), _) => names.to_string(),
-            (None, Some(name)) => format!("?{name}="),
-            (None, None) => "authorization".to_owned(),
+        match (&token.header, &token.query, &token.json) {
+            (Some(names), ..) => names.to_string(),
+            (_, Some(name), _) => format!("?{name}="),
+            (.., Some(pointer)) => format!("body {pointer}"),
+            _ => "authorization".to_owned(),
         }
     }
 

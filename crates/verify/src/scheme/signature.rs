@@ -9,6 +9,9 @@ use super::{HeaderNames, Pointer};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Hash {
+    /// 16 bytes. Broken as a hash, and not yet inside an HMAC: only with
+    /// [`Scheme::legacy`](super::Scheme::legacy).
+    Md5,
     /// 20 bytes. Old, and unbroken inside an HMAC.
     Sha1,
     /// 32 bytes.
@@ -24,6 +27,7 @@ impl Hash {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Md5 => "md5",
             Self::Sha1 => "sha1",
             Self::Sha256 => "sha256",
             Self::Sha384 => "sha384",
@@ -35,11 +39,18 @@ impl Hash {
     #[must_use]
     pub const fn bytes(self) -> usize {
         match self {
+            Self::Md5 => 16,
             Self::Sha1 => 20,
             Self::Sha256 => 32,
             Self::Sha384 => 48,
             Self::Sha512 => 64,
         }
+    }
+
+    /// Whether nobody should choose it today.
+    #[must_use]
+    pub const fn is_legacy(self) -> bool {
+        matches!(self, Self::Md5 | Self::Sha1)
     }
 }
 
@@ -97,6 +108,8 @@ pub struct Signature {
     pub numbered: Option<u16>,
     /// A text in the JSON body instead of a header.
     pub json: Option<Pointer>,
+    /// A field of a body that is a form, instead of a header.
+    pub form: Option<String>,
     /// What stands in front of each signature: `sha256=`.
     #[serde(default)]
     pub prefix: String,

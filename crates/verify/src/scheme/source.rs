@@ -32,7 +32,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// When the sender says it signed. Exactly one of `header`, `field`, `json`.
+/// When the sender says it signed. Exactly one of `header`, `field`, `json`, `form`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -44,6 +44,8 @@ pub struct TimestampRule {
     /// A place in the JSON body. Read once the signature is verified, unless
     /// the message has the timestamp apart from the body.
     pub json: Option<Pointer>,
+    /// A field of a body that is a form. The message has to have it.
+    pub form: Option<String>,
     /// How it is written.
     #[serde(default)]
     pub format: TimeFormat,
@@ -98,7 +100,7 @@ impl TimeFormat {
     }
 }
 
-/// Where a token is. Exactly one of `header`, `query`, `authorization`.
+/// Where a token is. Exactly one of `header`, `query`, `authorization`, `json`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -112,6 +114,8 @@ pub struct Token {
     pub query: Option<String>,
     /// The `Authorization` header.
     pub authorization: Option<Authorization>,
+    /// A string in the JSON body. It is empty in what is stored and shown.
+    pub json: Option<Pointer>,
 }
 
 /// A scheme of the `Authorization` header.

@@ -285,6 +285,80 @@ fn a_head_is_answered_for_trello_and_for_nobody_else() {
     }
 }
 
+/// CloudEvents' HTTP 1.1 Web Hooks, section 4: who is about to send asks by OPTIONS.
+#[test]
+fn an_offer_of_cloudevents_is_answered_where_the_scheme_says_so() {
+    let offered = r#"
+        kind = "token"
+        token = { query = "key" }
+        [[challenge]]
+        method = "OPTIONS"
+        when = [{ at = { header = "WebHook-Request-Origin" } }]
+        [challenge.headers]
+        WebHook-Allowed-Origin = { echo = { header = "WebHook-Request-Origin" } }
+        WebHook-Allowed-Rate = { literal = "*" }
+        Allow = { literal = "POST" }
+    "#;
+    let verifier = custom(offered, &["hush"]).unwrap();
+    let options = |headers: &[(&str, &str)]| Delivery {
+        method: Method::OPTIONS,
+        ..get("", headers)
+    };
+    let origin = ("webhook-request-origin", "eventgrid.azure.net");
+    let Ok(Outcome::Answer(reply)) = verifier.verify(options(&[origin]), at(0)) else {
+        panic!("not answered");
+    };
+    assert_eq!((reply.status.as_u16(), &reply.body[..]), (200, &b""[..]));
+    assert_eq!(
+        reply.headers["webhook-allowed-origin"],
+        "eventgrid.azure.net"
+    );
+    assert_eq!(reply.headers["webhook-allowed-rate"], "*");
+    assert_eq!(reply.headers["allow"], "POST");
+    let without = refusal(verifier.verify(options(&[]), at(0)));
+    assert_eq!(without.reason(), "method");
+    let long = "a".repeat(CHALLENGE_BYTES_MAX + 1);
+    let too_long = verifier.verify(options(&[("webhook-request-origin", &long)]), at(0));
+    assert_eq!(refusal(too_long), VerifyError::ChallengeInvalid);
+    let github = with_token("github", None).verify(options(&[origin]), at(0));
+    assert_eq!(refusal(github).reason(), "method");
+
+    let only_with_the_token = offered.replace("method =", "before_verification = false\nmethod =");
+    let asked = custom(&only_with_the_token, &["hush"]).unwrap();
+    let unasked = refusal(asked.verify(options(&[origin]), at(0)));
+    assert_eq!(unasked, VerifyError::QueryMissing);
+    let mut with_key = options(&[origin]);
+    with_key.path_and_query.push_str("?key=hush");
+    assert_eq!(answer(asked.verify(with_key, at(0))), text(""));
+    let bad = offered.replace("WebHook-Allowed-Rate", "\"a b\"");
+    let error = custom(&bad, &["hush"]).unwrap_err().to_string();
+    assert!(error.contains("not the name of a header"), "{error}");
+}
+
+/// Mailchimp's creation check is a GET with nothing but the URL that it was given.
+#[test]
+fn a_bare_get_is_answered_where_the_url_has_the_token() {
+    let mailchimp = "kind = \"token\"\ntoken = { query = \"key\" }\n\
+        challenge = [{ method = \"GET\", before_verification = false, status = 200 }]";
+    let verifier = custom(mailchimp, &["hush"]).unwrap();
+    assert_eq!(
+        answer(verifier.verify(get("?key=hush", &[]), at(0))),
+        text("")
+    );
+    for query in ["", "?key=hus"] {
+        assert!(verifier.verify(get(query, &[]), at(0)).is_err(), "{query}");
+    }
+    for open in [
+        mailchimp.replace("before_verification = false", "before_verification = true"),
+        mailchimp
+            .replace("token = { query = \"key\" }", "")
+            .replace("token", "none"),
+    ] {
+        let error = custom(&open, &[]).unwrap_err().to_string();
+        assert!(error.contains("it answers any such request"), "{error}");
+    }
+}
+
 #[test]
 fn discords_events_are_not_taken_for_its_pings() {
     use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
@@ -383,7 +457,7 @@ fn a_handshake_that_contradicts_itself_is_refused_with_what_to_do() {
         ),
         (
             r#"{ method = "GET", text = { literal = "a" } }"#.to_owned(),
-            "it answers any GET",
+            "it answers any such request",
         ),
         (
             r#"{ when = [{ at = { json = "/a" }, absent = true }], status = 200 }"#.to_owned(),

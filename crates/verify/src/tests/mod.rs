@@ -1,6 +1,7 @@
 //! What holds for the crate as a whole: known vectors, changed bytes, time,
 //! headers, schemes, signing.
 
+mod bodies;
 mod handshakes;
 mod hardening;
 mod partition;

@@ -35,7 +35,8 @@ fn no_preset_lets_an_unsigned_header_or_query_choose() {
         for partition in ["{header:X-Any}", "{query:any}", "{/any}"] {
             let made = Verifier::new(preset.scheme.clone(), settings(partition));
             let unsigned = matches!(made, Err(SchemeError::PartitionUnsigned { .. }));
-            let body = preset.scheme.covers_body() && partition == "{/any}";
+            let any = scheme::Source::Json("/any".parse().unwrap());
+            let body = preset.scheme.covers(&any) && partition == "{/any}";
             assert_eq!(
                 unsigned,
                 preset.scheme.kind.signs() && !body,

@@ -44,8 +44,8 @@ fn what_is_misspelt_is_named_with_its_place() {
     for (toml, says) in [
         (HMAC.replace("hash", "hsah"), "unknown field `hsah`"),
         (
-            HMAC.replace("sha256\"\n", "md5\"\n"),
-            "unknown variant `md5`",
+            HMAC.replace("sha256\"\n", "md4\"\n"),
+            "unknown variant `md4`",
         ),
         (
             HMAC.replace("\"hmac\"", "\"ed448\""),

@@ -49,6 +49,22 @@ export async function shopify() {
   }
 }
 
+/** HMAC-MD5, and nobody else. */
+export async function patreon() {
+  const { parseWebhookRequest } = cjs('patreon-api.ts/dist/index.js')
+  const secret = 'a secret of the webhook'
+  const body = json({ data: { type: 'member', id: '1' } })
+  await verified({
+    preset: 'patreon', provider: 'Patreon', by: by('patreon-api.ts', 'parseWebhookRequest'), secret, body,
+    headers: [JSON_TYPE, ['X-Patreon-Event', 'members:create'], ['X-Patreon-Signature', hmac('md5', secret, 'hex', body)]],
+    expect: { event_type: 'members:create' },
+  }, {
+    accepts: async ({ body, headers }) =>
+      (await parseWebhookRequest({ headers: new Headers(headers), text: async () => body }, secret)).verified,
+    signature: 'X-Patreon-Signature',
+  })
+}
+
 /** Hex of H256 in one header: the most common scheme of all. */
 export async function hex() {
   const { Webhooks: Treasury } = cjs('modern-treasury/resources/webhooks.js')

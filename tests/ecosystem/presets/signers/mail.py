@@ -19,7 +19,7 @@ def anymail():
     from anymail.webhooks.mailersend import MailerSendTrackingWebhookView
     from anymail.webhooks.mandrill import MandrillCombinedWebhookView
     from anymail.webhooks.postmark import PostmarkTrackingWebhookView
-    from anymail.webhooks.mailgun import MailgunTrackingWebhookView
+    from anymail.webhooks.mailgun import MailgunInboundWebhookView, MailgunTrackingWebhookView
     from django.test import RequestFactory
 
     def validates(view, auth):
@@ -64,6 +64,11 @@ def anymail():
     })
     holds("mailgun", validates(view(webhook_signing_key=key), auth), [JSON_TYPE], body)
     say("mailgun", "Mailgun", whose(view), "verifies", key, [JSON_TYPE], body, dedup_id="CPgfbmQMTCKtHW6uIWtuVe", event_type="delivered")
+
+    view = MailgunInboundWebhookView
+    body = urlencode({"sender": "zoe@example.com", "subject": HARD, "timestamp": str(NOW), "token": token, "signature": signature})
+    holds("mailgun-routes", validates(view(webhook_signing_key=key), auth), [FORM_TYPE], body)
+    say("mailgun-routes", "Mailgun", whose(view), "verifies", key, [FORM_TYPE], body, dedup_id=token)
 
     view = PostmarkTrackingWebhookView
     body = event(RecordType="Delivery", MessageID="883953f4-6105-42a2-a16a-77a8eac79483")

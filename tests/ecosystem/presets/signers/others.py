@@ -3,8 +3,9 @@
 import hashlib
 import hmac
 import types
+from urllib.parse import urlencode
 
-from verified import JSON_TYPE, by, event, hmac_base64, holds, say
+from verified import FORM_TYPE, JSON_TYPE, by, event, hmac_base64, holds, say
 
 
 def paystack():
@@ -102,6 +103,9 @@ def gitea():
         holds(preset, accepts, headers, body, signature="X-Gitea-Signature")
         say(preset, provider, whose if preset == "gitea" else f"{whose}, which reads Gitea's name of the header", "verifies",
             secret, headers, body, dedup_id=delivery, event_type="release")
+        # The same signature, with the same JSON in a form: Gitea's services/webhook/deliver.go.
+        say(preset, provider, f"{whose}, over the JSON in the form", "verifies", secret, [FORM_TYPE, *headers[1:]],
+            urlencode({"payload": body}), dedup_id=delivery, event_type="release")
 
 
 PROVIDERS = (paystack, quickbooks, gitea)

@@ -76,6 +76,17 @@ def twilio():
         say("twilio", "Twilio", by("twilio", "RequestValidator.compute_signature"), "signs", secret, headers, body,
             url=PUBLIC_URL, target=target, dedup_id="0b8a")
 
+    # Behind a port Twilio signs the URL with it or without; its library takes both.
+    fields = Form([("MessageSid", "SM2c"), ("Body", "a port")])
+    for given, signed in [(":8443", ""), (":8443", ":8443"), ("", ":443")]:
+        url = PUBLIC_URL + given + target
+        headers = [FORM_TYPE, ("I-Twilio-Idempotency-Token", "0b8c"),
+                   ("X-Twilio-Signature", signer.compute_signature(PUBLIC_URL + signed + target, fields))]
+        body = urlencode(fields, doseq=True)
+        holds("twilio", form, headers, body, signature="X-Twilio-Signature", url=url)
+        say("twilio", "Twilio", by("twilio", "RequestValidator.validate with a port"), "signs", secret, headers, body,
+            url=PUBLIC_URL + given, target=target, dedup_id="0b8c")
+
     # JSON is not signed itself: the URL, which is, carries its hash.
     body = event(status="completed")
     target = f"/ingest/twilio?bodySHA256={signer.compute_hash(body)}"

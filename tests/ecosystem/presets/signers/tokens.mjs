@@ -62,5 +62,10 @@ export function documented() {
       expect: { dedup_id: 'b5a1', event_type: 'com.okta.event_hook' },
     },
   ]
+  all.push({
+    preset: 'meraki', provider: 'Cisco Meraki', by: 'https://developer.cisco.com/meraki/webhooks/introduction/ (Shared secret)',
+    headers: [], body: json({ version: '0.1', sharedSecret: token, alertId: '643451796760560203', alertType: 'Settings changed' }),
+    expect: { dedup_id: '643451796760560203', event_type: 'Settings changed' },
+  })
   for (const { headers, ...facts } of all) print({ ...facts, role: 'token', secret: token, headers: [JSON_TYPE, ...headers] })
 }
