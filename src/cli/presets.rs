@@ -24,7 +24,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn table(presets: &[Preset]) -> String {
-    let heading = ["PRESET", "PROVIDER", "HEADER", "ALGORITHM", "HANDSHAKE"];
+    let heading = [
+        "PRESET",
+        "PROVIDER",
+        "HEADER",
+        "ALGORITHM",
+        "ANSWER WITHIN",
+        "HANDSHAKE",
+    ];
     let mut rows = vec![heading.map(str::to_owned)];
     rows.extend(presets.iter().map(|preset| {
         [
@@ -32,19 +39,34 @@ fn table(presets: &[Preset]) -> String {
             preset.title.to_string(),
             preset.scheme.location(),
             preset.scheme.algorithm(),
+            within(preset),
             preset.handshake.as_deref().unwrap_or("none").to_owned(),
         ]
     }));
     output::table(&rows)
 }
 
+fn within(preset: &Preset) -> String {
+    let within = preset
+        .expects
+        .as_ref()
+        .and_then(|expects| expects.within.as_deref());
+    within.unwrap_or("-").to_owned()
+}
+
 fn object(preset: &Preset) -> serde_json::Value {
+    let expects = preset.expects.as_ref();
     json!({
         "name": preset.name,
         "provider": preset.title,
         "header": preset.scheme.location(),
         "algorithm": preset.scheme.algorithm(),
         "handshake": preset.handshake,
+        "setup_traffic": preset.setup_traffic.sends,
+        "answer_status": expects.and_then(|expects| expects.status.as_deref()),
+        "answer_within": expects.and_then(|expects| expects.within.as_deref()),
+        "retries": expects.and_then(|expects| expects.retries.as_deref()),
+        "body_bytes_max": preset.body_bytes_max.as_ref().map(|size| size.bytes),
         "setup": preset.setup,
         "notes": preset.notes,
         "evidence": preset.evidence,

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, path::Path};
 
-use hookrill_verify::{Coverage, Preset, presets, scheme};
+use hookrill_verify::{BodySize, Coverage, Expectation, Preset, presets, scheme};
 use scheme::{MessagePart, Scheme, SchemeKind, Source};
 
 /// What was looked at and is not here, and why.
@@ -282,6 +282,13 @@ fn section(preset: &Preset) -> String {
     item("Signed", &signed(&preset.scheme));
     item("Facts", &facts(&preset.scheme, preset.signed));
     item("Handshake", preset.handshake.as_deref().unwrap_or("none"));
+    item("While it is set up", &setup_traffic(preset));
+    if let Some(expects) = &preset.expects {
+        item("Answer", &expected_answer(preset, expects));
+    }
+    if let Some(size) = &preset.body_bytes_max {
+        item("Bodies", &body_size(size));
+    }
     item("What remains", &remains(&preset.scheme, preset.signed));
     if let Some(notes) = &preset.notes {
         item("Mind", notes);
@@ -441,6 +448,64 @@ fn facts(scheme: &Scheme, signed: Coverage) -> String {
     let id = of("id", &scheme.dedup_id, signed.dedup_id);
     let kind = of("type", &scheme.event_type, signed.event_type);
     format!("{id}; {kind}")
+}
+
+/// What comes beside events, and who says so.
+fn setup_traffic(preset: &Preset) -> String {
+    let said = &preset.setup_traffic;
+    match &said.source {
+        Some(source) => format!("{} ([source]({source}))", said.sends),
+        None => "what the provider sends is not known: no source was found".to_owned(),
+    }
+}
+
+/// What the provider wants of the answer, and what Hookrill says.
+fn expected_answer(preset: &Preset, expects: &Expectation) -> String {
+    let mut wants = Vec::new();
+    wants.extend(
+        expects
+            .status
+            .as_ref()
+            .map(|status| format!("wants {status}")),
+    );
+    wants.extend(
+        expects
+            .within
+            .as_ref()
+            .map(|within| format!("waits {within}")),
+    );
+    wants.extend(
+        expects
+            .retries
+            .as_ref()
+            .map(|when| format!("retries: {when}")),
+    );
+    let mut text = format!("{} ([source]({}))", wants.join("; "), expects.source);
+    if let Some(respond) = &preset.scheme.respond {
+        write!(
+            text,
+            "; Hookrill answers {} with `{}`",
+            respond.status, respond.body
+        )
+        .unwrap();
+    }
+    text
+}
+
+fn body_size(size: &BodySize) -> String {
+    const DEFAULT: usize = 5 << 20;
+    let (kib, source) = (size.bytes >> 10, &size.source);
+    let most = if kib >= 1024 {
+        format!("{} MiB", kib >> 10)
+    } else {
+        format!("{kib} KiB")
+    };
+    let raise = if size.bytes > DEFAULT {
+        "; `server.body_bytes_max` is 5 MiB by default, so raise it"
+    } else {
+        ""
+    };
+    format!("up to {most} ([source]({source})){raise}")
 }
 
 /// What a person who captured a delivery can still do, and the remedy.

@@ -32,6 +32,12 @@ pub struct Preset {
     pub evidence: Box<[Box<str>]>,
     /// Which of the facts its signature covers.
     pub signed: Coverage,
+    /// What the provider sends while a webhook is set up, beside its events.
+    pub setup_traffic: SetupTraffic,
+    /// What the provider wants of the answer, where it says so.
+    pub expects: Option<Expectation>,
+    /// How large its bodies get, where the provider says so.
+    pub body_bytes_max: Option<BodySize>,
     /// The scheme.
     pub scheme: Scheme,
 }
@@ -63,6 +69,62 @@ impl Coverage {
     }
 }
 
+/// What a provider sends while a webhook is set up: its creation check, its handshake,
+/// its test event.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct SetupTraffic {
+    /// What it sends; `nothing`, or `unknown` where no source was found.
+    pub sends: Box<str>,
+    /// The page or the code that says so; `None` only where it is unknown.
+    pub source: Option<Box<str>>,
+}
+
+impl SetupTraffic {
+    /// Whether something is known to come.
+    #[must_use]
+    pub fn comes(&self) -> bool {
+        !matches!(&*self.sends, "nothing" | "unknown")
+    }
+}
+
+/// What a provider wants of the answer to a delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Expectation {
+    /// Which statuses it takes for a success.
+    pub status: Option<Box<str>>,
+    /// How long it waits: `10s`.
+    pub within: Option<Box<str>>,
+    /// When it sends again.
+    pub retries: Option<Box<str>>,
+    /// The page that says so.
+    pub source: Box<str>,
+}
+
+/// How large a provider's bodies get.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct BodySize {
+    /// The most bytes.
+    pub bytes: usize,
+    /// The page that says so.
+    pub source: Box<str>,
+}
+
+impl Preset {
+    /// How large its bodies get, if that is more than `body_bytes_max`: those would be
+    /// refused.
+    #[must_use]
+    pub fn bodies_beyond(&self, body_bytes_max: usize) -> Option<&BodySize> {
+        let size = self.body_bytes_max.as_ref();
+        size.filter(|size| size.bytes > body_bytes_max)
+    }
+}
+
 /// A preset as written; its name is the table's.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,6 +136,9 @@ struct PresetEntry {
     notes: Option<Box<str>>,
     evidence: Box<[Box<str>]>,
     signed: Coverage,
+    setup_traffic: SetupTraffic,
+    expects: Option<Expectation>,
+    body_bytes_max: Option<BodySize>,
     /// Another preset's name, whose scheme it has.
     like: Option<Box<str>>,
     scheme: Option<Scheme>,
@@ -101,6 +166,9 @@ pub fn presets() -> Vec<Preset> {
         notes: entry.notes,
         evidence: entry.evidence,
         signed: entry.signed,
+        setup_traffic: entry.setup_traffic,
+        expects: entry.expects,
+        body_bytes_max: entry.body_bytes_max,
     };
     entries.into_iter().map(preset).collect()
 }
@@ -151,6 +219,54 @@ mod tests {
                 !preset.scheme.challenge.is_empty() || preset.scheme.provisioned_secret.is_some();
             assert_eq!(preset.handshake.is_some(), has_handshake, "{}", preset.name);
         }
+    }
+
+    #[test]
+    fn every_preset_says_what_comes_at_its_set_up_and_by_what_source() {
+        for preset in presets() {
+            let name = &preset.name;
+            let SetupTraffic { sends, source } = &preset.setup_traffic;
+            assert_eq!(source.is_none(), &**sends == "unknown", "{name}");
+            assert!(!sends.is_empty(), "{name}");
+            // A handshake is a part of it.
+            assert!(
+                preset.handshake.is_none() || preset.setup_traffic.comes(),
+                "{name}"
+            );
+            let expects = preset.expects.iter();
+            let sizes = preset.body_bytes_max.iter().map(|size| &size.source);
+            let sources = expects
+                .clone()
+                .map(|one| &one.source)
+                .chain(sizes)
+                .chain(source);
+            for one in sources {
+                assert!(one.starts_with("https://"), "{name}: {one}");
+            }
+            for Expectation {
+                status,
+                within,
+                retries,
+                ..
+            } in expects
+            {
+                assert!(
+                    status.is_some() || within.is_some() || retries.is_some(),
+                    "{name}"
+                );
+                let is_time = |text: &str| humantime::parse_duration(text).is_ok();
+                assert!(within.as_deref().is_none_or(is_time), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn bodies_beyond_a_maximum_are_named() {
+        let github = preset("github").unwrap();
+        let beyond = |max| github.bodies_beyond(max).map(|size| size.bytes);
+        assert_eq!(beyond(5 << 20), Some(25 << 20));
+        assert_eq!(beyond(25 << 20), None);
+        assert_eq!(preset("stripe").unwrap().bodies_beyond(0), None);
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod partition;
 mod refusals_log;
 mod reload;
 mod revocation;
+mod setup;
 mod slow;
 mod stopping;
 mod topic_stats;

@@ -23,8 +23,14 @@ pub(super) fn decode(text: &str) -> Vec<u8> {
 /// The value of a field as UTF-8; `None` where it is not there, is not UTF-8,
 /// or is given more than once with different values.
 pub(super) fn value(text: &str, name: &str) -> Option<String> {
+    // Most names are spelled plainly, and in a body that nothing has verified yet there
+    // may be millions of them.
+    let is_it = |key: &str| {
+        let escaped = key.bytes().any(|byte| matches!(byte, b'%' | b'+'));
+        key == name || (escaped && decode(key) == name.as_bytes())
+    };
     let mut values = fields(text)
-        .filter(|(key, _)| decode(key) == name.as_bytes())
+        .filter(|(key, _)| is_it(key))
         .map(|(_, value)| decode(value));
     let value = values.next()?;
     if values.any(|other| other != value) {

@@ -39,7 +39,7 @@ def anymail():
     view = MandrillCombinedWebhookView
     for target, fields in [
         ("/ingest/mandrill", {"mandrill_events": json.dumps([{"event": "send", "_id": "a", "note": HARD}])}),
-        ("/ingest/mandrill?a=1", {"mandrill_events": "[]", "b": "tail", "a": "é"}),
+        ("/ingest/mandrill?a=1", {"mandrill_events": "[ ]", "b": "tail", "a": "é"}),
     ]:
         url = PUBLIC_URL + target
         signed = url + "".join(name + fields[name] for name in sorted(fields))
