@@ -28,8 +28,7 @@ fn streams() -> impl Strategy<Value = Stream> {
         "",
         ": comment\n",
         "id: 7-9\n",
-        "event: hookrill.cursor\nid: a-1\ndata:\n\n",
-        "retry: 1500\n\n",
+        "retry: 1500\nevent: hookrill.cursor\nid: a-1\ndata: {}\n\n",
         ": {\"n\":5}\n\n",
     ]);
     (

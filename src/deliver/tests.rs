@@ -289,5 +289,6 @@ async fn a_drain_finishes_every_stream_alone_or_in_a_group() {
         let text = String::from_utf8_lossy(&state.received);
         let (_, last) = text.trim_end().rsplit_once("\n\n").unwrap();
         assert!(last.starts_with("retry: "), "{last}");
+        assert!(last.ends_with("\ndata: {}"), "{last}");
     }
 }

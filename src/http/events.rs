@@ -24,7 +24,8 @@ use super::{
     Gateway,
     hijack::{EventStream, Hijackable, StreamPermits},
     limits::LimitExceeded,
-    params::{self, EVENT_STREAM, NDJSON, SubscribeParams},
+    media_types::{EVENT_STREAM, EVENT_STREAM_UTF_8, NDJSON, STREAM_CACHE_CONTROL},
+    params::{self, SubscribeParams},
     problem::{ProblemDetails, Requester, retry_later, retry_when_allowed},
     request_log::{Caller, SubscribeRefusal},
     stall_timeout::{StreamingFlag, StreamingGuard},
@@ -52,6 +53,7 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
             gateway.note(&why, &request.uri, &Caller::new(client, &request.headers));
             let requester = Requester {
                 wants_event_stream: params::accepts(&request.headers, EVENT_STREAM),
+                place: params::place(&request.uri, &request.headers, gateway.streams.epoch()),
                 version: request.version,
             };
             why.response(requester)
@@ -284,12 +286,12 @@ fn weight(topics: &Topics) -> usize {
 fn head(request: &subscribe::Request, now: Timestamp) -> HeaderMap {
     let media_type = match request.format {
         Format::NdJson => NDJSON,
-        Format::Raw | Format::CloudEvents => EVENT_STREAM,
+        Format::Raw | Format::CloudEvents => EVENT_STREAM_UTF_8,
     };
     let mut head = HeaderMap::new();
     for (name, value) in [
         (header::CONTENT_TYPE, media_type),
-        (header::CACHE_CONTROL, "no-store"),
+        (header::CACHE_CONTROL, STREAM_CACHE_CONTROL),
         // nginx would collect the stream into its buffers.
         (ACCEL_BUFFERING, "no"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

@@ -17,6 +17,7 @@ mod host;
 mod ingest;
 mod limits;
 mod log_budget;
+mod media_types;
 mod ops;
 mod params;
 mod prefixed;

@@ -8,7 +8,7 @@ use hookrill_core::{Cursor, Epoch, Topic, Topics};
 use http::{HeaderMap, HeaderName, Uri, header};
 use percent_encoding::percent_decode_str;
 
-use super::{problem::ProblemDetails, query::QueryParams, tokens::tokens};
+use super::{media_types::NDJSON, problem::ProblemDetails, query::QueryParams, tokens::tokens};
 use crate::{
     subscribe::{self, LAST_MAX, Start},
     wire::{Coding, ForeignId, Format},
@@ -19,8 +19,6 @@ const TOPICS_MAX: usize = 64;
 /// The most event types that `types` may name.
 const TYPES_MAX: usize = 64;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-pub(super) const EVENT_STREAM: &str = "text/event-stream";
-pub(super) const NDJSON: &str = "application/x-ndjson";
 
 /// What a subscriber asks for.
 pub(super) struct SubscribeParams {
@@ -80,6 +78,15 @@ fn topics(path: &str, query: &QueryParams) -> Result<Topics, ProblemDetails> {
 /// Without one slash at the end, which frameworks and people add.
 fn without_slash(path: &str) -> &str {
     path.strip_suffix('/').unwrap_or(path)
+}
+
+/// Where a subscriber is that is not served, if it says so.
+pub(super) fn place(uri: &Uri, headers: &HeaderMap, epoch: Epoch) -> Option<Cursor> {
+    let query = QueryParams::of_events(uri, epoch).ok()?;
+    match start(&query, headers).ok()?.0 {
+        Start::After(cursor) => Some(cursor),
+        Start::Now | Start::Earliest | Start::Last(_) => None,
+    }
 }
 
 /// `Last-Event-ID` wins over what stands for it in the query, that over `since`, and

@@ -6,10 +6,15 @@
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
+use hookrill_core::Cursor;
 use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use serde_json::json;
 
-use super::{body::BodyError, limits::LimitExceeded};
+use super::{
+    body::BodyError,
+    limits::LimitExceeded,
+    media_types::{EVENT_STREAM_UTF_8, STREAM_CACHE_CONTROL},
+};
 use crate::{
     access::{AccessError, TokenError},
     identity::RevokeError,
@@ -250,6 +255,8 @@ impl IntoResponse for ProblemDetails {
 pub(super) struct Requester {
     /// It accepts `text/event-stream`.
     pub(super) wants_event_stream: bool,
+    /// Where it is.
+    pub(super) place: Option<Cursor>,
     pub(super) version: Version,
 }
 
@@ -273,10 +280,11 @@ pub(super) fn retry_when_allowed(requester: Requester, limit: LimitExceeded) -> 
 fn retry_after(requester: Requester, wait_min: Duration, problem: ProblemDetails) -> Response {
     let response = if requester.wants_event_stream {
         let head = [
-            (header::CONTENT_TYPE, "text/event-stream"),
-            (header::CACHE_CONTROL, "no-store"),
+            (header::CONTENT_TYPE, EVENT_STREAM_UTF_8),
+            (header::CACHE_CONTROL, STREAM_CACHE_CONTROL),
         ];
-        (head, retry_later_body(wait_min)).into_response()
+        let body = retry_later_body(requester.place, wait_min, &problem.detail);
+        (head, body).into_response()
     } else {
         problem.into_response()
     };

@@ -33,7 +33,10 @@ use crate::{
     hub::Hub,
     journal::{Journal, ReadError},
     telemetry::Telemetry,
-    wire::{AskedFrom, Coding, Encoder, ForeignId, Form, Format, Gap, GapReason, View, notices},
+    wire::{
+        AskedFrom, Coding, Encoder, ForeignId, Form, Format, Gap, GapReason, View,
+        notices::{self, Liveness},
+    },
 };
 use context::{StreamContext, jitter};
 use history::History;
@@ -184,6 +187,8 @@ impl Streams {
             from.gap = Some((AskedFrom::Foreign(id), GapReason::Unknown));
         }
         let lifetime = grant.expires_at().map(|end| end.since(self.clock.now()));
+        let replay_until = self.journal.head();
+        let is_live = from.position >= replay_until && from.gap.is_none();
         let opening = Opening {
             receiver,
             selection,
@@ -193,8 +198,9 @@ impl Streams {
                 full: grant.is_full(),
             },
             position: from.position,
-            replay_until: self.journal.head(),
-            text: self.opening_text(request.format, &from),
+            replay_until,
+            text: self.opening_text(request.format, &from, is_live),
+            is_live,
         };
         let state = StreamState::new(&self.context, opening, grant, lifetime);
         let interrupts = state.interrupts();
@@ -291,7 +297,7 @@ impl Streams {
     }
 
     /// The first bytes of a stream.
-    fn opening_text(&self, format: Format, from: &StartPoint) -> Vec<u8> {
+    fn opening_text(&self, format: Format, from: &StartPoint, is_live: bool) -> Vec<u8> {
         let hub = &self.context.hub;
         let at = hub.cursor(from.position);
         let gap = from.gap.as_ref().map(|(asked, reason)| Gap {
@@ -302,8 +308,13 @@ impl Streams {
         if let Some(gap) = &gap {
             self.context.telemetry.gap_told(gap.reason.as_str());
         }
+        let liveness = if is_live {
+            Liveness::Live
+        } else {
+            Liveness::Unsaid
+        };
         let retry = self.context.retry();
-        notices::opening(format, at, retry, gap.as_ref(), &hub.encoder())
+        notices::opening(format, at, liveness, retry, gap.as_ref(), &hub.encoder())
     }
 }
 
@@ -311,9 +322,9 @@ impl Streams {
 /// ever on any status but 200, so it gets one, a wait of `least` and some seconds
 /// more, and the end.
 #[must_use]
-pub fn retry_later_body(least: Duration) -> Bytes {
+pub fn retry_later_body(place: Option<Cursor>, least: Duration, why: &str) -> Bytes {
     let wait = jitter(RETRY_LATER_MIN, RETRY_LATER_SPREAD);
-    notices::reconnect_after(least.saturating_add(wait))
+    notices::come_back(place, least.saturating_add(wait), why)
 }
 
 /// Where a stream begins, and what it can't be given.

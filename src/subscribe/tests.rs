@@ -75,6 +75,8 @@ struct Reader {
     /// Where the last bytes ended in memory.
     place: usize,
     said: VecDeque<Said>,
+    /// The cursors that said that the stream is live.
+    live_at: Vec<u64>,
 }
 
 /// The most pieces of one write.
@@ -109,7 +111,8 @@ enum Said {
     Gap(String),
     /// Seconds, and where.
     Expiring(u64, u64),
-    Retry,
+    /// A cursor with a wait: the opening, or the last word.
+    Retry(u64),
     Other(String),
 }
 
@@ -122,25 +125,31 @@ impl Reader {
             text: Vec::new(),
             place: 0,
             said: VecDeque::new(),
+            live_at: Vec::new(),
         }
     }
 
-    /// What is said next: the whole opening, or one thing.
+    /// What is said next: the whole opening, or one thing. That the stream is live
+    /// is kept apart.
     async fn next(&mut self) -> Option<Vec<Said>> {
         while self.said.is_empty() {
             let text = String::from_utf8(self.text().await?).unwrap();
-            let events = text.split_terminator("\n\n");
-            self.said.extend(events.map(Said::from_text));
+            for block in text.split_terminator("\n\n") {
+                let said = Said::from_text(block);
+                let is_live = block.ends_with("\ndata: {\"live\":true}");
+                if let (true, Said::Cursor(at) | Said::Retry(at)) = (is_live, &said) {
+                    self.live_at.push(*at);
+                }
+                if !is_live || matches!(said, Said::Retry(_)) {
+                    self.said.push_back(said);
+                }
+            }
         }
         let mut said: Vec<_> = self.said.pop_front().into_iter().collect();
-        // An opening comes whole: a wait, a cursor, and a gap if there is one.
-        for part in [
-            |next: &Said| matches!(next, Said::Cursor(_)),
-            |next: &Said| matches!(next, Said::Gap(_)),
-        ] {
-            if said.first() == Some(&Said::Retry) && self.said.front().is_some_and(part) {
-                said.extend(self.said.pop_front());
-            }
+        // An opening comes whole: a cursor, and a gap if there is one.
+        let gap_follows = matches!(self.said.front(), Some(Said::Gap(_)));
+        if matches!(said[..], [Said::Retry(_)]) && gap_follows {
+            said.extend(self.said.pop_front());
         }
         Some(said)
     }
@@ -215,9 +224,8 @@ impl Reader {
     /// The opening cursor, and the gap if there is one.
     async fn opening(&mut self) -> (u64, Option<String>) {
         let mut said = self.next().await.unwrap().into_iter();
-        assert_eq!(said.next(), Some(Said::Retry));
-        let Some(Said::Cursor(at)) = said.next() else {
-            panic!("a stream opens with a cursor");
+        let Some(Said::Retry(at)) = said.next() else {
+            panic!("a stream opens with a cursor and a wait");
         };
         let gap = said.next().map(|said| match said {
             Said::Gap(gap) => gap,
@@ -233,7 +241,7 @@ impl Reader {
             for said in self.next().await.expect("the stream goes on") {
                 match said {
                     Said::Event(sequence) => events.push(sequence),
-                    Said::Cursor(_) | Said::Retry => {}
+                    Said::Cursor(_) | Said::Retry(_) => {}
                     other => panic!("{other:?} among events"),
                 }
             }
@@ -255,13 +263,15 @@ impl Said {
         };
         let sequence = || field("id")?.split_once('-')?.1.parse().ok();
         match field("event") {
+            Some("hookrill.cursor") if text.starts_with("retry: ") => {
+                Self::Retry(sequence().unwrap())
+            }
             Some("hookrill.cursor") => Self::Cursor(sequence().unwrap()),
             Some("hookrill.expiring") => {
                 let data: serde_json::Value = serde_json::from_str(field("data").unwrap()).unwrap();
                 Self::Expiring(data["seconds"].as_u64().unwrap(), sequence().unwrap())
             }
             Some("hookrill.gap") => Self::Gap(field("data").unwrap().to_owned()),
-            None if text.starts_with("retry: ") => Self::Retry,
             _ => sequence().map_or_else(|| Self::Other(text.to_owned()), Self::Event),
         }
     }

@@ -5,13 +5,15 @@
 //! `data`, other text is a JSON string, and what is neither goes to
 //! `data_base64`.
 
+use std::fmt::Display;
+
 use bytes::Bytes;
 use data_encoding::BASE64;
 use serde_json::{Value, value::RawValue};
 
-use hookrill_core::{Cursor, Event, is_json};
+use hookrill_core::{Event, is_json};
 
-use super::{Encoder, Gap, View, Withheld};
+use super::{Encoder, View};
 
 /// The media type of bytes nobody described (RFC 2046, section 4.5.1).
 const OCTETS: &str = "application/octet-stream";
@@ -77,8 +79,8 @@ impl Shown<'_> {
         out
     }
 
-    /// The event as one line: JSON bodies lose white space outside strings and
-    /// nothing else.
+    /// The event as one line: JSON bodies lose white space outside strings, and
+    /// what others take for the end of a line is escaped in them.
     pub(super) fn line(&self, encoder: &Encoder) -> Bytes {
         let data = self.data();
         let mut out = self.envelope(encoder, &data);
@@ -87,7 +89,7 @@ impl Shown<'_> {
             other => push_other(&mut out, &other),
         }
         out.push_str("}\n");
-        out.into()
+        with_escaped_line_ends(out).into()
     }
 
     fn data(&self) -> Data<'_> {
@@ -136,31 +138,46 @@ impl Shown<'_> {
     }
 }
 
-/// A gap as one line: a CloudEvent of type `hookrill.gap`.
-pub(super) fn gap_line(gap: &Gap, encoder: &Encoder) -> Bytes {
-    control_line("gap", gap.resumed, &gap.json(), encoder)
-}
-
-/// As one line that the stream's token ends in so many seconds: a CloudEvent
-/// of type `hookrill.expiring`. The stream may be resumed from its id.
-pub(super) fn expiring_line(at: Cursor, secs: u64, encoder: &Encoder) -> Bytes {
-    control_line("expiring", at, &format!("{{\"seconds\":{secs}}}"), encoder)
-}
-
-/// As one line that an event is not shown: a CloudEvent of type
-/// `hookrill.withheld`.
-pub(super) fn withheld_line(id: Cursor, why: Withheld, encoder: &Encoder) -> Bytes {
-    control_line("withheld", id, &why.json(), encoder)
-}
-
-/// What Hookrill itself has to say; `name` and `json` need no escape.
-fn control_line(name: &str, id: Cursor, json: &str, encoder: &Encoder) -> Bytes {
+/// What Hookrill itself has to say, as one line: a CloudEvent of type
+/// `hookrill.<name>`. Its id is a place to resume from. `name` and `json` need no
+/// escape.
+pub(super) fn notice_line(name: &str, id: &dyn Display, json: &str, encoder: &Encoder) -> Bytes {
+    let id = Value::from(id.to_string());
     let source = Value::from(format!("{}/events", encoder.public_url));
-    format!(
-        "{{\"specversion\":\"1.0\",\"id\":\"{id}\",\"source\":{source},\"type\":\"hookrill.{name}\",\
+    let line = format!(
+        "{{\"specversion\":\"1.0\",\"id\":{id},\"source\":{source},\"type\":\"hookrill.{name}\",\
          \"datacontenttype\":\"application/json\",\"data\":{json}}}\n"
-    )
-    .into()
+    );
+    with_escaped_line_ends(line).into()
+}
+
+/// The same JSON, in which nothing but `\n` ends a line for anybody: U+2028,
+/// U+2029 and U+0085, which stand in strings alone, as escapes. Python's
+/// `splitlines` and what is built on it cut lines there.
+fn with_escaped_line_ends(json: String) -> String {
+    const LINE_ENDS: [(char, &str); 3] = [
+        ('\u{85}', "\\u0085"),
+        ('\u{2028}', "\\u2028"),
+        ('\u{2029}', "\\u2029"),
+    ];
+    let is_one = |c: char| LINE_ENDS.iter().any(|(end, _)| *end == c);
+    if !json.contains(is_one) {
+        return json;
+    }
+    let mut escaped = String::with_capacity(json.len() + 64);
+    let mut rest = &*json;
+    while let Some(at) = rest.find(is_one) {
+        let (before, from) = rest.split_at(at);
+        let mut chars = from.chars();
+        let escape = chars
+            .next()
+            .and_then(|c| LINE_ENDS.iter().find(|(end, _)| *end == c));
+        escaped.push_str(before);
+        escaped.push_str(escape.map_or("", |(_, escape)| escape));
+        rest = chars.as_str();
+    }
+    escaped.push_str(rest);
+    escaped
 }
 
 fn push_other(out: &mut String, data: &Data<'_>) {
@@ -294,6 +311,30 @@ mod tests {
             "{line}"
         );
         assert_eq!(line.matches('\n').count(), 1);
+    }
+
+    #[test]
+    fn nothing_but_a_line_feed_ends_a_line_for_anybody() {
+        let ends = "\u{85}\u{2028}\u{2029}";
+        let json = format!("{{\"{ends}\":\"a{ends}é\\n\"}}");
+        let text = format!("a{ends}\r\n\u{b}\u{c}\u{1c}\u{1d}\u{1e}b");
+        for (content_type, body) in [("application/json", &json), ("text/plain", &text)] {
+            let mut event = event(Some(content_type), body.as_bytes());
+            event.draft.event_type = format!("t{ends}").into();
+            let line = whole(&event).line(&encoder());
+            let line = std::str::from_utf8(&line).unwrap();
+            let inner = line.strip_suffix('\n').unwrap();
+            // All that Python's `str.splitlines` cuts at.
+            let cut = |c: char| matches!(c, '\n'..='\r' | '\u{1c}'..='\u{1e}') || ends.contains(c);
+            assert!(!inner.contains(cut), "{inner:?}");
+            let read: Value = serde_json::from_str(inner).unwrap();
+            let data = match serde_json::from_str::<Value>(body) {
+                Ok(parsed) => parsed,
+                Err(_) => Value::from(&**body),
+            };
+            assert_eq!(read["data"], data);
+            assert_eq!(read["type"], format!("t{ends}"));
+        }
     }
 
     #[test]

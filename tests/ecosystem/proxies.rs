@@ -345,11 +345,18 @@ fn asks_to_come_back(kind: ProxyKind) {
     ] {
         let response = proxy.ask(path, &["--header", EVENT_SOURCE]);
         assert_eq!(response.status, 200, "{path}: {response:?}");
-        assert_eq!(response.header("content-type"), Some("text/event-stream"));
-        assert_eq!(response.header("cache-control"), Some("no-store"));
+        assert_eq!(
+            response.header("content-type"),
+            Some("text/event-stream; charset=utf-8")
+        );
+        assert_eq!(
+            response.header("cache-control"),
+            Some("no-store, no-transform")
+        );
         assert_eq!(response.header("access-control-allow-origin"), None);
         let wait = response.text().strip_prefix("retry: ").unwrap();
-        let wait: u32 = wait.strip_suffix("\n\n").unwrap().parse().unwrap();
+        let wait = wait.strip_suffix("\nevent: hookrill.wait\ndata: {}\n\n");
+        let wait: u32 = wait.unwrap().parse().unwrap();
         assert!((10_000..20_000).contains(&wait), "{wait}");
         waits.insert(wait);
     }

@@ -365,7 +365,7 @@ fn head(peer: &TcpStream) -> String {
 #[test]
 fn tail_comes_back_to_where_it_was_and_says_gaps() {
     const FIRST: &str =
-        "HTTP/1.1 200 OK\r\n\r\nretry: 1\nevent: hookrill.cursor\nid: e-1\ndata:\n\n";
+        "HTTP/1.1 200 OK\r\n\r\nretry: 1\nevent: hookrill.cursor\nid: e-1\ndata: {}\n\n";
     const SECOND: &str = "HTTP/1.1 200 OK\r\n\r\nid: e-2\ndata: {\ndata: }\n\nid: e-3\ndata: half";
     const BUSY: &str = "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n";
     const GAP: &str =

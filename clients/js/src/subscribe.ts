@@ -234,6 +234,8 @@ class Subscription<T> implements Stream<T> {
         const { done, value } = await this.#until(reader.read())
         if (done) return { status: 200 }
         for (const message of parser.feed(value)) {
+          // In place of a stream: the parser has the wait.
+          if (message.type === 'hookrill.wait') continue
           // A gap comes behind the cursor that was asked for.
           const gap = message.type === 'hookrill.gap'
           if (!messages || gap) this.#show({ name: 'open', resumed: resumed && !gap })

@@ -121,8 +121,8 @@ export function refusal(status, headers = {}) {
 export const broken = (response) => response.destroy()
 
 /** How the gateway begins a stream, with a wait that is good for tests. */
-export const opening = (at, retry = 1) => `retry: ${retry}\n\n${cursor(at)}`
-export const cursor = (at) => `event: hookrill.cursor\nid: e-${at}\ndata:\n\n`
+export const opening = (at, retry = 1) => `retry: ${retry}\n${cursor(at)}`
+export const cursor = (at) => `event: hookrill.cursor\nid: e-${at}\ndata: {}\n\n`
 export const control = (name, at, json) =>
   `event: hookrill.${name}\nid: e-${at}\ndata: ${JSON.stringify(json)}\n\n`
 export const event = (at, more = {}) => `id: e-${at}\ndata: ${JSON.stringify(envelope(at, more))}\n\n`

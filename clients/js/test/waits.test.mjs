@@ -7,7 +7,7 @@ import {
   broken, control, cursor, ending, event, Log, listen, numbers, opening, refusal, scripted, stream,
 } from './server.mjs'
 
-const put_off = (retry) => ending(`retry: ${retry}\n\n`)
+const put_off = (retry) => ending(`retry: ${retry}\nevent: hookrill.wait\ndata: {}\n\n`)
 
 test('no status is final', async (t) => {
   const statuses = [204, 301, 400, 403, 404, 410, 429, 500, 502, 503]

@@ -3,6 +3,7 @@
 use std::str;
 
 use hookrill_client::sse::{SseEvent, SseReader};
+use serde_json::Value;
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 
 use crate::{
@@ -140,13 +141,14 @@ impl Subscriber {
         }
     }
 
-    /// The next line of an NDJSON stream that is not empty.
+    /// The next line of an NDJSON stream that is not a cursor.
     pub async fn line(&mut self) -> String {
         loop {
             if let Some(end) = find(&self.chunks.body, b"\n") {
                 let line: Vec<u8> = self.chunks.body.drain(..=end).collect();
                 let line = String::from_utf8(line).unwrap();
-                if !line.trim_end().is_empty() {
+                let event: Value = serde_json::from_str(&line).expect("every line is JSON");
+                if event["type"] != "hookrill.cursor" {
                     return line.trim_end().to_owned();
                 }
                 continue;

@@ -118,6 +118,6 @@ impl StreamState {
         // In this order: what is published from now on is received, and what was
         // published before is in the ring.
         self.receiver.resume();
-        self.progress.stage = Stage::Replay(self.context.hub.ring().head());
+        self.progress.stage = Stage::CatchUp(self.context.hub.ring().head());
     }
 }

@@ -38,7 +38,10 @@ use crate::{
     access::Grant,
     hub::{Received, Receiver},
     journal::ReadError,
-    wire::{CodingState, Form, Frame, Framing, Gap, GapReason, Piece, notices},
+    wire::{
+        CodingState, Form, Frame, Framing, Gap, GapReason, Piece,
+        notices::{self, Liveness},
+    },
 };
 pub use batch::Batch;
 pub(super) use counters::DeliveryCounters;
@@ -89,6 +92,8 @@ pub(super) struct Opening {
     pub(super) replay_until: Sequence,
     /// The first bytes.
     pub(super) text: Vec<u8>,
+    /// Whether they say that the stream is live.
+    pub(super) is_live: bool,
 }
 
 struct Progress {
@@ -99,9 +104,14 @@ struct Progress {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// From the ring or the journal, up to here.
+    /// What was stored before the stream was opened, up to here; then the client is
+    /// told that it is live.
     Replay(Sequence),
+    /// What the channel had no more, from the ring or the journal, up to here.
+    CatchUp(Sequence),
     Live,
+    /// The last word is still to be said: how long to wait before coming back.
+    Closing,
     Ended,
     /// Nothing more goes out, not even the rest of what has begun.
     Aborted,
@@ -146,6 +156,7 @@ impl StreamState {
             position,
             replay_until,
             text,
+            is_live,
         } = opening;
         context.telemetry.subscribers.increment(1.0);
         let mut pending = Pending::default();
@@ -165,7 +176,11 @@ impl StreamState {
             coding: CodingState::new(form.coding),
             progress: Progress {
                 position,
-                stage: Stage::Replay(replay_until),
+                stage: if is_live {
+                    Stage::CatchUp(replay_until)
+                } else {
+                    Stage::Replay(replay_until)
+                },
             },
             pending,
             counters: DeliveryCounters::default(),
@@ -225,12 +240,14 @@ impl StreamState {
                     Some(end) => self.pending.queue_notice(end),
                     None => return Step::End,
                 },
+                Stage::Closing => self.queue_closing(),
                 Stage::Aborted => return Step::Abort,
                 Stage::Replay(until) if self.progress.position >= until => {
-                    self.progress.stage = Stage::Live;
-                    self.reads_in_vain = 0;
+                    self.become_live();
+                    self.queue_cursor(Liveness::Live);
                 }
-                Stage::Replay(_) => return Step::Read,
+                Stage::CatchUp(until) if self.progress.position >= until => self.become_live(),
+                Stage::Replay(_) | Stage::CatchUp(_) => return Step::Read,
                 Stage::Live if self.signals.heartbeat_due.is_none() => {
                     self.counters.flush(&self.context.telemetry);
                     return Step::Wait;
@@ -241,6 +258,11 @@ impl StreamState {
                 }
             }
         }
+    }
+
+    fn become_live(&mut self) {
+        self.progress.stage = Stage::Live;
+        self.reads_in_vain = 0;
     }
 
     /// Receives what is ready, and all that waits behind it on the channel: at
@@ -278,7 +300,7 @@ impl StreamState {
         self.counters.flush(&self.context.telemetry);
         if self.signals.heartbeat_due.take().is_some() {
             // During a replay a heartbeat claims the position read so far.
-            self.queue_heartbeat();
+            self.queue_cursor(Liveness::Unsaid);
             return true;
         }
         let position = self.progress.position;
@@ -355,7 +377,7 @@ impl StreamState {
         self.context.telemetry.history_pages_in_vain.increment(1);
         if self.reads_in_vain > SEARCH_READS_MAX {
             self.reads_in_vain = 1;
-            self.queue_heartbeat();
+            self.queue_cursor(Liveness::Unsaid);
         }
     }
 
@@ -388,13 +410,29 @@ impl StreamState {
 
     /// Ends the stream after what has begun to go out.
     pub fn end(&mut self) {
-        self.end_with(None);
+        if !self.has_ended() && self.progress.stage != Stage::Aborted {
+            self.progress.stage = Stage::Ended;
+            self.pending.next = Queued::Nothing;
+        }
+    }
+
+    /// Ends the stream after what has begun to go out and what is only for this
+    /// subscriber, with how long its client is to wait. A gap that was counted as told
+    /// goes out, or the last cursor would lead past it.
+    fn close(&mut self) {
+        if self.has_ended() || self.progress.stage == Stage::Aborted {
+            return;
+        }
+        self.progress.stage = Stage::Closing;
+        if !matches!(self.pending.next, Queued::Notice(_)) {
+            self.pending.next = Queued::Nothing;
+        }
     }
 
     /// Whether nothing but what is ready will come.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.progress.stage == Stage::Ended
+        matches!(self.progress.stage, Stage::Closing | Stage::Ended)
     }
 
     /// When the token calls for a look: to tell the client, or to end.
@@ -426,12 +464,12 @@ impl StreamState {
             self.abort();
         }
         self.forget_older_encodings();
-        if matches!(self.progress.stage, Stage::Ended | Stage::Aborted) {
+        if self.has_ended() || self.progress.stage == Stage::Aborted {
             return TokenStatus::Valid;
         }
         let token = self.entitlement.token_status(now);
         if self.is_revoked() || token == TokenStatus::Expired {
-            self.end_with(None);
+            self.end();
             return TokenStatus::Expired;
         }
         let heartbeats = &self.context.heartbeats;
@@ -443,8 +481,7 @@ impl StreamState {
                 self.signals.heartbeat_due = Some(self.context.hub.published());
             }
             Some(Signal::Drain) => {
-                let retry = self.context.retry_after_drain();
-                self.end_with(notices::closing(self.form.format, retry));
+                self.close();
                 return TokenStatus::Expired;
             }
         }
@@ -517,23 +554,18 @@ impl StreamState {
     /// Catches up with all that was published: the ring has it.
     fn catch_up(&mut self) {
         self.pending.next = Queued::Nothing;
-        self.progress.stage = Stage::Replay(self.context.hub.ring().head());
+        self.progress.stage = Stage::CatchUp(self.context.hub.ring().head());
     }
 
-    /// Writes nothing more but what has begun, and then `last`.
-    fn end_with(&mut self, last: Option<Bytes>) {
-        if matches!(self.progress.stage, Stage::Ended | Stage::Aborted) {
-            return;
-        }
+    /// All up to the position went out, so that is where the client can resume.
+    fn queue_closing(&mut self) {
+        debug_assert!(self.coding.has_begun(), "an opening comes before the end");
         self.progress.stage = Stage::Ended;
-        self.pending.next = Queued::Nothing;
-        let Some(text) = last else { return };
-        self.pending.queue_notice(if self.coding.has_begun() {
-            Piece::new(&text, self.form.coding)
-        } else {
-            // It takes the place of the opening.
-            Piece::first(&text, self.form.coding)
-        });
+        let retry = self.context.retry_after_drain();
+        let hub = &self.context.hub;
+        let at = hub.cursor(self.progress.position);
+        let text = notices::closing(self.form.format, at, retry, &hub.encoder());
+        self.queue(&text);
     }
 
     fn queue_gap(&mut self, reason: GapReason, resumed: Sequence) {
@@ -555,13 +587,15 @@ impl StreamState {
     fn queue_heartbeat_due(&mut self) {
         if let Some(published) = self.signals.heartbeat_due.take() {
             self.progress.position = self.progress.position.max(published);
-            self.queue_heartbeat();
+            self.queue_cursor(Liveness::Unsaid);
         }
     }
 
-    fn queue_heartbeat(&mut self) {
-        let at = self.context.hub.cursor(self.progress.position);
-        self.queue(&notices::heartbeat(self.form.format, at));
+    fn queue_cursor(&mut self, liveness: Liveness) {
+        let hub = &self.context.hub;
+        let at = hub.cursor(self.progress.position);
+        let text = notices::cursor(self.form.format, at, liveness, &hub.encoder());
+        self.queue(&text);
     }
 
     /// Tells the client that its token expires in `left`. All up to the position

@@ -226,19 +226,37 @@ async fn a_heartbeat_moves_a_quiet_client_past_what_was_filtered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ndjson_has_an_empty_line_for_a_heartbeat_and_a_cloud_event_for_a_gap() {
+async fn every_line_of_ndjson_is_a_cloud_event() {
     let fixture = fixture().await;
     let other = Start::After("another-5".parse().unwrap());
     let mut reader = fixture.open_with(&["a"], other, None, Format::NdJson).await;
     let streams = Arc::clone(&fixture.streams);
     let checks = async {
-        let gap: serde_json::Value = serde_json::from_slice(&reader.text().await.unwrap()).unwrap();
-        assert_eq!(gap["type"], "hookrill.gap");
-        assert_eq!(gap["data"]["reason"], "epoch");
-        assert_eq!(reader.text().await.unwrap(), b"\n");
+        let mut lines = Vec::new();
+        while lines.len() < 4 {
+            let text = reader.text().await.unwrap();
+            lines.extend(text.split_inclusive(|&b| b == b'\n').map(<[u8]>::to_vec));
+        }
         fixture.store("a", "t", "{ }").await;
-        let line = reader.text().await.unwrap();
-        assert!(line.ends_with(b"\"data\":{}}\n"), "{line:?}");
+        fixture.told(1).await;
+        lines.push(reader.text().await.unwrap());
+        let said = lines.iter().map(|line| {
+            let line: serde_json::Value = serde_json::from_slice(line).unwrap();
+            format!("{} {} {}", line["type"], line["id"], line["data"])
+        });
+        let at = |sequence| fixture.cursor(sequence);
+        let gap = format!(
+            r#"{{"asked":"another-5","reason":"epoch","resumed":"{}"}}"#,
+            at(0)
+        );
+        let expected = [
+            r#""hookrill.cursor" "another-5" {}"#.to_owned(),
+            format!(r#""hookrill.gap" "{}" {gap}"#, at(0)),
+            format!(r#""hookrill.cursor" "{}" {{"live":true}}"#, at(0)),
+            format!(r#""hookrill.cursor" "{}" {{}}"#, at(0)),
+            format!(r#""t" "{}" {{}}"#, at(1)),
+        ];
+        assert_eq!(said.collect::<Vec<_>>(), expected);
     };
     tokio::select! {
         () = streams.run_heartbeats() => {}
@@ -251,13 +269,74 @@ async fn a_drain_ends_every_stream_with_a_wait_and_those_to_come() {
     let fixture = fixture().await;
     let mut live = fixture.open(&["a"], Start::Now).await;
     live.opening().await;
+    fixture.store_many("a", 3).await;
+    assert_eq!(live.events(3).await, [1, 2, 3]);
     assert!(live.is_quiet());
     fixture.streams.drain();
     let mut late = fixture.open(&["a"], Start::Now).await;
+    assert_eq!(late.opening().await, (3, None));
     for reader in [&mut live, &mut late] {
-        assert_eq!(reader.next().await, Some(vec![Said::Retry]));
+        assert_eq!(reader.next().await, Some(vec![Said::Retry(3)]));
         assert_eq!(reader.next().await, None);
     }
+}
+
+/// Its last cursor is behind the gap.
+#[tokio::test]
+async fn a_gap_is_told_before_a_drain_ends_the_stream() {
+    let fixture = fixture().await;
+    fixture.store_many("a", 2).await;
+    let other = Start::After("another-5".parse().unwrap());
+    let mut opening = fixture.open(&["a"], other).await;
+    let mut overtaken = fixture.open(&["a"], fixture.after(0)).await;
+    overtaken.opening().await;
+    let state = &mut overtaken.subscription.state;
+    state.supply(&history::HistoryPage {
+        frames: Arc::new([]),
+        after: Sequence(0),
+        scanned: Sequence(1),
+        floor: Sequence(1),
+        is_damaged: false,
+    });
+    fixture.streams.drain();
+    let (_, gap) = opening.opening().await;
+    assert!(gap.unwrap().contains("epoch"));
+    assert_eq!(opening.next().await, Some(vec![Said::Retry(0)]));
+    let told = overtaken.next().await;
+    assert!(matches!(told.as_deref(), Some([Said::Gap(_)])), "{told:?}");
+    assert_eq!(overtaken.next().await, Some(vec![Said::Retry(1)]));
+    assert_eq!(overtaken.next().await, None);
+}
+
+#[tokio::test]
+async fn a_client_is_told_at_once_that_the_replay_is_over() {
+    let fixture = fixture_of(1_000, 1 << 30).await;
+    // Nothing to replay: the opening says it.
+    let mut empty = fixture.open(&["a"], Start::Earliest).await;
+    fixture.store_many("a", 40).await;
+    fixture.told(40).await;
+    let mut now = fixture.open(&["a"], Start::Now).await;
+    let mut replaying = fixture.open(&["a"], Start::Earliest).await;
+    let mut nothing_of_its_own = fixture.open(&["b"], Start::Earliest).await;
+    let mut with_a_gap = fixture.open(&["a"], fixture.after(99)).await;
+    for (reader, events, live_at) in [
+        (&mut empty, 40, 0),
+        (&mut now, 0, 40),
+        (&mut replaying, 40, 40),
+        (&mut nothing_of_its_own, 0, 40),
+        (&mut with_a_gap, 0, 40),
+    ] {
+        reader.opening().await;
+        assert_eq!(reader.events(events).await.len(), events);
+        assert!(reader.is_quiet());
+        assert_eq!(reader.live_at, [live_at]);
+    }
+    // Once: who falls behind later is not told again.
+    fixture.store_many("a", 400).await;
+    fixture.told(440).await;
+    assert_eq!(replaying.events(400).await.len(), 400);
+    assert!(replaying.is_quiet());
+    assert_eq!(replaying.live_at, [40]);
 }
 
 #[tokio::test(start_paused = true)]

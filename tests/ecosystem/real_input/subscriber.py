@@ -38,30 +38,14 @@ def once():
             sys.exit(1)
         say("open")
         messages = 0
-        # The package drops a `retry:` that comes without data, so it is read
-        # off the bytes as they pass.
-        for event in sseclient.SSEClient(heeding_retry(response)).events():
+        for event in sseclient.SSEClient(response).events():
             last_id = event.id or last_id
+            retry_ms = int(event.retry or retry_ms)
             say(event.event, event.id or "", event.data)
             messages += event.event == "message"
             if messages == leave_every:
                 return True
     return False
-
-
-class heeding_retry:
-    def __init__(self, response):
-        self.response = response
-
-    def __iter__(self):
-        global retry_ms
-        for chunk in self.response.iter_content(chunk_size=None):
-            if chunk.startswith(b"retry:"):
-                retry_ms = int(chunk.split(b"\n", 1)[0].removeprefix(b"retry:"))
-            yield chunk
-
-    def close(self):
-        self.response.close()
 
 
 while True:

@@ -66,11 +66,8 @@ impl MediaType {
     }
 
     /// What says nothing but that the connection lives.
-    fn heartbeat(self) -> &'static str {
-        match self {
-            Self::Ndjson => "\n",
-            Self::EventStream => "event: hookrill.cursor\nid: e-1\ndata: {}\n\n",
-        }
+    fn heartbeat(self) -> String {
+        self.event("e-1", "hookrill.cursor", "{}")
     }
 
     /// The beginning of an event, as far as its id.
@@ -129,7 +126,7 @@ fn story(media_type: MediaType) -> [(&'static str, String); 5] {
     // As a proxy does that has lost the gateway.
     let half_and_an_end = format!("{}0\r\n\r\n", chunk(media_type.beginning()));
     let withheld = event("e-3", "hookrill.withheld", "{\"reason\":\"not_json\"}");
-    let heartbeat = chunk(media_type.heartbeat());
+    let heartbeat = chunk(&media_type.heartbeat());
     let stream = media_type.head();
     [
         ("", format!("{stream}{first}{half}")),

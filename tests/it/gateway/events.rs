@@ -12,8 +12,8 @@ async fn a_stream_says_what_it_is() {
     let mut subscriber = gateway.subscriber("/events/open").await;
     let head = subscriber.head.to_ascii_lowercase();
     for line in [
-        "content-type: text/event-stream",
-        "cache-control: no-store",
+        "content-type: text/event-stream; charset=utf-8\r\n",
+        "cache-control: no-store, no-transform\r\n",
         "x-accel-buffering: no",
     ] {
         assert!(head.contains(line), "{head}");
@@ -173,15 +173,25 @@ async fn event_source_is_kept_alive_where_waiting_helps() {
     only.opened().await;
     let refused = gateway.get("/events/open", &[ACCEPT_STREAM]).await;
     assert_eq!(refused.status, 200);
-    assert_eq!(refused.header("content-type"), Some("text/event-stream"));
-    let wait: u64 = refused
-        .text()
-        .trim()
-        .strip_prefix("retry: ")
-        .unwrap()
-        .parse()
-        .unwrap();
+    assert_eq!(
+        refused.header("content-type"),
+        Some("text/event-stream; charset=utf-8")
+    );
+    assert_eq!(
+        refused.header("cache-control"),
+        Some("no-store, no-transform")
+    );
+    let (wait, rest) = refused.text().split_once('\n').unwrap();
+    let wait: u64 = wait.strip_prefix("retry: ").unwrap().parse().unwrap();
     assert!((5_000..=30_000).contains(&wait), "{wait}");
+    assert_eq!(
+        rest,
+        "event: hookrill.wait\ndata: {\"detail\":\"the limit of subscribers is reached\"}\n\n"
+    );
+    // Whoever says where it is, is told so: some clients forget it otherwise.
+    let placed = [ACCEPT_STREAM, ("Last-Event-ID", "e-7")];
+    let placed = gateway.get("/events/open", &placed).await;
+    assert!(placed.text().contains("\nid: e-7\n"), "{placed:?}");
     // Kept alive, those who wait would take the places of ingest and health.
     let head = "GET /events/open HTTP/1.1\r\nHost: g\r\nAccept: text/event-stream\r\n\r\n";
     let closed = gateway.send(head).await;
@@ -263,7 +273,8 @@ async fn http_1_0_gets_the_stream_without_chunks() {
     let head = "GET /events/open?since=earliest HTTP/1.0\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut seen = Vec::new();
-    while !seen.ends_with(b"\ndata: for an old client\n\n") {
+    // The last of what comes by itself.
+    while !seen.ends_with(b"\ndata: {\"live\":true}\n\n") {
         let read = tokio::time::timeout(WAIT_MAX, stream.read_buf(&mut seen)).await;
         assert_ne!(read.unwrap().unwrap(), 0, "cut off");
     }
@@ -272,6 +283,7 @@ async fn http_1_0_gets_the_stream_without_chunks() {
     let lowercase = response_head.to_ascii_lowercase();
     assert!(!lowercase.contains("chunked"), "{lowercase}");
     assert!(body.starts_with("retry: "), "{body}");
+    assert!(body.contains("\ndata: for an old client\n\n"), "{body}");
 }
 
 #[tokio::test]

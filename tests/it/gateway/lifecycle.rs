@@ -110,7 +110,7 @@ async fn http_2_gets_the_same_stream() {
         assert_eq!(response.status(), 200);
         let mut body = response.into_body();
         let mut seen = Vec::new();
-        while !seen.ends_with(b"\ndata:\n\n") {
+        while !seen.ends_with(b"\ndata: {\"live\":true}\n\n") {
             seen.extend(body.frame().await.unwrap().unwrap().into_data().unwrap());
         }
         assert!(seen.starts_with(b"retry: "));

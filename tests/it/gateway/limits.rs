@@ -266,9 +266,13 @@ async fn an_address_that_asks_for_streams_too_often_is_put_off_before_its_token_
 async fn put_off(gateway: &Client, path: &str) -> u64 {
     let answer = gateway.get(path, &EVENT_SOURCE).await;
     assert_eq!(answer.status, 200, "{answer:?}");
-    assert_eq!(answer.header("content-type"), Some("text/event-stream"));
+    assert_eq!(
+        answer.header("content-type"),
+        Some("text/event-stream; charset=utf-8")
+    );
     assert_eq!(answer.header("connection"), Some("close"));
-    let wait = answer.text().trim_end().strip_prefix("retry: ");
+    let (wait, _) = answer.text().split_once('\n').expect("a block");
+    let wait = wait.strip_prefix("retry: ");
     wait.expect("a wait").parse().unwrap()
 }
 

@@ -193,7 +193,10 @@ async fn a_head_request_is_answered_and_nothing_is_held() {
     let head = "HEAD /events/open HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n";
     let answer: Response = gateway.send(head).await;
     assert_eq!(answer.status, 200);
-    assert_eq!(answer.header("content-type"), Some("text/event-stream"));
+    assert_eq!(
+        answer.header("content-type"),
+        Some("text/event-stream; charset=utf-8")
+    );
     assert!(answer.body.is_empty());
     nobody_listens(&gateway).await;
 }

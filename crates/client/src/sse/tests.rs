@@ -89,8 +89,8 @@ fn a_stream_is_read_as_the_standard_says() {
             &[["message", "x", "7"], ["message", "y", "7"]],
         ),
         (
-            "event:hookrill.cursor\nid:e-7\ndata:\n\n",
-            &[["hookrill.cursor", "", "e-7"]],
+            "event:hookrill.cursor\nid:e-7\ndata:{}\n\n",
+            &[["hookrill.cursor", "{}", "e-7"]],
         ),
         (
             "\u{feff}data: x\n\n\u{feff}data: y\n\n",

@@ -295,6 +295,7 @@ impl Subscription {
         };
         let (id, item) = match block {
             StreamBlock::Opened => return Some(Ok(Item::Connected)),
+            StreamBlock::ComeBack => return None,
             StreamBlock::Position(id) => (id, None),
             StreamBlock::Item(id, item) => (id, Some(Ok(item))),
             StreamBlock::Expiring(id) => {
@@ -389,7 +390,7 @@ impl Connected {
             return Poll::Ready(Ok(Some(first)));
         }
         let block = ready!(self.stream.poll_block(cx))?;
-        if self.is_announced || block.is_none() {
+        if self.is_announced || matches!(block, None | Some(StreamBlock::ComeBack)) {
             return Poll::Ready(Ok(block));
         }
         self.is_announced = true;

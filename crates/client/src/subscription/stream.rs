@@ -33,6 +33,8 @@ pub(super) enum StreamBlock {
     Opened,
     /// The position moves, and there is nothing to see.
     Position(String),
+    /// The gateway can't serve the stream now.
+    ComeBack,
     /// The token expires soon.
     Expiring(String),
     /// Something for the subscriber; the position moves with it.
@@ -162,6 +164,7 @@ fn inflater(headers: &HeaderMap) -> Result<Option<Inflater>, SubscribeError> {
 fn block(event: SseEvent<'_>) -> StreamBlock {
     let id = event.id().into_owned();
     let item = match &*event.name() {
+        "hookrill.wait" => return StreamBlock::ComeBack,
         "hookrill.expiring" => return StreamBlock::Expiring(id),
         "hookrill.gap" => Item::Gap(ReceivedGap::new(id.clone(), event.data().into_owned())),
         "hookrill.withheld" => {

@@ -104,15 +104,22 @@ async fn waits_are_those_that_were_asked_for() {
         (NEVER.to_owned(), 7),
         (NEVER.replace("429 Slow Down", "503 Busy"), 7),
         // A gateway that has no place answers `EventSource` so.
+        (
+            format!("{STREAM}retry: 9000\nevent: hookrill.wait\ndata: {{}}\n\n"),
+            9,
+        ),
         (format!("{STREAM}retry: 9000\n\n"), 9),
         // One that stops has given its retry before.
         (format!("{STREAM}retry: 9000\n\nid: e-1\ndata: x\n\n"), 9),
     ] {
+        let is_open = answer.contains("data: x");
         let peer = Peer::with_answers([answer]).await;
         let mut subscription = peer.subscription().build().unwrap();
         let Interruption { retry_in, .. } = loop {
-            if let Item::Interrupted(interruption) = item(&mut subscription).await {
-                break interruption;
+            match item(&mut subscription).await {
+                Item::Interrupted(interruption) => break interruption,
+                Item::Connected => assert!(is_open, "put off is not connected"),
+                _ => {}
             }
         };
         let least = Duration::from_secs(secs);

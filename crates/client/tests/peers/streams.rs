@@ -5,7 +5,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::peer::{Call, Peer, STREAM, event, item, next};
 
-const TEXT: &str = "retry: 5\r\n\r\nevent: hookrill.cursor\r\nid: e-0\r\ndata:\r\n\r\n\
+const TEXT: &str = "retry: 5\r\nevent: hookrill.cursor\r\nid: e-0\r\ndata: {}\r\n\r\n\
     id: e-1\r\ndata: \u{e9}\u{1f600}\r\ndata: two\r\n\r\n\
     event: push\nid: e-2\ndata: x\n\nid: e-3\rdata: y\r\r";
 
