@@ -20,7 +20,7 @@ use super::{
     writer::{StreamWriter, write_ready},
 };
 use crate::{
-    subscribe::{Step, StreamState},
+    subscribe::{Ending, Step, StreamState},
     telemetry::with_causes,
 };
 
@@ -40,7 +40,7 @@ pub(super) enum Handoff {
 ///
 /// # Errors
 ///
-/// [`Disconnected`] where it was broken off.
+/// [`Disconnected`] where it was broken off, or is to look like that.
 pub async fn write_to_end<S: Sink>(mut writer: StreamWriter<S>) -> Result<(), Disconnected> {
     loop {
         match write_alone(&mut writer, false).await? {
@@ -50,7 +50,10 @@ pub async fn write_to_end<S: Sink>(mut writer: StreamWriter<S>) -> Result<(), Di
         }
     }
     finish(&mut writer).await;
-    Ok(())
+    match writer.state.ending() {
+        Ending::ComeBack => Err(Disconnected),
+        Ending::Final => Ok(()),
+    }
 }
 
 /// Writes until the stream has ended or, where it is to be shared, until a group
@@ -132,7 +135,7 @@ async fn write_rest<S: Sink>(writer: &mut StreamWriter<S>) -> Result<(), Disconn
             Step::End | Step::Read | Step::Wait => break,
         }
     }
-    sink.finish().await
+    sink.finish(state.ending()).await
 }
 
 /// Takes the next page from memory, or from the journal behind it. Cancel-safe.

@@ -7,6 +7,8 @@ use std::{
 
 use bytes::Buf;
 
+use crate::subscribe::Ending;
+
 /// Takes the bytes of one stream.
 pub trait Sink: Send + 'static {
     /// About how many pieces it takes in one write.
@@ -33,12 +35,12 @@ pub trait Sink: Send + 'static {
         false
     }
 
-    /// Ends the body, after its last byte was written.
+    /// Ends the body like this, after its last byte was written.
     ///
     /// # Errors
     ///
     /// [`Disconnected`] where the peer left before it had all.
-    fn finish(&mut self) -> impl Future<Output = Result<(), Disconnected>> + Send;
+    fn finish(&mut self, ending: Ending) -> impl Future<Output = Result<(), Disconnected>> + Send;
 }
 
 /// What became of a write.

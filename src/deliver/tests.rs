@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::*;
 use crate::subscribe::{
-    Start,
+    Ending, Start,
     tests::{Way, fixture::Fixture},
 };
 
@@ -114,7 +114,7 @@ impl Sink for Peer {
         Poll::Pending
     }
 
-    async fn finish(&mut self) -> Result<(), Disconnected> {
+    async fn finish(&mut self, _ending: Ending) -> Result<(), Disconnected> {
         self.0.lock().was_finished = true;
         Ok(())
     }

@@ -14,6 +14,7 @@ use super::{
     body::BodyError,
     limits::LimitExceeded,
     media_types::{EVENT_STREAM_UTF_8, STREAM_CACHE_CONTROL},
+    stream_body::broken_off,
 };
 use crate::{
     access::{AccessError, TokenError},
@@ -261,9 +262,10 @@ pub(super) struct Requester {
 }
 
 /// For a subscriber that cannot be served now. `EventSource` stops for good on
-/// any status but 200, so a client that may be one gets 200, a wait, and the
-/// end. The connection is closed, or it would hold a permit that ingest and
-/// health need.
+/// any status but 200, so a client that may be one gets 200 and a wait. What
+/// comes behind that is not an end but a cut: several other clients take an end for
+/// the last word. The connection is closed, or it would hold a permit that ingest
+/// and health need.
 pub(super) fn retry_later(requester: Requester, what: &'static str) -> Response {
     retry_after(requester, Duration::ZERO, ProblemDetails::unavailable(what))
 }
@@ -278,17 +280,18 @@ pub(super) fn retry_when_allowed(requester: Requester, limit: LimitExceeded) -> 
 }
 
 fn retry_after(requester: Requester, wait_min: Duration, problem: ProblemDetails) -> Response {
-    let response = if requester.wants_event_stream {
+    if requester.wants_event_stream {
         let head = [
             (header::CONTENT_TYPE, EVENT_STREAM_UTF_8),
             (header::CACHE_CONTROL, STREAM_CACHE_CONTROL),
         ];
         let body = retry_later_body(requester.place, wait_min, &problem.detail);
-        (head, body).into_response()
+        // The cut closes the connection; to announce that would make the body
+        // complete for some.
+        (head, broken_off(body)).into_response()
     } else {
-        problem.into_response()
-    };
-    closing(response, requester.version)
+        closing(problem.into_response(), requester.version)
+    }
 }
 
 /// The same response, after which the connection is closed.

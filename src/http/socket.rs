@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     deliver::{Disconnected, Sink, StreamWriter, WriteOutcome},
+    subscribe::Ending,
     wire::{Framing, LAST_CHUNK},
 };
 
@@ -113,8 +114,8 @@ impl Sink for SocketSink {
         self.dead_peers.has(&self.socket)
     }
 
-    async fn finish(&mut self) -> Result<(), Disconnected> {
-        if self.framing == Framing::Chunked {
+    async fn finish(&mut self, ending: Ending) -> Result<(), Disconnected> {
+        if ending == Ending::Final && self.framing == Framing::Chunked {
             let last = self.socket.write_all(LAST_CHUNK).await;
             last.map_err(|_| Disconnected)?;
         }
@@ -169,6 +170,9 @@ fn send_pieces(socket: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<(usize,
 /// The head of `response` as hyper would write it, with how the body is framed. The
 /// connection ends with the stream: requests that were sent ahead are not
 /// answered.
+///
+/// A body in chunks does not announce that: to Node's `fetch`, `connection: close`
+/// makes a body complete that was cut off by the death of the gateway.
 fn head_bytes(response: &http::Response<impl Sized>, framing: Framing) -> Vec<u8> {
     /// hyper normally sets these; here the head is written without it.
     const OF_THE_CONNECTION: [HeaderName; 3] = [
@@ -177,8 +181,8 @@ fn head_bytes(response: &http::Response<impl Sized>, framing: Framing) -> Vec<u8
         header::TRANSFER_ENCODING,
     ];
     let (version, body) = match framing {
-        Framing::Chunked => ("HTTP/1.1", "transfer-encoding: chunked\r\n"),
-        Framing::Plain => ("HTTP/1.0", ""),
+        Framing::Chunked => ("HTTP/1.1", "transfer-encoding: chunked\r\n\r\n"),
+        Framing::Plain => ("HTTP/1.0", "connection: close\r\n\r\n"),
     };
     let mut head = format!("{version} {}\r\n", response.status()).into_bytes();
     let headers = response.headers().iter();
@@ -189,7 +193,6 @@ fn head_bytes(response: &http::Response<impl Sized>, framing: Framing) -> Vec<u8
         head.extend_from_slice(b"\r\n");
     }
     head.extend_from_slice(body.as_bytes());
-    head.extend_from_slice(b"connection: close\r\n\r\n");
     head
 }
 

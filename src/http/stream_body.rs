@@ -10,29 +10,46 @@
 //! out.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
+use futures_util::{StreamExt as _, future::ready, stream::once};
 use http_body::{Body, Frame};
 use parking_lot::Mutex;
+use tokio::time::sleep;
 
 use super::hijack::{EventStream, StreamPermits};
 use crate::{
     deliver::{Disconnected, Sink, StreamWriter, WriteOutcome, write_to_end},
+    subscribe::Ending,
     wire::Framing,
 };
 
 /// The most bytes of one piece.
 const PIECE_BYTES_MAX: usize = 32 * 1024;
 
+/// How long whoever serves a body has to send what it was handed, before the body is
+/// broken off: with that it drops what it has not sent.
+const SEND_TIME: Duration = Duration::from_millis(50);
+
 /// The stream was broken off; what came of it is not to be taken for all of it.
 #[derive(Debug, thiserror::Error)]
 #[error("the stream was broken off")]
 pub(super) struct BrokenOff;
+
+/// A body of `bytes` that is broken off behind them: for whoever is to come back.
+pub(super) fn broken_off(bytes: Bytes) -> axum::body::Body {
+    let end = async {
+        sleep(SEND_TIME).await;
+        Err(BrokenOff)
+    };
+    axum::body::Body::from_stream(once(ready(Ok(bytes))).chain(once(end)))
+}
 
 /// The piece that is on its way. Only locked while the body is polled.
 type Slot = Arc<Mutex<Option<Bytes>>>;
@@ -126,7 +143,14 @@ impl Sink for BodySink {
         Poll::Pending
     }
 
-    async fn finish(&mut self) -> Result<(), Disconnected> {
-        Ok(())
+    async fn finish(&mut self, ending: Ending) -> Result<(), Disconnected> {
+        poll_fn(|cx| self.poll_writable(cx)).await;
+        match ending {
+            Ending::ComeBack => {
+                sleep(SEND_TIME).await;
+                Err(Disconnected)
+            }
+            Ending::Final => Ok(()),
+        }
     }
 }

@@ -45,7 +45,7 @@ pub use interrupts::Interrupts;
 pub use partial_events::StreamBreaker;
 pub use shared_reader::{SharedReader, Turn};
 use state::Opening;
-pub use state::{Batch, Ready, Step, StreamState};
+pub use state::{Batch, Ending, Ready, Step, StreamState};
 pub use topic_stats::{TopicFigures, TopicPage, TopicPageRequest, TopicStatsError};
 
 /// How streams are kept alive and brought back.

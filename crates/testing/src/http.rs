@@ -75,6 +75,12 @@ pub struct ChunkedDecoder {
 }
 
 impl ChunkedDecoder {
+    /// Whether no chunk has come in part.
+    #[must_use]
+    pub fn is_between_chunks(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Decodes what has come.
     pub fn take(&mut self, bytes: &[u8]) {
         self.waiting.extend_from_slice(bytes);

@@ -23,6 +23,8 @@ pub struct Subscriber {
     pub chunks: ChunkedDecoder,
     /// The response's status line and headers.
     pub head: String,
+    /// The connection was closed between two chunks, without the last one.
+    is_cut_off: bool,
     reader: SseReader,
     lines: SseLines,
 }
@@ -75,6 +77,7 @@ impl Subscriber {
             stream,
             chunks,
             head: String::from_utf8(bytes[..end].to_vec()).unwrap(),
+            is_cut_off: false,
             reader: SseReader::new(),
             lines: SseLines::default(),
         }
@@ -92,7 +95,7 @@ impl Subscriber {
         self.lines.retry.take()
     }
 
-    /// The next event of any name; `None` at the end of the stream.
+    /// The next event of any name; `None` at the end of the stream, complete or not.
     pub async fn next(&mut self) -> Option<Message> {
         loop {
             let mut unread = &self.chunks.body[..];
@@ -103,7 +106,7 @@ impl Subscriber {
             if message.is_some() {
                 return message;
             }
-            if self.chunks.ended {
+            if self.chunks.ended || self.is_cut_off {
                 return None;
             }
             self.receive().await;
@@ -115,7 +118,8 @@ impl Subscriber {
         let mut bytes = Vec::with_capacity(64 * 1024);
         let read = timeout(WAIT_MAX, self.stream.read_buf(&mut bytes)).await;
         match read.expect("the stream goes on or ends") {
-            Ok(0) | Err(_) => panic!("cut off without the last chunk"),
+            Ok(0) if self.chunks.is_between_chunks() => self.is_cut_off = true,
+            Ok(0) | Err(_) => panic!("cut off within a chunk"),
             Ok(_) => self.chunks.take(&bytes),
         }
     }
@@ -134,10 +138,24 @@ impl Subscriber {
         events
     }
 
-    /// Waits for the stream's clean end, with nothing but heartbeats before it.
+    /// Waits for the end of a stream whose client is not to come back as it is, with
+    /// nothing but heartbeats before it.
     pub async fn ended(&mut self) {
+        self.has_no_more_events().await;
+        assert!(self.chunks.ended, "cut off without the last chunk");
+    }
+
+    /// Waits until a stream is cut off whose client is to come back, with nothing
+    /// but heartbeats before that.
+    pub async fn cut_off(&mut self) {
+        self.has_no_more_events().await;
+        assert!(self.is_cut_off, "the last chunk came");
+    }
+
+    async fn has_no_more_events(&mut self) {
         while let Some(message) = self.next().await {
-            assert_eq!(message.name, "hookrill.cursor", "{message:?}");
+            let is_ours = matches!(&*message.name, "hookrill.cursor" | "hookrill.wait");
+            assert!(is_ours, "{message:?}");
         }
     }
 

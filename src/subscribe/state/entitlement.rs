@@ -28,6 +28,8 @@ pub(super) struct Entitlement {
     expires_at: Option<Instant>,
     /// How many seconds before that the client is told; 0 once it was.
     notice_secs: u8,
+    /// Whether it was found to be over.
+    is_over: bool,
     /// Marked where the token is revoked; `None` where no token was needed.
     session: Option<Arc<TokenSession>>,
     /// The policy by which the stream was granted last.
@@ -54,6 +56,7 @@ impl Entitlement {
         Self {
             expires_at: lifetime.map(|left| now + left.min(LIFETIME_MAX)),
             notice_secs: lifetime.map_or(0, notice_secs),
+            is_over: false,
             session: grant.token().map(|token| context.sessions.open(token)),
             policy_version: grant.policy_version(),
         }
@@ -80,6 +83,16 @@ impl Entitlement {
             return TokenStatus::Expiring(expires_at.duration_since(now));
         }
         TokenStatus::Valid
+    }
+
+    /// Whether the stream ends because this right does.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// The token has expired or was revoked, or the policy grants it no more.
+    pub(super) fn set_over(&mut self) {
+        self.is_over = true;
     }
 
     /// The client was told that its token expires.

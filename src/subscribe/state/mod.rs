@@ -7,7 +7,7 @@
 //! poll ─┬─ Write → take_ready, batch → a write → advance
 //!       ├─ Read  → read_now, or fetch_page and supply
 //!       ├─ Wait  → received, or an interrupt
-//!       ├─ End   → the end of the body
+//!       ├─ End   → the end of the body, or a cut: as `ending` says
 //!       └─ Abort → no end: what has begun must not be completed
 //! ```
 //!
@@ -126,6 +126,18 @@ struct SignalState {
     encoder_generation: u32,
 }
 
+/// What the end of a stream tells its client.
+///
+/// Some clients take an end that HTTP calls complete for the last word, and never
+/// come back; all of them take one that is cut off for an accident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// There will be more: the body is cut off behind its last byte.
+    ComeBack,
+    /// Whoever comes back as it is will be refused: the body is complete.
+    Final,
+}
+
 /// What is to be done next for a subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -135,7 +147,7 @@ pub enum Step {
     Read,
     /// Wait for events or an interrupt.
     Wait,
-    /// Nothing more will come: end the body.
+    /// Nothing more will come: end the body as [`StreamState::ending`] says.
     End,
     /// Nothing more may go out: break the body off without an end.
     Abort,
@@ -435,6 +447,16 @@ impl StreamState {
         matches!(self.progress.stage, Stage::Closing | Stage::Ended)
     }
 
+    /// How a stream that has ended is to say so.
+    #[must_use]
+    pub fn ending(&self) -> Ending {
+        if self.entitlement.is_over() {
+            Ending::Final
+        } else {
+            Ending::ComeBack
+        }
+    }
+
     /// When the token calls for a look: to tell the client, or to end.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
@@ -469,6 +491,7 @@ impl StreamState {
         }
         let token = self.entitlement.token_status(now);
         if self.is_revoked() || token == TokenStatus::Expired {
+            self.entitlement.set_over();
             self.end();
             return TokenStatus::Expired;
         }

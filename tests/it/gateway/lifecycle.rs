@@ -1,12 +1,16 @@
 //! How a gateway starts, drains and ends.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use hookrill_testing::{
     ADMIN_TOKEN, GITHUB_SECRET, Gateway, OPEN_TOPIC, Process, TOKEN_SECRET, github_signature,
-    token_until,
+    token, token_until,
 };
 use rustix::process::Resource;
+use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn a_drain_ends_streams_with_a_wait_and_answers_what_is_under_way() {
@@ -23,7 +27,7 @@ async fn a_drain_ends_streams_with_a_wait_and_answers_what_is_under_way() {
     gateway.request_stop();
     let mut waits = Vec::new();
     for subscriber in &mut subscribers {
-        subscriber.ended().await;
+        subscriber.cut_off().await;
         waits.push(subscriber.take_retry().expect("a wait"));
     }
     gateway.stopped().await.unwrap();
@@ -33,11 +37,7 @@ async fn a_drain_ends_streams_with_a_wait_and_answers_what_is_under_way() {
         *least >= 3_000 && *most <= 8_000 && most - least > 500,
         "{waits:?}"
     );
-    assert!(
-        tokio::net::TcpStream::connect(gateway.address)
-            .await
-            .is_err()
-    );
+    assert!(TcpStream::connect(gateway.address).await.is_err());
     let mut rest = Vec::new();
     _ = tokio::io::AsyncReadExt::read_to_end(&mut idle, &mut rest).await;
 }
@@ -123,6 +123,56 @@ async fn http_2_gets_the_same_stream() {
         _ = connection => panic!("the connection ends"),
         () = checks => {}
     }
+}
+
+/// What of a stream over HTTP/2 comes until it ends, and whether its end is complete.
+async fn rest_over_http_2(
+    address: SocketAddr,
+    path: &str,
+    after_opening: impl FnOnce(),
+) -> (Vec<u8>, bool) {
+    use http_body_util::BodyExt as _;
+    let stream = hyper_util::rt::TokioIo::new(TcpStream::connect(address).await.unwrap());
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut client, connection) = hyper::client::conn::http2::handshake(executor, stream)
+        .await
+        .unwrap();
+    #[expect(clippy::disallowed_methods, reason = "it is aborted below")]
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get(format!("http://{address}{path}"))
+        .body(http_body_util::Empty::<bytes::Bytes>::new())
+        .unwrap();
+    let mut body = client.send_request(request).await.unwrap().into_body();
+    let mut seen = Vec::new();
+    let mut after_opening = Some(after_opening);
+    let is_complete = loop {
+        match body.frame().await {
+            None => break true,
+            Some(Err(_)) => break false,
+            Some(Ok(frame)) => seen.extend(frame.into_data().unwrap()),
+        }
+        if let Some(opened) = after_opening.take() {
+            opened();
+        }
+    };
+    connection.abort();
+    (seen, is_complete)
+}
+
+/// Some clients take a complete end for the last word.
+#[tokio::test]
+async fn over_http_2_a_drain_resets_streams_behind_their_last_word() {
+    let mut gateway = Gateway::in_memory().start().await;
+    let address = gateway.address;
+    let path = format!("/events/shut?token={}", token(&["shut"], 1));
+    let expired = rest_over_http_2(address, &path, || {}).await;
+    assert!(expired.1, "a complete end");
+
+    let stop = || gateway.request_stop();
+    let (seen, is_complete) = rest_over_http_2(address, "/events/open", stop).await;
+    assert!(!is_complete);
+    let text = String::from_utf8(seen).unwrap();
+    assert_eq!(text.matches("retry: ").count(), 2, "{text}");
 }
 
 /// Everything is logged, by every library, and nothing of it is a secret.
@@ -211,7 +261,7 @@ async fn a_write_that_fails_ends_the_gateway_and_loses_nothing() {
     let refused = gateway.post("open", "too much").await;
     assert_eq!(refused.status, 503);
     subscriber.events(10).await;
-    subscriber.ended().await;
+    subscriber.cut_off().await;
     assert_eq!(gateway.wait().code(), Some(1));
     let gateway = gateway.restart();
     let mut again = gateway.subscriber("/events/open?since=earliest").await;

@@ -95,7 +95,7 @@ async fn an_event_reaches_its_customer_and_the_operator_and_nobody_else() {
     // Whatever else one of them was given comes before the end.
     gateway.stop().await;
     for subscriber in &mut live {
-        subscriber.ended().await;
+        subscriber.cut_off().await;
     }
 }
 
@@ -170,7 +170,7 @@ async fn what_names_no_customer_goes_where_no_customer_can_be() {
     let mut operator = reader(&gateway, "pay", "&since=earliest").await;
     gets(&mut operator, &[&bodies[..], &[&named_so]].concat()).await;
     gateway.stop().await;
-    none.ended().await;
+    none.cut_off().await;
 }
 
 /// A token of an identity provider for this subject, whose topics are built
@@ -258,7 +258,7 @@ async fn a_hostile_value_stays_in_its_segment_and_its_subjects_token_meets_it() 
         all.push(subscriber);
     }
     gateway.stop().await;
-    join_all(all.iter_mut().map(Subscriber::ended)).await;
+    join_all(all.iter_mut().map(Subscriber::cut_off)).await;
 }
 
 #[tokio::test]
@@ -380,5 +380,5 @@ async fn a_delivery_that_comes_again_is_known_also_under_another_customer() {
     )
     .await;
     restarted.stop().await;
-    operator.ended().await;
+    operator.cut_off().await;
 }

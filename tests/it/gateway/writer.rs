@@ -78,7 +78,8 @@ async fn a_compressed_stream_comes_event_by_event_and_ends_with_its_sum() {
         stream.chunks.take(&rest);
         stream
     });
-    assert!(rest.chunks.ended);
+    // Cut off by the drain, behind the trailer.
+    assert!(!rest.chunks.ended);
     let mut inflater = rest.inflater;
     inflater.write_all(&rest.chunks.body).unwrap();
     inflater.try_finish().expect("the trailer is right");
@@ -139,7 +140,7 @@ async fn what_is_sent_after_the_request_is_thrown_away_up_to_a_bound() {
     stream.write_all(&[STREAM, STREAM].concat()).await.unwrap();
     stream.write_all(&[b'x'; 32 * 1024]).await.unwrap();
     let mut subscriber = Subscriber::over(stream).await;
-    assert!(subscriber.head.contains("connection: close"));
+    assert!(!subscriber.head.contains("connection:"));
     subscriber.opened().await;
     gateway.post("open", "1").await;
     assert_eq!(subscriber.events(1).await[0].data, "1");

@@ -100,7 +100,7 @@ pub struct WithheldEvent {
 #[non_exhaustive]
 pub struct Interruption {
     /// What broke; `None` where the gateway ended the stream in good order, as
-    /// it does when it stops.
+    /// it does when the token ends.
     pub cause: Option<SubscribeError>,
     /// How long the subscription waits before the next attempt.
     pub retry_in: Duration,
