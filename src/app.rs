@@ -84,6 +84,7 @@ impl App {
     ///
     /// [`BuildError`], which says what to do about it.
     pub async fn build(config: Config, clock: Clock) -> Result<Self, BuildError> {
+        routes::log_warnings(&config);
         let telemetry = Telemetry::new()?;
         let provisioned = Arc::new(ProvisionedSecrets::new(folder(&config.journal)));
         let steady_clock = SteadyClock::new(clock.clone(), log_clock_jump);

@@ -94,8 +94,8 @@ pub use app::{
 };
 #[doc(inline)]
 pub use config::{
-    Config, ConfigError, Diagnostic, Environment, KeyPath, Location, MissingSecrets, Sources,
-    TopicSettings, ZeroConfig,
+    Config, ConfigError, Diagnostic, Environment, KeyPath, Location, MissingSecrets, Severity,
+    Sources, TopicSettings, ZeroConfig,
 };
 pub use hookrill_core::Clock;
 #[doc(inline)]

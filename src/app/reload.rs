@@ -11,7 +11,7 @@ use std::{fmt, path::PathBuf, sync::Arc};
 use hookrill_core::TopicMap;
 use parking_lot::Mutex;
 
-use super::routes::{install_secrets, routes, warn_about};
+use super::routes::{install_secrets, log_warnings, routes, warn_about};
 use crate::{
     access::Access,
     config::{Config, ConfigError},
@@ -109,6 +109,7 @@ impl Targets {
             server: new.server.bounded_as(&self.at_start.server),
             ..new
         };
+        log_warnings(&new);
         let new_routes = (in_use.topics != new.topics).then(|| routes(&new));
         // The last step that can fail.
         if let Some(routes) = &new_routes {
@@ -174,6 +175,9 @@ fn log_rejected(error: &ReloadError) {
         ReloadError::Config(error) => {
             for diagnostic in &error.diagnostics {
                 tracing::error!("{diagnostic}");
+            }
+            for warning in &error.warnings {
+                tracing::warn!("{warning}");
             }
         }
         error => tracing::error!("{}", with_causes(error)),

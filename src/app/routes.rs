@@ -40,38 +40,18 @@ pub(super) fn install_secrets(
     Ok(())
 }
 
-/// Warns of topics whose secret anybody may still set, and where there are no
-/// topics at all.
+/// Warns of topics whose secret anybody may still set.
 pub(super) fn warn_about(routes: &TopicMap<Arc<IngestRoute>>) {
     for (topic, route) in routes.named() {
-        warn_about_short_secrets(topic.as_str(), route);
         if route.verifier().awaits_secret() {
             tracing::warn!(%topic, "this topic has no secret yet; it accepts the first one that is sent to it");
         }
     }
-    if let Some(route) = routes.any() {
-        warn_about_short_secrets("*", route);
-    }
-    // Without a file every topic is accepted. An empty file changes that, which
-    // may surprise.
-    if routes.any().is_none() && routes.named().next().is_none() {
-        tracing::warn!(
-            "no topics are configured: every delivery and every subscription is refused"
-        );
-    }
 }
 
-/// A secret that can be guessed lets anybody sign: whoever has one delivery can try
-/// millions of secrets a second on it, unseen.
-fn warn_about_short_secrets(topic: &str, route: &IngestRoute) {
-    /// RFC 2104, section 3, advises the length of the hash; 128 bits can't be guessed.
-    const BYTES_MIN: usize = 16;
-    let shortest = route.verifier().shortest_secret_bytes();
-    if let Some(bytes) = shortest.filter(|bytes| *bytes < BYTES_MIN) {
-        tracing::warn!(
-            topic,
-            "the shortest secret of this topic has {bytes} bytes, so it can be guessed; use one \
-             of at least {BYTES_MIN} if the provider lets you choose it"
-        );
+/// Logs what is legal in a configuration, and probably not meant.
+pub(super) fn log_warnings(config: &Config) {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
     }
 }

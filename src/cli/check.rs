@@ -1,6 +1,6 @@
 //! `hookrill check`: checks the configuration as `serve` does before it starts.
 
-use super::{Context, output};
+use super::{Context, NegativeResult, output};
 use crate::{
     access::Policy,
     config::{Config, MissingSecrets, TopicSettings},
@@ -9,11 +9,22 @@ use crate::{
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Fail if there are warnings, too
+    #[arg(long)]
+    strict: bool,
+}
 
-pub(super) fn run(_: &Args, context: &Context) -> anyhow::Result<()> {
+pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let config = context.config(MissingSecrets::Assume)?;
-    output::print(summary(&config))
+    for warning in &config.warnings {
+        output::status(format_args!("warning: {warning}"));
+    }
+    output::print(summary(&config))?;
+    if args.strict && !config.warnings.is_empty() {
+        return Err(NegativeResult.into());
+    }
+    Ok(())
 }
 
 fn summary(config: &Config) -> String {
@@ -29,8 +40,13 @@ fn summary(config: &Config) -> String {
         journal::Backend::Disk { path, .. } => format!("on disk, in {}", path.display()),
         _ => "in memory: a restart loses all events".to_owned(),
     };
+    let state = match config.warnings.len() {
+        0 => "ok".to_owned(),
+        1 => "1 warning".to_owned(),
+        count => format!("{count} warnings"),
+    };
     let rows = [
-        ["ok".to_owned(), source],
+        [state, source],
         ["listens on".to_owned(), config.listen.to_string()],
         ["public URL".to_owned(), config.public_url.clone()],
         ["journal".to_owned(), journal],

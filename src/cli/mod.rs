@@ -65,7 +65,7 @@ pub enum Command {
     Token(token::Args),
     /// Ask a running gateway whether it is healthy
     Health(health::Args),
-    /// Check the configuration and list every mistake, with its line
+    /// Check the configuration and list every mistake and warning, with its line
     Check(check::Args),
     /// List the providers whose signatures Hookrill knows
     Presets(presets::Args),
@@ -203,7 +203,7 @@ mod tests {
             "serve",
             "serve --new-epoch",
             "--config a.toml check",
-            "check --config a.toml",
+            "check --config a.toml --strict",
             "send orders.eu {} --url http://a --secret s --preset github --type push",
             "send orders -",
             "send orders",

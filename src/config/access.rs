@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hookrill_core::{Secret, TopicMap};
 
-use super::{diagnostic::Mistake, section::Section, topics, tree::TreeValue, url, values};
+use super::{diagnostic::Mistake, secrets, section::Section, topics, tree::TreeValue, url, values};
 use crate::access::{
     Issuer, Key, KeySource, Policy, Settings, TOPICS_CLAIM, Template, TopicSource,
 };
@@ -21,12 +21,20 @@ const TEMPLATES_MAX: usize = 64;
 pub(super) fn access(mut section: Section<'_>, policies: TopicMap<Policy>) -> Settings {
     // A bad secret or issuer counts as well: it has a diagnostic of its own.
     let anybody_signs = section.has("secret") || section.has("issuers");
-    let secret: Option<Secret> = section.value("secret", values::token_secret);
+    let secret: Option<Secret> = section.secret("secret", values::token_secret);
     let leeway = section.value("leeway", values::leeway);
     let token_ttl_max = section.value("token_ttl_max", values::token_ttl_max);
+    for key in ["leeway", "token_ttl_max"] {
+        if !anybody_signs && section.has_taken(key) {
+            section.warn(
+                key,
+                "has no effect, since nothing signs tokens: there is no secret and no issuer",
+            );
+        }
+    }
     let issuers = issuers(&mut section);
     let need_token = topics::names(&policies, Policy::Token);
-    if !anybody_signs && !need_token.is_empty() {
+    if !anybody_signs && !need_token.is_empty() && !section.is_misspelt("secret") {
         section.report(
             "secret",
             format!(
@@ -132,7 +140,7 @@ fn keys(section: &mut Section<'_>) -> Option<KeySource> {
     if count != 1 {
         section.report_whole("an issuer must have exactly one of secret, public_key and jwks_url");
     }
-    let secret = section.value("secret", values::token_secret);
+    let secret = section.secret("secret", values::token_secret);
     let public = section.value("public_key", public_key);
     let url = section.value("jwks_url", url::key_set_url);
     secret
@@ -144,6 +152,7 @@ fn keys(section: &mut Section<'_>) -> Option<KeySource> {
 /// No message repeats a key: it may be the private half.
 fn public_key(value: &TreeValue) -> Result<Key, Mistake> {
     let form = "a PEM public key, or file:PATH";
+    secrets::refuse_lookalike(value)?;
     Key::from_pem(values::as_str(value, form)?).map_err(Mistake::from_error)
 }
 

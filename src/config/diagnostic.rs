@@ -4,12 +4,18 @@
 //! can all be corrected at once. Invariant: no diagnostic contains a secret, or
 //! anything that was read through `env:` or `file:`.
 
-use std::{cell::RefCell, error::Error, fmt, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    fmt,
+    sync::Arc,
+};
 
 use crate::telemetry::append_causes;
 
 /// The path of a key, as TOML spells it: `topics.github.secrets[0]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct KeyPath(String);
 
 impl KeyPath {
@@ -46,7 +52,7 @@ impl KeyPath {
     }
 
     /// Whether `other` is this key or stands below it.
-    fn includes(&self, other: &Self) -> bool {
+    pub(super) fn includes(&self, other: &Self) -> bool {
         let rest = other.0.strip_prefix(&self.0);
         rest.is_some_and(|rest| {
             self.0.is_empty() || rest.is_empty() || rest.starts_with(['.', '['])
@@ -64,6 +70,9 @@ pub enum Location {
         name: Arc<str>,
         /// The line, counted from 1, where it is known.
         line: Option<usize>,
+        /// The column in that line, in characters from 1, where it says more
+        /// than the key does.
+        column: Option<usize>,
     },
     /// In the environment variable of this name.
     Variable(Arc<str>),
@@ -75,12 +84,28 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File {
-                name,
-                line: Some(line),
-            } => write!(f, "{name}:{line}"),
-            Self::File { name, line: None } => f.write_str(name),
+                name, line, column, ..
+            } => {
+                f.write_str(name)?;
+                for number in line.iter().chain(column) {
+                    write!(f, ":{number}")?;
+                }
+                Ok(())
+            }
             Self::Variable(name) => write!(f, "environment variable {name}"),
             Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+impl Location {
+    /// Orders what is read from the top of the file to its end, and after it
+    /// what is not in the file.
+    fn order(&self) -> (u8, usize, usize) {
+        match self {
+            Self::File { line, column, .. } => (0, line.unwrap_or(0), column.unwrap_or(0)),
+            Self::Variable(_) => (1, 0, 0),
+            Self::Default => (2, 0, 0),
         }
     }
 }
@@ -125,10 +150,22 @@ impl From<&str> for Mistake {
     }
 }
 
-/// One mistake in a configuration.
+/// What follows from a diagnostic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Severity {
+    /// The configuration can't be used.
+    Error,
+    /// It can be used, and probably does not do what its writer meant.
+    Warning,
+}
+
+/// One mistake in a configuration, or something in it that has no effect.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Diagnostic {
+    /// What follows from it.
+    pub severity: Severity,
     /// The key that it is about; empty for the whole configuration.
     pub path: KeyPath,
     /// Where the value was written.
@@ -161,6 +198,8 @@ impl fmt::Display for Diagnostic {
 pub struct ConfigError {
     /// The mistakes; at least one.
     pub diagnostics: Vec<Diagnostic>,
+    /// What else to look at.
+    pub warnings: Vec<Diagnostic>,
 }
 
 impl fmt::Display for ConfigError {
@@ -172,52 +211,120 @@ impl fmt::Display for ConfigError {
         for diagnostic in &self.diagnostics {
             write!(f, "\n  {diagnostic}")?;
         }
+        for warning in &self.warnings {
+            write!(f, "\n  warning: {warning}")?;
+        }
         Ok(())
     }
 }
 
 impl Error for ConfigError {}
 
+/// A key that no section knows.
+pub(super) struct UnknownKey {
+    pub(super) key: String,
+    pub(super) path: KeyPath,
+    pub(super) location: Location,
+    /// The keys of its section.
+    pub(super) known: Vec<&'static str>,
+}
+
 /// Collects diagnostics. Everything that checks shares one.
-#[derive(Debug, Default)]
-pub(super) struct Diagnostics(RefCell<Vec<Diagnostic>>);
+#[derive(Default)]
+pub(super) struct Diagnostics {
+    errors: RefCell<Vec<Diagnostic>>,
+    warnings: RefCell<Vec<Diagnostic>>,
+    /// Reported once all keys are known, since one may belong to another section.
+    unknown: RefCell<Vec<UnknownKey>>,
+    /// The keys of each section.
+    known: RefCell<BTreeMap<KeyPath, BTreeSet<&'static str>>>,
+}
 
 impl Diagnostics {
+    /// Reports an error.
     pub(super) fn report(&self, path: &KeyPath, location: &Location, mistake: impl Into<Mistake>) {
-        let Mistake { message, source } = mistake.into();
-        debug_assert!(!message.is_empty(), "a diagnostic says what is wrong");
-        self.0.borrow_mut().push(Diagnostic {
-            path: path.clone(),
-            location: location.clone(),
-            message,
-            source,
-        });
+        let error = diagnostic(Severity::Error, path, location, mistake.into());
+        self.errors.borrow_mut().push(error);
+    }
+
+    /// Reports what is legal, and probably not meant.
+    pub(super) fn warn(&self, path: &KeyPath, location: &Location, mistake: impl Into<Mistake>) {
+        let warning = diagnostic(Severity::Warning, path, location, mistake.into());
+        self.warnings.borrow_mut().push(warning);
+    }
+
+    /// Reports a key that its section does not know.
+    pub(super) fn report_unknown(&self, unknown: UnknownKey) {
+        self.unknown.borrow_mut().push(unknown);
+    }
+
+    /// The keys that were reported as unknown, to be explained.
+    pub(super) fn take_unknown(&self) -> Vec<UnknownKey> {
+        self.unknown.take()
+    }
+
+    /// Remembers that a section has this key.
+    pub(super) fn add_known(&self, section: &KeyPath, key: &'static str) {
+        let mut known = self.known.borrow_mut();
+        known.entry(section.clone()).or_default().insert(key);
+    }
+
+    /// The keys of each section that was looked at.
+    pub(super) fn known(&self) -> BTreeMap<KeyPath, BTreeSet<&'static str>> {
+        self.known.borrow().clone()
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    /// How many errors there are.
     pub(super) fn len(&self) -> usize {
-        self.0.borrow().len()
+        self.errors.borrow().len()
     }
 
     /// Whether this key, or one below it, has a mistake.
     pub(super) fn any_in(&self, path: &KeyPath) -> bool {
-        let found = self.0.borrow();
-        found
+        let errors = self.errors.borrow();
+        errors
             .iter()
             .any(|diagnostic| path.includes(&diagnostic.path))
     }
 
-    /// The value, if there is no mistake.
-    pub(super) fn into_result<T>(self, value: T) -> Result<T, ConfigError> {
-        let diagnostics = self.0.into_inner();
-        if diagnostics.is_empty() {
-            Ok(value)
-        } else {
-            Err(ConfigError { diagnostics })
+    /// The value and the warnings about it, if there is no mistake.
+    pub(super) fn into_result<T>(self, value: T) -> Result<(T, Vec<Diagnostic>), ConfigError> {
+        debug_assert!(
+            self.unknown.borrow().is_empty(),
+            "unknown keys are explained before the end"
+        );
+        let (mut diagnostics, mut warnings) = (self.errors.take(), self.warnings.take());
+        for list in [&mut diagnostics, &mut warnings] {
+            list.sort_by_key(|diagnostic| diagnostic.location.order());
         }
+        if diagnostics.is_empty() {
+            return Ok((value, warnings));
+        }
+        Err(ConfigError {
+            diagnostics,
+            warnings,
+        })
+    }
+}
+
+fn diagnostic(
+    severity: Severity,
+    path: &KeyPath,
+    location: &Location,
+    mistake: Mistake,
+) -> Diagnostic {
+    let Mistake { message, source } = mistake;
+    debug_assert!(!message.is_empty(), "a diagnostic says what is wrong");
+    Diagnostic {
+        severity,
+        path: path.clone(),
+        location: location.clone(),
+        message,
+        source,
     }
 }
 
@@ -246,6 +353,7 @@ mod tests {
         let location = Location::File {
             name: "a.toml".into(),
             line: Some(3),
+            column: None,
         };
         let source = std::io::Error::other("it is gone");
         let path = KeyPath::root().key("b");

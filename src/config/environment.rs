@@ -12,7 +12,7 @@ use super::{
 };
 
 /// The prefix of every variable that sets a key.
-const PREFIX: &str = "HOOKRILL__";
+pub(super) const PREFIX: &str = "HOOKRILL__";
 /// The deepest key there is: `topics.<name>.scheme.<part>.<part>.<part>`.
 const LEVELS_MAX: usize = 12;
 
@@ -44,14 +44,24 @@ impl Environment {
         std::env::vars_os().collect()
     }
 
-    /// The value of a variable.
+    /// The value of a variable, without the line ends that `$(cat FILE)` does not
+    /// leave and other ways to fill a variable do.
     pub(super) fn text(&self, name: &str) -> Result<&str, VariableError> {
         let value = self.0.get(name).ok_or(VariableError::Unset)?;
-        match value.to_str() {
+        match value
+            .to_str()
+            .map(|text| text.trim_end_matches(['\r', '\n']))
+        {
             Some("") => Err(VariableError::Empty),
             Some(text) => Ok(text),
             None => Err(VariableError::NotUtf8),
         }
+    }
+
+    /// All variables by name; `None` stands for a value that is not UTF-8.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let variables = self.0.iter();
+        variables.map(|(name, value)| (name.as_str(), value.to_str()))
     }
 
     /// The value of a variable; `None` where it is not set, empty or not UTF-8.

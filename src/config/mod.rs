@@ -6,10 +6,14 @@
 //! Invariant: the settings in a [`Config`] are valid.
 
 mod access;
+mod contradictions;
+mod deserialize;
 mod diagnostic;
 mod environment;
+mod hints;
 mod restart;
 mod scheme;
+mod secrets;
 mod section;
 mod settings;
 mod sources;
@@ -17,6 +21,7 @@ mod sources;
 mod tests;
 mod topics;
 mod tree;
+mod unread;
 pub mod url;
 mod values;
 mod verification;
@@ -25,7 +30,7 @@ mod zero_config;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
-pub use diagnostic::{ConfigError, Diagnostic, KeyPath, Location};
+pub use diagnostic::{ConfigError, Diagnostic, KeyPath, Location, Severity};
 pub use environment::{Environment, VariableError};
 use hookrill_core::TopicMap;
 pub use sources::{ReferenceError, Sources, read_file};
@@ -62,6 +67,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// The secrets in use where there is no configuration.
     pub zero_config: Option<ZeroConfig>,
+    /// What is legal, and probably not meant. A gateway logs it at its start.
+    pub warnings: Vec<Diagnostic>,
 }
 
 impl Config {
@@ -73,26 +80,33 @@ impl Config {
     /// # Errors
     ///
     /// [`ConfigError`] with every mistake.
-    pub fn load(sources: Sources<'_>, missing: MissingSecrets) -> Result<Self, ConfigError> {
+    pub fn load(sources: Sources<'_>, mut missing: MissingSecrets) -> Result<Self, ConfigError> {
         let diagnostics = Diagnostics::default();
         let merged = sources::merge(sources, &diagnostics)?;
+        let variables = merged.variables;
         if merged.file.is_some() || merged.root.get("topics").is_some() {
             let config = settings::from_tree(merged.root, sources.environment, &diagnostics);
-            return diagnostics.into_result(Self {
-                file: merged.file,
-                ..config
-            });
+            unread::warn(sources.environment, &variables, &diagnostics);
+            return with_warnings(
+                diagnostics,
+                Self {
+                    file: merged.file,
+                    ..config
+                },
+            );
         }
         if missing == MissingSecrets::Create {
             // A dry run, so that no secret is created for a start that fails.
+            let trial = Diagnostics::default();
             let root = merged.root.clone();
-            let dry_run = Self::without_file(root, MissingSecrets::Assume, sources, &diagnostics);
-            if !diagnostics.is_empty() {
-                return diagnostics.into_result(dry_run);
+            _ = Self::without_file(root, MissingSecrets::Assume, sources, &trial);
+            if !trial.is_empty() || !diagnostics.is_empty() {
+                missing = MissingSecrets::Assume;
             }
         }
         let config = Self::without_file(merged.root, missing, sources, &diagnostics);
-        diagnostics.into_result(config)
+        unread::warn(sources.environment, &variables, &diagnostics);
+        with_warnings(diagnostics, config)
     }
 
     fn without_file(
@@ -104,7 +118,7 @@ impl Config {
         let path = root
             .get("journal")
             .and_then(|journal| journal.get("path"))
-            .and_then(|path| values::text(&path.value).ok());
+            .and_then(|path| values::path(&path.value).ok());
         let folder = settings::journal_path(path);
         let zero_config = zero_config::ensure_secrets(&mut root, folder, missing, diagnostics);
         let mut config = settings::from_tree(root, sources.environment, diagnostics);
@@ -127,4 +141,9 @@ impl Config {
     pub fn views(&self) -> TopicMap<Arc<View>> {
         self.topics.map(|topic| Arc::clone(&topic.view))
     }
+}
+
+fn with_warnings(diagnostics: Diagnostics, config: Config) -> Result<Config, ConfigError> {
+    let (config, warnings) = diagnostics.into_result(config)?;
+    Ok(Config { warnings, ..config })
 }

@@ -1,252 +1,120 @@
 //! Reads a scheme of one's own from the tree.
 //!
-//! The scheme language is `hookrill_verify`'s, defined by its serde types. This
-//! deserializes them from the tree, and finds the key that an error is about.
-//! It stops at the first error of a scheme.
+//! The scheme language is `hookrill_verify`'s, defined by its serde types, and
+//! serde stops at the first error. So this reads a scheme again and again, each
+//! time without what was bad in it, until nothing new is found.
+//! Invariant: what is left out has a diagnostic, and a scheme with a mistake comes
+//! to nothing.
 
-use std::fmt;
-
-use serde::de::{
-    self, DeserializeOwned, Deserializer, IntoDeserializer as _, MapAccess, SeqAccess, Visitor,
-    value::StringDeserializer,
-};
+use serde::de::DeserializeOwned;
 
 use super::{
+    deserialize::{Finding, Reading},
     diagnostic::{Diagnostics, KeyPath, Location},
-    tree::{Node, Table, TreeValue},
+    environment::parse_index,
+    tree::{Node, TreeValue},
 };
 
-/// Deserializes a node into any serde type.
+/// How often a scheme is read, which bounds the work that a file can cause: a value
+/// that is bad takes a reading, and so does what can't be made without it.
+const READINGS_MAX: usize = 200;
+
+/// Deserializes a node into any serde type; reports all that is wrong with it.
 pub(super) fn read<T: DeserializeOwned>(
-    node: Node,
+    mut node: Node,
     path: &KeyPath,
     diagnostics: &Diagnostics,
 ) -> Option<T> {
-    let whole = (path.clone(), node.location.clone());
-    match T::deserialize(NodeDeserializer(node, path.clone())) {
-        Ok(value) => Some(value),
-        Err(DeError { at, message }) => {
-            let (key, location) = at.unwrap_or(whole);
-            diagnostics.report(&key, &location, message);
-            None
+    let mut is_good = true;
+    for _ in 0..READINGS_MAX {
+        let reading = Reading::default();
+        let value = reading.deserialize::<T>(node.clone(), path).ok();
+        let findings = reading.into_findings();
+        is_good &= findings.is_empty();
+        for finding in &findings {
+            report(finding, diagnostics);
+            leave_out(&mut node, path, &finding.leave_out);
+        }
+        if value.is_some() {
+            return value.filter(|_| is_good);
+        }
+        debug_assert!(!findings.is_empty(), "what fails has a finding");
+        if matches!(node.value, TreeValue::Invalid) {
+            return None;
+        }
+    }
+    let message = "there are more mistakes here; correct those that are listed first";
+    diagnostics.report(path, &node.location, message);
+    None
+}
+
+fn report(finding: &Finding, diagnostics: &Diagnostics) {
+    if let Some(message) = &finding.message {
+        diagnostics.report(&finding.path, &finding.location, message.clone());
+    }
+}
+
+/// Makes invalid what is at `target`, so that the next reading skips it.
+fn leave_out(node: &mut Node, path: &KeyPath, target: &KeyPath) {
+    if path == target {
+        node.value = TreeValue::Invalid;
+        return;
+    }
+    let below: Vec<(KeyPath, &mut Node)> = match &mut node.value {
+        TreeValue::Table(table) => {
+            let children = table.iter_mut().map(|(key, child)| {
+                // The environment spells lists as sections.
+                let item = parse_index(key).map(|index| path.item(index));
+                let item = item.filter(|item| item.includes(target));
+                (item.unwrap_or_else(|| path.key(key)), child)
+            });
+            children.collect()
+        }
+        TreeValue::List(items) => {
+            let children = items.iter_mut().enumerate();
+            children
+                .map(|(index, child)| (path.item(index), child))
+                .collect()
+        }
+        _ => return,
+    };
+    for (path_below, child) in below {
+        if path_below.includes(target) {
+            leave_out(child, &path_below, target);
         }
     }
 }
 
-/// Deserializes a node at its path.
-struct NodeDeserializer(Node, KeyPath);
-
-/// An error of serde, and the key that it is about.
-#[derive(Debug)]
-struct DeError {
-    at: Option<(KeyPath, Location)>,
-    message: String,
+/// A step down in a scheme.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Step {
+    Key(&'static str),
+    Item(usize),
 }
 
-impl de::Error for DeError {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self {
-            at: None,
-            message: message.to_string(),
-        }
-    }
-}
-
-impl fmt::Display for DeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for DeError {}
-
-impl NodeDeserializer {
-    /// Gives the value to serde. Adds the path to the error if that fails.
-    fn visit<T>(
-        self,
-        visit: impl FnOnce(TreeValue, &KeyPath) -> Result<T, DeError>,
-    ) -> Result<T, DeError> {
-        let Self(Node { value, location }, path) = self;
-        let is_secret = matches!(value, TreeValue::Untyped { secret: true, .. });
-        visit(value, &path).map_err(|error| match error {
-            DeError { at: None, .. } if is_secret => DeError {
-                at: Some((path, location)),
-                message: "the value that env: or file: refers to is not valid here".to_owned(),
-            },
-            DeError { at: None, message } => DeError {
-                at: Some((path, location)),
-                message,
-            },
-            error => error,
-        })
-    }
-}
-
-impl<'de> Deserializer<'de> for NodeDeserializer {
-    type Error = DeError;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
-        self.visit(|value, path| match value {
-            TreeValue::Text(text) | TreeValue::Untyped { text, .. } => visitor.visit_string(text),
-            TreeValue::Integer(integer) => visitor.visit_i64(integer),
-            TreeValue::Boolean(boolean) => visitor.visit_bool(boolean),
-            TreeValue::List(items) => visitor.visit_seq(ItemAccess::new(items, path.clone())),
-            TreeValue::Table(table) if is_indexed_list(&table) => {
-                visitor.visit_seq(ItemAccess::new(table.into_values().collect(), path.clone()))
+/// The path of a key in a scheme as it was written, and where the key is written, or
+/// what is nearest above it.
+pub(super) fn place(node: &Node, path: &KeyPath, steps: &[Step]) -> (KeyPath, Location) {
+    let mut whole = path.clone();
+    let mut found = Some(node);
+    let mut location = &node.location;
+    for step in steps {
+        let key = match step {
+            Step::Key(key) => {
+                whole = whole.key(key);
+                (*key).to_owned()
             }
-            TreeValue::Table(table) => visitor.visit_map(FieldAccess::new(table, path.clone())),
-            TreeValue::Unsupported(form) => {
-                Err(de::Error::custom(format_args!("{form} is not valid here")))
+            Step::Item(index) => {
+                whole = whole.item(*index);
+                index.to_string()
             }
-            TreeValue::Invalid => Err(de::Error::custom("the value could not be read")),
-        })
-    }
-
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
-        match &self.0.value {
-            TreeValue::Untyped { text, .. } => match text.parse() {
-                Ok(yes) => self.visit(|_, _| visitor.visit_bool(yes)),
-                Err(_) => self.deserialize_any(visitor),
-            },
-            _ => self.deserialize_any(visitor),
-        }
-    }
-
-    fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
-        self.deserialize_u64(visitor)
-    }
-
-    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
-        self.deserialize_u64(visitor)
-    }
-
-    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
-        match &self.0.value {
-            TreeValue::Untyped { text, .. } => match text.parse() {
-                Ok(number) => self.visit(|_, _| visitor.visit_u64(number)),
-                Err(_) => self.deserialize_any(visitor),
-            },
-            _ => self.deserialize_any(visitor),
-        }
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
-        visitor.visit_some(self)
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, DeError> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    /// A word, or a section with a single key.
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, DeError> {
-        self.visit(|value, path| match value {
-            TreeValue::Text(text) | TreeValue::Untyped { text, .. } => {
-                visitor.visit_enum(text.into_deserializer())
-            }
-            TreeValue::Table(keys) if keys.len() == 1 => visitor.visit_enum(
-                de::value::MapAccessDeserializer::new(FieldAccess::new(keys, path.clone())),
-            ),
-            _ => Err(de::Error::custom(
-                "must be a word, or a section with a single key",
-            )),
-        })
-    }
-
-    serde::forward_to_deserialize_any! {
-        i8 i16 i32 i64 i128 u8 u128 f32 f64 char str string bytes byte_buf unit
-        unit_struct seq tuple tuple_struct map struct identifier ignored_any
-    }
-}
-
-/// Whether the environment has written a list here.
-fn is_indexed_list(table: &Table) -> bool {
-    // No list of a scheme has more than ten items, so that sorting by text and
-    // sorting by number are the same.
-    const ITEMS_MAX: usize = 10;
-    !table.is_empty()
-        && table.len() <= ITEMS_MAX
-        && table.keys().zip(0..).all(|(key, i)| *key == i.to_string())
-}
-
-struct ItemAccess {
-    path: KeyPath,
-    items: std::iter::Enumerate<std::vec::IntoIter<Node>>,
-}
-
-impl ItemAccess {
-    fn new(items: Vec<Node>, path: KeyPath) -> Self {
-        let items = items.into_iter().enumerate();
-        Self { path, items }
-    }
-}
-
-impl<'de> SeqAccess<'de> for ItemAccess {
-    type Error = DeError;
-
-    fn next_element_seed<T: de::DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, DeError> {
-        let Some((index, item)) = self.items.next() else {
-            return Ok(None);
         };
-        seed.deserialize(NodeDeserializer(item, self.path.item(index)))
-            .map(Some)
+        found = found.and_then(|above| match (&above.value, step) {
+            (TreeValue::List(items), Step::Item(index)) => items.get(*index),
+            // The environment spells lists as sections.
+            _ => above.get(&key),
+        });
+        location = found.map_or(location, |below| &below.location);
     }
-}
-
-struct FieldAccess {
-    path: KeyPath,
-    fields: std::collections::btree_map::IntoIter<String, Node>,
-    pending: Option<(String, Node)>,
-}
-
-impl FieldAccess {
-    fn new(keys: Table, path: KeyPath) -> Self {
-        Self {
-            path,
-            fields: keys.into_iter(),
-            pending: None,
-        }
-    }
-}
-
-impl<'de> MapAccess<'de> for FieldAccess {
-    type Error = DeError;
-
-    fn next_key_seed<K: de::DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, DeError> {
-        let Some((key, node)) = self.fields.next() else {
-            return Ok(None);
-        };
-        let deserializer: StringDeserializer<DeError> = key.clone().into_deserializer();
-        let known = seed.deserialize(deserializer).map_err(|error| DeError {
-            at: Some((self.path.key(&key), node.location.clone())),
-            ..error
-        })?;
-        self.pending = Some((key, node));
-        Ok(Some(known))
-    }
-
-    fn next_value_seed<V: de::DeserializeSeed<'de>>(
-        &mut self,
-        seed: V,
-    ) -> Result<V::Value, DeError> {
-        match self.pending.take() {
-            Some((key, node)) => seed.deserialize(NodeDeserializer(node, self.path.key(&key))),
-            None => Err(de::Error::custom("a value came without its key")),
-        }
-    }
+    (whole, location.clone())
 }

@@ -3,9 +3,12 @@
 //! Invariant: [`Section::finish`] reports every key that nobody took, and every
 //! section is finished.
 
+use std::collections::BTreeMap;
+
 use super::{
-    diagnostic::{Diagnostics, KeyPath, Location, Mistake},
+    diagnostic::{Diagnostics, KeyPath, Location, Mistake, UnknownKey},
     environment::parse_index,
+    hints, secrets,
     tree::{Node, Table, TreeValue},
 };
 
@@ -18,8 +21,8 @@ pub(super) struct Section<'d> {
     left: Table,
     /// The keys that were asked for.
     known: Vec<&'static str>,
-    /// Those of them that were written.
-    taken: Vec<&'static str>,
+    /// Those of them that were written, and where.
+    taken: BTreeMap<&'static str, Location>,
 }
 
 /// A value with its path and location, for rules that look at it later.
@@ -51,7 +54,7 @@ impl<'d> Section<'d> {
             diagnostics,
             left,
             known: Vec::new(),
-            taken: Vec::new(),
+            taken: BTreeMap::new(),
         }
     }
 
@@ -62,7 +65,41 @@ impl<'d> Section<'d> {
 
     /// Whether `key` was written and has been taken.
     pub(super) fn has_taken(&self, key: &str) -> bool {
-        self.taken.contains(&key)
+        self.taken.contains_key(key)
+    }
+
+    /// Whether `key` was written or read, and is in the file: what an image or a
+    /// platform sets for all configurations says nothing about this one.
+    pub(super) fn is_in_file(&self, key: &str) -> bool {
+        matches!(self.taken.get(key), Some(Location::File { .. }))
+    }
+
+    /// Whether a key that nobody knows was probably meant to be `key`.
+    pub(super) fn is_misspelt(&self, key: &str) -> bool {
+        let mut left = self.left.keys();
+        left.any(|written| hints::nearest(written, &[key]).is_some())
+    }
+
+    /// Whether there is nothing but sections, none of which was meant to be a key of
+    /// `known`.
+    pub(super) fn has_only_sections(&self, known: &[&str]) -> bool {
+        let mut left = self.left.iter();
+        !self.left.is_empty()
+            && left.all(|(key, node)| {
+                matches!(node.value, TreeValue::Table(_)) && hints::nearest(key, known).is_none()
+            })
+    }
+
+    /// Takes what is a section and was not meant to be a key that is known so far.
+    pub(super) fn take_sections(&mut self) -> Vec<(String, Node)> {
+        let (sections, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.left)
+            .into_iter()
+            .partition(|(key, node)| {
+                matches!(node.value, TreeValue::Table(_))
+                    && hints::nearest(key, &self.known).is_none()
+            });
+        self.left = others.into_iter().collect();
+        sections
     }
 
     /// Whether the value at `key` is a text, and not a list.
@@ -76,8 +113,9 @@ impl<'d> Section<'d> {
     /// Takes the node at `key`.
     pub(super) fn node(&mut self, key: &'static str) -> Option<Node> {
         self.known.push(key);
+        self.diagnostics.add_known(&self.path, key);
         let node = self.left.remove(key)?;
-        self.taken.push(key);
+        self.taken.insert(key, node.location.clone());
         Some(node)
     }
 
@@ -122,10 +160,43 @@ impl<'d> Section<'d> {
         })
     }
 
-    /// Reports something about `key`, at the line of the section.
+    /// Takes the secret at `key`, and warns of what may be a mistake in it.
+    pub(super) fn secret<T>(&mut self, key: &'static str, parse: Parse<T>) -> Option<T> {
+        if let Some(node) = self.left.get(key) {
+            warn_of_oddities(node, &self.path.key(key), self.diagnostics);
+        }
+        self.value(key, parse)
+    }
+
+    /// Takes the list of secrets at `key`, and warns of what may be a mistake in them.
+    pub(super) fn secrets<T>(
+        &mut self,
+        key: &'static str,
+        parse: Parse<T>,
+    ) -> Option<Located<Vec<Located<T>>>> {
+        let items = self.left.get(key).cloned().map(Node::items);
+        for (index, item) in items.into_iter().flatten().flatten().enumerate() {
+            let path = self.path.key(key).item(index);
+            warn_of_oddities(&item, &path, self.diagnostics);
+        }
+        self.list(key, parse)
+    }
+
+    /// Reports something about `key`, at its line, or at that of the section where
+    /// it is not written.
     pub(super) fn report(&self, key: &str, mistake: impl Into<Mistake>) {
         self.diagnostics
-            .report(&self.path.key(key), &self.location, mistake);
+            .report(&self.path.key(key), self.location_of(key), mistake);
+    }
+
+    /// Warns of something about `key`: it is legal, and probably not meant.
+    pub(super) fn warn(&self, key: &str, mistake: impl Into<Mistake>) {
+        self.diagnostics
+            .warn(&self.path.key(key), self.location_of(key), mistake);
+    }
+
+    fn location_of(&self, key: &str) -> &Location {
+        self.taken.get(key).unwrap_or(&self.location)
     }
 
     /// Reports something about the section as a whole.
@@ -141,13 +212,12 @@ impl<'d> Section<'d> {
     /// Reports every key that was not taken.
     pub(super) fn finish(mut self) {
         for (key, node) in std::mem::take(&mut self.left) {
-            let mut message = "there is no such key".to_owned();
-            if let Some(near) = nearest(&key, &self.known) {
-                let near = as_written(near, &key, &node.location);
-                message.push_str(&format!("; did you mean {near}?"));
-            }
-            self.diagnostics
-                .report(&self.path.key(&key), &node.location, message);
+            self.diagnostics.report_unknown(UnknownKey {
+                path: self.path.key(&key),
+                key,
+                location: node.location,
+                known: self.known.clone(),
+            });
         }
     }
 }
@@ -165,6 +235,17 @@ impl<T> Located<T> {
     /// Reports something about this value.
     pub(super) fn report(&self, diagnostics: &Diagnostics, mistake: impl Into<Mistake>) {
         diagnostics.report(&self.path, &self.location, mistake);
+    }
+
+    /// Warns of something about this value.
+    pub(super) fn warn(&self, diagnostics: &Diagnostics, mistake: impl Into<Mistake>) {
+        diagnostics.warn(&self.path, &self.location, mistake);
+    }
+}
+
+fn warn_of_oddities(secret: &Node, path: &KeyPath, diagnostics: &Diagnostics) {
+    for oddity in secrets::oddities(&secret.value) {
+        diagnostics.warn(path, &secret.location, oddity);
     }
 }
 
@@ -216,29 +297,4 @@ impl Node {
         }
         Ok(numbered.into_iter().map(|(_, node)| node).collect())
     }
-}
-
-/// The key that was probably meant, if one is similar enough.
-fn nearest<'k>(written: &str, known: &[&'k str]) -> Option<&'k str> {
-    const SIMILARITY_MIN: f64 = 0.8;
-    known
-        .iter()
-        .map(|key| (strsim::jaro_winkler(written, key), *key))
-        .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, key)| key)
-}
-
-/// `key` as it has to be written in place of `written`: as a key of the file,
-/// or as the name of a variable.
-fn as_written(key: &str, written: &str, location: &Location) -> String {
-    let Location::Variable(name) = location else {
-        return format!("`{key}`");
-    };
-    let levels: Vec<&str> = name.split("__").collect();
-    let at = levels
-        .iter()
-        .position(|level| level.eq_ignore_ascii_case(written));
-    let above = levels.get(..at.unwrap_or(levels.len())).unwrap_or_default();
-    format!("{}__{}", above.join("__"), key.to_ascii_uppercase())
 }

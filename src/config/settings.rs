@@ -13,6 +13,7 @@ use super::{
     Config, access,
     diagnostic::{Diagnostics, KeyPath, Location},
     environment::Environment,
+    hints,
     section::{Located, Section},
     topics,
     tree::Node,
@@ -51,13 +52,20 @@ pub(super) fn from_tree(
 ) -> Config {
     let mut root = Section::new(root, KeyPath::root(), diagnostics);
     let server = server(root.section("server"), environment);
-    let journal = journal(root.section("journal"));
+    let journal = journal(root.section("journal"), server.settings.body_bytes_max);
     let subscribe = subscribe(root.section("subscribe"));
     let log = log(root.section("log"));
     let access = root.section("access");
     let topics = topics::topics(root.section("topics"), server.public_url.as_deref());
     let access = access::access(access, topics.policies);
+    let has_topics = topics.settings.any().is_some() || topics.settings.named().next().is_some();
+    if !has_topics && !diagnostics.any_in(&root.path.key("topics")) {
+        let message = "no topics are configured: every delivery and every subscription is \
+                       refused; write a section such as [topics.github]";
+        root.warn("topics", message);
+    }
     root.finish();
+    hints::report_unknown(diagnostics);
     Config {
         listen: server.listen,
         public_url: server
@@ -71,6 +79,7 @@ pub(super) fn from_tree(
         topics: topics.settings,
         file: None,
         zero_config: None,
+        warnings: Vec::new(),
     }
 }
 
@@ -116,11 +125,12 @@ fn server(mut section: Section<'_>, environment: &Environment) -> ServerSection 
         shutdown_grace: section
             .value("shutdown_grace", values::shutdown_grace)
             .unwrap_or(SHUTDOWN_GRACE),
-        admin_token: section.value("admin_token", values::admin_token),
+        admin_token: section.secret("admin_token", values::admin_token),
         metrics_public: section
             .value("metrics_public", values::boolean)
             .unwrap_or(false),
     };
+    warn_of_limits(&section, &settings);
     section.finish();
     ServerSection {
         listen,
@@ -138,6 +148,24 @@ fn cors_headers(section: &mut Section<'_>) -> Vec<HeaderName> {
         list.report(section.diagnostics, message);
     }
     list.value.into_iter().map(|item| item.value).collect()
+}
+
+/// Warns of what has no effect next to something else.
+fn warn_of_limits(section: &Section<'_>, settings: &http::Settings) {
+    let all = settings.subscribers_max;
+    let each = settings.limits.subscribers_per_address_max;
+    if each.is_some_and(|each| each >= all) {
+        let message = format!("has no effect, since subscribers_max allows {all} in all");
+        section.warn("subscribers_per_address_max", message);
+    }
+    if section.is_in_file("metrics_public")
+        && !settings.metrics_public
+        && settings.admin_token.is_none()
+        && !section.has_taken("admin_token")
+    {
+        let message = "nobody can read /metrics: they are not public, and there is no admin_token";
+        section.warn("metrics_public", message);
+    }
 }
 
 /// The URL at which this machine reaches a server that listens at `address`.
@@ -158,8 +186,8 @@ fn items<T>(list: Option<Located<Vec<Located<T>>>>) -> Vec<T> {
     items.into_iter().map(|item| item.value).collect()
 }
 
-fn journal(mut section: Section<'_>) -> journal::Settings {
-    let path = journal_path(section.value("path", values::text));
+fn journal(mut section: Section<'_>, body_bytes_max: usize) -> journal::Settings {
+    let path = journal_path(section.value("path", values::path));
     let reserve = section.value("disk_reserve", values::disk_reserve);
     let stall = section.value("commit_stall_max", values::commit_stall_max);
     let disk = journal::Backend::Disk {
@@ -201,13 +229,40 @@ fn journal(mut section: Section<'_>) -> journal::Settings {
             .value("dedup_entries_max", values::dedup_entries_max)
             .unwrap_or(dedup_entries),
     };
+    warn_of_journal(&section, &settings, body_bytes_max);
     section.finish();
     settings
 }
 
+/// Warns of what a journal in memory does not use, and of one that keeps too little.
+fn warn_of_journal(section: &Section<'_>, settings: &journal::Settings, body_bytes_max: usize) {
+    if settings.backend == journal::Backend::Memory {
+        // An image sets the path for whatever its configuration says.
+        let path = section.is_in_file("path").then_some("path");
+        let others = ["disk_reserve", "commit_stall_max"];
+        let others = others.into_iter().filter(|key| section.has_taken(key));
+        for key in path.into_iter().chain(others) {
+            section.warn(
+                key,
+                "has no effect with kind = \"memory\"; remove one of them",
+            );
+        }
+    }
+    if settings.retention.bytes < body_bytes_max as u64 {
+        section.warn(
+            "retain_bytes",
+            format!(
+                "is less than the {} that one delivery may have, which is then deleted as soon as \
+                 it is stored; raise it, or lower server.body_bytes_max",
+                bytesize::ByteSize(body_bytes_max as u64).display().iec()
+            ),
+        );
+    }
+}
+
 /// The folder of the journal, and of the secrets of zero configuration.
-pub(super) fn journal_path(written: Option<String>) -> PathBuf {
-    written.unwrap_or_else(|| JOURNAL_PATH.to_owned()).into()
+pub(super) fn journal_path(written: Option<PathBuf>) -> PathBuf {
+    written.unwrap_or_else(|| JOURNAL_PATH.into())
 }
 
 fn subscribe(mut section: Section<'_>) -> subscribe::Settings {
@@ -216,13 +271,20 @@ fn subscribe(mut section: Section<'_>) -> subscribe::Settings {
     let partial_events =
         section.value("partial_events_bytes_max", values::partial_events_bytes_max);
     let dead_peer = section.value("dead_peer_max", values::dead_peer_max);
-    section.finish();
-    subscribe::Settings {
+    let settings = subscribe::Settings {
         heartbeat: heartbeat.unwrap_or(HEARTBEAT),
         retry: retry.unwrap_or(RETRY),
         partial_events_bytes_max: partial_events.unwrap_or(PARTIAL_EVENTS_BYTES_MAX),
         dead_peer_max: dead_peer.unwrap_or(DEAD_PEER_MAX),
+    };
+    let heartbeats = settings.heartbeat * 4;
+    if section.has_taken("dead_peer_max") && settings.dead_peer_max < heartbeats {
+        let heartbeats = humantime::format_duration(heartbeats);
+        let message = format!("has no effect below four heartbeats, which take {heartbeats}");
+        section.warn("dead_peer_max", message);
     }
+    section.finish();
+    settings
 }
 
 fn log(mut section: Section<'_>) -> telemetry::Settings {

@@ -5,6 +5,7 @@
 //! no files.
 
 use std::{
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -13,7 +14,9 @@ use std::{
 use super::{
     diagnostic::{ConfigError, Diagnostics, KeyPath, Location, Mistake},
     environment::{Environment, VariableError},
+    hints, secrets,
     tree::{self, Node, TreeValue},
+    values,
 };
 
 /// The file that is read by default.
@@ -38,13 +41,32 @@ type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
 #[non_exhaustive]
 pub enum ReferenceError {
     /// The environment variable can't be used.
-    #[error("the environment variable {name} {problem}; set it, or change `env:{name}`")]
+    #[error(
+        "the environment variable {name} {problem}; {}",
+        match near {
+            Some(near) => format!("did you mean `env:{near}`?"),
+            None => format!("set it, or change `env:{name}`"),
+        }
+    )]
     Variable {
         /// The variable.
         name: String,
         /// What is wrong with it.
         problem: VariableError,
+        /// The variable that was probably meant.
+        near: Option<String>,
     },
+    /// The path begins with what only a shell replaces.
+    #[error("{problem}; write the whole path, not {}", path.display())]
+    FileUnexpanded {
+        /// The path as it is written.
+        path: PathBuf,
+        /// What is not replaced.
+        problem: &'static str,
+    },
+    /// The text is a reference in the spelling of another tool.
+    #[error("the value {0}")]
+    Lookalike(String),
     /// The file can't be read.
     #[error("cannot read {}", path.display())]
     File {
@@ -102,7 +124,13 @@ impl<'a> Sources<'a> {
     ///
     /// [`ReferenceError`] where the reference can't be resolved.
     pub fn value(&self, text: &str) -> Result<String, ReferenceError> {
-        resolve(text, *self).unwrap_or_else(|| Ok(text.to_owned()))
+        if let Some(resolved) = resolve(text, *self) {
+            return resolved;
+        }
+        match secrets::lookalike(text) {
+            Some(message) => Err(ReferenceError::Lookalike(message)),
+            None => Ok(text.to_owned()),
+        }
     }
 }
 
@@ -127,6 +155,8 @@ pub(super) struct Merged {
     pub(super) root: Node,
     /// The file that was read.
     pub(super) file: Option<PathBuf>,
+    /// The variables that are named by `env:`.
+    pub(super) variables: BTreeSet<String>,
 }
 
 /// Finds and merges what was written.
@@ -144,17 +174,40 @@ pub(super) fn merge(
     let mut root = match &file {
         Some((path, text)) => {
             let name = Arc::from(path.display().to_string());
-            tree::parse_toml(&name, text, &of_file)
+            tree::parse_toml(&name, text, diagnostics, &of_file)
         }
         None => Node::section(Location::Default),
     };
     of_file.into_result(())?;
     sources.environment.overlay(&mut root, diagnostics);
+    let mut variables = BTreeSet::new();
+    add_variables(&root, &mut variables);
     resolve_all(&mut root, &KeyPath::root(), sources, diagnostics);
     Ok(Merged {
         root,
         file: file.map(|(path, _)| path),
+        variables,
     })
+}
+
+/// Adds every `NAME` that is written as `env:NAME`.
+fn add_variables(node: &Node, variables: &mut BTreeSet<String>) {
+    match &node.value {
+        TreeValue::Table(table) => {
+            for child in table.values() {
+                add_variables(child, variables);
+            }
+        }
+        TreeValue::List(items) => {
+            for item in items {
+                add_variables(item, variables);
+            }
+        }
+        TreeValue::Text(text) | TreeValue::Untyped { text, .. } => {
+            variables.extend(text.strip_prefix("env:").map(str::to_owned));
+        }
+        _ => {}
+    }
 }
 
 /// The file: `--config`, else `HOOKRILL_CONFIG`, else `./hookrill.toml`.
@@ -214,7 +267,13 @@ fn resolve_all(node: &mut Node, path: &KeyPath, sources: Sources<'_>, diagnostic
 fn resolve(text: &str, sources: Sources<'_>) -> Option<Result<String, ReferenceError>> {
     match text.split_once(':')? {
         ("env", name) => Some(variable(name, sources.environment)),
-        ("file", path) => Some(file(Path::new(path), sources.read)),
+        ("file", path) => Some(match values::unexpanded(path) {
+            Some(problem) => Err(ReferenceError::FileUnexpanded {
+                path: path.into(),
+                problem,
+            }),
+            None => file(Path::new(path), sources.read),
+        }),
         _ => None,
     }
 }
@@ -223,10 +282,23 @@ fn variable(name: &str, environment: &Environment) -> Result<String, ReferenceEr
     match environment.text(name) {
         Ok(text) => Ok(text.to_owned()),
         Err(problem) => Err(ReferenceError::Variable {
+            near: (problem == VariableError::Unset)
+                .then(|| near(name, environment))
+                .flatten(),
             name: name.to_owned(),
             problem,
         }),
     }
+}
+
+/// What was meant by `env://NAME`, `env:$NAME`, or a misspelt name.
+fn near(written: &str, environment: &Environment) -> Option<String> {
+    let plain = secrets::variable_name(written);
+    if !plain.is_empty() && plain != written {
+        return Some(plain.to_owned());
+    }
+    let names: Vec<&str> = environment.iter().map(|(name, _)| name).collect();
+    hints::nearest_name(written, &names).map(str::to_owned)
 }
 
 /// The text of a file without the line ends that editors and `echo` leave at

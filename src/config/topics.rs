@@ -6,11 +6,11 @@ use hookrill_core::{Pointer, SEGMENT_BYTES_MAX, Topic, TopicMap};
 use hookrill_verify::{Partition, Verifier};
 
 use super::{
-    diagnostic::{Diagnostics, Mistake},
+    diagnostic::{Diagnostics, Location, Mistake},
     section::{Located, Section},
     tree::TreeValue,
     values,
-    verification::verification,
+    verification::{Verification, verification},
     view::view,
 };
 use crate::{
@@ -88,7 +88,11 @@ pub(super) fn topics(section: Section<'_>, public_url: Option<&str>) -> TopicSec
                 None
             }
         };
-        let topic_section = Section::new(node, path.clone(), diagnostics);
+        let mut topic_section = Section::new(node, path.clone(), diagnostics);
+        if topic_section.has_only_sections(&["scheme"]) {
+            report_below(&mut topic_section, &name);
+            continue;
+        }
         let (policy, topic_settings) = read_topic(topic_section, topic.as_ref(), public_url);
         policies.insert(topic.as_ref(), policy);
         settings.insert(topic.as_ref(), topic_settings);
@@ -235,6 +239,14 @@ fn read_topic(
         .collect();
     let mut view = view(&mut section, &type_pointers);
     view.source = name.filter(|_| partition.is_some()).cloned();
+    let has_body_rule = dedup.is_some() || by_body == Some(true);
+    warn_of_identity(
+        &section,
+        verification.as_ref(),
+        view.event_names,
+        has_body_rule,
+    );
+    report_below(&mut section, name.map_or("*", Topic::as_str));
     section.finish();
     let settings = verification.map(|verification| TopicSettings {
         name: name.cloned(),
@@ -247,6 +259,55 @@ fn read_topic(
         partition: partition.map(|located| located.value),
     });
     (access, settings)
+}
+
+/// Reports sections below a topic's that were meant to be topics of their own:
+/// TOML reads the dot in `[topics.orders.eu]` as a level.
+fn report_below(section: &mut Section<'_>, above: &str) {
+    for (key, node) in section.take_sections() {
+        let mut name = format!("{above}.{key}");
+        let mut last = &node;
+        while let TreeValue::Table(table) = &last.value
+            && let Some((below, next)) = table.first_key_value()
+            && table.len() == 1
+            && below != "scheme"
+            && matches!(next.value, TreeValue::Table(_))
+        {
+            name = format!("{name}.{below}");
+            last = next;
+        }
+        let message = match &node.location {
+            Location::Variable(_) => format!(
+                "there is no such key; the topic {name} is one level in a variable's name, as in \
+                 HOOKRILL__TOPICS__{}__PRESET",
+                name.to_ascii_uppercase()
+            ),
+            _ => format!("there is no such key; for the topic {name}, write [topics.{name:?}]"),
+        };
+        section
+            .diagnostics
+            .report(&section.path.key(&key), &node.location, message);
+    }
+}
+
+/// Warns of keys that need what the scheme does not read.
+fn warn_of_identity(
+    section: &Section<'_>,
+    verification: Option<&Verification>,
+    event_names: bool,
+    has_body_rule: bool,
+) {
+    let Some(verification) = verification else {
+        return;
+    };
+    if event_names && !verification.has_type {
+        let message = "has no effect, since this scheme reads no type of an event";
+        section.warn("event_names", message);
+    }
+    if section.has_taken("dedup_by") && !verification.has_id && !has_body_rule {
+        let message = "has no effect, since this scheme reads no id of a delivery; write \"body\"";
+        section.warn("dedup_by", message);
+    }
 }
 
 /// Reads `partition`, and checks that it leads to a valid topic for every

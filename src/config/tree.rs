@@ -88,20 +88,40 @@ impl Node {
     }
 }
 
-/// Parses a TOML file, as far as possible.
-pub(super) fn parse_toml(name: &Arc<str>, text: &str, diagnostics: &Diagnostics) -> Node {
+/// Parses a TOML file, as far as possible. Reports keys that are written twice to
+/// `diagnostics`, since the rest can be read all the same, and what is not TOML to
+/// `not_toml`.
+pub(super) fn parse_toml(
+    name: &Arc<str>,
+    text: &str,
+    diagnostics: &Diagnostics,
+    not_toml: &Diagnostics,
+) -> Node {
     let file = TomlFile { name, text };
     let (table, mut errors) = DeTable::parse_recoverable(text);
     errors.sort_by_key(|error| error.span().map(|span| span.start));
+    let mut line_before = None;
     for error in &errors {
         // Not the error's `Display`, and not the error as the source: both
         // quote the line, which may contain a secret.
-        let location = file.location(error.span().map(|span| span.start));
-        diagnostics.report(
-            &KeyPath::root(),
-            &location,
-            format!("this is not valid TOML: {}", error.message()),
-        );
+        let location = file.location_with_column(error.span().map(|span| span.start));
+        if error.message() == "duplicate key" {
+            let key = error.span().and_then(|span| text.get(span));
+            let message = format!(
+                "`{}` is written twice; a key or a section can be written only once",
+                key.unwrap_or_default().escape_debug()
+            );
+            diagnostics.report(&KeyPath::root(), &location, message);
+            continue;
+        }
+        // What follows in the same line mostly comes of the first mistake in it.
+        let line = file.line(error.span().map(|span| span.start));
+        if line.is_some() && line == line_before {
+            continue;
+        }
+        line_before = line;
+        let message = format!("this is not valid TOML: {}", error.message());
+        not_toml.report(&KeyPath::root(), &location, message);
     }
     Node {
         value: TreeValue::Table(file.table(table.into_inner())),
@@ -116,14 +136,29 @@ struct TomlFile<'a> {
 }
 
 impl TomlFile<'_> {
+    fn line(&self, offset: Option<usize>) -> Option<usize> {
+        let before = self.text.as_bytes().get(..offset?)?;
+        Some(1 + before.iter().filter(|b| **b == b'\n').count())
+    }
+
     fn location(&self, offset: Option<usize>) -> Location {
-        let line = offset.and_then(|end| {
-            let before = self.text.as_bytes().get(..end)?;
-            Some(1 + before.iter().filter(|b| **b == b'\n').count())
-        });
         Location::File {
             name: self.name.clone(),
-            line,
+            line: self.line(offset),
+            column: None,
+        }
+    }
+
+    fn location_with_column(&self, offset: Option<usize>) -> Location {
+        let before = offset.and_then(|end| self.text.get(..end));
+        let of_line = before.map(|before| before.rsplit('\n').next().unwrap_or(before));
+        match self.location(offset) {
+            Location::File { name, line, .. } => Location::File {
+                name,
+                line,
+                column: of_line.map(|text| text.chars().count() + 1),
+            },
+            other => other,
         }
     }
 

@@ -7,6 +7,7 @@ use std::{
     fmt::Display,
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
+    path::PathBuf,
     str::FromStr,
     time::Duration,
 };
@@ -15,7 +16,7 @@ use hookrill_core::{Pointer, Secret};
 use hookrill_verify::Partition;
 use ipnet::IpNet;
 
-use super::{diagnostic::Mistake, tree::TreeValue};
+use super::{diagnostic::Mistake, secrets, tree::TreeValue};
 use crate::{access::Policy, rate::Rate, telemetry::LogFormat, wire::ShownHeader};
 
 const KIB: u64 = 1 << 10;
@@ -30,6 +31,27 @@ pub(super) fn text(value: &TreeValue) -> Result<String, Mistake> {
     match as_str(value, "a string in quotes")? {
         "" => Err("must not be empty; write a value, or remove the key".into()),
         text => Ok(text.to_owned()),
+    }
+}
+
+/// The path of a file or folder.
+pub(super) fn path(value: &TreeValue) -> Result<PathBuf, Mistake> {
+    let path = text(value)?;
+    match unexpanded(&path) {
+        Some(what) => Err(format!("{what}; write the whole path, not {}", quoted(value)).into()),
+        None => Ok(path.into()),
+    }
+}
+
+/// What a shell would have replaced at the start of a path.
+pub(super) fn unexpanded(path: &str) -> Option<&'static str> {
+    let variable = path.strip_prefix('$').unwrap_or_default();
+    if path.starts_with('~') {
+        Some("`~` stands for no folder here, since no shell reads this")
+    } else if variable.starts_with(|c: char| c == '{' || c.is_ascii_alphabetic()) {
+        Some("no variable is read here, since no shell reads this")
+    } else {
+        None
     }
 }
 
@@ -267,6 +289,7 @@ pub(super) fn secret(value: &TreeValue) -> Result<String, Mistake> {
 }
 
 fn secret_text(value: &TreeValue) -> Result<&str, Mistake> {
+    secrets::refuse_lookalike(value)?;
     match value {
         TreeValue::Text(text) | TreeValue::Untyped { text, .. } if text.trim().is_empty() => {
             Err("must not be empty; write the secret, or env:NAME or file:PATH".into())

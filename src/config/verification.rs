@@ -5,9 +5,11 @@ use hookrill_core::Secret;
 use hookrill_verify::{Partition, Scheme, SchemeError, Settings, Verifier, scheme::Respond};
 
 use super::{
-    diagnostic::Mistake,
-    scheme,
+    contradictions,
+    diagnostic::{KeyPath, Mistake},
+    scheme::{self, Step},
     section::{Located, Section},
+    tree::Node,
     values,
 };
 
@@ -18,6 +20,17 @@ pub(super) struct Verification {
     pub(super) scheme: Box<str>,
     /// Whether the scheme reads the provider's id of a delivery.
     pub(super) has_id: bool,
+    /// Whether the scheme reads the type of the event.
+    pub(super) has_type: bool,
+}
+
+/// A scheme, and how it was chosen.
+struct ChosenScheme {
+    scheme: Scheme,
+    /// The preset's name.
+    preset: Option<Box<str>>,
+    /// What was written, of a scheme of one's own.
+    written: Option<Node>,
 }
 
 type Secrets = Located<Vec<Located<String>>>;
@@ -32,22 +45,16 @@ pub(super) fn verification(
     is_wildcard: bool,
     public_url: Option<&str>,
 ) -> Option<Verification> {
-    let before = section.diagnostics.len();
     let tolerance = section.value("tolerance", values::tolerance);
-    let secrets = section.list("secrets", values::secret);
-    let verify_token = section.value("verify_token", values::secret);
-    let respond = section.node("respond").and_then(|node| {
+    let secrets = section.secrets("secrets", values::secret);
+    let verify_token = section.secret("verify_token", values::secret);
+    let written_respond = section.node("respond");
+    let respond = written_respond.clone().and_then(|node| {
         let path = section.path.key("respond");
         scheme::read::<Respond>(node, &path, section.diagnostics)
     });
-    let chosen = choose(section);
-    if section.diagnostics.len() > before {
-        return None;
-    }
-    let (preset, scheme) = chosen?;
-    let label = preset.unwrap_or_else(|| scheme.algorithm().into());
-    let has_id = !scheme.dedup_id.is_empty();
-    if is_wildcard && scheme.provisioned_secret.is_some() && secrets.is_none() {
+    let chosen = choose(section)?;
+    if is_wildcard && chosen.scheme.provisioned_secret.is_some() && secrets.is_none() {
         let message = "this provider sends its secret itself, which only a topic with a section \
                        of its own accepts; write a section for the topic";
         section.report("preset", message);
@@ -60,46 +67,119 @@ pub(super) fn verification(
     settings.verify_token = verify_token.map(Secret::from);
     settings.partition = partition.map(|located| located.value.clone());
     settings.respond = respond;
-    match Verifier::new(scheme, settings) {
-        Ok(verifier) => Some(Verification {
-            verifier,
-            scheme: label,
-            has_id,
-        }),
-        Err(error) => {
-            report(section, error, secrets.as_ref(), partition);
+    warn_of_tolerance(section, &chosen);
+    match contradictions::verifier(&chosen.scheme, &settings) {
+        Ok(verifier) => {
+            warn_of_secrets(section, &verifier, secrets.as_ref());
+            Some(Verification {
+                verifier,
+                has_id: !chosen.scheme.dedup_id.is_empty(),
+                has_type: !chosen.scheme.event_type.is_empty(),
+                scheme: chosen
+                    .preset
+                    .unwrap_or_else(|| chosen.scheme.algorithm().into()),
+            })
+        }
+        Err(errors) => {
+            let report = Report {
+                section,
+                chosen: &chosen,
+                respond: written_respond.as_ref(),
+                secrets: secrets.as_ref(),
+                partition,
+            };
+            for error in errors {
+                report.error(error);
+            }
             None
         }
     }
 }
 
-/// The preset with its name, or the scheme. There must be exactly one of them.
-fn choose(section: &mut Section<'_>) -> Option<(Option<Box<str>>, Scheme)> {
+/// Warns of secrets that can be guessed, which lets anybody sign: whoever has one
+/// delivery can try millions of secrets a second on it, unseen. And of one that is
+/// written twice.
+fn warn_of_secrets(section: &Section<'_>, verifier: &Verifier, secrets: Option<&Secrets>) {
+    /// RFC 2104, section 3, advises the length of the hash; 128 bits can't be guessed.
+    const BYTES_MIN: usize = 16;
+    let shortest = verifier.shortest_secret_bytes();
+    if let Some(bytes) = shortest.filter(|bytes| *bytes < BYTES_MIN) {
+        section.warn(
+            "secrets",
+            format!(
+                "the shortest has {bytes} bytes, so it can be guessed; use one of at least \
+                 {BYTES_MIN} if the provider lets you choose it"
+            ),
+        );
+    }
+    let list = secrets.map_or(&[][..], |list| &list.value);
+    for (index, secret) in list.iter().enumerate() {
+        if list[..index]
+            .iter()
+            .any(|other| other.value == secret.value)
+        {
+            secret.warn(
+                section.diagnostics,
+                "is the same as one above it; remove one of them",
+            );
+        }
+    }
+}
+
+/// `tolerance` has an effect where a time is signed.
+fn warn_of_tolerance(section: &Section<'_>, chosen: &ChosenScheme) {
+    if !section.has_taken("tolerance") {
+        return;
+    }
+    let Some(timestamp) = &chosen.scheme.timestamp else {
+        section.warn(
+            "tolerance",
+            "has no effect, since this scheme signs no time; remove it",
+        );
+        return;
+    };
+    let own = chosen.written.as_ref();
+    let own = own.and_then(|node| node.get("timestamp")?.get("tolerance"));
+    if own.is_some() {
+        let tolerance = humantime::format_duration(timestamp.tolerance);
+        let message = format!("wins over the scheme's own tolerance of {tolerance}; remove one");
+        section.warn("tolerance", message);
+    }
+}
+
+/// The preset, or the scheme. There must be exactly one of them.
+fn choose(section: &mut Section<'_>) -> Option<ChosenScheme> {
     let has_preset = section.has("preset");
     let preset = section.located("preset", values::text);
     let own = section.node("scheme");
     match (has_preset, own) {
-        (true, Some(own)) => {
-            let path = section.path.key("scheme");
+        (true, Some(_)) => {
             let message = "must not be set together with `preset`; remove one of them";
-            section.diagnostics.report(&path, &own.location, message);
+            section.report("scheme", message);
             None
         }
         (true, None) => {
             let preset = preset?;
-            let scheme = scheme_of(section, &preset)?;
-            Some((Some(preset.value.into()), scheme))
+            Some(ChosenScheme {
+                scheme: scheme_of(section, &preset)?,
+                preset: Some(preset.value.into()),
+                written: None,
+            })
         }
         (false, Some(own)) => {
             let path = section.path.key("scheme");
-            Some((None, scheme::read(own, &path, section.diagnostics)?))
+            Some(ChosenScheme {
+                scheme: scheme::read(own.clone(), &path, section.diagnostics)?,
+                preset: None,
+                written: Some(own),
+            })
         }
         (false, None) => {
-            section.report(
-                "preset",
-                "must be set, since nothing else says how to verify deliveries: write preset = \
-                 \"…\" (`hookrill presets` lists them), or a scheme",
-            );
+            if !section.is_misspelt("preset") && !section.is_misspelt("scheme") {
+                let message = "must be set, since nothing else says how to verify deliveries: \
+                               write preset = \"…\" (`hookrill presets` lists them), or a scheme";
+                section.report("preset", message);
+            }
             None
         }
     }
@@ -118,55 +198,90 @@ fn scheme_of(section: &Section<'_>, preset: &Located<String>) -> Option<Scheme> 
     None
 }
 
-/// Reports an error of `hookrill_verify` at the key that it is about.
-fn report(
-    section: &Section<'_>,
-    error: SchemeError,
-    secrets: Option<&Secrets>,
-    partition: Option<&Located<Partition>>,
-) {
-    let diagnostics = section.diagnostics;
-    match (&error, secrets, partition) {
-        (SchemeError::PartitionUnsigned { .. }, _, Some(partition)) => {
-            partition.report(diagnostics, Mistake::from_error(error));
+/// Reports errors of `hookrill_verify` at the keys that they are about.
+struct Report<'r> {
+    section: &'r Section<'r>,
+    chosen: &'r ChosenScheme,
+    /// What was written as the topic's own `respond`.
+    respond: Option<&'r Node>,
+    secrets: Option<&'r Secrets>,
+    partition: Option<&'r Located<Partition>>,
+}
+
+impl Report<'_> {
+    fn error(&self, error: SchemeError) {
+        let (section, diagnostics) = (self.section, self.section.diagnostics);
+        match (&error, self.secrets, self.partition) {
+            (SchemeError::PartitionUnsigned { .. }, _, Some(partition)) => {
+                partition.report(diagnostics, Mistake::from_error(error));
+            }
+            // The secrets that are written have diagnostics of their own.
+            (SchemeError::SecretMissing, Some(list), _) if diagnostics.any_in(&list.path) => {}
+            (SchemeError::SecretMissing, None, _) if section.is_misspelt("secrets") => {}
+            (
+                SchemeError::SecretEmpty { index }
+                | SchemeError::SecretEncoding { index, .. }
+                | SchemeError::SecretShort { index, .. }
+                | SchemeError::PublicKeyInvalid { index },
+                Some(list),
+                _,
+            ) if *index < list.value.len() => {
+                list.value[*index].report(diagnostics, Mistake::from_error(error));
+            }
+            (
+                SchemeError::SecretMissing
+                | SchemeError::SecretUseless
+                | SchemeError::SecretsTooMany { .. },
+                Some(list),
+                _,
+            ) => list.report(diagnostics, Mistake::from_error(error)),
+            (SchemeError::SecretMissing, None, _) => {
+                section.report("secrets", Mistake::from_error(error));
+            }
+            (SchemeError::VerifyTokenMissing | SchemeError::VerifyTokenUseless, ..) => {
+                self.verify_token(error);
+            }
+            (SchemeError::PublicUrlMissing, ..) => self.public_url(&error),
+            _ => self.scheme(&error, Mistake::from_error(error.clone())),
         }
-        // The secrets that are written have diagnostics of their own.
-        (SchemeError::SecretMissing, Some(list), _) if diagnostics.any_in(&list.path) => {}
-        (
-            SchemeError::SecretEmpty { index }
-            | SchemeError::SecretEncoding { index, .. }
-            | SchemeError::SecretShort { index, .. }
-            | SchemeError::PublicKeyInvalid { index },
-            Some(list),
-            _,
-        ) if *index < list.value.len() => {
-            list.value[*index].report(diagnostics, Mistake::from_error(error));
+    }
+
+    /// A token that could not be read, or a misspelt key, has a diagnostic already.
+    fn verify_token(&self, error: SchemeError) {
+        const KEY: &str = "verify_token";
+        let section = self.section;
+        let is_known = section.diagnostics.any_in(&section.path.key(KEY));
+        if !is_known && !section.is_misspelt(KEY) {
+            section.report(KEY, Mistake::from_error(error));
         }
-        (
-            SchemeError::SecretMissing
-            | SchemeError::SecretUseless
-            | SchemeError::SecretsTooMany { .. },
-            Some(list),
-            _,
-        ) => list.report(diagnostics, Mistake::from_error(error)),
-        (SchemeError::SecretMissing, None, _) => {
-            section.report("secrets", Mistake::from_error(error));
+    }
+
+    /// A URL that could not be read has a diagnostic already.
+    fn public_url(&self, error: &SchemeError) {
+        let url = KeyPath::root().key("server").key("public_url");
+        if !self.section.diagnostics.any_in(&url) {
+            let message =
+                "this scheme signs the URL that the provider was given; set server.public_url";
+            self.scheme(error, message);
         }
-        (SchemeError::VerifyTokenMissing | SchemeError::VerifyTokenUseless, ..) => {
-            section.report("verify_token", Mistake::from_error(error));
+    }
+
+    /// Reports something about the scheme, at its key if it is one of one's own.
+    fn scheme(&self, error: &SchemeError, mistake: impl Into<Mistake>) {
+        let section = self.section;
+        let steps = contradictions::steps(error);
+        if let (Some(written), [Step::Key("respond"), below @ ..]) = (self.respond, &steps[..]) {
+            let above = section.path.key("respond");
+            let (path, location) = scheme::place(written, &above, below);
+            section.diagnostics.report(&path, &location, mistake);
+            return;
         }
-        (SchemeError::PublicUrlMissing, ..) => section.report(
-            "scheme",
-            "this scheme signs the URL that the provider was given; set server.public_url",
-        ),
-        (
-            SchemeError::RespondStatus { .. }
-            | SchemeError::RespondBody { .. }
-            | SchemeError::RespondContentType { .. },
-            ..,
-        ) if section.has_taken("respond") => {
-            section.report("respond", Mistake::from_error(error));
-        }
-        _ => section.report("scheme", Mistake::from_error(error)),
+        let Some(written) = &self.chosen.written else {
+            section.report("preset", mistake);
+            return;
+        };
+        let above = section.path.key("scheme");
+        let (path, location) = scheme::place(written, &above, &steps);
+        section.diagnostics.report(&path, &location, mistake);
     }
 }

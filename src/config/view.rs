@@ -6,7 +6,10 @@
 
 use hookrill_core::Pointer;
 
-use super::{section::Section, values};
+use super::{
+    section::{Located, Section},
+    values,
+};
 use crate::{
     ingest,
     wire::{Projection, ShownHeader, View},
@@ -25,7 +28,11 @@ pub(super) fn view(section: &mut Section<'_>, type_pointers: &[Pointer]) -> View
     let expose = pointers(section, "expose");
     let hide = pointers(section, "hide");
     let is_complete = section.diagnostics.len() == before;
-    let projection = match (expose, hide) {
+    if let (Some(expose), Some(hide)) = (&expose, &hide) {
+        warn_of_overlap(section, expose, hide);
+    }
+    let values = |list: Vec<Located<Pointer>>| list.into_iter().map(|item| item.value).collect();
+    let projection = match (expose.map(values), hide.map(values)) {
         (None, None) => None,
         (expose, hide) => Some(Projection::new(expose, hide.unwrap_or_default())),
     };
@@ -62,13 +69,35 @@ fn check_type_is_shown(section: &Section<'_>, projection: &Projection, type_poin
     );
 }
 
-fn pointers(section: &mut Section<'_>, key: &'static str) -> Option<Vec<Pointer>> {
+/// Warns of pointers that have no effect next to the others: `hide` wins.
+fn warn_of_overlap(section: &Section<'_>, expose: &[Located<Pointer>], hide: &[Located<Pointer>]) {
+    let covers = |above: &Located<Pointer>, below: &Located<Pointer>| {
+        below.value.steps().starts_with(above.value.steps())
+    };
+    for shown in expose {
+        if let Some(hidden) = hide.iter().find(|hidden| covers(hidden, shown)) {
+            let message = format!("has no effect, since `hide` has {}", hidden.value);
+            shown.warn(section.diagnostics, message);
+        }
+    }
+    for hidden in hide {
+        let is_shown = |shown| covers(shown, hidden) || covers(hidden, shown);
+        if !expose.iter().any(is_shown) {
+            hidden.warn(
+                section.diagnostics,
+                "has no effect, since `expose` does not have it",
+            );
+        }
+    }
+}
+
+fn pointers(section: &mut Section<'_>, key: &'static str) -> Option<Vec<Located<Pointer>>> {
     let list = section.list(key, values::pointer)?;
     if list.value.len() > POINTERS_MAX {
         let message = format!("must be at most {POINTERS_MAX} pointers");
         list.report(section.diagnostics, message);
     }
-    Some(list.value.into_iter().map(|item| item.value).collect())
+    Some(list.value)
 }
 
 fn headers(section: &mut Section<'_>) -> Vec<ShownHeader> {

@@ -217,21 +217,27 @@ fn a_gateway_without_topics_says_so() {
         if let Some(text) = file {
             std::fs::write(folder.join("hookrill.toml"), text).unwrap();
         }
-        let mut process = serving(folder);
-        let mut stderr = BufReader::new(process.stderr.take().unwrap());
-        let mut said = String::new();
-        while !said.contains("listening on ") {
-            let bytes = stderr.read_line(&mut said).unwrap();
-            assert_ne!(bytes, 0, "{said}");
-        }
-        process.kill().unwrap();
-        process.wait().unwrap();
+        let said = said_by_serve(folder);
         assert_eq!(
             said.contains("no topics are configured: every delivery"),
             says_so,
             "{said}"
         );
     }
+}
+
+/// What `serve` says until it listens.
+fn said_by_serve(folder: &Path) -> String {
+    let mut process = serving(folder);
+    let mut stderr = BufReader::new(process.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("listening on ") {
+        let bytes = stderr.read_line(&mut said).unwrap();
+        assert_ne!(bytes, 0, "{said}");
+    }
+    process.kill().unwrap();
+    process.wait().unwrap();
+    said
 }
 
 #[test]
@@ -448,8 +454,45 @@ fn check_says_ok_or_all_that_is_wrong() {
     let said: Vec<_> = bad.stderr.lines().collect();
     assert_eq!(said.len(), 4, "{said:#?}");
     assert_eq!(said[0], "hookrill: the configuration has 3 errors:");
-    assert!(said[1].starts_with("  topics.a.secrets[0]: the environment variable A is not set"));
+    let unset = "  topics.a.secrets[0]: the environment variable A is not set";
+    assert!(said.iter().any(|line| line.starts_with(unset)), "{said:#?}");
     run(folder, &["serve"]).has_status(1);
+}
+
+#[test]
+fn check_and_serve_tell_warnings_and_strict_makes_them_a_failure() {
+    let folder = folder();
+    let folder = folder.path();
+    let warning = "topics.a.tolerance: has no effect";
+    std::fs::write(
+        folder.join("hookrill.toml"),
+        "[topics.a]\nscheme = { kind = \"none\" }\naccess = \"public\"\ntolerance = \"5m\"\n",
+    )
+    .unwrap();
+    let lenient = run(folder, &["check"]).has_status(0).prints("1 warning ");
+    assert!(lenient.stderr.starts_with(&format!("warning: {warning}")));
+    assert!(
+        lenient.stderr.ends_with("(hookrill.toml:4)\n"),
+        "{lenient:?}"
+    );
+    run(folder, &["check", "--strict"])
+        .has_status(1)
+        .says(warning);
+    assert!(said_by_serve(folder).contains(warning));
+
+    std::fs::write(folder.join("hookrill.toml"), "").unwrap();
+    let empty = run(folder, &["check"]).has_status(0);
+    assert!(!empty.stdout.starts_with("ok"), "{empty:?}");
+    run(folder, &["check", "--strict"]).has_status(1);
+}
+
+#[test]
+fn strict_says_ok_where_there_is_no_warning() {
+    let folder = folder();
+    run(folder.path(), &["check", "--strict"])
+        .has_status(0)
+        .prints("ok ")
+        .says_nothing();
 }
 
 #[test]

@@ -2,9 +2,12 @@
 
 mod errors;
 mod limits;
+mod newcomers;
 mod partition;
+mod schemes;
 mod sources;
 mod usable;
+mod warnings;
 mod zero_config;
 
 use std::{collections::BTreeMap, io, path::Path};
@@ -64,6 +67,40 @@ impl<'a> Machine<'a> {
             Err(error) => error.diagnostics.iter().map(ToString::to_string).collect(),
         }
     }
+
+    /// The warnings, a line each.
+    #[track_caller]
+    fn warnings(&self) -> Vec<String> {
+        let warnings = self.load().unwrap().warnings;
+        warnings.iter().map(ToString::to_string).collect()
+    }
+}
+
+/// Whether a diagnostic begins as expected; `…` stands for any text.
+fn says(diagnostic: &str, expected: &str) -> bool {
+    let mut parts = expected.split('…');
+    let beginning = parts.next().unwrap_or_default();
+    let Some(mut rest) = diagnostic.strip_prefix(beginning) else {
+        return false;
+    };
+    parts.all(|part| match rest.split_once(part) {
+        Some((_, after)) => {
+            rest = after;
+            true
+        }
+        None => false,
+    })
+}
+
+/// The diagnostics are as expected, in any order.
+#[track_caller]
+fn assert_says(found: &[String], expected: &[&str], of: &str) {
+    let is_found = |expected: &&&str| found.iter().any(|line| says(line, expected));
+    let missing: Vec<_> = expected.iter().filter(|one| !is_found(one)).collect();
+    assert!(
+        missing.is_empty() && found.len() == expected.len(),
+        "expected {expected:#?} of\n{of}\nand got {found:#?}"
+    );
 }
 
 /// The example of the documentation, in which only the section of `"*"` is

@@ -86,7 +86,7 @@ fn the_documented_example_says_all_but_what_any_topic_is() {
             .starts_with("topics.\"*\".preset: must be set, since nothing else says how to verify"),
         "{problem}"
     );
-    assert!(problem.ends_with("(hookrill.toml:48)"), "{problem}");
+    assert!(problem.ends_with("(hookrill.toml:47)"), "{problem}");
 }
 
 #[test]

@@ -1,0 +1,366 @@
+//! What people write in place of a secret by mistake.
+//!
+//! Refuses references in the spelling of other tools, which would become the secret
+//! themselves. Strips nothing from a secret: what may be a mistake is warned of.
+//! Invariant: no message has more of a value than the name of a variable or of a
+//! file.
+
+use super::{diagnostic::Mistake, tree::TreeValue};
+
+/// How other tools begin a reference to a variable. In lower case; of two that fit,
+/// the longer one is first.
+const OF_VARIABLES: [&str; 18] = [
+    "process.env.",
+    "process.env[",
+    "os.environ.get(",
+    "os.environ[",
+    "os.getenv(",
+    "deno.env.get(",
+    "getenv(",
+    "!env ",
+    "$env:",
+    "env://",
+    "env:",
+    "env.",
+    "env[",
+    "env(",
+    "env=",
+    "${",
+    "{{",
+    "%",
+];
+/// How references begin that only another tool can resolve.
+const OF_TOOLS: [&str; 5] = ["op://", "vault://", "arn:aws:", "ref+", "sops://"];
+/// How paths to secrets begin, and other ways to say that a path follows.
+const OF_FILES: [&str; 6] = ["file://", "file:", "file.", "file=", "file(", "@"];
+/// Where containers have their secrets.
+const FOLDERS: [&str; 3] = ["/run/secrets/", "/var/run/secrets/", "/etc/secrets/"];
+/// What stands in examples, without its punctuation.
+const PLACEHOLDERS: [&str; 22] = [
+    "changeit",
+    "changeme",
+    "changethis",
+    "dummy",
+    "example",
+    "fixme",
+    "foobar",
+    "mysecret",
+    "none",
+    "null",
+    "password",
+    "placeholder",
+    "replaceme",
+    "secret",
+    "supersecret",
+    "tbd",
+    "test",
+    "todo",
+    "token",
+    "topsecret",
+    "undefined",
+    "webhooksecret",
+];
+
+/// Refuses a text that was meant to be a reference.
+///
+/// # Errors
+///
+/// What was probably meant.
+pub(super) fn refuse_lookalike(value: &TreeValue) -> Result<(), Mistake> {
+    let (TreeValue::Text(text)
+    | TreeValue::Untyped {
+        text,
+        secret: false,
+    }) = value
+    else {
+        // What was read through a reference is the secret, whatever it looks like.
+        return Ok(());
+    };
+    match lookalike(text) {
+        Some(message) => Err(message.into()),
+        None => Ok(()),
+    }
+}
+
+/// What is wrong with a text that was meant to be a reference.
+pub(super) fn lookalike(text: &str) -> Option<String> {
+    let text = text.trim();
+    let lower = text.to_ascii_lowercase();
+    if OF_TOOLS.iter().any(|start| lower.starts_with(start)) {
+        return Some(
+            "is a reference that only another tool resolves; let that tool set a variable or \
+             write a file, and refer to it by env:NAME or file:PATH"
+                .to_owned(),
+        );
+    }
+    if let Some(name) = variable_meant(text, &lower) {
+        return Some(format!(
+            "is a reference in the spelling of another tool, and would be the secret itself; did \
+             you mean `env:{name}`? (A secret that looks like this can be read by env: or file:)"
+        ));
+    }
+    if let Some(path) = file_meant(text, &lower) {
+        return Some(format!(
+            "looks like the path of a file, and would be the secret itself; did you mean \
+             `file:{path}`?"
+        ));
+    }
+    let is_between = |start, end| text.starts_with(start) && text.ends_with(end);
+    if is_between("{{", "}}") || is_between("$(", ")") || is_between("${", "}") {
+        let message = "is a template, and nothing here fills it in; write env:NAME or file:PATH";
+        return Some(message.to_owned());
+    }
+    if is_between("<", ">") {
+        let message = "is a placeholder; write the secret in its place, or env:NAME or file:PATH";
+        return Some(message.to_owned());
+    }
+    None
+}
+
+/// The name of the variable that was meant by `env://NAME`, `${NAME}` and the like.
+fn variable_meant<'t>(text: &'t str, lower: &str) -> Option<&'t str> {
+    if let Some(name) = text.strip_prefix('$')
+        && name.len() > 2
+        && name.bytes().all(is_upper)
+    {
+        return Some(name);
+    }
+    let start = OF_VARIABLES
+        .iter()
+        .find(|start| lower.starts_with(**start))?;
+    let name = variable_name(&text[start.len()..]);
+    (!name.is_empty()).then_some(name)
+}
+
+/// The name at the start of what follows `env:` or the like, without quotes, slashes
+/// and braces; empty where there is none, or where more follows than closes it.
+pub(super) fn variable_name(text: &str) -> &str {
+    const OPENING: [char; 9] = [' ', '"', '\'', '/', '$', '{', '(', '[', '.'];
+    let text = text.trim_start_matches(OPENING);
+    // `{{ secrets.NAME }}`.
+    let text = text.strip_prefix("secrets.").unwrap_or(text);
+    let text = text.strip_prefix("env.").unwrap_or(text);
+    let end = text
+        .bytes()
+        .take_while(|b| is_upper(*b) || b.is_ascii_lowercase());
+    let (name, rest) = text.split_at(end.count());
+    let has_default = [":-", ":?", ":=", "|"]
+        .iter()
+        .any(|start| rest.trim().starts_with(start));
+    let is_closed = rest.chars().all(|c| " \"')]}%".contains(c));
+    let is_name = !name.starts_with(|first: char| first.is_ascii_digit());
+    if is_name && (is_closed || has_default) {
+        name
+    } else {
+        ""
+    }
+}
+
+fn is_upper(byte: u8) -> bool {
+    byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'
+}
+
+/// The path that was meant by `FILE:/run/secrets/a`, `@/run/secrets/a` and the like.
+fn file_meant<'t>(text: &'t str, lower: &str) -> Option<&'t str> {
+    let is_path =
+        |path: &str| path.starts_with(['/', '.']) || (path.contains('/') && !path.ends_with('='));
+    if FOLDERS.iter().any(|folder| text.starts_with(folder)) {
+        return Some(text);
+    }
+    let start = OF_FILES.iter().find(|start| lower.starts_with(**start))?;
+    let path = text[start.len()..].trim_end_matches(')');
+    is_path(path).then_some(path)
+}
+
+/// What may be a mistake in a secret. Each is a sentence about the key.
+pub(super) fn oddities(value: &TreeValue) -> Vec<String> {
+    let (TreeValue::Text(text) | TreeValue::Untyped { text, .. }) = value else {
+        return Vec::new();
+    };
+    let is_pem = text.trim_start().starts_with("-----BEGIN");
+    let quote = text.chars().next().filter(|first| "\"'`".contains(*first));
+    let quote = quote.filter(|first| text.len() > 1 && text.ends_with(*first));
+    let is_assignment = text
+        .split_once('=')
+        .is_some_and(|(name, rest)| is_variable(name) && !rest.trim_matches('=').is_empty());
+    let mut found = Vec::new();
+    if let Some(quote) = quote {
+        found.push(format!(
+            "begins and ends with {quote}, which counts as a part of the secret; remove the \
+             quotes where it is written, unless they belong to it"
+        ));
+    }
+    if text.trim() != text {
+        found.push(
+            "begins or ends with a blank, which counts as a part of the secret; remove it where \
+             the secret is written, unless it belongs to it"
+                .to_owned(),
+        );
+    }
+    if !is_pem && text.trim().contains(['\n', '\r']) {
+        found.push(
+            "has several lines, which are all one secret; is this the right file?".to_owned(),
+        );
+    }
+    if text.ends_with("\\n") || text.ends_with("\\r") {
+        found.push(
+            "ends with a backslash and a letter: nothing makes a line end of them".to_owned(),
+        );
+    }
+    if text.chars().any(is_invisible) {
+        found.push("has characters that can't be seen, such as a byte order mark".to_owned());
+    }
+    if is_assignment {
+        found.push(
+            "begins with the name of a variable and =, which count as a part of the secret"
+                .to_owned(),
+        );
+    }
+    if is_placeholder(text) {
+        found.push(
+            "is a word from an example, which everybody can guess; use a secret of your own"
+                .to_owned(),
+        );
+    }
+    found
+}
+
+/// A name of several words in upper case.
+fn is_variable(name: &str) -> bool {
+    name.contains('_')
+        && name.bytes().all(is_upper)
+        && name.starts_with(|first: char| first.is_ascii_uppercase())
+}
+
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{a0}' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{2060}' | '\u{feff}'
+    ) || (c.is_control() && !"\r\n\t".contains(c))
+}
+
+fn is_placeholder(text: &str) -> bool {
+    let kept = text.chars().filter(|c| c.is_ascii_alphanumeric());
+    let plain: String = kept.map(|c| c.to_ascii_lowercase()).collect();
+    let is_filler = text.len() > 1 && text.chars().all(|c| ".…xX*-_?".contains(c));
+    let is_yours = plain.strip_prefix("your").is_some_and(|rest| {
+        ["secret", "token", "key"]
+            .iter()
+            .any(|word| rest.contains(word))
+    });
+    let is_bracketed = text.starts_with('<') && text.ends_with('>');
+    PLACEHOLDERS.contains(&plain.as_str()) || is_filler || is_yours || is_bracketed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(text: &str) -> String {
+        lookalike(text).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_reference_in_the_spelling_of_another_tool_is_told_from_a_secret() {
+        for text in [
+            "${GITHUB_SECRET}",
+            "${GITHUB_SECRET:-none}",
+            "$GITHUB_SECRET",
+            "$env:GITHUB_SECRET",
+            "%GITHUB_SECRET%",
+            "ENV:GITHUB_SECRET",
+            "Env:GITHUB_SECRET",
+            " env:GITHUB_SECRET",
+            "env.GITHUB_SECRET",
+            "env://GITHUB_SECRET",
+            "env(GITHUB_SECRET)",
+            "ENV['GITHUB_SECRET']",
+            "process.env.GITHUB_SECRET",
+            "os.environ[\"GITHUB_SECRET\"]",
+            "!env GITHUB_SECRET",
+            "{{ secrets.GITHUB_SECRET }}",
+            "{{GITHUB_SECRET}}",
+            "${{ secrets.GITHUB_SECRET }}",
+            "{{ env.GITHUB_SECRET | quote }}",
+        ] {
+            let said = said(text);
+            assert!(
+                said.contains("did you mean `env:GITHUB_SECRET`?"),
+                "{text}: {said}"
+            );
+        }
+        for (text, meant) in [
+            ("FILE:/run/secrets/a", "did you mean `file:/run/secrets/a`?"),
+            ("file./run/secrets/a", "did you mean `file:/run/secrets/a`?"),
+            ("@/run/secrets/a", "did you mean `file:/run/secrets/a`?"),
+            ("/run/secrets/a", "did you mean `file:/run/secrets/a`?"),
+            ("op://vault/item/field", "only another tool resolves"),
+            (
+                "arn:aws:secretsmanager:eu-1:1:secret:a",
+                "only another tool",
+            ),
+            ("{{ .Values.secret }}", "is a template"),
+            ("$(cat secret)", "is a template"),
+            ("<your secret>", "is a placeholder"),
+        ] {
+            let said = said(text);
+            assert!(said.contains(meant), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn secrets_as_providers_make_them_look_like_nothing_else() {
+        for secret in [
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "It's a Secret to Everybody",
+            "$ecret",
+            "$2b$12$abcdefghijklmnopqrstuv",
+            "$A",
+            "%7Bx%7D",
+            "50%",
+            "envoy",
+            "environment-secret",
+            "user:password",
+            "/9j4AAQSkZJRg/abc=",
+            "@home",
+            "files",
+            "<<a",
+            "{\"a\":1}",
+            "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+        ] {
+            assert_eq!(lookalike(secret), None, "{secret}");
+            let value = TreeValue::Text(secret.to_owned());
+            assert_eq!(oddities(&value), [""; 0], "{secret}");
+        }
+    }
+
+    #[test]
+    fn what_is_odd_about_a_secret_is_said_without_the_secret() {
+        for (text, expected) in [
+            ("\"hunter2hunter2\"", "begins and ends with \""),
+            ("'hunter2hunter2'", "begins and ends with '"),
+            (" hunter2", "begins or ends with a blank"),
+            ("hunter2\t", "begins or ends with a blank"),
+            ("hunter2\nhunter2", "has several lines"),
+            ("hunter2\\n", "ends with a backslash"),
+            ("\u{feff}hunter2", "can't be seen"),
+            ("hunter2\u{200b}", "can't be seen"),
+            (
+                "GITHUB_SECRET=hunter2",
+                "begins with the name of a variable",
+            ),
+            ("change-me", "is a word from an example"),
+            ("Your_Secret_Here", "is a word from an example"),
+            ("xxxxxxxx", "is a word from an example"),
+            ("...", "is a word from an example"),
+        ] {
+            let value = TreeValue::Text(text.to_owned());
+            let found = oddities(&value);
+            let [one] = &found[..] else {
+                panic!("{text}: {found:?}");
+            };
+            assert!(one.contains(expected), "{text}: {one}");
+            assert!(!one.contains("hunter2"), "{one}");
+        }
+    }
+}

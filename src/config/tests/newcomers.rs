@@ -1,0 +1,154 @@
+//! What people write on their first day, and what they are told.
+
+use super::{Machine, assert_says, usable::least};
+
+/// A section, lines in it, and what each diagnostic says.
+const FIRST_TRIES: &[(&str, &[&str])] = &[
+    (
+        "[server]\nlisten = \"8080\"\nbody_bytes_max = \"5\"\nshutdown_grace = 10",
+        &[
+            "server.listen: must be an address and a port such as \"127.0.0.1:8080\"…, not \"8080\" (hookrill.toml:2)",
+            "server.body_bytes_max: must be between 1.0 KiB…",
+            "server.shutdown_grace: must be a duration with a unit…, not 10 (hookrill.toml:4)",
+        ],
+    ),
+    (
+        "[server]\nmetrics_public = \"true\"\nlisten = [\"127.0.0.1:1\"]\ncors_origins = \"*\"",
+        &[
+            "server.metrics_public: must be true or false, without quotes, not \"true\"",
+            "server.listen: must be …, not a list",
+            "server.cors_origins: must be a list: write it in [ ]",
+        ],
+    ),
+    (
+        "listen = \"127.0.0.1:1\"\nretain_age = \"1d\"\nsecrets = [\"x\"]",
+        &[
+            "listen: there is no such key; `listen` belongs into [server]",
+            "retain_age: there is no such key; `retain_age` belongs into [journal]",
+            "secrets: there is no such key; `secrets` belongs into the section of a topic",
+        ],
+    ),
+    (
+        "[server]\nretain_bytes = \"1 GiB\"\nport = 8080",
+        &[
+            "server.retain_bytes: there is no such key; `retain_bytes` belongs into [journal]",
+            "server.port: there is no such key (",
+        ],
+    ),
+    (
+        "[journal]\npath = \"~/data\"",
+        &[
+            "journal.path: `~` stands for no folder here…; write the whole path, not \"~/data\" (hookrill.toml:2)",
+        ],
+    ),
+    (
+        "[journal]\npath = \"$HOME/data\"",
+        &["journal.path: no variable is read here…; write the whole path"],
+    ),
+    (
+        "[access]\nsecret = \"file:~/secret\"",
+        &["access.secret: `~` stands for no folder here…, not ~/secret"],
+    ),
+    (
+        "[topics.a]\naccess = \"public\"\npreset = [\"github\"]\nsecrets = \"hunter2\"",
+        &[
+            "topics.a.preset: must be a string in quotes, not a list",
+            "topics.a.secrets: must be a list: write it in [ ]",
+        ],
+    ),
+    (
+        "[topics.a]\naccess = \"public\"\nprest = \"github\"\nsecret = [\"hunter2\"]",
+        &[
+            "topics.a.prest: there is no such key; did you mean `preset`?",
+            "topics.a.secret: there is no such key; did you mean `secrets`?",
+        ],
+    ),
+    (
+        "[topics.a]\naccess = \"public\"\npreset = \"githb\"\nsecret = \"hunter2\"",
+        &[
+            "topics.a.preset: there is no preset with this name; did you mean \"github\"?",
+            "topics.a.secret: there is no such key; did you mean `secrets`?",
+        ],
+    ),
+    (
+        "[topics.a]\naccess = \"public\"\npreset = \"github\"\nsecret = \"hunter2\"",
+        &["topics.a.secret: there is no such key; did you mean `secrets`?"],
+    ),
+    (
+        "[topics.orders.eu]\npreset = \"github\"\nsecrets = [\"hunter2\"]",
+        &[
+            "topics.orders.eu: there is no such key; for the topic orders.eu, write [topics.\"orders.eu\"] (hookrill.toml:1)",
+        ],
+    ),
+    (
+        "[topics.orders.eu.west]\npreset = \"github\"",
+        &[
+            "topics.orders.eu: there is no such key; for the topic orders.eu.west, write [topics.\"orders.eu.west\"]",
+        ],
+    ),
+    (
+        "[topics.orders]\naccess = \"public\"\npreset = \"githb\"\n[topics.orders.eu]\npreset = \"github\"\n[topics.orders.us]",
+        &[
+            "topics.orders.preset: there is no preset",
+            "topics.orders.eu: there is no such key; for the topic orders.eu,…(hookrill.toml:4)",
+            "topics.orders.us: there is no such key; for the topic orders.us,…(hookrill.toml:6)",
+        ],
+    ),
+    (
+        "[topics.a]\naccess = \"public\"\n[topics.a.shceme]\nkind = \"none\"",
+        &["topics.a.shceme: there is no such key; did you mean `scheme`?"],
+    ),
+    (
+        "[server]\nlisten = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\"\nretry = \"1s\"\n[server]",
+        &[
+            "`listen` is written twice; a key or a section can be written only once (hookrill.toml:3:1)",
+            "`server` is written twice…(hookrill.toml:5:2)",
+            "server.retry: there is no such key; `retry` belongs into [subscribe] (hookrill.toml:4)",
+        ],
+    ),
+];
+
+#[test]
+fn what_is_written_on_the_first_day_is_corrected_line_by_line() {
+    for (written, expected) in FIRST_TRIES {
+        let problems = Machine::with(&least(written)).diagnostics();
+        assert_says(&problems, expected, written);
+        assert!(!problems.concat().contains("hunter2"), "{problems:#?}");
+    }
+}
+
+#[test]
+fn a_topic_below_another_is_one_level_in_a_variable() {
+    let toml = least("");
+    let machine = Machine::with(&toml).set("HOOKRILL__TOPICS__ORDERS__EU__PRESET", "github");
+    let expected = "topics.orders.eu: there is no such key; the topic orders.eu is one level in a \
+        variable's name, as in HOOKRILL__TOPICS__ORDERS.EU__PRESET (environment variable \
+        HOOKRILL__TOPICS__ORDERS__EU__PRESET)";
+    assert_eq!(machine.diagnostics(), [expected]);
+}
+
+#[test]
+fn a_bad_reference_is_told_the_nearest_one() {
+    let toml = |reference: &str| least(&format!("[access]\nsecret = \"{reference}\""));
+    for (reference, expected) in [
+        ("env:GITHUB_SECRT", "did you mean `env:GITHUB_SECRET`?"),
+        ("env:$GITHUB_SECRET", "did you mean `env:GITHUB_SECRET`?"),
+        ("env:${OTHER}", "did you mean `env:OTHER`?"),
+        ("env://OTHER", "did you mean `env:OTHER`?"),
+        ("env: OTHER", "did you mean `env:OTHER`?"),
+        ("env:NOTHING", "set it, or change `env:NOTHING`"),
+        ("${OTHER}", "did you mean `env:OTHER`?"),
+        ("ENV:OTHER", "did you mean `env:OTHER`?"),
+        ("file:/none", "cannot read /none"),
+    ] {
+        let toml = toml(reference);
+        let machine = Machine::with(&toml).set("GITHUB_SECRET", "hunter2");
+        let problems = machine.diagnostics();
+        let [problem] = &problems[..] else {
+            panic!("{reference}: {problems:#?}");
+        };
+        assert!(problem.starts_with("access.secret: "), "{problem}");
+        assert!(problem.contains(expected), "{reference}: {problem}");
+        assert!(!problem.contains("hunter2"), "{problem}");
+    }
+}
