@@ -50,9 +50,9 @@ fn most_similar<N: AsRef<str>, T>(
     similarity_min: f64,
 ) -> Option<T> {
     let written = written.to_ascii_lowercase();
-    let similarity = |name: &str| strsim::jaro_winkler(&written, &name.to_ascii_lowercase());
+    let compare = |name: &str| strsim::jaro_winkler(&written, &name.to_ascii_lowercase());
     let named = named.into_iter();
-    let rated = named.map(|(name, value)| (similarity(name.as_ref()), value));
+    let rated = named.map(|(name, value)| (compare(name.as_ref()), value));
     rated
         .filter(|(similarity, _)| *similarity >= similarity_min)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))

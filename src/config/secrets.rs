@@ -240,7 +240,7 @@ fn is_invisible(c: char) -> bool {
 }
 
 fn is_placeholder(text: &str) -> bool {
-    let kept = text.chars().filter(|c| c.is_ascii_alphanumeric());
+    let kept = text.chars().filter(char::is_ascii_alphanumeric);
     let plain: String = kept.map(|c| c.to_ascii_lowercase()).collect();
     let is_filler = text.len() > 1 && text.chars().all(|c| ".…xX*-_?".contains(c));
     let is_yours = plain.strip_prefix("your").is_some_and(|rest| {

@@ -95,7 +95,7 @@ fn says(diagnostic: &str, expected: &str) -> bool {
 /// The diagnostics are as expected, in any order.
 #[track_caller]
 fn assert_says(found: &[String], expected: &[&str], of: &str) {
-    let is_found = |expected: &&&str| found.iter().any(|line| says(line, expected));
+    let is_found = |one: &&&str| found.iter().any(|line| says(line, one));
     let missing: Vec<_> = expected.iter().filter(|one| !is_found(one)).collect();
     assert!(
         missing.is_empty() && found.len() == expected.len(),
