@@ -24,12 +24,15 @@ pub(super) fn access(mut section: Section<'_>, policies: TopicMap<Policy>) -> Se
     let secret: Option<Secret> = section.secret("secret", values::token_secret);
     let leeway = section.value("leeway", values::leeway);
     let token_ttl_max = section.value("token_ttl_max", values::token_ttl_max);
-    for key in ["leeway", "token_ttl_max"] {
-        if !anybody_signs && section.has_taken(key) {
-            section.warn(
-                key,
-                "has no effect, since nothing signs tokens: there is no secret and no issuer",
-            );
+    let written = [
+        ("leeway", leeway.is_some_and(|leeway| !leeway.is_zero())),
+        ("token_ttl_max", token_ttl_max.is_some()),
+    ];
+    for (key, _) in written.iter().filter(|(_, is_written)| *is_written) {
+        if !anybody_signs {
+            let message = "has no effect, since nothing signs tokens: there is no secret and no \
+                           issuer";
+            section.warn(key, message);
         }
     }
     let issuers = issuers(&mut section);

@@ -7,7 +7,7 @@
 use hookrill_core::Secret;
 use hookrill_verify::{SECRETS_MAX, Scheme, SchemeError, Settings, Verifier, scheme::MessagePart};
 
-use super::scheme::Step;
+use super::scheme::SchemeStep;
 
 /// How many contradictions are looked for: more than a scheme has keys.
 const TRIALS_MAX: usize = 64;
@@ -40,27 +40,35 @@ pub(super) fn verifier(scheme: &Scheme, settings: &Settings) -> Result<Verifier,
 }
 
 /// The key of a scheme that an error is about; empty for the scheme as a whole.
-pub(super) fn steps(error: &SchemeError) -> Vec<Step> {
+pub(super) fn steps(error: &SchemeError) -> Vec<SchemeStep> {
     match error {
         SchemeError::KeyMissing { key, .. }
         | SchemeError::KeyInapplicable { key, .. }
-        | SchemeError::LocationAmbiguous { key, .. } => vec![Step::Key(key)],
+        | SchemeError::LocationAmbiguous { key, .. } => vec![SchemeStep::Key(key)],
         SchemeError::BodyUnsigned
         | SchemeError::FormAndJson { .. }
         | SchemeError::Undelimited { .. }
         | SchemeError::TimestampUnsigned
-        | SchemeError::TimestampLocationMissing => vec![Step::Key("message")],
-        SchemeError::BodySigned => vec![Step::Key("body_unsigned")],
+        | SchemeError::TimestampLocationMissing => vec![SchemeStep::Key("message")],
+        SchemeError::BodySigned => vec![SchemeStep::Key("body_unsigned")],
         SchemeError::ItemKeyIncomplete
         | SchemeError::SeparatorEmpty
         | SchemeError::NumberedInvalid
-        | SchemeError::PrefixMissing => vec![Step::Key("signature")],
-        SchemeError::ToleranceZero => vec![Step::Key("timestamp"), Step::Key("tolerance")],
-        SchemeError::Handshake { index, .. } => vec![Step::Key("challenge"), Step::Item(*index)],
-        SchemeError::RespondStatus { .. } => vec![Step::Key("respond"), Step::Key("status")],
-        SchemeError::RespondBody { .. } => vec![Step::Key("respond"), Step::Key("body")],
+        | SchemeError::PrefixMissing => vec![SchemeStep::Key("signature")],
+        SchemeError::ToleranceZero => {
+            vec![SchemeStep::Key("timestamp"), SchemeStep::Key("tolerance")]
+        }
+        SchemeError::Handshake { index, .. } => {
+            vec![SchemeStep::Key("challenge"), SchemeStep::Item(*index)]
+        }
+        SchemeError::RespondStatus { .. } => {
+            vec![SchemeStep::Key("respond"), SchemeStep::Key("status")]
+        }
+        SchemeError::RespondBody { .. } => {
+            vec![SchemeStep::Key("respond"), SchemeStep::Key("body")]
+        }
         SchemeError::RespondContentType { .. } => {
-            vec![Step::Key("respond"), Step::Key("content_type")]
+            vec![SchemeStep::Key("respond"), SchemeStep::Key("content_type")]
         }
         _ => Vec::new(),
     }

@@ -87,30 +87,30 @@ fn leave_out(node: &mut Node, path: &KeyPath, target: &KeyPath) {
 
 /// A step down in a scheme.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Step {
+pub(super) enum SchemeStep {
     Key(&'static str),
     Item(usize),
 }
 
 /// The path of a key in a scheme as it was written, and where the key is written, or
 /// what is nearest above it.
-pub(super) fn place(node: &Node, path: &KeyPath, steps: &[Step]) -> (KeyPath, Location) {
+pub(super) fn place(node: &Node, path: &KeyPath, steps: &[SchemeStep]) -> (KeyPath, Location) {
     let mut whole = path.clone();
     let mut found = Some(node);
     let mut location = &node.location;
     for step in steps {
         let key = match step {
-            Step::Key(key) => {
+            SchemeStep::Key(key) => {
                 whole = whole.key(key);
                 (*key).to_owned()
             }
-            Step::Item(index) => {
+            SchemeStep::Item(index) => {
                 whole = whole.item(*index);
                 index.to_string()
             }
         };
         found = found.and_then(|above| match (&above.value, step) {
-            (TreeValue::List(items), Step::Item(index)) => items.get(*index),
+            (TreeValue::List(items), SchemeStep::Item(index)) => items.get(*index),
             // The environment spells lists as sections.
             _ => above.get(&key),
         });

@@ -158,14 +158,6 @@ fn warn_of_limits(section: &Section<'_>, settings: &http::Settings) {
         let message = format!("has no effect, since subscribers_max allows {all} in all");
         section.warn("subscribers_per_address_max", message);
     }
-    if section.is_in_file("metrics_public")
-        && !settings.metrics_public
-        && settings.admin_token.is_none()
-        && !section.has_taken("admin_token")
-    {
-        let message = "nobody can read /metrics: they are not public, and there is no admin_token";
-        section.warn("metrics_public", message);
-    }
 }
 
 /// The URL at which this machine reaches a server that listens at `address`.

@@ -7,7 +7,7 @@ use hookrill_verify::{Partition, Scheme, SchemeError, Settings, Verifier, scheme
 use super::{
     contradictions,
     diagnostic::{KeyPath, Mistake},
-    scheme::{self, Step},
+    scheme::{self, SchemeStep},
     section::{Located, Section},
     tree::Node,
     values,
@@ -270,7 +270,9 @@ impl Report<'_> {
     fn scheme(&self, error: &SchemeError, mistake: impl Into<Mistake>) {
         let section = self.section;
         let steps = contradictions::steps(error);
-        if let (Some(written), [Step::Key("respond"), below @ ..]) = (self.respond, &steps[..]) {
+        if let (Some(written), [SchemeStep::Key("respond"), below @ ..]) =
+            (self.respond, &steps[..])
+        {
             let above = section.path.key("respond");
             let (path, location) = scheme::place(written, &above, below);
             section.diagnostics.report(&path, &location, mistake);

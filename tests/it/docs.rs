@@ -146,7 +146,15 @@ fn the_defaults_that_the_reference_shows_are_the_defaults() {
 /// Every key that the program asks for, by what its source asks.
 #[test]
 fn the_reference_has_every_key() {
-    const ASKS: [&str; 5] = [".value(", ".located(", ".list(", ".node(", ".section("];
+    const ASKS: [&str; 7] = [
+        ".value(",
+        ".located(",
+        ".list(",
+        ".node(",
+        ".section(",
+        ".secret(",
+        ".secrets(",
+    ];
     let mut keys = BTreeSet::new();
     for file in ["access", "settings", "topics", "verification", "view"] {
         let source = fs::read_to_string(root().join(format!("src/config/{file}.rs"))).unwrap();

@@ -26,10 +26,9 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "[server]\nsubscribers_max = 10\nsubscribers_per_address_max = 10\nmetrics_public = false\n{GITHUB}",
+        "[server]\nsubscribers_max = 10\nsubscribers_per_address_max = 10\n{GITHUB}",
         &[
             "server.subscribers_per_address_max: has no effect, since subscribers_max allows 10 in all…(hookrill.toml:3)",
-            "server.metrics_public: nobody can read /metrics…(hookrill.toml:4)",
         ],
     ),
     (
@@ -90,7 +89,6 @@ fn a_configuration_that_does_what_it_says_has_no_warning() {
             "{stripe}tolerance = \"1m\"\nevent_names = true\nexpose = [\"/a\", \"/type\"]\nhide = [\"/a/b\"]"
         ),
         format!("[journal]\nkind = \"memory\"\nretain_bytes = \"5 MiB\"\n{GITHUB}"),
-        format!("[server]\nmetrics_public = false\nadmin_token = \"0123456789abcdef\"\n{GITHUB}"),
     ] {
         assert_eq!(Machine::with(&toml).warnings(), [""; 0], "{toml}");
     }
