@@ -51,6 +51,9 @@ pub(super) fn steps(error: &SchemeError) -> Vec<SchemeStep> {
         | SchemeError::TimestampUnsigned
         | SchemeError::TimestampLocationMissing => vec![SchemeStep::Key("message")],
         SchemeError::BodySigned => vec![SchemeStep::Key("body_unsigned")],
+        SchemeError::HashLegacy { .. } => vec![SchemeStep::Key("hash")],
+        SchemeError::HashNotLegacy { .. } => vec![SchemeStep::Key("legacy")],
+        SchemeError::HashTooWeak => vec![SchemeStep::Key("construction")],
         SchemeError::ItemKeyIncomplete
         | SchemeError::SeparatorEmpty
         | SchemeError::NumberedInvalid
@@ -123,6 +126,9 @@ impl Trial {
                 self.sign_the_body();
                 return self.fill_in("signature", "{ header = \"x-signature\" }");
             }
+            SchemeError::HashLegacy { .. } => self.scheme.legacy = true,
+            SchemeError::HashNotLegacy { .. } => self.scheme.legacy = false,
+            SchemeError::HashTooWeak => self.scheme.construction = None,
             SchemeError::BodyUnsigned => self.scheme.body_unsigned = true,
             SchemeError::BodySigned => self.scheme.body_unsigned = false,
             SchemeError::FormAndJson { .. }
@@ -204,6 +210,7 @@ impl Trial {
         let scheme = &mut self.scheme;
         match key {
             "hash" => scheme.hash = None,
+            "legacy" => scheme.legacy = false,
             "construction" => scheme.construction = None,
             "provisioned_secret" => scheme.provisioned_secret = None,
             "signature" => scheme.signature = None,
