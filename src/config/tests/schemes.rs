@@ -24,7 +24,7 @@ fn six_mistakes_in_a_scheme_are_six_lines_each_with_its_own() {
         signature = { header = \"X Sig\", prefx = \"v1=\" }\nmessage = [\"timestmp\", \"body\"]\n\
         timestamp = { field = \"t\", tolerance = 300 }\nrespond = { status = \"204\" }\n";
     let expected = [
-        ".hash: must be one of sha1, sha256…, not \"sha-256\"; did you mean `sha256`? (hookrill.toml:6)",
+        ".hash: must be one of …sha1, sha256…, not \"sha-256\"; did you mean `sha256`? (hookrill.toml:6)",
         ".encoding: must be one of hex, base64, base64url, not \"Hex\"; did you mean `hex`? (hookrill.toml:7)",
         ".signature.header: \"X Sig\" is not a header name (hookrill.toml:8)",
         ".signature.prefx: there is no such key; did you mean `prefix`? (hookrill.toml:8)",
@@ -142,7 +142,7 @@ const CONTRADICTING: &[(&str, &[&str])] = &[
         "kind = \"token\"\nchallenge = [{ status = 500 }, { method = \"GET\", status = 200 }]",
         &[
             ".challenge[0]: `challenge` 1: its `status` is 200 to 299",
-            ".challenge[1]: `challenge` 2: it answers any GET",
+            ".challenge[1]: `challenge` 2: it answers any",
             ".token: a scheme of kind \"token\" needs `token`",
         ],
     ),
