@@ -32,11 +32,11 @@ pub(super) struct Finding {
 
 /// Collects the findings of one reading.
 #[derive(Default)]
-pub(super) struct Reading(RefCell<Vec<Finding>>);
+pub(super) struct SchemeReading(RefCell<Vec<Finding>>);
 
 /// Why a reading has ended.
 #[derive(Debug)]
-pub(super) enum Interruption {
+pub(super) enum ReadingError {
     /// A finding says it.
     Found,
     /// A value is wrong, and the node that has it can tell which it is.
@@ -54,7 +54,7 @@ pub(super) enum ValueError {
     Said(String),
 }
 
-impl Reading {
+impl SchemeReading {
     /// Deserializes a node, which is at `path`.
     ///
     /// # Errors
@@ -64,7 +64,7 @@ impl Reading {
         &self,
         node: Node,
         path: &KeyPath,
-    ) -> Result<T, Interruption> {
+    ) -> Result<T, ReadingError> {
         T::deserialize(self.node(node, path.clone()))
     }
 
@@ -80,18 +80,18 @@ impl Reading {
         }
     }
 
-    fn add(&self, path: KeyPath, location: Location, message: impl Into<String>) -> Interruption {
+    fn add(&self, path: KeyPath, location: Location, message: impl Into<String>) -> ReadingError {
         self.0.borrow_mut().push(Finding {
             leave_out: path.clone(),
             path,
             location,
             message: Some(message.into()),
         });
-        Interruption::Found
+        ReadingError::Found
     }
 }
 
-impl de::Error for Interruption {
+impl de::Error for ReadingError {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self::Value(ValueError::Said(message.to_string()))
     }
@@ -113,37 +113,37 @@ impl de::Error for Interruption {
     }
 }
 
-impl fmt::Display for Interruption {
+impl fmt::Display for ReadingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value can't be read")
     }
 }
 
-impl std::error::Error for Interruption {}
+impl std::error::Error for ReadingError {}
 
 /// Deserializes a node at its path.
 #[derive(Clone)]
 struct NodeDeserializer<'r> {
     node: Node,
     path: KeyPath,
-    reading: &'r Reading,
+    reading: &'r SchemeReading,
 }
 
 impl NodeDeserializer<'_> {
     /// Gives the value to serde. Where that fails, finds out what to say of it.
     fn visit<T>(
         self,
-        visit: impl FnOnce(Self) -> Result<T, Interruption>,
-    ) -> Result<T, Interruption> {
+        visit: impl FnOnce(Self) -> Result<T, ReadingError>,
+    ) -> Result<T, ReadingError> {
         let whole = self.clone();
         visit(self).map_err(|interruption| match interruption {
-            Interruption::Found => Interruption::Found,
-            Interruption::Value(error) => whole.explain(error),
+            ReadingError::Found => ReadingError::Found,
+            ReadingError::Value(error) => whole.explain(error),
         })
     }
 
     /// Makes a finding of an error about this node.
-    fn explain(self, error: ValueError) -> Interruption {
+    fn explain(self, error: ValueError) -> ReadingError {
         let is_secret = matches!(self.node.value, TreeValue::Untyped { secret: true, .. });
         let message = match error {
             ValueError::Said(_) if is_secret => {
@@ -157,7 +157,7 @@ impl NodeDeserializer<'_> {
     }
 
     /// A key that is missing because it is wrong has a finding of its own.
-    fn explain_missing(self, key: &'static str) -> Interruption {
+    fn explain_missing(self, key: &'static str) -> ReadingError {
         let follows = match &self.node.value {
             TreeValue::Table(table) => table.iter().any(|(written, node)| {
                 let is_invalid = matches!(node.value, TreeValue::Invalid);
@@ -171,7 +171,7 @@ impl NodeDeserializer<'_> {
             message: (!follows).then(|| "must be set".to_owned()),
             leave_out: self.path,
         });
-        Interruption::Found
+        ReadingError::Found
     }
 
     /// Whether this reading has found that `written` is no key, and it was meant to be
@@ -184,28 +184,28 @@ impl NodeDeserializer<'_> {
     }
 
     /// Gives this node to a type. What the type says of a value is about this node.
-    fn seed<'de, T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Interruption> {
+    fn seed<'de, T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, ReadingError> {
         self.visit(|this| seed.deserialize(this))
     }
 
-    fn refuse(self, message: impl Into<String>) -> Interruption {
+    fn refuse(self, message: impl Into<String>) -> ReadingError {
         self.reading.add(self.path, self.node.location, message)
     }
 
-    fn refuse_form(self, form: &str) -> Interruption {
+    fn refuse_form(self, form: &str) -> ReadingError {
         let message = values::not_a(&self.node.value, form).message;
         self.refuse(message)
     }
 
     /// This node is bad because a part of it is, which has a finding already.
-    fn follow(self) -> Interruption {
+    fn follow(self) -> ReadingError {
         self.reading.0.borrow_mut().push(Finding {
             leave_out: self.path.clone(),
             path: self.path,
             location: self.node.location,
             message: None,
         });
-        Interruption::Found
+        ReadingError::Found
     }
 
     /// The text, where this is one.
@@ -219,8 +219,8 @@ impl NodeDeserializer<'_> {
     fn integer<T>(
         self,
         allowed: RangeInclusive<i64>,
-        visit: impl FnOnce(i64) -> Result<T, Interruption>,
-    ) -> Result<T, Interruption> {
+        visit: impl FnOnce(i64) -> Result<T, ReadingError>,
+    ) -> Result<T, ReadingError> {
         let form = format!(
             "a whole number from {} to {}, without quotes",
             allowed.start(),
@@ -259,9 +259,9 @@ impl NodeDeserializer<'_> {
 }
 
 impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
-    type Error = Interruption;
+    type Error = ReadingError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Interruption> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadingError> {
         self.visit(|this| match this.node.value {
             TreeValue::Text(text) | TreeValue::Untyped { text, .. } => visitor.visit_string(text),
             TreeValue::Integer(integer) => visitor.visit_i64(integer),
@@ -276,49 +276,49 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
             TreeValue::Unsupported(form) => {
                 Err(de::Error::custom(format_args!("{form} is not valid here")))
             }
-            TreeValue::Invalid => Err(Interruption::Found),
+            TreeValue::Invalid => Err(ReadingError::Found),
         })
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Interruption> {
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadingError> {
         match values::boolean(&self.node.value) {
             Ok(boolean) => self.visit(|_| visitor.visit_bool(boolean)),
             Err(mistake) => Err(self.refuse(mistake.message)),
         }
     }
 
-    fn deserialize_u8<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Interruption> {
+    fn deserialize_u8<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadingError> {
         self.integer(0..=i64::from(u8::MAX), |number| visitor.visit_i64(number))
     }
 
-    fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Interruption> {
+    fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadingError> {
         self.integer(0..=i64::from(u16::MAX), |number| visitor.visit_i64(number))
     }
 
-    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Interruption> {
+    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadingError> {
         self.integer(0..=i64::from(u32::MAX), |number| visitor.visit_i64(number))
     }
 
-    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Interruption> {
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadingError> {
         self.integer(0..=i64::MAX, |number| visitor.visit_i64(number))
     }
 
-    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Interruption> {
+    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadingError> {
         self.integer(i64::MIN..=i64::MAX, |number| visitor.visit_i64(number))
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Interruption> {
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadingError> {
         match self.text() {
             Some(_) => self.deserialize_any(visitor),
             None => Err(self.refuse_form("a string in quotes")),
         }
     }
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Interruption> {
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadingError> {
         self.deserialize_str(visitor)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Interruption> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadingError> {
         visitor.visit_some(self)
     }
 
@@ -326,21 +326,21 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
         self,
         _: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Interruption> {
+    ) -> Result<V::Value, ReadingError> {
         visitor.visit_newtype_struct(self)
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Interruption> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadingError> {
         self.visit(|this| visitor.visit_seq(ItemAccess::new(this)?))
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Interruption> {
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadingError> {
         match self.node.value {
             TreeValue::Table(_) => self.visit(|this| match this.node.value {
                 TreeValue::Table(table) => {
                     visitor.visit_map(FieldAccess::new(table, this.path, this.reading))
                 }
-                _ => Err(Interruption::Found),
+                _ => Err(ReadingError::Found),
             }),
             _ => Err(self.refuse_form("a section with keys of its own")),
         }
@@ -351,7 +351,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
         _: &'static str,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Interruption> {
+    ) -> Result<V::Value, ReadingError> {
         let TreeValue::Table(table) = &self.node.value else {
             let first = fields.first().unwrap_or(&"key");
             let form = format!("a section, such as {{ {first} = … }}");
@@ -367,7 +367,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
         _: &'static str,
         words: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Interruption> {
+    ) -> Result<V::Value, ReadingError> {
         let form = format!("one of {}", words.join(", "));
         if let Some(text) = self.text() {
             let Some(word) = words.iter().find(|word| **word == text) else {
@@ -414,11 +414,11 @@ fn is_indexed_list(table: &Table) -> bool {
 struct ItemAccess<'r> {
     path: KeyPath,
     items: std::iter::Enumerate<std::vec::IntoIter<Node>>,
-    reading: &'r Reading,
+    reading: &'r SchemeReading,
 }
 
 impl<'r> ItemAccess<'r> {
-    fn new(list: NodeDeserializer<'r>) -> Result<Self, Interruption> {
+    fn new(list: NodeDeserializer<'r>) -> Result<Self, ReadingError> {
         let NodeDeserializer {
             node,
             path,
@@ -437,12 +437,12 @@ impl<'r> ItemAccess<'r> {
 }
 
 impl<'de> SeqAccess<'de> for ItemAccess<'_> {
-    type Error = Interruption;
+    type Error = ReadingError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
-    ) -> Result<Option<T::Value>, Interruption> {
+    ) -> Result<Option<T::Value>, ReadingError> {
         let is_good = |(_, item): &(usize, Node)| !matches!(item.value, TreeValue::Invalid);
         let Some((index, item)) = self.items.find(is_good) else {
             return Ok(None);
@@ -457,11 +457,11 @@ struct FieldAccess<'r> {
     path: KeyPath,
     fields: std::collections::btree_map::IntoIter<String, Node>,
     pending: Option<(String, Node)>,
-    reading: &'r Reading,
+    reading: &'r SchemeReading,
 }
 
 impl<'r> FieldAccess<'r> {
-    fn new(keys: Table, path: KeyPath, reading: &'r Reading) -> Self {
+    fn new(keys: Table, path: KeyPath, reading: &'r SchemeReading) -> Self {
         Self {
             path,
             fields: keys.into_iter(),
@@ -472,17 +472,17 @@ impl<'r> FieldAccess<'r> {
 }
 
 impl<'de> MapAccess<'de> for FieldAccess<'_> {
-    type Error = Interruption;
+    type Error = ReadingError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
-    ) -> Result<Option<K::Value>, Interruption> {
+    ) -> Result<Option<K::Value>, ReadingError> {
         let is_good = |(_, node): &(String, Node)| !matches!(node.value, TreeValue::Invalid);
         let Some((key, node)) = self.fields.find(is_good) else {
             return Ok(None);
         };
-        let deserializer: StringDeserializer<Interruption> = key.clone().into_deserializer();
+        let deserializer: StringDeserializer<ReadingError> = key.clone().into_deserializer();
         self.pending = Some((key, node));
         seed.deserialize(deserializer).map(Some)
     }
@@ -490,7 +490,7 @@ impl<'de> MapAccess<'de> for FieldAccess<'_> {
     fn next_value_seed<V: DeserializeSeed<'de>>(
         &mut self,
         seed: V,
-    ) -> Result<V::Value, Interruption> {
+    ) -> Result<V::Value, ReadingError> {
         match self.pending.take() {
             Some((key, node)) => {
                 let path = self.path.key(&key);
@@ -505,20 +505,20 @@ impl<'de> MapAccess<'de> for FieldAccess<'_> {
 struct WordAccess(&'static str);
 
 impl<'de> EnumAccess<'de> for WordAccess {
-    type Error = Interruption;
+    type Error = ReadingError;
     type Variant = Self;
 
     fn variant_seed<V: DeserializeSeed<'de>>(
         self,
         seed: V,
-    ) -> Result<(V::Value, Self), Interruption> {
-        let word: StrDeserializer<'_, Interruption> = self.0.into_deserializer();
+    ) -> Result<(V::Value, Self), ReadingError> {
+        let word: StrDeserializer<'_, ReadingError> = self.0.into_deserializer();
         Ok((seed.deserialize(word)?, self))
     }
 }
 
 impl WordAccess {
-    fn needs_value(&self) -> Interruption {
+    fn needs_value(&self) -> ReadingError {
         let word = self.0;
         de::Error::custom(format_args!(
             "\"{word}\" needs a value: write {{ {word} = … }}"
@@ -527,17 +527,17 @@ impl WordAccess {
 }
 
 impl<'de> VariantAccess<'de> for WordAccess {
-    type Error = Interruption;
+    type Error = ReadingError;
 
-    fn unit_variant(self) -> Result<(), Interruption> {
+    fn unit_variant(self) -> Result<(), ReadingError> {
         Ok(())
     }
 
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, _: T) -> Result<T::Value, Interruption> {
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, _: T) -> Result<T::Value, ReadingError> {
         Err(self.needs_value())
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, Interruption> {
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, ReadingError> {
         Err(self.needs_value())
     }
 
@@ -545,7 +545,7 @@ impl<'de> VariantAccess<'de> for WordAccess {
         self,
         _: &'static [&'static str],
         _: V,
-    ) -> Result<V::Value, Interruption> {
+    ) -> Result<V::Value, ReadingError> {
         Err(self.needs_value())
     }
 }
@@ -557,22 +557,22 @@ struct KeyAccess<'r> {
 }
 
 impl<'de, 'r> EnumAccess<'de> for KeyAccess<'r> {
-    type Error = Interruption;
+    type Error = ReadingError;
     type Variant = Self;
 
     fn variant_seed<V: DeserializeSeed<'de>>(
         self,
         seed: V,
-    ) -> Result<(V::Value, Self), Interruption> {
-        let key: StringDeserializer<Interruption> = self.key.clone().into_deserializer();
+    ) -> Result<(V::Value, Self), ReadingError> {
+        let key: StringDeserializer<ReadingError> = self.key.clone().into_deserializer();
         Ok((seed.deserialize(key)?, self))
     }
 }
 
 impl<'de> VariantAccess<'de> for KeyAccess<'_> {
-    type Error = Interruption;
+    type Error = ReadingError;
 
-    fn unit_variant(self) -> Result<(), Interruption> {
+    fn unit_variant(self) -> Result<(), ReadingError> {
         let message = format!("has no value: write \"{}\" alone", self.key);
         Err(self.node.refuse(message))
     }
@@ -580,7 +580,7 @@ impl<'de> VariantAccess<'de> for KeyAccess<'_> {
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(
         self,
         seed: T,
-    ) -> Result<T::Value, Interruption> {
+    ) -> Result<T::Value, ReadingError> {
         self.node.seed(seed)
     }
 
@@ -588,7 +588,7 @@ impl<'de> VariantAccess<'de> for KeyAccess<'_> {
         self,
         _: usize,
         visitor: V,
-    ) -> Result<V::Value, Interruption> {
+    ) -> Result<V::Value, ReadingError> {
         self.node.deserialize_seq(visitor)
     }
 
@@ -596,7 +596,7 @@ impl<'de> VariantAccess<'de> for KeyAccess<'_> {
         self,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Interruption> {
+    ) -> Result<V::Value, ReadingError> {
         self.node.deserialize_struct("", fields, visitor)
     }
 }

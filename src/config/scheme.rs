@@ -9,7 +9,7 @@
 use serde::de::DeserializeOwned;
 
 use super::{
-    deserialize::{Finding, Reading},
+    deserialize::{Finding, SchemeReading},
     diagnostic::{Diagnostics, KeyPath, Location},
     environment::parse_index,
     tree::{Node, TreeValue},
@@ -27,7 +27,7 @@ pub(super) fn read<T: DeserializeOwned>(
 ) -> Option<T> {
     let mut is_good = true;
     for _ in 0..READINGS_MAX {
-        let reading = Reading::default();
+        let reading = SchemeReading::default();
         let value = reading.deserialize::<T>(node.clone(), path).ok();
         let findings = reading.into_findings();
         is_good &= findings.is_empty();
