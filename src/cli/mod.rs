@@ -4,6 +4,7 @@
 //! exit status is 0 on success, 1 on failure or when the answer is no, 2 for
 //! wrong usage. Only here and in `main` may errors be `anyhow`'s.
 
+mod captured;
 mod check;
 mod health;
 mod journal;
@@ -216,6 +217,8 @@ mod tests {
             "journal check",
             "journal check /data --json",
             "verify --topic a --header H:v - --at 2026-11-23T15:41:00Z",
+            "verify --topic a --request -",
+            "verify --preset github --secret s --request captured.http --show-signed",
         ] {
             let line = format!("hookrill {line}");
             let read = CommandLine::try_parse_from(line.split(' '));
@@ -247,6 +250,9 @@ mod tests {
             "verify --preset github --secret s --topic a body",
             "verify --topic a --header nocolon body",
             "verify --topic a body --at noon",
+            "verify --topic a",
+            "verify --topic a body --request captured.http",
+            "verify --topic a --request captured.http --method GET",
         ] {
             let line = format!("hookrill {line}");
             let read = CommandLine::try_parse_from(line.split_whitespace());

@@ -1,22 +1,36 @@
 //! `hookrill verify`: verifies a captured delivery offline, and shows the step
 //! at which it fails.
 
-use std::{fmt::Write as _, io::Read as _, time::UNIX_EPOCH};
+use std::{
+    fmt::Write as _,
+    io::{IsTerminal as _, Read as _},
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
 
 use anyhow::{Context as _, anyhow, bail};
 use hookrill_core::{Secret, Timestamp, Topic};
 use hookrill_verify::{Delivery, Explanation, Outcome, Verifier, VerifyError};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::{Context, NegativeResult, UsageError, output, send};
+use super::{
+    Context, NegativeResult, UsageError,
+    captured::{self, CapturedRequest},
+    output, send,
+};
 use crate::{config::MissingSecrets, telemetry::with_causes};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// File with the captured body, byte for byte; "-" reads stdin
-    #[arg(value_name = "BODY-FILE")]
-    body: std::path::PathBuf,
+    #[arg(value_name = "BODY-FILE", required_unless_present = "request")]
+    body: Option<PathBuf>,
+
+    /// File with the whole captured request instead: request line, headers, an empty line, and
+    /// the body; "-" reads stdin
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["body", "target", "method"])]
+    request: Option<PathBuf>,
 
     /// A header of the delivery, such as 'X-Hub-Signature-256: sha256=…'; repeat it for more
     #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = header)]
@@ -56,14 +70,25 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
-    let verifier = verifier(args, context)?;
-    let delivery = delivery(args, context)?;
+    let request = captured(args)?;
+    let verifier = verifier(args, request.origin.as_deref(), context)?;
+    for note in &request.notes {
+        output::status(format_args!("{note}"));
+    }
     let now = args.at.unwrap_or_else(|| context.clock.now());
+    let delivery = Delivery::new(
+        request.method,
+        request.target,
+        request.headers,
+        request.body,
+        now,
+    );
     if args.show_signed {
         let signed = verifier
             .signed_bytes(&delivery)
             .context("the bytes to sign cannot be determined")?;
-        output::print(render_signed_bytes(signed.as_deref()))?;
+        let is_terminal = std::io::stdout().is_terminal();
+        output::print(render_signed_bytes(signed.as_deref(), is_terminal))?;
     }
     let explanation = verifier.explain(&delivery, now);
     let matched = explanation.secret_index.map(|index| name(args, index));
@@ -78,7 +103,8 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     }
 }
 
-fn verifier(args: &Args, context: &Context) -> anyhow::Result<Verifier> {
+/// `origin` is what stood in front of the path in the captured request.
+fn verifier(args: &Args, origin: Option<&str>, context: &Context) -> anyhow::Result<Verifier> {
     if let Some(topic) = &args.topic {
         let config = context.config(MissingSecrets::Refuse)?;
         let settings = config.topics.lookup(topic);
@@ -100,7 +126,8 @@ fn verifier(args: &Args, context: &Context) -> anyhow::Result<Verifier> {
         Ok(Secret::new(secret.into_bytes()))
     });
     let secrets = secrets.collect::<anyhow::Result<Vec<_>>>()?;
-    send::with_preset(preset, secrets, args.public_url.clone())
+    let public_url = args.public_url.as_deref().or(origin);
+    send::with_preset(preset, secrets, public_url.map(str::to_owned))
 }
 
 /// How to call a secret without showing it: by where it was read from.
@@ -114,30 +141,42 @@ fn name(args: &Args, index: usize) -> String {
     }
 }
 
-fn delivery(args: &Args, context: &Context) -> anyhow::Result<Delivery> {
-    let body = match args.body.to_str() {
-        Some("-") => {
-            let mut body = Vec::new();
-            let read = std::io::stdin().lock().read_to_end(&mut body);
-            read.context("cannot read stdin")?;
-            body
+/// The request to verify, from a capture of it or from its parts.
+fn captured(args: &Args) -> anyhow::Result<CapturedRequest> {
+    let mut request = match (&args.request, &args.body) {
+        (Some(file), _) => {
+            let parsed = captured::parse(&read(file)?);
+            parsed.with_context(|| format!("{} is not a request", file.display()))?
         }
-        _ => std::fs::read(&args.body)
-            .with_context(|| format!("cannot read {}", args.body.display()))?,
+        (None, Some(body)) => {
+            let topic = args.topic.as_ref().map_or("topic", Topic::as_str);
+            let target = args.target.clone();
+            CapturedRequest {
+                method: args.method.clone(),
+                target: target.unwrap_or_else(|| format!("/ingest/{topic}")),
+                origin: None,
+                headers: HeaderMap::new(),
+                body: read(body)?,
+                notes: Vec::new(),
+            }
+        }
+        (None, None) => return Err(UsageError::new("give BODY-FILE or --request").into()),
     };
-    let mut headers = HeaderMap::new();
     for (name, value) in &args.headers {
-        headers.append(name, value.clone());
+        request.headers.append(name, value.clone());
     }
-    let topic = args.topic.as_ref().map_or("topic", Topic::as_str);
-    let target = args.target.clone();
-    Ok(Delivery::new(
-        args.method.clone(),
-        target.unwrap_or_else(|| format!("/ingest/{topic}")),
-        headers,
-        body,
-        args.at.unwrap_or_else(|| context.clock.now()),
-    ))
+    Ok(request)
+}
+
+/// The bytes of a file, or of stdin where it is called "-".
+fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
+    if file.as_os_str() != "-" {
+        return std::fs::read(file).with_context(|| format!("cannot read {}", file.display()));
+    }
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().lock().read_to_end(&mut bytes);
+    read.context("cannot read stdin")?;
+    Ok(bytes)
 }
 
 fn render(explanation: &Explanation, matched: Option<&str>, use_color: bool) -> String {
@@ -183,12 +222,42 @@ fn mark(passed: bool, use_color: bool) -> &'static str {
     }
 }
 
-/// The bytes to sign, escaped so that no terminal acts on them.
-fn render_signed_bytes(bytes: Option<&[u8]>) -> String {
-    match bytes {
-        Some(bytes) => format!("signed: {} bytes\n{}\n", bytes.len(), bytes.escape_ascii()),
-        None => "signed: nothing, because this scheme has no signature\n".to_owned(),
+/// The bytes to sign as they are. On a terminal, what it would act on is escaped.
+fn render_signed_bytes(bytes: Option<&[u8]>, is_terminal: bool) -> Vec<u8> {
+    let Some(bytes) = bytes else {
+        return b"signed: nothing, because this scheme has no signature\n".to_vec();
+    };
+    let shown = if is_terminal {
+        printable(bytes)
+    } else {
+        bytes.to_vec()
+    };
+    let note = if shown == bytes {
+        ""
+    } else {
+        "; those that a terminal would act on are escaped here, and not in a file"
+    };
+    let mut text = format!("signed: {} bytes{note}\n", bytes.len()).into_bytes();
+    text.extend(shown);
+    text.push(b'\n');
+    text
+}
+
+/// The text with escapes in place of control characters and of bytes that are no
+/// text.
+fn printable(bytes: &[u8]) -> Vec<u8> {
+    let mut shown = Vec::new();
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() && c != '\n' && c != '\t' {
+                shown.extend(c.escape_default().collect::<String>().bytes());
+            } else {
+                shown.extend(c.encode_utf8(&mut [0; 4]).bytes());
+            }
+        }
+        shown.extend(chunk.invalid().escape_ascii());
     }
+    shown
 }
 
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
@@ -206,4 +275,30 @@ fn instant(text: &str) -> Result<Timestamp, &'static str> {
     let at = humantime::parse_rfc3339_weak(text).map_err(|_| form)?;
     let since = at.duration_since(UNIX_EPOCH).map_err(|_| form)?;
     Ok(Timestamp::from_unix_secs(since.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signed_bytes_are_shown_as_they_are_and_no_terminal_acts_on_them() {
+        let plain = "{\"a\":\"\u{e4}\\n\"}\n";
+        let shown = |bytes: &[u8], is_terminal| {
+            String::from_utf8_lossy(&render_signed_bytes(Some(bytes), is_terminal)).into_owned()
+        };
+        for is_terminal in [false, true] {
+            let expected = format!("signed: 13 bytes\n{plain}\n");
+            assert_eq!(shown(plain.as_bytes(), is_terminal), expected);
+        }
+        let raw = b"a\x1b[2Jb\xff\r";
+        let piped = render_signed_bytes(Some(raw), false);
+        assert_eq!(piped, [b"signed: 8 bytes\n", &raw[..], b"\n"].concat());
+        let on_terminal = shown(raw, true);
+        assert!(
+            on_terminal.ends_with("\na\\u{1b}[2Jb\\xff\\r\n"),
+            "{on_terminal}"
+        );
+        assert!(on_terminal.contains("are escaped here"), "{on_terminal}");
+    }
 }

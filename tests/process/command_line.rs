@@ -541,6 +541,79 @@ fn verify_says_at_which_step_a_delivery_fails() {
 }
 
 #[test]
+fn verify_reads_a_whole_request_as_it_was_captured() {
+    let folder = folder();
+    let folder = folder.path();
+    let head = format!(
+        "POST /ingest/github?a=1 HTTP/1.1\r\nHost: hooks.example.com\r\n{GITHUB_SIGNATURE}\r\n\
+         Content-Length: 13\r\n\r\n"
+    );
+    std::fs::write(folder.join("captured"), format!("{head}Hello, World!")).unwrap();
+    // As an editor leaves it.
+    let edited = format!("{head}Hello, World!\n").replace("\r\n", "\n");
+    std::fs::write(folder.join("edited"), edited).unwrap();
+    let verify = [
+        "verify",
+        "--preset",
+        "github",
+        "--secret",
+        GITHUB_SECRET,
+        "--show-signed",
+        "--request",
+    ];
+    for file in ["captured", "edited"] {
+        run(folder, &[&verify[..], &[file]].concat())
+            .has_status(0)
+            .says_nothing()
+            .prints("signed: 13 bytes\nHello, World!\n")
+            .prints("Signature verified.");
+    }
+    std::fs::write(folder.join("body"), "Hello, World!").unwrap();
+    run(folder, &[&verify[..], &["body"]].concat())
+        .has_status(1)
+        .says("body is not a request")
+        .says("it must begin with a request line");
+}
+
+#[test]
+fn signed_bytes_are_printed_as_they_are() {
+    let folder = folder();
+    let folder = folder.path();
+    let body = b"{\"a\":\"b\\n\", \"\x1b\":\xff}\r\n";
+    std::fs::write(folder.join("body"), body).unwrap();
+    let line = "verify --preset github --secret s --show-signed body";
+    let arguments: Vec<&str> = line.split(' ').collect();
+    let output = hookrill(folder, &arguments).output().unwrap();
+    let expected = [b"signed: 20 bytes\n", &body[..], b"\n"].concat();
+    assert!(output.stdout.starts_with(&expected), "{output:?}");
+}
+
+#[test]
+fn a_file_where_the_journals_folder_should_be_is_said_plainly() {
+    let folder = folder();
+    let folder = folder.path();
+    std::fs::write(folder.join("data"), "x").unwrap();
+    let refuses = |command: &[&str]| {
+        let output = hookrill(folder, command).env("PORT", "0").output();
+        let exit = Exit::new(output.unwrap())
+            .has_status(1)
+            .says("data is a file, and the ");
+        assert!(!exit.stderr.contains("os error"), "{exit:?}");
+        assert_eq!(exit.stderr.matches("is a file").count(), 1, "{exit:?}");
+    };
+    refuses(&["check"]);
+    refuses(&["serve"]);
+    std::fs::write(
+        folder.join("hookrill.toml"),
+        "[topics.a]\nscheme = { kind = \"none\" }\naccess = \"public\"\n",
+    )
+    .unwrap();
+    refuses(&["check"]);
+    refuses(&["serve"]);
+    refuses(&["journal", "check", "data"]);
+}
+
+#[test]
 fn verify_names_the_secret_that_matches_and_never_shows_it() {
     let folder = folder();
     let folder = folder.path();

@@ -3,10 +3,10 @@
 //! Only for explanations, which are made where nobody waits for many. A hint
 //! never says more of a secret than that another form of it matches.
 
-use hookrill_core::{Secret, Timestamp};
+use hookrill_core::Timestamp;
 use http::{HeaderMap, HeaderName};
 
-use crate::{check::Check, delivery::Delivery, error::VerifyError, verifier::Verifier};
+use crate::{delivery::Delivery, error::VerifyError, preset::presets, slips, verifier::Verifier};
 
 /// What to try about a refusal, where something is known to help.
 pub(crate) fn hint(
@@ -16,7 +16,10 @@ pub(crate) fn hint(
     now: Timestamp,
 ) -> Option<String> {
     let text = match error {
-        VerifyError::Mismatch => mismatch(verifier, delivery, now),
+        VerifyError::Mismatch => match slips::find(verifier, delivery, now) {
+            Some(found) => return Some(found),
+            None => mismatch(delivery),
+        },
         VerifyError::HeaderMissing { header } => return Some(missing(header, &delivery.headers)),
         VerifyError::Stale { .. } => {
             "the signature is genuine: the sender's clock or this one is off, or it is an old \
@@ -42,81 +45,59 @@ pub(crate) fn hint(
     Some(text.to_owned())
 }
 
-/// Tries other forms of the body, the secret and the URL.
-fn mismatch(verifier: &Verifier, delivery: &Delivery, now: Timestamp) -> &'static str {
-    let matches = |other: &Verifier, changed: Delivery| {
-        !matches!(other.verify(changed, now), Err(VerifyError::Mismatch))
-    };
-    if delivery.body.ends_with(b"\n") {
-        // Editors and shells end files with a line feed.
-        let mut without = delivery.clone();
-        without.body.truncate(delivery.body.len() - 1);
-        if matches(verifier, without) {
-            return "it matches without the last line feed, which the capture added";
-        }
+/// Where no usual slip fits.
+fn mismatch(delivery: &Delivery) -> &'static str {
+    if delivery.body.starts_with(b"\x1f\x8b") {
+        "the secret is another one, or the signature is over the body before it was compressed: \
+         verify the decompressed body, without Content-Encoding"
+    } else {
+        "the secret is another one, or the body is not byte for byte what was sent: was it parsed \
+         and re-encoded, or decompressed?"
     }
-    if matches(&with_trimmed_secrets(verifier), delivery.clone()) {
-        return "it matches without the white space around the secret";
-    }
-    for (change, text) in URLS {
-        if let Some(other) = with_url(verifier, change)
-            && matches(&other, delivery.clone())
-        {
-            return text;
-        }
-    }
-    "the secret is another one, or the body is not byte for byte what was sent: was it parsed and \
-     re-encoded, or decompressed?"
 }
 
-type UrlChange = fn(&str) -> Option<String>;
-
-/// Other public URLs that the provider may have been given.
-const URLS: [(UrlChange, &str); 3] = [
-    (
-        |url| Some(format!("https://{}", url.strip_prefix("http://")?)),
-        "it matches with https:// in the public URL",
-    ),
-    (
-        |url| Some(format!("http://{}", url.strip_prefix("https://")?)),
-        "it matches with http:// in the public URL",
-    ),
-    (
-        |url| Some(format!("{}:443", url.strip_suffix('/').unwrap_or(url))),
-        "it matches with the port 443 in the public URL",
-    ),
-];
-
-fn with_url(verifier: &Verifier, change: UrlChange) -> Option<Verifier> {
-    let mut other = verifier.clone();
-    let Check::Signature(check) = &mut other.compiled.check else {
-        return None;
-    };
-    check.public_urls = vec![change(&check.public_urls[0])?];
-    Some(other)
-}
-
-fn with_trimmed_secrets(verifier: &Verifier) -> Verifier {
-    let trimmed = |secret: &Secret| Secret::new(secret.expose().trim_ascii());
-    let mut other = verifier.clone();
-    match &mut other.compiled.check {
-        Check::Signature(check) => check.keys = check.keys.iter().map(trimmed).collect(),
-        Check::Token(check) => *check = check.map_secrets(trimmed),
-        Check::None => {}
-    }
-    other
-}
-
-/// A header of a similar name hints at another scheme.
+/// A header of another preset, or of a similar name, hints at another scheme.
 fn missing(header: &HeaderName, headers: &HeaderMap) -> String {
     const SIMILARITY_MIN: f64 = 0.85;
+    if let Some((name, presets)) = of_other_presets(headers) {
+        return format!("there is {name}, as {presets} has it: is this the right preset?");
+    }
     let is_similar = |name: &&HeaderName| {
         strsim::jaro_winkler(name.as_str(), header.as_str()) >= SIMILARITY_MIN
-            || name.as_str().contains("signature")
+            || ["signature", "hmac", "token", "authorization"]
+                .iter()
+                .any(|word| name.as_str().contains(word))
     };
     match headers.keys().find(is_similar) {
         Some(other) => format!("there is {other}: is this the right preset or scheme?"),
         None => "most providers sign only once a secret is set there; and a proxy may drop headers"
             .to_owned(),
     }
+}
+
+/// The header that other presets read their signature or token from, and the names of
+/// these.
+fn of_other_presets(headers: &HeaderMap) -> Option<(HeaderName, String)> {
+    const NAMES_MAX: usize = 3;
+    let mut found: Option<(HeaderName, Vec<String>)> = None;
+    for preset in presets() {
+        let signature = preset.scheme.signature.and_then(|one| one.header);
+        let token = preset.scheme.token.and_then(|one| one.header);
+        let Some(names) = signature.or(token) else {
+            continue;
+        };
+        let Some(name) = names.iter().find(|name| headers.contains_key(*name)) else {
+            continue;
+        };
+        let (first, of) = found.get_or_insert_with(|| (name.clone(), Vec::new()));
+        if first == name {
+            of.push(preset.name.into());
+        }
+    }
+    let (name, mut of) = found?;
+    if of.len() > NAMES_MAX {
+        of.truncate(NAMES_MAX);
+        of.push("others".to_owned());
+    }
+    Some((name, of.join(" or ")))
 }

@@ -23,6 +23,7 @@ mod preset;
 pub mod scheme;
 mod settings;
 mod sign;
+mod slips;
 #[cfg(test)]
 mod tests;
 mod trace;

@@ -7,6 +7,7 @@ mod hardening;
 mod partition;
 mod schemes;
 mod signing;
+mod slips;
 mod vectors;
 
 use bytes::Bytes;
