@@ -47,6 +47,13 @@ pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_in_steps(path, bytes, Existing::Refuse, &mut |_| Ok(())).map(drop)
 }
 
+/// What is in the way of a folder: itself or one above it, if that is a file.
+#[must_use]
+pub fn in_the_way_of(folder: &Path) -> Option<&Path> {
+    let is_file = |path: &&Path| fs::metadata(path).is_ok_and(|found| !found.is_dir());
+    folder.ancestors().find(is_file)
+}
+
 /// Makes a folder where there is none, with those above it. One that exists
 /// keeps its mode.
 ///

@@ -4,7 +4,7 @@ use super::{Context, NegativeResult, output};
 use crate::{
     access::Policy,
     config::{Config, MissingSecrets, TopicSettings},
-    journal,
+    durable, journal,
 };
 
 /// Arguments.
@@ -17,6 +17,7 @@ pub struct Args {
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let config = context.config(MissingSecrets::Assume)?;
+    refuse_file(&config)?;
     for warning in &config.warnings {
         output::status(format_args!("warning: {warning}"));
     }
@@ -25,6 +26,17 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         return Err(NegativeResult.into());
     }
     Ok(())
+}
+
+/// The journal would not open: `serve` says the same.
+fn refuse_file(config: &Config) -> anyhow::Result<()> {
+    let journal::Backend::Disk { path, .. } = &config.journal.backend else {
+        return Ok(());
+    };
+    match durable::in_the_way_of(path) {
+        Some(file) => Err(journal::OpenError::NotAFolder { path: file.into() }.into()),
+        None => Ok(()),
+    }
 }
 
 fn summary(config: &Config) -> String {

@@ -102,13 +102,13 @@ fn server(mut section: Section<'_>, environment: &Environment) -> ServerSection 
         }
     }
     let public_url = section.value("public_url", url::public_url);
+    let subscribers_max = section.value("subscribers_max", values::subscribers_max);
     let settings = http::Settings {
         body_bytes_max: section
             .value("body_bytes_max", values::body_bytes_max)
             .unwrap_or(BODY_BYTES_MAX),
-        subscribers_max: section
-            .value("subscribers_max", values::subscribers_max)
-            .unwrap_or(SUBSCRIBERS_MAX),
+        subscribers_max: subscribers_max.unwrap_or(SUBSCRIBERS_MAX),
+        subscribers_max_is_written: subscribers_max.is_some(),
         limits: http::AddressLimits {
             ingest_rate_per_address_max: section.value("ingest_rate_per_address_max", values::rate),
             subscribe_rate_per_address_max: section

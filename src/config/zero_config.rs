@@ -83,6 +83,12 @@ enum SecretFileError {
         .0.display()
     )]
     Incomplete(PathBuf),
+    #[error(
+        "{} is a file, and the secrets of a gateway without a configuration need a folder: set \
+         journal.path to a folder, or move the file away",
+        .0.display()
+    )]
+    NotAFolder(PathBuf),
     #[error("cannot read {}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error(
@@ -178,6 +184,9 @@ impl SecretFile {
         folder: &Path,
         missing: MissingSecrets,
     ) -> Result<(String, bool), SecretFileError> {
+        if let Some(file) = durable::in_the_way_of(folder) {
+            return Err(SecretFileError::NotAFolder(file.into()));
+        }
         let path = folder.join(self.name);
         match read(&path) {
             Ok(text) => self.checked(&text, path).map(|secret| (secret, false)),

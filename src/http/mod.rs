@@ -61,6 +61,8 @@ pub struct Settings {
     /// The most streams at one time; ingest, health and admin have
     /// connections of their own beyond it.
     pub subscribers_max: usize,
+    /// Whether somebody wrote that number: then it is worth a warning if it can\'t be kept.
+    pub subscribers_max_is_written: bool,
     /// What one address may do.
     pub limits: AddressLimits,
     /// Proxies whose `X-Forwarded-For` is trusted.
@@ -91,6 +93,7 @@ impl Settings {
         Self {
             body_bytes_max: at_start.body_bytes_max,
             subscribers_max: at_start.subscribers_max,
+            subscribers_max_is_written: at_start.subscribers_max_is_written,
             shutdown_delay: at_start.shutdown_delay,
             shutdown_grace: at_start.shutdown_grace,
             ..self

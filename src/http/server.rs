@@ -193,14 +193,32 @@ fn bounds(gateway: &Gateway) -> ConnectionBounds {
     let (bounds, streams) = ConnectionBounds::within(open_files_max, wanted);
     if streams < wanted {
         gateway.bound_streams(streams);
-        tracing::info!(
+        say_fewer(
+            gateway.settings().subscribers_max_is_written,
+            open_files_max,
+            wanted,
+            streams,
+        );
+    }
+    bounds
+}
+
+/// A number that nobody wrote is lowered without a warning.
+fn say_fewer(is_written: bool, open_files_max: u64, wanted: usize, streams: usize) {
+    if is_written {
+        tracing::warn!(
             open_files_max,
             subscribers_max = wanted,
             streams,
             "fewer streams fit than configured: raise the hard limit of open files (ulimit -Hn)"
         );
+    } else {
+        tracing::info!(
+            open_files_max,
+            streams,
+            "subscribers_max is lowered to what the limit of open files allows (ulimit -Hn)"
+        );
     }
-    bounds
 }
 
 /// Whether an accept failed because of the one connection it was for.

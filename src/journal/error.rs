@@ -109,6 +109,15 @@ pub enum OpenError {
         /// What it said.
         source: io::Error,
     },
+    /// There is a file where a folder should be.
+    #[error(
+        "{} is a file, and the journal needs a folder: give journal.path the name of a folder, or move the file away",
+        path.display()
+    )]
+    NotAFolder {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another process, or another part of this one, has it open.
     #[error("the journal in {} is in use by {holder}: one process per folder", path.display())]
     Locked {
@@ -165,9 +174,9 @@ pub enum OpenError {
         /// The newest format known here.
         version_max: u8,
     },
-    /// An older Hookrill, with another storage engine, wrote this folder.
+    /// An older Hookrill wrote this folder.
     #[error(
-        "the journal in {} was written by an older Hookrill, in a format that this one does not read: run that version, or give journal.path another folder",
+        "the journal in {} was written by an older version of Hookrill, in a format that this one does not read: run that version, or give journal.path another folder",
         path.display()
     )]
     Older {

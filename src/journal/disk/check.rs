@@ -21,6 +21,7 @@ pub use self::report::{DamageKind, JournalDamage, JournalReport};
 use super::{
     dedup_file::DedupHeader,
     floor,
+    folder::{refuse_file, refuse_old_engine},
     high_water::HighWaterMark,
     index::Index,
     index_file::{self, IndexHeader},
@@ -48,6 +49,8 @@ pub fn check(
         path: segment::folder(folder),
         source,
     };
+    refuse_file(folder)?;
+    refuse_old_engine(folder)?;
     fs::read_dir(segment::folder(folder)).map_err(io)?;
     let mut check = FolderCheck {
         folder,
@@ -183,7 +186,7 @@ impl FolderCheck<'_> {
                 self.damage(first, FileKind::Index, None, DamageKind::Newer);
                 return Ok(None);
             }
-            Some(Err(HeaderError::Damaged)) => {
+            Some(Err(HeaderError::Older | HeaderError::Damaged)) => {
                 self.damage(first, FileKind::Index, None, DamageKind::Index);
                 return Ok(None);
             }

@@ -4,7 +4,7 @@
 //! nothing is written before the lock is held; and the mark comes first, so
 //! that segments without one are suspect.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use hookrill_core::{Epoch, Sequence, SteadyClock};
 
@@ -49,14 +49,12 @@ pub(super) fn open(
         path: folder.clone(),
         source,
     };
+    refuse_file(folder)?;
     durable::create_folder(folder).map_err(io)?;
     let lock = FolderLock::acquire(folder)?;
     durable::remove_temporaries(folder).map_err(io)?;
     let segments = segment::folder(folder);
-    if folder.join(OLD_ENGINE).exists() && !segments.exists() {
-        let path = folder.clone();
-        return Err(OpenError::Older { path });
-    }
+    refuse_old_engine(folder)?;
     durable::create_folder(&segments).map_err(io)?;
     let mark = load_mark(settings)?;
     let context = RecoveryContext {
@@ -104,6 +102,24 @@ pub(super) fn open(
         floor: recovered.floor,
         dedup: recovered.dedup,
     })
+}
+
+/// Refuses a file in place of the folder, or of one above it.
+pub(super) fn refuse_file(folder: &Path) -> Result<(), OpenError> {
+    match durable::in_the_way_of(folder) {
+        Some(path) => Err(OpenError::NotAFolder { path: path.into() }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a folder of the storage engine of format 1.
+pub(super) fn refuse_old_engine(folder: &Path) -> Result<(), OpenError> {
+    if folder.join(OLD_ENGINE).exists() && !segment::folder(folder).exists() {
+        return Err(OpenError::Older {
+            path: folder.into(),
+        });
+    }
+    Ok(())
 }
 
 /// The folder's mark; refused if there are segments and no mark. With a new

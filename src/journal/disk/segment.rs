@@ -55,6 +55,8 @@ pub(super) struct SegmentHeader {
 pub(super) enum HeaderError {
     /// A newer Hookrill wrote them.
     Newer(u8),
+    /// An older Hookrill wrote them.
+    Older,
     Damaged,
 }
 
@@ -77,8 +79,12 @@ impl SegmentHeader {
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, HeaderError> {
         let bytes = bytes.first_chunk().ok_or(HeaderError::Damaged)?;
         let [.., format] = *bytes.first_chunk::<9>().ok_or(HeaderError::Damaged)?;
-        if bytes.starts_with(MAGIC) && format > FORMAT && !Self::was_known(bytes) {
-            return Err(HeaderError::Newer(format));
+        if bytes.starts_with(MAGIC) && format != FORMAT && !Self::was_known(bytes) {
+            return Err(match format {
+                0 => HeaderError::Damaged,
+                older if older < FORMAT => HeaderError::Older,
+                newer => HeaderError::Newer(newer),
+            });
         }
         Self::decode_known(bytes).ok_or(HeaderError::Damaged)
     }
@@ -211,6 +217,9 @@ mod tests {
             SegmentHeader::decode(&newer),
             Err(HeaderError::Newer(FORMAT + 1))
         );
+        let mut older = newer;
+        older[8] = FORMAT - 1;
+        assert_eq!(SegmentHeader::decode(&older), Err(HeaderError::Older));
     }
 
     #[test]

@@ -73,6 +73,9 @@ pub(super) fn open_log(
     match header {
         Ok(header) if header.first == first => Ok((header, file)),
         Err(HeaderError::Newer(version)) => Err(newer(journal, version)),
+        Err(HeaderError::Older) => Err(OpenError::Older {
+            path: journal.into(),
+        }),
         _ => Err(OpenError::Damaged {
             path: journal.into(),
             source: DamageError::SegmentHeader(path),

@@ -110,7 +110,7 @@ impl<'j> SegmentToSalvage<'j> {
                 Some((header, index_file::decode(&header, &file)))
             }
             Some(Err(HeaderError::Newer(version))) => return Err(newer(journal, version)),
-            Some(Err(HeaderError::Damaged)) | None => None,
+            Some(Err(HeaderError::Older | HeaderError::Damaged)) | None => None,
         };
         let (header, file, has_header) = match (open_log(journal, first), &index) {
             (Ok((header, file)), _) => (header, file, true),

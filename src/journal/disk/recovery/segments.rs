@@ -162,7 +162,7 @@ impl RecoveryContext<'_> {
                 Err(self.lost(expected, format!("it has {len}")))
             }
             Some(Err(HeaderError::Newer(version))) => Err(newer(self.folder, version)),
-            Some(Err(HeaderError::Damaged)) => {
+            Some(Err(HeaderError::Older | HeaderError::Damaged)) => {
                 let index = segment::path(self.folder, first, FileKind::Index);
                 tracing::warn!(path = %index.display(), "this file is damaged, and is rebuilt");
                 self.seal(first).map(|(sealed, _)| sealed)

@@ -500,7 +500,30 @@ async fn a_folder_of_the_former_storage_engine_is_refused_and_not_started_empty(
     for _ in 0..2 {
         let refused = try_open(folder.path()).await.err().unwrap();
         assert!(matches!(refused, OpenError::Older { .. }), "{refused:?}");
+        let checked = journal::check(folder.path(), &mut |_, _| {}).err().unwrap();
+        assert!(matches!(checked, OpenError::Older { .. }), "{checked:?}");
     }
+}
+
+#[tokio::test]
+async fn a_file_in_place_of_the_folder_is_told_once_and_plainly() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("data");
+    fs::write(&file, "x").unwrap();
+    for path in [file.clone(), file.join("below")] {
+        let opened = try_open(&path).await.err().unwrap();
+        let checked = journal::check(&path, &mut |_, _| {}).err().unwrap();
+        for refused in [opened, checked] {
+            let said = crate::telemetry::with_causes(&refused).to_string();
+            let beginning = format!(
+                "{} is a file, and the journal needs a folder",
+                file.display()
+            );
+            assert!(said.starts_with(&beginning), "{said}");
+            assert!(!said.contains("os error"), "{said}");
+        }
+    }
+    assert_eq!(fs::read(&file).unwrap(), b"x");
 }
 
 #[tokio::test]
