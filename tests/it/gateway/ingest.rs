@@ -60,7 +60,7 @@ async fn a_section_decides_what_is_answered_and_wins_over_its_preset() {
         // The second one is a duplicate.
         for _ in 0..2 {
             let answer = gateway.post(path, "{}").await;
-            assert_eq!((answer.status, &*answer.text()), (status, body), "{path}");
+            assert_eq!((answer.status, answer.text()), (status, body), "{path}");
             assert_eq!(answer.header("content-type"), content_type, "{path}");
         }
     }

@@ -150,8 +150,8 @@ impl Exchange {
                 "{what}"
             );
         }
-        for (name, value) in &wanted.headers {
-            assert_eq!(answer.header(name), Some(&**value), "{what}");
+        for (header, value) in &wanted.headers {
+            assert_eq!(answer.header(header), Some(&**value), "{what}");
         }
     }
 }
