@@ -86,6 +86,15 @@ pub enum ConnectError {
         #[source]
         source: io::Error,
     },
+    /// The URL is `https`, and what answers there speaks no TLS.
+    #[error("{host} speaks no TLS on this port: its URL begins with http://")]
+    NoTls {
+        /// The gateway, or the proxy before it.
+        host: String,
+        /// What failed.
+        #[source]
+        source: io::Error,
+    },
     /// All of it took too long.
     #[error("no connection within {0:?}")]
     TimedOut(Duration),
@@ -296,9 +305,13 @@ impl Connector {
             return Ok(stream);
         };
         let encrypted = super::tls::handshake(Arc::clone(config), host, stream).await;
-        let encrypted = encrypted.map_err(|source| ConnectError::Tls {
-            host: host.to_owned(),
-            source,
+        let encrypted = encrypted.map_err(|source| {
+            let host = host.to_owned();
+            if super::tls::is_not_tls(&source) {
+                ConnectError::NoTls { host, source }
+            } else {
+                ConnectError::Tls { host, source }
+            }
         })?;
         Ok(Box::new(encrypted))
     }

@@ -7,7 +7,12 @@
 
 use std::{
     future::poll_fn,
+    io,
     pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -20,6 +25,7 @@ use hyper::{
     client::conn::http1::{Builder, Connection, SendRequest},
 };
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     ConnectError,
@@ -41,6 +47,9 @@ pub enum ExchangeError {
     /// The connection broke, or what came over it is not HTTP.
     #[error("the connection broke")]
     Http(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The URL is `http`, and what answers there speaks TLS.
+    #[error("this port speaks TLS: its URL begins with https://")]
+    NeedsTls(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// A response whose body is yet to be read.
@@ -57,15 +66,27 @@ pub(crate) struct Exchange {
 pub(crate) struct IdleConnection {
     connection: Connection<Io, Full<Bytes>>,
     sender: SendRequest<Full<Bytes>>,
+    /// Set once what came first was a record of TLS.
+    answers_in_tls: Arc<AtomicBool>,
 }
 
 impl IdleConnection {
     pub(crate) async fn open(connector: &Connector) -> Result<Self, ExchangeError> {
-        let stream = TokioIo::new(connector.connect().await?);
+        let answers_in_tls = Arc::default();
+        let stream: Box<dyn ByteStream> = Box::new(FirstByte {
+            stream: connector.connect().await?,
+            is_read: false,
+            is_tls: Arc::clone(&answers_in_tls),
+        });
+        let stream = TokioIo::new(stream);
         let mut builder = Builder::new();
         let builder = builder.max_buf_size(BUFFER_BYTES_MAX);
         let (sender, connection) = builder.handshake(stream).await?;
-        Ok(Self { connection, sender })
+        Ok(Self {
+            connection,
+            sender,
+            answers_in_tls,
+        })
     }
 
     /// Sends a request and reads the head of the response.
@@ -80,7 +101,14 @@ impl IdleConnection {
             drive(&mut connection, cx);
             response.as_mut().poll(cx)
         });
-        let (head, body) = response.await?.into_parts();
+        let response = response.await.map_err(|error| {
+            if self.answers_in_tls.load(Ordering::Relaxed) {
+                ExchangeError::NeedsTls(error.into())
+            } else {
+                error.into()
+            }
+        })?;
+        let (head, body) = response.into_parts();
         Ok(Exchange {
             connection,
             sender,
@@ -91,7 +119,9 @@ impl IdleConnection {
 
     /// Whether it still seems to be open.
     pub(crate) async fn is_open(&mut self) -> bool {
-        let Self { connection, sender } = self;
+        let Self {
+            connection, sender, ..
+        } = self;
         // What has happened to it is seen by looking once.
         let ended = poll_fn(|cx| Poll::Ready(Pin::new(&mut *connection).poll(cx).is_ready()));
         !ended.await && sender.is_ready()
@@ -167,7 +197,56 @@ impl Exchange {
         Some(IdleConnection {
             connection: self.connection?,
             sender: self.sender,
+            answers_in_tls: Arc::default(),
         })
+    }
+}
+
+/// A stream of which the first byte that comes is looked at: a server that speaks TLS
+/// answers a request without it with an alert (RFC 8446, section 5.1), which hyper only
+/// calls malformed.
+struct FirstByte {
+    stream: Box<dyn ByteStream>,
+    is_read: bool,
+    is_tls: Arc<AtomicBool>,
+}
+
+/// The content type of a record that is an alert; no response of HTTP begins with it.
+const TLS_ALERT: u8 = 21;
+
+impl AsyncRead for FirstByte {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, into))?;
+        if let Some(first) = into.filled().get(before)
+            && !self.is_read
+        {
+            self.is_read = true;
+            self.is_tls.store(*first == TLS_ALERT, Ordering::Relaxed);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for FirstByte {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

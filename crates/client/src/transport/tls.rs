@@ -7,7 +7,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
-    rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::ServerName},
+    rustls::{
+        ClientConfig, Error, InvalidMessage, RootCertStore, crypto::aws_lc_rs,
+        pki_types::ServerName,
+    },
 };
 
 /// What is used unless the caller brings its own.
@@ -30,4 +33,14 @@ pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> io::Result<TlsStream<S>> {
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     TlsConnector::from(config).connect(name, stream).await
+}
+
+/// Whether a handshake failed because the peer answered with something that is not TLS,
+/// such as the 400 of an HTTP server.
+pub(super) fn is_not_tls(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    matches!(
+        cause,
+        Some(Error::InvalidMessage(InvalidMessage::InvalidContentType))
+    )
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hookrill_client::{ConnectOptions, SubscribeError, Subscription};
+use hookrill_client::{ConnectOptions, Fetch, SubscribeError, Subscription};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 use tokio_rustls::{
@@ -65,4 +65,31 @@ async fn who_is_trusted_is_the_callers_to_say() {
         .topic("a")
         .connect_options(connect);
     assert_eq!(event(&mut options.build().unwrap()).await.data, "x");
+}
+
+#[tokio::test]
+async fn what_a_port_speaks_is_said_where_the_url_says_otherwise() {
+    let (encrypted, _) = encrypted_gateway().await;
+    let plain = encrypted.replace("https:", "http:");
+    let needs_tls = Fetch::new(&plain).get().await.unwrap_err();
+    assert_eq!(
+        needs_tls.to_string(),
+        "this port speaks TLS: its URL begins with https://"
+    );
+
+    let bad = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+    let listener = TcpListener::bind("localhost:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(bad.as_bytes()).await.unwrap();
+        }
+    });
+    let url = format!("https://localhost:{port}");
+    let no_tls = Fetch::new(&url).get().await.unwrap_err();
+    assert_eq!(
+        no_tls.to_string(),
+        "localhost speaks no TLS on this port: its URL begins with http://"
+    );
 }
