@@ -35,6 +35,10 @@ RUN mkdir -p src/bin bench/src examples \
 FROM dependencies AS program
 COPY crates crates
 COPY src src
+COPY build.rs build.rs
+# What `hookrill --version` names; there is no repository in here to ask.
+ARG HOOKRILL_COMMIT=""
+ARG HOOKRILL_COMMIT_DATE=""
 # The files' times may be older than those of the empty program.
 RUN touch src/main.rs src/lib.rs crates/*/src/lib.rs \
     && cargo build --release --locked --bin hookrill --target "$(rustc --print host-tuple)" \

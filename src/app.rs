@@ -16,7 +16,7 @@ use std::{
 };
 
 use axum::Router;
-use hookrill_core::{Clock, ClockJump, SteadyClock, Timestamp};
+use hookrill_core::{Clock, ClockJump, Epoch, SteadyClock, Timestamp};
 use humantime::format_duration;
 use parking_lot::Mutex;
 use tokio::{
@@ -86,10 +86,11 @@ impl App {
     pub async fn build(config: Config, clock: Clock) -> Result<Self, BuildError> {
         routes::log_warnings(&config);
         let telemetry = Telemetry::new()?;
+        telemetry.started(clock.now());
         let provisioned = Arc::new(ProvisionedSecrets::new(folder(&config.journal)));
         let steady_clock = SteadyClock::new(clock.clone(), log_clock_jump);
         let journal = open_journal(&config, &steady_clock, &telemetry).await?;
-        let routes = routes::routes(&config);
+        let routes = routes::routes(&config, &telemetry);
         routes::install_secrets(&routes, &provisioned)?;
         routes::warn_about(&routes);
         let hub = new_hub(&config, &*journal);
@@ -164,6 +165,19 @@ impl App {
     /// [`App::end_streams`], drain the server, then call [`App::close`].
     pub fn router(&self) -> Router {
         self.gateway.router()
+    }
+
+    /// The name of the journal.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.journal.epoch()
+    }
+
+    /// How many events are stored.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        let (head, floor) = (self.journal.head(), self.journal.floor());
+        head.0.saturating_sub(floor.0)
     }
 
     /// Ends every stream and refuses new ones.

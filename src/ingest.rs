@@ -22,7 +22,7 @@ use tokio::task::spawn_blocking;
 
 use crate::{
     journal::{Health, Journal, ReadError},
-    telemetry::Telemetry,
+    telemetry::{SectionMetrics, Telemetry},
 };
 use dedup::dedup_key;
 pub use dedup::{DedupBy, DedupRule};
@@ -97,6 +97,12 @@ impl Ingest {
         self.routes.store(routes);
     }
 
+    /// The journal, to be asked how much it holds.
+    #[must_use]
+    pub fn journal(&self) -> Arc<dyn Journal> {
+        Arc::clone(&self.journal)
+    }
+
     /// How the journal does at the moment.
     #[must_use]
     pub fn journal_health(&self) -> Health {
@@ -131,21 +137,16 @@ impl Ingest {
         if (accepted.as_ref()).is_err_and(|refusal| refusal.error.is_before_mac()) {
             hash_for_nothing(body).await;
         }
-        match &accepted {
-            Ok(Accepted::Answered { .. }) => self.telemetry.handshakes.increment(1),
-            Ok(Accepted::Stored { duplicate, .. }) if *duplicate => {
-                self.telemetry.duplicates.increment(1);
-            }
-            Ok(Accepted::Stored { .. }) => self.telemetry.ingested.increment(1),
-            Err(refusal) => self.telemetry.ingest_refused(refusal.error.reason()),
+        if let Err(refusal) = &accepted {
+            let section = refusal.section().unwrap_or(&self.telemetry.no_section);
+            section.ingest_refused(refusal.error.reason());
         }
         accepted
     }
 
-    /// The section that covers a topic, by the operator's name for it; `None` where none
-    /// does.
+    /// The counters of the section that covers a topic; `None` where none does.
     #[must_use]
-    pub fn section(&self, topic: &Topic) -> Option<Arc<str>> {
+    pub fn section(&self, topic: &Topic) -> Option<Arc<SectionMetrics>> {
         self.route(topic).map(|route| Arc::clone(route.section()))
     }
 
@@ -192,14 +193,18 @@ impl Ingest {
             }
         };
         match outcome {
-            Outcome::Answer(reply) => Ok(Accepted::Answered {
-                topic,
-                reply,
-                secret_stored: false,
-            }),
+            Outcome::Answer(reply) => {
+                route.section().handshakes.increment(1);
+                Ok(Accepted::Answered {
+                    topic,
+                    reply,
+                    secret_stored: false,
+                })
+            }
             Outcome::ProvisionedSecret { secret, reply } => {
                 let provisioned = self.provision(&topic, &route, secret).await;
                 provisioned.map_err(refused)?;
+                route.section().handshakes.increment(1);
                 Ok(Accepted::Answered {
                     topic,
                     reply,
@@ -305,8 +310,12 @@ impl Ingest {
             body: delivery.body,
         };
         let appended = self.journal.append(draft, dedup).await?;
-        if !appended.duplicate {
-            self.telemetry.ingested_bytes.increment(body_bytes);
+        let section = route.section();
+        if appended.duplicate {
+            section.duplicates.increment(1);
+        } else {
+            section.stored.increment(1);
+            section.stored_bytes.increment(body_bytes);
         }
         Ok(Accepted::Stored {
             cursor: Cursor {

@@ -7,6 +7,7 @@ use hookrill::{
     App, Config,
     cli::{
         self, Command, CommandLine, Context,
+        address::LeftAddress,
         serve::{self, ConfigWatch, Hangup, Signals},
     },
     log_to_stderr, system_clock,
@@ -43,14 +44,16 @@ fn serve(args: &serve::Args, context: &Context) -> anyhow::Result<()> {
 
 /// From opening the socket to the end. The first signal starts the drain, and a
 /// second one ends the process at once. Reloads run meanwhile.
-async fn run(config: Config, context: &Context, watch: ConfigWatch) -> anyhow::Result<()> {
+async fn run(mut config: Config, context: &Context, watch: ConfigWatch) -> anyhow::Result<()> {
     let (mut signals, hangup) = (Signals::listen()?, Hangup::listen()?);
     // First, so that a port that is in use is reported before anything is built.
     let listener = serve::listen(config.listen)?;
     let address = listener.local_addr()?;
     let clock = system_clock();
     let app = App::build(config.clone(), clock.clone()).await?;
-    serve::print_banner(&config, address, &clock);
+    config.listen = address;
+    let _left = LeftAddress::leave(&config);
+    serve::print_banner(&config, &app, &clock);
 
     let (drain, requested) = oneshot::channel();
     let shutdown = async { requested.await.unwrap_or_default() };
@@ -58,7 +61,7 @@ async fn run(config: Config, context: &Context, watch: ConfigWatch) -> anyhow::R
         signals.next().await;
         // Fails only after the app has ended.
         let _ = drain.send(());
-        signals.next().await;
+        signals.next_request().await;
     };
     let reload_loop = serve::reload(context, watch, hangup, app.reloader());
     tokio::select! {

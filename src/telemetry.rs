@@ -1,14 +1,18 @@
 //! What the operator sees: metrics, readiness, and the log's set-up.
 //!
-//! Invariant: labels are `&'static str`, so that their number is bounded and no
-//! secret, token or body can become one.
+//! Invariant: labels are `&'static str` or names of configured sections, so that their
+//! number is bounded and no secret, token or body can become one.
 
 mod causes;
 mod log;
+mod process;
 mod readiness;
+mod responses;
+mod sections;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
+use hookrill_core::Timestamp;
 use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram,
     gauge, histogram, with_local_recorder,
@@ -16,10 +20,26 @@ use metrics::{
 use metrics_exporter_prometheus::{
     BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
+use parking_lot::Mutex;
 
 pub use causes::{append_causes, with_causes};
 pub use log::{LogError, LogFormat, Settings, log_to_stderr};
 pub use readiness::Readiness;
+pub use responses::{Responses, Route};
+pub use sections::{INGEST_REASONS, SUBSCRIBE_REASONS, SectionMetrics};
+
+/// The commit that this was built from; `unknown` where the build could not tell.
+pub const COMMIT: &str = env!("HOOKRILL_COMMIT");
+/// The version with its commit and the day of that commit: `0.1.0 (1a2b3c4d5e6f,
+/// 2026-11-30)`.
+pub const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (",
+    env!("HOOKRILL_COMMIT"),
+    ", ",
+    env!("HOOKRILL_COMMIT_DATE"),
+    ")"
+);
 
 /// How often [`Telemetry::upkeep`] has to be called.
 pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -29,19 +49,19 @@ pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// One per `App` and not global, so that two gateways in one process keep their
 /// figures apart.
 pub struct Telemetry {
-    recorder: PrometheusRecorder,
+    recorder: Arc<PrometheusRecorder>,
     page: PrometheusHandle,
-    /// Events stored.
-    pub ingested: Counter,
-    /// Body bytes of the events stored.
-    pub ingested_bytes: Counter,
-    /// Deliveries that were stored already.
-    pub duplicates: Counter,
+    /// By the name of the section; the empty name is of what no section covers.
+    sections: Mutex<HashMap<Arc<str>, Arc<SectionMetrics>>>,
+    /// Of deliveries and subscriptions that no section covers.
+    pub no_section: Arc<SectionMetrics>,
+    /// HTTP responses by route and status.
+    pub responses: Responses,
+    /// Seconds from a delivery's head until it was durable and answered.
+    pub ingest_secs: Histogram,
     /// Events stored of which subscribers see nothing: their bodies are not
     /// JSON, and their topic shows only parts of a body.
     pub withheld: Counter,
-    /// Provider handshakes answered.
-    pub handshakes: Counter,
     /// Events sent to subscribers.
     pub delivered: Counter,
     /// Bytes of those.
@@ -86,6 +106,14 @@ pub struct Telemetry {
     pub journal_head: Gauge,
     /// The newest deleted sequence.
     pub journal_floor: Gauge,
+    /// Bytes of the events stored.
+    pub journal_bytes: Gauge,
+    /// How long ago the oldest event arrived.
+    pub oldest_event_age: Gauge,
+    /// Free bytes of the journal's file system.
+    pub disk_free: Gauge,
+    /// Whether `/readyz` answers 200.
+    pub ready: Gauge,
     /// Whether the process can accept and deliver events.
     pub readiness: Readiness,
 }
@@ -108,22 +136,32 @@ impl Telemetry {
                 Matcher::Full("hookrill_journal_commit_events".into()),
                 &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0],
             )?
+            .set_buckets_for_metric(
+                Matcher::Full("hookrill_ingest_seconds".into()),
+                &[
+                    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0,
+                    5.0,
+                ],
+            )?
             .build_recorder();
-        with_local_recorder(&recorder, describe_labelled);
+        with_local_recorder(&recorder, || {
+            sections::describe();
+            register_labelled();
+        });
         let page = recorder.handle();
-        Ok(Arc::new(Self::registered(recorder, page)))
+        Ok(Arc::new(Self::registered(Arc::new(recorder), page)))
     }
 
     // A line for each metric, as in a table.
     #[rustfmt::skip]
-    fn registered(recorder: PrometheusRecorder, page: PrometheusHandle) -> Self {
+    fn registered(recorder: Arc<PrometheusRecorder>, page: PrometheusHandle) -> Self {
         let metrics = Registry(&recorder);
         Self {
-            ingested: metrics.counter("hookrill_ingested_total", "Events stored."),
-            ingested_bytes: metrics.counter("hookrill_ingested_bytes_total", "Body bytes of events stored."),
-            duplicates: metrics.counter("hookrill_duplicates_total", "Deliveries that were stored already."),
+            sections: Mutex::default(),
+            no_section: Arc::new(SectionMetrics::new(&recorder, &"".into(), 0)),
+            responses: Responses::new(Arc::clone(&recorder)),
+            ingest_secs: metrics.histogram("hookrill_ingest_seconds", "Seconds from the head of a delivery until it was durable and answered."),
             withheld: metrics.counter("hookrill_withheld_total", "Events stored of which subscribers see nothing, because their bodies are not JSON."),
-            handshakes: metrics.counter("hookrill_handshakes_total", "Provider handshakes answered."),
             delivered: metrics.counter("hookrill_delivered_total", "Events sent to subscribers."),
             delivered_bytes: metrics.counter("hookrill_delivered_bytes_total", "Bytes of events sent to subscribers."),
             subscribers: metrics.gauge("hookrill_subscribers", "Open streams."),
@@ -146,25 +184,37 @@ impl Telemetry {
             pump_lag: metrics.gauge("hookrill_pump_lag_events", "Durable events not published yet."),
             journal_head: metrics.gauge("hookrill_journal_head", "Newest durable sequence."),
             journal_floor: metrics.gauge("hookrill_journal_floor", "Newest deleted sequence."),
+            journal_bytes: metrics.gauge("hookrill_journal_bytes", "Bytes of the events stored, as retention.bytes counts them."),
+            oldest_event_age: metrics.gauge("hookrill_journal_oldest_event_age_seconds", "Seconds since the oldest event stored arrived; 0 if there is none."),
+            disk_free: metrics.gauge("hookrill_journal_disk_free_bytes", "Free bytes of the journal's file system; NaN for a journal in memory."),
+            ready: metrics.gauge("hookrill_ready", "Whether /readyz answers 200."),
             readiness: Readiness::default(),
             recorder,
             page,
         }
     }
 
-    /// Counts a delivery that was refused.
-    pub fn ingest_refused(&self, reason: &'static str) {
-        self.count_reason("hookrill_ingest_refused_total", reason);
+    /// The counters of the section with this name.
+    pub fn section(&self, name: &Arc<str>) -> Arc<SectionMetrics> {
+        let mut sections = self.sections.lock();
+        let others = sections.len();
+        let new = || Arc::new(SectionMetrics::new(&self.recorder, name, others));
+        Arc::clone(sections.entry(Arc::clone(name)).or_insert_with(new))
+    }
+
+    /// Says when the process started.
+    pub fn started(&self, at: Timestamp) {
+        process::started(&self.recorder, at.unix_ms() as f64 / 1000.0);
+    }
+
+    /// Reads the figures of the process for the page; blocks for a moment.
+    pub fn read_process_figures(&self) {
+        process::read(&self.recorder);
     }
 
     /// Counts a connection that was closed unread.
     pub fn connection_refused(&self, reason: &'static str) {
         self.count_reason("hookrill_connections_refused_total", reason);
-    }
-
-    /// Counts a subscription that was refused.
-    pub fn subscribe_refused(&self, reason: &'static str) {
-        self.count_reason("hookrill_subscribe_refused_total", reason);
     }
 
     /// Counts a gap that a subscriber was told of.
@@ -247,32 +297,32 @@ impl Registry<'_> {
     }
 }
 
-/// Describes those that have labels, and so appear with their first count.
-fn describe_labelled() {
-    describe_counter!(
-        "hookrill_ingest_refused_total",
-        "Deliveries refused, by reason."
-    );
-    describe_counter!(
-        "hookrill_connections_refused_total",
-        "Connections closed unread, by reason."
-    );
-    describe_counter!(
-        "hookrill_subscribe_refused_total",
-        "Subscriptions refused, by reason."
-    );
-    describe_counter!(
-        "hookrill_gaps_total",
-        "Gaps that subscribers were told of, by reason."
-    );
-    describe_counter!(
-        "hookrill_streams_broken_off_total",
-        "Streams broken off without an end, by reason; their clients come back by their last id."
-    );
-    describe_counter!(
-        "hookrill_reloads_total",
-        "Reloads of the configuration, by result: applied or rejected."
-    );
+/// Every reason for which a connection is closed unread.
+const CONNECTION_REASONS: &[&str] = &["connections", "connections_per_address"];
+/// Every reason for a gap.
+const GAP_REASONS: &[&str] = &["damaged", "epoch", "retention", "unknown"];
+/// Every reason for which a stream is broken off.
+const BREAK_OFF_REASONS: &[&str] = &["dead_peer", "partial_events"];
+
+/// Registers those that have labels of which there are few, all at 0.
+#[rustfmt::skip]
+fn register_labelled() {
+    for (name, help, reasons) in [
+        ("hookrill_connections_refused_total", "Connections closed unread, by reason.", CONNECTION_REASONS),
+        ("hookrill_gaps_total", "Gaps that subscribers were told of, by reason.", GAP_REASONS),
+        ("hookrill_streams_broken_off_total", "Streams broken off without an end, by reason; their clients come back by their last id.", BREAK_OFF_REASONS),
+    ] {
+        describe_counter!(name, help);
+        for reason in reasons {
+            counter!(name, "reason" => *reason).increment(0);
+        }
+    }
+    describe_counter!("hookrill_reloads_total", "Reloads of the configuration, by result: applied or rejected.");
+    for result in ["applied", "rejected"] {
+        counter!("hookrill_reloads_total", "result" => result).increment(0);
+    }
+    describe_gauge!("hookrill_build_info", "Always 1; the labels say which version this is, and from which commit.");
+    gauge!("hookrill_build_info", "version" => env!("CARGO_PKG_VERSION"), "commit" => COMMIT).set(1.0);
 }
 
 #[cfg(test)]
@@ -282,27 +332,36 @@ mod tests {
     #[test]
     fn two_gateways_in_one_process_keep_their_figures_apart() {
         let (one, other) = (Telemetry::new().unwrap(), Telemetry::new().unwrap());
-        one.ingested.increment(3);
-        one.ingest_refused("mismatch");
+        let section = one.section(&"github".into());
+        section.stored.increment(3);
+        one.section(&"github".into()).ingest_refused("mismatch");
         one.commit_secs.record(0.002);
         let page = one.render();
-        assert!(page.contains("hookrill_ingested_total 3"), "{page}");
-        assert!(page.contains("hookrill_ingest_refused_total{reason=\"mismatch\"} 1"));
+        let refused = "hookrill_ingest_refused_total{section=\"github\",reason=";
+        for line in [
+            "hookrill_ingested_total{section=\"github\"} 3",
+            &format!("{refused}\"mismatch\"}} 1"),
+            &format!("{refused}\"stale\"}} 0"),
+        ] {
+            assert!(page.contains(line), "no {line} in {page}");
+        }
         assert!(page.contains("hookrill_journal_commit_seconds_bucket{le=\"0.0025\"} 1"));
-        assert!(other.render().contains("hookrill_ingested_total 0"));
+        assert!(!other.render().contains("github"));
     }
 
     #[test]
     fn every_metric_on_the_page_has_a_help_text() {
         let telemetry = Telemetry::new().unwrap();
-        telemetry.ingest_refused("mismatch");
-        telemetry.connection_refused("connections");
-        telemetry.subscribe_refused("draining");
-        telemetry.gap_told("retention");
-        telemetry.stream_broken_off("partial_events");
-        telemetry.reloaded(true);
-        telemetry.commit_secs.record(0.002);
-        telemetry.commit_events.record(1.0);
+        telemetry.started(Timestamp::from_unix_secs(1));
+        telemetry.read_process_figures();
+        telemetry.responses.count(Route::of("/events"), 200);
+        for histogram in [
+            &telemetry.commit_secs,
+            &telemetry.commit_events,
+            &telemetry.ingest_secs,
+        ] {
+            histogram.record(0.002);
+        }
         let page = telemetry.render();
         let mut types = 0;
         for line in page.lines() {
@@ -312,6 +371,6 @@ mod tests {
                 types += 1;
             }
         }
-        assert_eq!(types, 33, "{page}");
+        assert!(types > 40, "{page}");
     }
 }

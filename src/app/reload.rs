@@ -110,7 +110,7 @@ impl Targets {
             ..new
         };
         log_warnings(&new);
-        let new_routes = (in_use.topics != new.topics).then(|| routes(&new));
+        let new_routes = (in_use.topics != new.topics).then(|| routes(&new, &self.telemetry));
         // The last step that can fail.
         if let Some(routes) = &new_routes {
             install_secrets(routes, &self.provisioned)?;

@@ -8,18 +8,20 @@ use hookrill_core::TopicMap;
 use crate::{
     config::{Config, TopicSettings},
     ingest::{IngestRoute, ProvisionedSecretError, ProvisionedSecrets},
+    telemetry::Telemetry,
 };
 
-pub(super) fn routes(config: &Config) -> TopicMap<Arc<IngestRoute>> {
-    config.topics.map(|topic| Arc::new(route(topic)))
+pub(super) fn routes(config: &Config, telemetry: &Telemetry) -> TopicMap<Arc<IngestRoute>> {
+    config.topics.map(|topic| Arc::new(route(topic, telemetry)))
 }
 
-fn route(topic: &TopicSettings) -> IngestRoute {
+fn route(topic: &TopicSettings, telemetry: &Telemetry) -> IngestRoute {
     let route = IngestRoute::new(
         topic.name.clone(),
         topic.verifier.clone(),
         topic.dedup,
         Arc::clone(&topic.view),
+        telemetry,
     );
     route.with_rate_max(topic.rate_max)
 }

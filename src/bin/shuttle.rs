@@ -145,7 +145,7 @@ impl ServingTask {
 /// ends the gateway at once.
 async fn second_signal(mut signals: Signals) {
     signals.next().await;
-    signals.next().await;
+    signals.next_request().await;
 }
 
 impl Drop for ServingTask {

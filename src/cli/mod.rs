@@ -4,6 +4,8 @@
 //! exit status is 0 on success, 1 on failure or when the answer is no, 2 for
 //! wrong usage. Only here and in `main` may errors be `anyhow`'s.
 
+pub mod address;
+mod backup;
 mod captured;
 mod check;
 mod health;
@@ -30,7 +32,7 @@ use hookrill_core::Clock;
 
 use crate::{
     app::system_clock,
-    config::{Config, ConfigError, Environment, MissingSecrets, Sources},
+    config::{Config, ConfigError, Environment, GatewayPlace, MissingSecrets, Sources},
 };
 pub use output::exit_code;
 use output::{NegativeResult, UsageError};
@@ -41,7 +43,7 @@ const USER_AGENT: &str = concat!("hookrill/", env!("CARGO_PKG_VERSION"));
 
 /// The arguments of the process.
 #[derive(Debug, Parser)]
-#[command(name = "hookrill", version, about, max_term_width = 100)]
+#[command(name = "hookrill", version = crate::telemetry::VERSION, about, max_term_width = 100)]
 pub struct CommandLine {
     /// The configuration file [default: $HOOKRILL_CONFIG, or else ./hookrill.toml if it exists]
     #[arg(long, global = true, value_name = "FILE")]
@@ -74,6 +76,16 @@ pub enum Command {
     Verify(verify::Args),
     /// Look after a journal's folder
     Journal(journal::Args),
+    /// Copy the journal's folder, also while a gateway uses it
+    ///
+    /// Copies events, dedup entries, revocations and secrets. The copy is whole once the
+    /// command has ended with success. It contains secrets: keep it as you keep those.
+    Backup(backup::BackupArgs),
+    /// Put a backup in place, under a new epoch
+    ///
+    /// Checks the backup first. Subscribers that come back are sent a gap, since what was
+    /// stored after the backup is not there; no id is given out twice.
+    Restore(backup::RestoreArgs),
 }
 
 /// What all commands need.
@@ -138,6 +150,11 @@ impl Context {
         }
     }
 
+    /// Where the configured gateway is, however broken its file is.
+    fn place(&self) -> GatewayPlace {
+        GatewayPlace::read(self.sources())
+    }
+
     /// The URL that was given by `--url`, or else that of the configured
     /// gateway on this machine.
     fn url(&self, given: Option<&str>) -> anyhow::Result<String> {
@@ -167,6 +184,8 @@ pub fn run(command: Command, context: &Context) -> anyhow::Result<()> {
         Command::Presets(args) => presets::run(&args),
         Command::Verify(args) => verify::run(&args, context),
         Command::Journal(args) => journal::run(&args, context),
+        Command::Backup(args) => backup::backup(&args, context),
+        Command::Restore(args) => backup::restore(&args, context),
     }
 }
 
@@ -216,6 +235,9 @@ mod tests {
             "verify --preset github --secret s --header H:v body.json --show-signed",
             "journal check",
             "journal check /data --json",
+            "backup /backups/monday",
+            "backup /backups/monday --from /data --rate-max 10MiB",
+            "restore /backups/monday --to /data",
             "verify --topic a --header H:v - --at 2026-11-23T15:41:00Z",
             "verify --topic a --request -",
             "verify --preset github --secret s --request captured.http --show-signed",
@@ -245,6 +267,9 @@ mod tests {
             "journal",
             "journal mend",
             "journal check a b",
+            "backup",
+            "backup a --rate-max 0",
+            "restore",
             "verify body",
             "verify --preset github body",
             "verify --preset github --secret s --topic a body",

@@ -64,7 +64,7 @@ pub(super) fn print(result: impl AsRef<[u8]>) -> anyhow::Result<()> {
 
 /// Whether stdout is a terminal that shows colors.
 pub(super) fn use_color(environment: &crate::config::Environment) -> bool {
-    io::stdout().is_terminal() && environment.get("NO_COLOR").is_none()
+    io::stdout().is_terminal() && environment.allows_color()
 }
 
 /// Text in columns, as wide as they need to be; the last one is not padded.

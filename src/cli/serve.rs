@@ -2,7 +2,12 @@
 //! the signals, and the banner. `main` puts the parts together; the binary for
 //! Shuttle's runtime uses some of them too.
 
-use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use hookrill_core::Clock;
 use tokio::{
@@ -13,10 +18,10 @@ use tokio::{
 use super::{Context, output, reload::ReloadLoop, token, watch::RecordingReader};
 use crate::{
     access::Claims,
-    app::{Reloader, raise_open_files_limit},
+    app::{App, Reloader, raise_open_files_limit},
     config::{Config, ConfigError, MissingSecrets, ZeroConfig},
     journal,
-    telemetry::LogFormat,
+    telemetry::{COMMIT, LogFormat},
 };
 
 pub use super::watch::ConfigWatch;
@@ -103,6 +108,10 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
     })
 }
 
+/// Signals within this time are one: GNU timeout, `tini -g`, npm and a shell's job
+/// control send the same one to the process and to its group.
+const SAME_REQUEST: Duration = Duration::from_secs(1);
+
 /// The signals that ask a process to end: SIGTERM, and Ctrl-C.
 pub struct Signals {
     terminate: Signal,
@@ -131,6 +140,18 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Completes when somebody insists: when another one arrives that is not part of
+    /// the same request as the one that arrived just now.
+    pub async fn next_request(&mut self) {
+        let begun = Instant::now();
+        loop {
+            self.next().await;
+            if begun.elapsed() >= SAME_REQUEST {
+                return;
+            }
         }
     }
 }
@@ -165,20 +186,23 @@ pub async fn reload(
     reload_loop.run(hangup.0).await
 }
 
-/// Prints where the gateway listens. Where there is no configuration, also
+/// Says where the gateway listens, and what it is. Where there is no configuration, also
 /// prints how to subscribe and how to send.
-pub fn print_banner(config: &Config, address: SocketAddr, clock: &Clock) {
+pub fn print_banner(config: &Config, app: &App, clock: &Clock) {
+    let file = config.file.as_ref().map(|file| file.display().to_string());
+    let named = config.topics.named().count();
+    let topics = named + usize::from(config.topics.any().is_some());
+    let (epoch, events) = (app.epoch(), app.events());
+    let (version, commit) = (env!("CARGO_PKG_VERSION"), COMMIT);
+    tracing::info!(version, commit, file, topics, %epoch, events, "the gateway starts");
+    let address = config.listen;
     if config.log.format == LogFormat::Json {
         tracing::info!("listening on http://{address}");
     } else {
         output::status(format_args!("listening on http://{address}"));
     }
     if let Some(zero_config) = &config.zero_config {
-        let local = Config {
-            listen: address,
-            ..config.clone()
-        };
-        output::status(format_args!("{}", first_steps(&local, zero_config, clock)));
+        output::status(format_args!("{}", first_steps(config, zero_config, clock)));
     }
 }
 

@@ -11,6 +11,7 @@ use hookrill_client::{
     ConnectOptions, EventFormat, Interruption, Item, SubscribeError, Subscription,
 };
 use hookrill_core::printable;
+use http::StatusCode;
 
 use super::{Context, USER_AGENT, block_on, output, token};
 use crate::{access::Claims, config::MissingSecrets, telemetry::with_causes};
@@ -54,13 +55,61 @@ pub struct Args {
     token: Option<String>,
 }
 
-pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
-    let url = context.url(args.url.as_deref())?;
-    let subscription = subscription(args, context, &url)?;
-    block_on(print_all(subscription, &url, args.json))
+/// Where the token comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TokenOrigin {
+    /// `--token` or its variable.
+    Given,
+    /// Signed here, with the configured secret.
+    Signed,
+    /// There is none.
+    Missing,
 }
 
-fn subscription(args: &Args, context: &Context, url: &str) -> anyhow::Result<Subscription> {
+impl TokenOrigin {
+    /// What to do where the gateway refuses it.
+    fn hint(self) -> &'static str {
+        match self {
+            Self::Given => {
+                "the token is that of --token or HOOKRILL_TOKEN: `hookrill token`, run where the \
+                 gateway's configuration is, creates another"
+            }
+            Self::Signed => {
+                "the token was signed with access.secret of the configuration here, and the \
+                 gateway has another one: give a token with --token or HOOKRILL_TOKEN, or name the \
+                 gateway's configuration with --config"
+            }
+            Self::Missing => {
+                "there is no token: give one with --token or HOOKRILL_TOKEN, name a configuration \
+                 that has access.secret with --config, or run this in the folder in which \
+                 `hookrill serve` runs"
+            }
+        }
+    }
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
+    let url = context.url(args.url.as_deref())?;
+    let (subscription, token) = subscription(args, context, &url)?;
+    block_on(print_all(subscription, &url, args.json)).map_err(|error| {
+        let is_refused = match error.downcast_ref() {
+            Some(SubscribeError::Status(refused)) => refused.status == StatusCode::UNAUTHORIZED,
+            _ => false,
+        };
+        if is_refused {
+            anyhow!("{error}; {}", token.hint())
+        } else {
+            error
+        }
+    })
+}
+
+fn subscription(
+    args: &Args,
+    context: &Context,
+    url: &str,
+) -> anyhow::Result<(Subscription, TokenOrigin)> {
+    let mut origin = TokenOrigin::Missing;
     let mut options = Subscription::builder(url)
         .topics(&args.topics)
         .types(&args.types)
@@ -79,9 +128,11 @@ fn subscription(args: &Args, context: &Context, url: &str) -> anyhow::Result<Sub
     }
     if let Some(token) = &args.token {
         options = options.token(token);
+        origin = TokenOrigin::Given;
     } else if let Ok(config) = context.config(MissingSecrets::Refuse)
         && config.access.secret.is_some()
     {
+        origin = TokenOrigin::Signed;
         let (topics, clock) = (args.topics.clone(), context.clock.clone());
         options = options.token_source(move || {
             let wanted = Claims {
@@ -92,7 +143,8 @@ fn subscription(args: &Args, context: &Context, url: &str) -> anyhow::Result<Sub
             ready(minted.map_err(Into::into))
         });
     }
-    options.build().context("cannot subscribe")
+    let subscription = options.build().context("cannot subscribe")?;
+    Ok((subscription, origin))
 }
 
 async fn print_all(mut subscription: Subscription, url: &str, json: bool) -> anyhow::Result<()> {
@@ -105,11 +157,20 @@ async fn print_all(mut subscription: Subscription, url: &str, json: bool) -> any
                 "hookrill: a part of the history is gone: {}",
                 printable(&gap.data, SHOWN_CHARS_MAX)
             )),
-            Item::Interrupted(Interruption { cause, .. }) => {
-                let Some(cause) = cause else { continue };
-                let error = explained(cause, url, &mut has_answered)?;
-                let error = with_causes(error.as_ref());
-                output::status(format_args!("hookrill: {error}; connecting again"));
+            Item::Interrupted(Interruption {
+                cause, retry_in, ..
+            }) => {
+                let why = match cause {
+                    None => "the gateway has ended the stream".to_owned(),
+                    Some(cause) => {
+                        let error = explained(cause, url, &mut has_answered)?;
+                        with_causes(error.as_ref()).to_string()
+                    }
+                };
+                let secs = retry_in.as_secs_f64();
+                output::status(format_args!(
+                    "hookrill: {why}; connecting again in {secs:.1} s"
+                ));
             }
             _ => has_answered = true,
         }

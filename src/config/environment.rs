@@ -70,6 +70,13 @@ impl Environment {
         self.text(name).ok()
     }
 
+    /// Whether a terminal may be shown colours: not with `NO_COLOR` (no-color.org), and
+    /// not where `TERM` says that it understands nothing.
+    #[must_use]
+    pub fn allows_color(&self) -> bool {
+        self.get("NO_COLOR").is_none() && self.get("TERM") != Some("dumb")
+    }
+
     /// Writes every `HOOKRILL__` key over the tree of the file.
     pub(super) fn overlay(&self, root: &mut Node, diagnostics: &Diagnostics) {
         let mut keys: Vec<_> = self

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{http, journal, subscribe, telemetry};
 
-const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+pub(super) const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const BODY_BYTES_MAX: usize = 5 << 20;
 const SUBSCRIBERS_MAX: usize = 100_000;
 /// The most headers that pages may send, besides those that need no leave.
@@ -54,7 +54,7 @@ pub(super) fn from_tree(
     let server = server(root.section("server"), environment);
     let journal = journal(root.section("journal"), server.settings.body_bytes_max);
     let subscribe = subscribe(root.section("subscribe"));
-    let log = log(root.section("log"));
+    let log = log(root.section("log"), environment);
     let access = root.section("access");
     let topics = topics::topics(root.section("topics"), server.public_url.as_deref());
     let access = access::access(access, topics.policies);
@@ -279,12 +279,13 @@ fn subscribe(mut section: Section<'_>) -> subscribe::Settings {
     settings
 }
 
-fn log(mut section: Section<'_>) -> telemetry::Settings {
+fn log(mut section: Section<'_>, environment: &Environment) -> telemetry::Settings {
     let level = section.value("level", values::log_level);
     let format = section.value("format", values::log_format);
     section.finish();
     telemetry::Settings {
         level: level.unwrap_or_else(|| LOG_LEVEL.to_owned()),
         format: format.unwrap_or_default(),
+        color: environment.allows_color(),
     }
 }

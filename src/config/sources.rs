@@ -211,7 +211,10 @@ fn add_variables(node: &Node, variables: &mut BTreeSet<String>) {
 }
 
 /// The file: `--config`, else `HOOKRILL_CONFIG`, else `./hookrill.toml`.
-fn find_file(sources: Sources<'_>, diagnostics: &Diagnostics) -> Option<(PathBuf, String)> {
+pub(super) fn find_file(
+    sources: Sources<'_>,
+    diagnostics: &Diagnostics,
+) -> Option<(PathBuf, String)> {
     const VARIABLE: &str = "HOOKRILL_CONFIG";
     let (path, named_by) = match (sources.file, sources.environment.get(VARIABLE)) {
         (Some(path), _) => (path, " (named by --config)"),

@@ -15,10 +15,10 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use hookrill_core::{Timestamp, Topics};
+use hookrill_core::{Timestamp, Topics, printable};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts};
 use tokio::sync::OwnedSemaphorePermit;
-use tracing::Level;
+use tracing::{Instrument as _, Level};
 
 use super::{
     Gateway,
@@ -41,15 +41,28 @@ use crate::{
 
 const DRAINING: &str = "the gateway is shutting down";
 const FULL: &str = "the limit of subscribers is reached";
+/// The longest path that is shown in a span, in characters.
+const PATH_CHARS_MAX: usize = 200;
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     // A body that nobody asked for is dropped after the response was made.
     let (request, _body) = request.into_parts();
     let client = gateway.client_ip(&request.extensions, &request.headers);
-    match gateway.stream(&request, client).await {
+    let span = tracing::debug_span!(
+        "subscription",
+        request = gateway.next_request_number(),
+        client = client.map(tracing::field::display),
+        path = printable(request.uri.path(), PATH_CHARS_MAX),
+    );
+    match gateway
+        .stream(&request, client)
+        .instrument(span.clone())
+        .await
+    {
         Ok(response) => response,
         Err(why) => {
+            let _entered = span.entered();
             gateway.note(&why, &request.uri, &Caller::new(client, &request.headers));
             let requester = Requester {
                 wants_event_stream: params::accepts(&request.headers, EVENT_STREAM),
@@ -242,14 +255,13 @@ impl Gateway {
 
     /// Counts and logs it, for the operator.
     fn note(&self, why: &SubscribeError, uri: &Uri, who: &Caller) {
-        self.telemetry.subscribe_refused(why.reason());
         let refusal = SubscribeRefusal {
             level: why.level(),
             reason: why.reason(),
             error: why.detail(),
             is_unknown: matches!(why, SubscribeError::Access(AccessError::UnknownTopic(_))),
         };
-        self.log_refused_subscription(&refusal, uri, who);
+        self.note_refused_subscription(&refusal, uri, who);
     }
 }
 

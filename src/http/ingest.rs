@@ -4,7 +4,7 @@
 //! Whatever the method, an address that sends too many requests is refused
 //! first.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{Request, State},
@@ -17,6 +17,8 @@ use hookrill_verify::{Delivery, Reply};
 use http::{HeaderValue, header, request::Parts};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
+use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::{
     Gateway,
@@ -36,9 +38,23 @@ pub(super) fn route() -> MethodRouter<Arc<Gateway>> {
 
 async fn deliver(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let client = gateway.client_ip(request.extensions(), request.headers());
+    // Costs one load of a static where nobody wants it.
+    let span = tracing::debug_span!(
+        "delivery",
+        request = gateway.next_request_number(),
+        client = client.map(tracing::field::display),
+        topic = topic(request.uri().path()),
+    );
+    deliver_from(gateway, client, request)
+        .instrument(span)
+        .await
+}
+
+async fn deliver_from(gateway: Arc<Gateway>, client: Option<IpAddr>, request: Request) -> Response {
+    let begun = Instant::now();
     let caller = Caller::new(client, request.headers());
     if let Err(limit) = gateway.admit_to_ingest(client) {
-        gateway.log_limited_delivery(limit, &topic(request.uri().path()), &caller);
+        gateway.note_limited_delivery(limit, &topic(request.uri().path()), &caller);
         return Box::pin(reject_unread(request, limit)).await;
     }
     let (head, body) = request.into_parts();
@@ -54,8 +70,7 @@ async fn deliver(State(gateway): State<Arc<Gateway>>, request: Request) -> Respo
     let received = match body::read(body, hint, bytes_max, budget, sender).await {
         Ok(received) => received,
         Err(error) => {
-            gateway.telemetry.ingest_refused(error.reason());
-            gateway.log_unread(error, &topic(head.uri.path()), &caller);
+            gateway.note_unread(error, &topic(head.uri.path()), &caller);
             return ProblemDetails::from(error).into_response();
         }
     };
@@ -69,6 +84,8 @@ async fn deliver(State(gateway): State<Arc<Gateway>>, request: Request) -> Respo
                 progress.verified();
             }
             gateway.log_handshake(&accepted, &caller);
+            log_stored(&accepted, body_bytes, begun);
+            gateway.telemetry.ingest_secs.record(begun.elapsed());
             success(accepted)
         }
         Err(refusal) => {
@@ -78,13 +95,33 @@ async fn deliver(State(gateway): State<Arc<Gateway>>, request: Request) -> Respo
     }
 }
 
+fn log_stored(accepted: &Accepted, bytes: usize, begun: Instant) {
+    let Accepted::Stored {
+        cursor,
+        topic,
+        duplicate,
+        ..
+    } = accepted
+    else {
+        return;
+    };
+    tracing::debug!(
+        %cursor,
+        %topic,
+        duplicate,
+        bytes,
+        took = ?begun.elapsed(),
+        "delivery accepted"
+    );
+}
+
 /// A handshake by GET or HEAD; its body is not read. One that fails to verify
 /// looks like a topic without handshakes.
 async fn handshake(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let client = gateway.client_ip(request.extensions(), request.headers());
     let caller = Caller::new(client, request.headers());
     if let Err(limit) = gateway.admit_to_ingest(client) {
-        gateway.log_limited_delivery(limit, &topic(request.uri().path()), &caller);
+        gateway.note_limited_delivery(limit, &topic(request.uri().path()), &caller);
         return Box::pin(reject_unread(request, limit)).await;
     }
     let (head, _) = request.into_parts();
@@ -110,7 +147,7 @@ async fn other_method(State(gateway): State<Arc<Gateway>>, request: Request) -> 
         return ProblemDetails::post_only().into_response();
     };
     let caller = Caller::new(client, request.headers());
-    gateway.log_limited_delivery(limit, &topic(request.uri().path()), &caller);
+    gateway.note_limited_delivery(limit, &topic(request.uri().path()), &caller);
     reject_unread(request, limit).await
 }
 

@@ -80,11 +80,10 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// [`LimitExceeded`] where its address sends too many; counted.
+    /// [`LimitExceeded`] where its address sends too many.
     pub(super) fn admit_to_ingest(&self, client: Option<IpAddr>) -> Result<(), LimitExceeded> {
         let limits = self.limits.load();
-        let admitted = self.check_rate(limits.ingest.as_ref(), client);
-        admitted.inspect_err(|limit| self.telemetry.ingest_refused(limit.reason()))
+        self.check_rate(limits.ingest.as_ref(), client)
     }
 
     /// Counts a request for a stream.

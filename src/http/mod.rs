@@ -31,11 +31,20 @@ mod stream_body;
 mod stream_tasks;
 mod tokens;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     Router,
-    middleware::from_fn_with_state,
+    extract::{Request, State},
+    middleware::{Next, from_fn_with_state},
+    response::Response,
     routing::{get, post},
 };
 use hookrill_core::{Clock, Secret, Swap};
@@ -46,7 +55,7 @@ use crate::{
     identity::{KeySets, Revocations},
     ingest::Ingest,
     subscribe::Streams,
-    telemetry::Telemetry,
+    telemetry::{Route, Telemetry},
 };
 pub use cors::{LOOPBACK_ORIGINS, OriginError, OriginPattern};
 pub use limits::AddressLimits;
@@ -122,6 +131,10 @@ pub struct Gateway {
     stream_slots: Arc<limits::StreamSlots>,
     /// Memory for bodies that are being read.
     body_budget: body::BodyBudget,
+    /// Numbers for spans, so that a request's lines can be told from another's.
+    request_numbers: AtomicU64,
+    /// Held by whoever reads figures for `/metrics` from the disk.
+    figures_permit: Arc<Semaphore>,
     /// Log lines about who was refused.
     log_budget: log_budget::LogBudget,
 }
@@ -145,6 +158,8 @@ impl Gateway {
             limits: Swap::new(limits::Limits::new(&settings.limits)),
             stream_slots: Arc::default(),
             body_budget: body::BodyBudget::new(settings.body_bytes_max),
+            request_numbers: AtomicU64::new(0),
+            figures_permit: Arc::new(Semaphore::new(1)),
             log_budget: log_budget::LogBudget::default(),
             cors: Swap::new(cors::Cors::new(
                 &settings.cors_origins,
@@ -183,6 +198,11 @@ impl Gateway {
             .any(|net| net.contains(&peer))
     }
 
+    /// A number for the span of a request.
+    fn next_request_number(&self) -> u64 {
+        self.request_numbers.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     /// Takes deliveries by the routes in use.
     #[must_use]
     pub fn ingest(&self) -> &Ingest {
@@ -209,6 +229,12 @@ impl Gateway {
 
     /// Every route, as a router that any server can take.
     pub fn router(self: &Arc<Self>) -> Router {
+        self.routes()
+            .layer(from_fn_with_state(Arc::clone(self), count_response))
+    }
+
+    /// Every route, for a server that counts its responses itself.
+    fn routes(self: &Arc<Self>) -> Router {
         let events = Router::new()
             .route("/events", get(events::subscribe))
             .route("/events/", get(events::subscribe))
@@ -234,4 +260,16 @@ impl Gateway {
             .layer(from_fn_with_state(Arc::clone(self), cors::across_origins))
             .with_state(Arc::clone(self))
     }
+}
+
+async fn count_response(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let route = Route::of(request.uri().path());
+    let response = next.run(request).await;
+    let status = response.status().as_u16();
+    gateway.telemetry.responses.count(route, status);
+    response
 }

@@ -1,19 +1,23 @@
 //! `/healthz`, `/readyz` and `/metrics`: for the machines that watch the
 //! gateway.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, header};
+use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{Gateway, problem::ProblemDetails, tokens::bearer_token};
 use crate::journal::Health;
 
 /// Prometheus text exposition format 0.0.4.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// How long the page waits for figures that are read from a disk; the last ones stay.
+const FIGURES_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Whether these are the operator's routes, which are answered where no other is.
 pub(super) fn is_operators(path: &str) -> bool {
@@ -56,18 +60,52 @@ pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, headers: Header
     if !gateway.settings().metrics_public && !gateway.is_operator(&headers) {
         return ProblemDetails::operator_only(bearer_token(&headers).is_some()).into_response();
     }
-    let health = gateway.ingest.journal_health();
-    let telemetry = &gateway.telemetry;
-    telemetry.commit_age.set(health.commit_age.as_secs_f64());
-    telemetry.damaged_events.set(health.damaged_events as f64);
+    gateway.read_figures().await;
     let head = [(header::CONTENT_TYPE, METRICS_TYPE)];
     (head, gateway.telemetry.render()).into_response()
 }
 
+impl Gateway {
+    /// Brings those figures up to date that nobody keeps.
+    async fn read_figures(self: &Arc<Self>) {
+        let health = self.ingest.journal_health();
+        let telemetry = &self.telemetry;
+        telemetry.commit_age.set(health.commit_age.as_secs_f64());
+        telemetry.damaged_events.set(health.damaged_events as f64);
+        let permanent = telemetry.readiness.unready_reason();
+        let is_ready = unready_reason(permanent, health).is_none();
+        telemetry.ready.set(f64::from(u8::from(is_ready)));
+        // One at a time, and not waited for long: a disk that hangs must not hold up
+        // the page that says so.
+        let Ok(permit) = Arc::clone(&self.figures_permit).try_acquire_owned() else {
+            return;
+        };
+        let gateway = Arc::clone(self);
+        let read = spawn_blocking(move || {
+            gateway.read_figures_of_disk();
+            drop(permit);
+        });
+        _ = timeout(FIGURES_WAIT_MAX, read).await;
+    }
+
+    /// Blocks.
+    fn read_figures_of_disk(&self) {
+        let telemetry = &self.telemetry;
+        telemetry.read_process_figures();
+        let Some(usage) = self.ingest.journal().usage() else {
+            return;
+        };
+        let oldest = usage.oldest.map(|at| self.clock.now().since(at));
+        let oldest_secs = oldest.unwrap_or_default().as_secs_f64();
+        telemetry.journal_bytes.set(usage.bytes as f64);
+        telemetry.oldest_event_age.set(oldest_secs);
+        let free_bytes = usage.free_bytes.map_or(f64::NAN, |bytes| bytes as f64);
+        telemetry.disk_free.set(free_bytes);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::{ingest::IngestError, journal::AppendError};
 

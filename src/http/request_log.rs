@@ -1,4 +1,5 @@
-//! What the log says of requests: those that were refused, and handshakes.
+//! What the log and the metrics say of requests: those that were refused, and
+//! handshakes.
 //!
 //! Says who sent what, and for which section. Shows nothing of bodies, tokens and
 //! queries, and no text of a stranger that is long or that a terminal would act upon.
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     ingest::{Accepted, IngestError, Refusal},
-    telemetry::with_causes,
+    telemetry::{SectionMetrics, with_causes},
 };
 
 /// The longest text of a stranger that is shown, in characters.
@@ -62,7 +63,7 @@ impl Caller {
 struct AskedTopics {
     text: String,
     /// The section of the first topic that has one.
-    section: Option<Arc<str>>,
+    section: Option<Arc<SectionMetrics>>,
 }
 
 /// Why a subscription was refused, for the log.
@@ -129,7 +130,7 @@ impl Gateway {
             message: "handshake answered",
             level: Level::INFO,
             reason: "handshake",
-            section: self.ingest.section(topic),
+            section: name(self.ingest.section(topic).as_ref()),
         };
         if self.may_log(&kind, who.cause()) {
             let (section, user_agent) = (kind.section.as_deref(), who.user_agent());
@@ -153,7 +154,7 @@ impl Gateway {
             message,
             level,
             reason: error.reason(),
-            section: section.cloned(),
+            section: name(section),
         };
         if !self.may_log(&kind, who.cause()) {
             return;
@@ -173,16 +174,16 @@ impl Gateway {
     }
 
     /// A delivery whose body was not read to its end.
-    pub(super) fn log_unread(&self, error: BodyError, topic: &str, who: &Caller) {
-        self.log_without_body("delivery not read", error.reason(), &error, topic, who);
+    pub(super) fn note_unread(&self, error: BodyError, topic: &str, who: &Caller) {
+        self.note_without_body("delivery not read", error.reason(), &error, topic, who);
     }
 
     /// A delivery that was refused before its body was read.
-    pub(super) fn log_limited_delivery(&self, limit: LimitExceeded, topic: &str, who: &Caller) {
-        self.log_without_body("delivery refused", limit.reason(), &limit, topic, who);
+    pub(super) fn note_limited_delivery(&self, limit: LimitExceeded, topic: &str, who: &Caller) {
+        self.note_without_body("delivery refused", limit.reason(), &limit, topic, who);
     }
 
-    fn log_without_body(
+    fn note_without_body(
         &self,
         message: &'static str,
         reason: &'static str,
@@ -191,11 +192,13 @@ impl Gateway {
         who: &Caller,
     ) {
         let section = self.section(topic);
+        let counted = section.as_ref().unwrap_or(&self.telemetry.no_section);
+        counted.ingest_refused(reason);
         let kind = LineKind {
             message,
             level: level_of(section.as_ref()),
             reason,
-            section,
+            section: name(section.as_ref()),
         };
         if !self.may_log(&kind, who.cause()) {
             return;
@@ -244,7 +247,7 @@ impl Gateway {
     }
 
     /// A subscription that was refused.
-    pub(super) fn log_refused_subscription(
+    pub(super) fn note_refused_subscription(
         &self,
         why: &SubscribeRefusal<'_>,
         uri: &Uri,
@@ -252,6 +255,8 @@ impl Gateway {
     ) {
         let asked = self.asked_topics(uri);
         let section = asked.section.filter(|_| !why.is_unknown);
+        let counted = section.as_ref().unwrap_or(&self.telemetry.no_section);
+        counted.subscribe_refused(why.reason);
         let level = match why.level {
             Level::WARN => level_of(section.as_ref()),
             level => level,
@@ -260,7 +265,7 @@ impl Gateway {
             message: "subscription refused",
             level,
             reason: why.reason,
-            section,
+            section: name(section.as_ref()),
         };
         if !self.may_log(&kind, who.cause()) {
             return;
@@ -294,15 +299,19 @@ impl Gateway {
         AskedTopics { text, section }
     }
 
-    fn section(&self, topic: &str) -> Option<Arc<str>> {
+    fn section(&self, topic: &str) -> Option<Arc<SectionMetrics>> {
         let topic: Topic = topic.parse().ok()?;
         self.ingest.section(&topic)
     }
 }
 
+fn name(section: Option<&Arc<SectionMetrics>>) -> Option<Arc<str>> {
+    section.map(|section| Arc::clone(section.name()))
+}
+
 /// What is refused of a configured topic concerns its operator: a secret that was
 /// changed, a token that has expired. What strangers guess does not.
-fn level_of(section: Option<&Arc<str>>) -> Level {
+fn level_of(section: Option<&Arc<SectionMetrics>>) -> Level {
     if section.is_some() {
         Level::WARN
     } else {

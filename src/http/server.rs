@@ -55,7 +55,10 @@ use super::{
     stall_timeout::{StallTimeout, StreamingFlag},
     stream_tasks::StreamTasks,
 };
-use crate::{deliver::Fanout, telemetry::Telemetry};
+use crate::{
+    deliver::Fanout,
+    telemetry::{Route, Telemetry},
+};
 
 /// Streams on one HTTP/2 connection.
 const HTTP2_STREAMS_MAX: u32 = 250;
@@ -99,7 +102,7 @@ impl Server {
         let telemetry = Arc::clone(&gateway.telemetry);
         Self {
             connections: Connections::new(bounds(gateway), Arc::clone(&telemetry)),
-            router: gateway.router(),
+            router: gateway.routes(),
             gateway: Arc::clone(gateway),
             telemetry,
             fanout: Fanout::new(tasks.clone(), cutting.clone()),
@@ -169,6 +172,7 @@ impl Server {
                 gateway: Arc::clone(&self.gateway),
                 router: self.router.clone(),
                 requests: slot.requests().clone(),
+                telemetry: Arc::clone(&self.telemetry),
             },
             tasks: self.tasks.clone(),
             fanout: Arc::clone(&self.fanout),
@@ -390,12 +394,26 @@ struct Responder {
     gateway: Arc<Gateway>,
     router: Router,
     requests: ConnectionRequests,
+    telemetry: Arc<Telemetry>,
 }
 
 impl Responder {
+    /// What is answered, which is counted.
+    async fn answer(
+        self,
+        request: Request<Incoming>,
+        streaming: Option<StreamingFlag>,
+    ) -> Result<GuardedResponse, Infallible> {
+        let telemetry = Arc::clone(&self.telemetry);
+        let route = Route::of(request.uri().path());
+        let response = self.respond(request, streaming).await?;
+        telemetry.responses.count(route, response.status().as_u16());
+        Ok(response)
+    }
+
     /// What the routes answer; the connection has a request under way until the
     /// response is sent. `streaming` says of a connection whether it has streams.
-    async fn answer(
+    async fn respond(
         self,
         request: Request<Incoming>,
         streaming: Option<StreamingFlag>,

@@ -8,6 +8,7 @@ use hookrill_core::printable;
 use hookrill_verify::Delivery;
 
 use super::{IngestError, IngestRoute};
+use crate::telemetry::SectionMetrics;
 
 /// The longest id of a delivery that is shown, in characters.
 const ID_CHARS_MAX: usize = 100;
@@ -56,7 +57,7 @@ impl Refusal {
 
     /// The section that the delivery was for; `None` where no section covers its topic.
     #[must_use]
-    pub fn section(&self) -> Option<&Arc<str>> {
+    pub fn section(&self) -> Option<&Arc<SectionMetrics>> {
         self.route.as_deref().map(IngestRoute::section)
     }
 

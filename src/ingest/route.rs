@@ -13,6 +13,7 @@ use parking_lot::RwLock;
 use super::dedup::DedupRule;
 use crate::{
     rate::{Bucket, Rate, RateLimited},
+    telemetry::{SectionMetrics, Telemetry},
     wire::View,
 };
 
@@ -22,8 +23,8 @@ pub struct IngestRoute {
     /// The section's topic; `None` for the section `"*"`. A provider's secret is
     /// accepted only under exactly this name, not below it.
     topic: Option<Topic>,
-    /// The section's name, for the operator: its topic, or `*`.
-    section: Arc<str>,
+    /// The section's name for the operator, which is its topic or `*`, and its counters.
+    section: Arc<SectionMetrics>,
     /// How duplicates are recognised; `None`: not at all.
     dedup: Option<DedupRule>,
     /// What subscribers are shown of its events.
@@ -45,8 +46,10 @@ impl IngestRoute {
         verifier: Verifier,
         dedup: Option<DedupRule>,
         view: Arc<View>,
+        telemetry: &Telemetry,
     ) -> Self {
-        let section = topic.as_ref().map_or("*", Topic::as_str).into();
+        let name = topic.as_ref().map_or("*", Topic::as_str);
+        let section = telemetry.section(&name.into());
         Self {
             topic,
             section,
@@ -80,9 +83,9 @@ impl IngestRoute {
         self.topic.as_ref()
     }
 
-    /// The section's name, for the operator: its topic, or `*`.
+    /// The section's counters.
     #[must_use]
-    pub fn section(&self) -> &Arc<str> {
+    pub fn section(&self) -> &Arc<SectionMetrics> {
         &self.section
     }
 

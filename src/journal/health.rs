@@ -2,6 +2,20 @@
 
 use std::time::Duration;
 
+use hookrill_core::Timestamp;
+
+/// How much a journal holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Bytes of the events, measured as `retention.bytes` is.
+    pub bytes: u64,
+    /// When the oldest event arrived; `None` if there is none, or it can't be read.
+    pub oldest: Option<Timestamp>,
+    /// Free bytes of its file system; `None` if it has none, or they can't be read.
+    pub free_bytes: Option<u64>,
+}
+
 /// How a journal does at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]

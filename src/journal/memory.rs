@@ -24,7 +24,7 @@ use self::{
 use super::{
     AppendError, Appended, Bounds, Commit, CommitMetrics, EventPage, FOLLOW_BYTES_MAX, FatalError,
     Health, Journal, LAST_ENTRIES_MAX, OpenError, PAGE_ENTRIES_MAX, ReadError, StoredTopics,
-    StoredTopicsQuery,
+    StoredTopicsQuery, Usage,
     dedup_shares::SectionHash,
     periodic::{NextRun, PeriodicTask, PeriodicThread},
     tail::{self, FailOnPanic, LiveTail},
@@ -221,6 +221,15 @@ impl Journal for Memory {
 
     fn health(&self) -> Health {
         Health::default()
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        let state = self.log.state.read();
+        Some(Usage {
+            bytes: state.bytes,
+            oldest: state.events.front().map(|event| event.draft.received_at),
+            free_bytes: None,
+        })
     }
 
     async fn failed(&self) -> FatalError {

@@ -25,9 +25,11 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
-pub use disk::{DamageKind, JournalDamage, JournalReport, check};
+pub use disk::{
+    CopyError, DamageKind, JournalCopy, JournalDamage, JournalReport, backup, check, restore,
+};
 pub use error::{AppendError, DamageError, FatalError, OpenError, ReadError};
-pub use health::Health;
+pub use health::{Health, Usage};
 pub use stats::{StoredStats, StoredTopics, StoredTopicsQuery};
 pub use stored::DecodeError;
 
@@ -160,6 +162,10 @@ pub trait Journal: Send + Sync + 'static {
 
     /// How it does at the moment.
     fn health(&self) -> Health;
+
+    /// How much it holds; `None` where others read it, or it is closed. Blocks on the
+    /// disk.
+    fn usage(&self) -> Option<Usage>;
 
     /// Completes when the journal can no longer store, with the reason. Never
     /// completes otherwise.

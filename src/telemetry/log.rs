@@ -12,6 +12,8 @@ pub struct Settings {
     pub level: String,
     /// For people or for machines.
     pub format: LogFormat,
+    /// Whether a terminal may be shown colours.
+    pub color: bool,
 }
 
 /// The form of log lines.
@@ -54,7 +56,7 @@ pub fn log_to_stderr(settings: &Settings) -> Result<(), LogError> {
     })?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(settings.color && std::io::stderr().is_terminal())
         // Where stderr is closed or full, reporting that there would panic.
         .log_internal_errors(false)
         .with_writer(std::io::stderr);
@@ -74,6 +76,7 @@ mod tests {
         let settings = Settings {
             level: "info,hookrill=loud".to_owned(),
             format: LogFormat::Text,
+            color: false,
         };
         let error = log_to_stderr(&settings).unwrap_err();
         assert!(error.to_string().contains("\"info,hookrill=loud\""));

@@ -7,7 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hookrill::config::{Config, ConfigError, Environment, MissingSecrets, Sources};
+use hookrill::{
+    config::{Config, ConfigError, Environment, MissingSecrets, Sources},
+    telemetry::{Route, Telemetry},
+};
+use hookrill_core::Timestamp;
 
 /// What the blocks take from the environment, with values that fit everywhere.
 const VARIABLES: [&str; 8] = [
@@ -405,16 +409,56 @@ const OTHER_NAMES: [&str; 3] = ["hookrill_token", "hookrill_shuttle", "hookrill_
 
 #[test]
 fn every_figure_that_is_named_is_one() {
-    let source = fs::read_to_string(root().join("src/telemetry.rs")).unwrap();
+    let figures = figures();
+    let is_figure = |word: &str| {
+        let of_histogram = ["_bucket", "_sum", "_count"];
+        let name = of_histogram.iter().find_map(|end| word.strip_suffix(end));
+        figures.contains(word) || name.is_some_and(|name| figures.contains(name))
+    };
     let mut named = 0;
     for page in pages() {
         let words = (page.text).split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         for word in words.filter(|word| word.starts_with("hookrill_") && word.len() > 9) {
             if !OTHER_NAMES.contains(&word) {
-                assert!(source.contains(word), "{}: {word}", page.path.display());
+                assert!(is_figure(word), "{}: {word}", page.path.display());
                 named += 1;
             }
         }
     }
     assert!(named > 5, "{named}");
+}
+
+/// Those of `/metrics`.
+fn figures() -> BTreeSet<String> {
+    let telemetry = Telemetry::new().unwrap();
+    telemetry.section(&"github".into()).stored.increment(1);
+    telemetry.responses.count(Route::of("/events"), 200);
+    telemetry.started(Timestamp::from_unix_secs(1));
+    telemetry.read_process_figures();
+    for histogram in [
+        &telemetry.commit_secs,
+        &telemetry.commit_events,
+        &telemetry.ingest_secs,
+    ] {
+        histogram.record(0.1);
+    }
+    let page = telemetry.render();
+    let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let names = types.map(|line| line.split(' ').next().unwrap().to_owned());
+    names.collect()
+}
+
+#[test]
+fn every_figure_is_explained() {
+    let page = Page::read("docs/run.md");
+    let figures = figures();
+    assert!(figures.len() > 40, "{figures:?}");
+    let missing: Vec<_> = figures
+        .iter()
+        .filter(|name| !page.text.contains(&format!("| `{name}")))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "not in the table of docs/run.md: {missing:?}"
+    );
 }

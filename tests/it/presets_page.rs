@@ -142,6 +142,24 @@ fn the_page_explains_every_reason_of_a_refusal() {
     assert_eq!(explained, reasons);
 }
 
+/// Each has a series from the start on.
+#[test]
+fn every_reason_of_a_refusal_is_in_the_list_that_the_metrics_begin_with() {
+    let texts = REASONS_AT.map(|path| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        std::fs::read_to_string(path).unwrap()
+    });
+    let reasons: BTreeSet<_> = texts.iter().flat_map(|text| reasons(text)).collect();
+    let listed: BTreeSet<_> = hookrill::telemetry::INGEST_REASONS
+        .iter()
+        .copied()
+        .collect();
+    assert_eq!(
+        listed, reasons,
+        "INGEST_REASONS in src/telemetry/sections.rs"
+    );
+}
+
 /// What the functions of that name give, one literal in each arm.
 fn reasons(source: &str) -> impl Iterator<Item = &str> {
     let functions = source.split("fn reason(").skip(1);

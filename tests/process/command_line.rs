@@ -4,7 +4,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::mpsc,
     thread::{self, JoinHandle},
     time::Duration,
@@ -128,7 +128,17 @@ fn serving(folder: &Path) -> Child {
 
 impl Gateway {
     fn start(folder: &Path) -> Self {
-        let mut process = serving(folder);
+        Self::of(serving(folder))
+    }
+
+    /// As [`Gateway::start`], with its journal in the folder.
+    fn on_disk(folder: &Path) -> Self {
+        let mut serve = hookrill(folder, &["serve"]);
+        let serve = serve.env("PORT", "0").stderr(Stdio::piped());
+        Self::of(serve.spawn().unwrap())
+    }
+
+    fn of(mut process: Child) -> Self {
         let mut stderr = BufReader::new(process.stderr.take().unwrap());
         // A machine with few open files makes it warn first.
         let mut said = String::new();
@@ -265,6 +275,91 @@ fn a_gateway_refuses_what_another_secret_signed() {
     gateway.end();
 }
 
+/// Whatever has happened to the configuration since, and whatever port its environment
+/// has set.
+#[test]
+fn health_finds_a_gateway_by_what_it_has_left() {
+    let folder = folder();
+    let folder = folder.path();
+    let gateway = Gateway::on_disk(folder);
+    let left = folder.join("data/address");
+    let kept = std::fs::read_to_string(&left).unwrap();
+    assert_eq!(kept.trim(), gateway.url);
+    std::fs::write(folder.join("hookrill.toml"), "[server\nlisten = what?\n").unwrap();
+    run(folder, &["health"]).has_status(0).says_nothing();
+    run(folder, &["check"]).has_status(1);
+
+    // As one that was killed left it.
+    std::fs::write(&left, "http://127.0.0.1:1\n").unwrap();
+    run(folder, &["health"])
+        .has_status(1)
+        .says("cannot reach http://127.0.0.1:1/healthz");
+    let port = gateway.url.rsplit_once(':').unwrap().1;
+    let address = format!("127.0.0.1:{port}");
+    for (name, value) in [("PORT", port), ("HOOKRILL__SERVER__LISTEN", &address)] {
+        let mut health = hookrill(folder, &["health"]);
+        Exit::of(health.env(name, value))
+            .has_status(0)
+            .says_nothing();
+    }
+    std::fs::write(&left, kept).unwrap();
+    gateway.end();
+    assert!(!left.exists(), "a gateway that has ended leaves none");
+    run(folder, &["health"]).has_status(1).says("refused");
+}
+
+#[test]
+fn health_changes_nothing_where_there_is_no_gateway() {
+    let folder = folder();
+    let mut health = hookrill(folder.path(), &["health"]);
+    Exit::of(health.env("PORT", "1"))
+        .has_status(1)
+        .says("refused");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn tail_says_what_gives_a_token() {
+    const REFUSED: &str = "HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n";
+    let folder = folder();
+    for (token, says) in [
+        (
+            &[][..],
+            "give one with --token or HOOKRILL_TOKEN, name a configuration",
+        ),
+        (
+            &["--token", "t"],
+            "the token is that of --token or HOOKRILL_TOKEN",
+        ),
+    ] {
+        let (url, _requests) = scripted_server(&[REFUSED]);
+        let tail = ["tail", "a", "--url", &url];
+        run(folder.path(), &[&tail[..], token].concat())
+            .has_status(1)
+            .says("401 Unauthorized")
+            .says(says);
+    }
+}
+
+#[test]
+fn https_to_a_port_without_tls_says_so() {
+    let folder = folder();
+    let folder = folder.path();
+    let gateway = Gateway::start(folder);
+    let encrypted = gateway.url.replace("http:", "https:");
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    for arguments in [
+        &["health"][..],
+        &["tail", "a", "--token", "t"],
+        &["send", "a", "1", "--secret", secret],
+    ] {
+        run(folder, &[arguments, &["--url", &encrypted]].concat())
+            .has_status(1)
+            .says("speaks no TLS on this port: its URL begins with http://");
+    }
+    gateway.end();
+}
+
 /// Docker hands its own proxy to every container, and that cannot come back in.
 #[test]
 fn a_proxy_of_the_environment_is_not_asked_for_this_machine() {
@@ -313,9 +408,46 @@ fn the_first_signal_drains_and_the_second_ends_at_once() {
     terminate();
     until("draining");
     assert!(process.try_wait().unwrap().is_none());
-    terminate();
+    let status = until_it_ends(&mut process, terminate);
     until("hookrill: ended by a second signal");
-    assert_eq!(process.wait().unwrap().code(), Some(1));
+    assert_eq!(status.code(), Some(1));
+}
+
+/// Sends signals until one comes late enough to count as a second request.
+fn until_it_ends(process: &mut Child, signal: impl Fn()) -> ExitStatus {
+    loop {
+        signal();
+        thread::park_timeout(Duration::from_millis(50));
+        if let Some(status) = process.try_wait().unwrap() {
+            return status;
+        }
+    }
+}
+
+/// As GNU timeout, `tini -g` and npm send them.
+#[test]
+fn signals_of_the_same_moment_are_one() {
+    let folder = folder();
+    let mut process = hookrill(folder.path(), &["serve"])
+        .env("PORT", "0")
+        .env("HOOKRILL__JOURNAL__KIND", "memory")
+        .env("HOOKRILL__SERVER__SHUTDOWN_DELAY", "1500ms")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(process.stderr.take().unwrap()).lines();
+    let mut until = |words: &str| {
+        let mut lines = said.by_ref().map(Result::unwrap);
+        lines.find(|line| line.contains(words)).unwrap()
+    };
+    let pid = rustix::process::Pid::from_child(&process);
+    let send = |signal| rustix::process::kill_process(pid, signal).unwrap();
+    until("listening on ");
+    send(rustix::process::Signal::TERM);
+    send(rustix::process::Signal::TERM);
+    send(rustix::process::Signal::INT);
+    until("stopped");
+    assert_eq!(process.wait().unwrap().code(), Some(0));
 }
 
 #[test]
@@ -338,9 +470,9 @@ fn a_second_signal_ends_a_gateway_that_serves_on_before_its_drain() {
     until("listening on ");
     terminate();
     until("still serving");
-    terminate();
+    let status = until_it_ends(&mut process, terminate);
     until("hookrill: ended by a second signal");
-    assert_eq!(process.wait().unwrap().code(), Some(1));
+    assert_eq!(status.code(), Some(1));
 }
 
 /// A server that plays its part: an answer per connection. Gives the requests.
@@ -398,13 +530,26 @@ fn tail_comes_back_to_where_it_was_and_says_gaps() {
         );
         assert!(request.contains("authorization: bearer t\r\n"), "{request}");
     }
+    let waits = " in ";
     let said: Vec<_> = exit.stderr.lines().collect();
+    let without_waits = said.iter().map(|line| {
+        let (what, wait) = line.split_once(waits).unwrap_or((line, "0.0 s"));
+        assert!(
+            wait.strip_suffix(" s").unwrap().parse::<f64>().is_ok(),
+            "{line}"
+        );
+        what
+    });
+    let ended = "hookrill: the gateway has ended the stream; connecting again";
     let expected = [
+        ended,
+        ended,
         "hookrill: 503 Service Unavailable; connecting again",
         "hookrill: a part of the history is gone: {\"reason\":\"retention\"}",
+        ended,
         "hookrill: 403 Forbidden: end",
     ];
-    assert_eq!(said, expected);
+    assert_eq!(without_waits.collect::<Vec<_>>(), expected);
 }
 
 #[test]
@@ -729,6 +874,16 @@ fn results_go_to_stdout_and_wrong_usage_is_two() {
         let printed = exit.stdout.to_lowercase();
         assert!(printed.contains("hookrill"), "{printed}");
     }
+    let version = run(folder, &["--version"]).stdout;
+    let details =
+        version
+            .trim()
+            .strip_prefix(concat!("hookrill ", env!("CARGO_PKG_VERSION"), " ("));
+    let details = details.and_then(|rest| rest.strip_suffix(')'));
+    let (commit, date) = details.and_then(|rest| rest.split_once(", ")).unwrap();
+    let is_commit = commit.len() == 12 && commit.bytes().all(|b| b.is_ascii_hexdigit());
+    assert!(is_commit || commit == "unknown", "{version}");
+    assert!(date.len() == 10 || date == "unknown", "{version}");
 }
 
 #[test]
@@ -805,4 +960,44 @@ fn a_gateway_whose_stderr_is_gone_goes_on() {
     let said = String::from_utf8(forged.stderr).unwrap();
     assert!(said.contains("401"), "{said}");
     assert_eq!(status, Some(0));
+}
+
+#[test]
+fn a_backup_of_a_running_gateway_comes_back_under_another_epoch() {
+    let folder = folder();
+    let folder = folder.path();
+    let gateway = Gateway::on_disk(folder);
+    let send = |to: &Gateway, body| {
+        let sent = run(folder, &["send", "hello", body, "--url", &to.url]).has_status(0);
+        let answer: serde_json::Value = serde_json::from_str(&sent.stdout).unwrap();
+        let id = answer["id"].as_str().unwrap().to_owned();
+        let (epoch, sequence) = id.split_once('-').unwrap();
+        (epoch.to_owned(), sequence.parse::<u64>().unwrap())
+    };
+    let (epoch, _) = send(&gateway, "1");
+    send(&gateway, "2");
+    run(folder, &["backup", "kept"])
+        .has_status(0)
+        .says_nothing()
+        .prints(&format!("{epoch}-2"));
+    run(folder, &["backup", "kept"])
+        .has_status(1)
+        .says("is not empty");
+    send(&gateway, "lost");
+    run(folder, &["restore", "kept"])
+        .has_status(1)
+        .says("data is not empty");
+    gateway.end();
+
+    std::fs::rename(folder.join("data"), folder.join("broken")).unwrap();
+    run(folder, &["journal", "check", "kept"]).has_status(0);
+    run(folder, &["restore", "kept"])
+        .has_status(0)
+        .says_nothing();
+    // The secrets of zero configuration came along, or `send` could not sign.
+    let restored = Gateway::on_disk(folder);
+    let (new_epoch, sequence) = send(&restored, "3");
+    assert_ne!(new_epoch, epoch);
+    assert!(sequence > 2, "{sequence}");
+    restored.end();
 }

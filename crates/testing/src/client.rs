@@ -123,12 +123,23 @@ async fn is_stored(stream: &mut TcpStream) {
     assert_eq!(status_of(&response), 200, "{response}");
 }
 
-/// A value of a page of metrics.
+/// The sum of the series of a metric that have the labels in its name, if there are any.
 pub(crate) fn metric_of(page: &str, name: &str) -> Option<f64> {
-    page.lines().find_map(|line| {
+    let (metric, wanted) = labels(name);
+    let series = page.lines().filter_map(|line| {
         let (key, value) = line.rsplit_once(' ')?;
-        (key == name).then(|| value.parse().unwrap())
-    })
+        let (found, has) = labels(key);
+        let is_it = found == metric && wanted.iter().all(|label| has.contains(label));
+        is_it.then(|| value.parse::<f64>().unwrap())
+    });
+    series.reduce(|sum, value| sum + value)
+}
+
+/// The name and the labels of a series. No label has a comma in its value.
+fn labels(series: &str) -> (&str, Vec<&str>) {
+    let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+    let labels = labels.strip_suffix('}').unwrap_or_default().split(',');
+    (name, labels.filter(|label| !label.is_empty()).collect())
 }
 
 impl Response {

@@ -243,6 +243,17 @@ impl Process {
         rustix::process::kill_process(self.id(), signal).expect("it is our child");
     }
 
+    /// Sends a signal again and again, until it ends.
+    pub fn signal_until_it_ends(&mut self, signal: Signal) -> ExitStatus {
+        loop {
+            self.signal(signal);
+            if let Some(status) = self.wait_for(POLL_INTERVAL) {
+                self.log.wait_for_end(WAIT_MAX);
+                return status;
+            }
+        }
+    }
+
     /// From now on it may have so much of this; returns what it might before.
     pub fn limit(&self, resource: Resource, to: u64) -> Rlimit {
         let limit = Rlimit {

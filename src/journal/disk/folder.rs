@@ -52,6 +52,14 @@ pub(super) fn open(
     refuse_file(folder)?;
     durable::create_folder(folder).map_err(io)?;
     let lock = FolderLock::acquire(folder)?;
+    if lock.is_copy && !settings.new_epoch {
+        tracing::warn!(
+            path = %folder.display(),
+            "this folder was copied or moved to another file system since it was last used; if \
+             the gateway that it was copied from has run on, ids are given out twice: stop, and \
+             start with --new-epoch"
+        );
+    }
     durable::remove_temporaries(folder).map_err(io)?;
     let segments = segment::folder(folder);
     refuse_old_engine(folder)?;

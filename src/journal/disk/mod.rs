@@ -7,7 +7,7 @@
 //! `seal.rs`, `retention.rs`, `high_water.rs`). Readers borrow a bounded number
 //! of blocking threads (`read_pool.rs`, `page_builder.rs`, `last_n.rs`,
 //! `stats.rs`). At a start `folder.rs` and `recovery/` decide whether the folder
-//! is whole, and `check.rs` says what of it is. The stored bytes are described in `segment.rs`, `group.rs`,
+//! is whole, `check.rs` says what of it is, and `backup.rs` copies it. The stored bytes are described in `segment.rs`, `group.rs`,
 //! `index_file.rs`, `dedup_file.rs` and `checksummed_file.rs`.
 //!
 //! ```text
@@ -18,6 +18,7 @@
 //!
 //! Invariant: nothing here blocks an async thread on the disk.
 
+mod backup;
 mod batcher;
 mod check;
 mod checksummed_file;
@@ -55,7 +56,12 @@ mod tests;
 mod wanted_types;
 mod writer;
 
-use std::{path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -67,7 +73,10 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-pub use self::check::{DamageKind, JournalDamage, JournalReport, check};
+pub use self::{
+    backup::{CopyError, JournalCopy, backup},
+    check::{DamageKind, JournalDamage, JournalReport, check},
+};
 use self::{
     commit_watch::CommitWatch,
     damage::FoundDamage,
@@ -81,7 +90,7 @@ use self::{
 };
 use super::{
     AppendError, Appended, Bounds, Commit, CommitMetrics, EventPage, FOLLOW_BYTES_MAX, FatalError,
-    Health, Journal, OpenError, ReadError, StoredTopics, StoredTopicsQuery,
+    Health, Journal, OpenError, ReadError, Retention, StoredTopics, StoredTopicsQuery, Usage,
     periodic::PeriodicThread,
     tail::{self, LiveTail},
 };
@@ -112,6 +121,42 @@ pub(super) struct Disk {
     reads: Arc<ReadPool>,
     /// `None` once closed. The lock makes a second `close` wait for the first.
     threads: tokio::sync::Mutex<Option<Threads>>,
+}
+
+/// Copies a backup to where a gateway is to be started, and gives it a new epoch, so that
+/// no id is given out twice. `pace` is told of bytes that were copied. Blocks.
+///
+/// # Errors
+///
+/// [`CopyError`]; what is in `to` then is no journal that a gateway opens.
+pub fn restore(
+    from: &Path,
+    to: &Path,
+    clock: &SteadyClock,
+    pace: &mut dyn FnMut(u64),
+) -> Result<JournalCopy, CopyError> {
+    let copy = backup::copy_back(from, to, pace)?;
+    let settings = DiskSettings {
+        path: to.to_owned(),
+        reserve_bytes: 0,
+        commit_stall_max: Duration::MAX,
+        new_epoch: true,
+    };
+    // What is to be forgotten is for the gateway to say.
+    let keep_all = Bounds {
+        retention: Retention {
+            age: Duration::MAX,
+            bytes: u64::MAX,
+        },
+        dedup_entries_max: 1 << 40,
+    };
+    let OpenedFolder { epoch, head, .. } = folder::open(&settings, keep_all, clock, Env::real())?;
+    assert_ne!(epoch, copy.epoch, "a copy has an epoch of its own");
+    Ok(JournalCopy {
+        epoch,
+        head,
+        ..copy
+    })
 }
 
 /// A place in the writer's queue, and the memory for an event in it.
@@ -366,6 +411,10 @@ impl Journal for Disk {
             damaged_events: self.damage.events_above(self.tail.floor()),
             ..self.commits.health()
         }
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.reads.usage()
     }
 
     async fn failed(&self) -> FatalError {

@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hookrill_core::{Selection, Sequence};
+use hookrill_core::{Selection, Sequence, Timestamp};
 use parking_lot::Mutex;
 use tokio::{
     sync::Semaphore,
@@ -14,9 +14,16 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{files::Files, last_n::LastNSearch, page_builder::read_page, stats::SegmentStatsScan};
+use super::{
+    files::Files,
+    index::Index,
+    last_n::LastNSearch,
+    page_builder::read_page,
+    segment_set::{LogSegment, between},
+    stats::SegmentStatsScan,
+};
 use crate::journal::{
-    EventPage, ReadError, StoredTopics, StoredTopicsQuery,
+    EventPage, ReadError, StoredTopics, StoredTopicsQuery, Usage,
     scarcity::{ScarcityLog, is_scarce},
     tail::LiveTail,
 };
@@ -137,6 +144,20 @@ impl ReadPool {
         }
     }
 
+    /// How much there is; blocks. `None` where all reads are taken, and once closed.
+    pub(super) fn usage(&self) -> Option<Usage> {
+        let _permit = self.permits.try_acquire().ok()?;
+        let files = self.files.lock().clone()?;
+        let (floor, head) = (self.tail.floor(), self.tail.head());
+        let segments = files.segments.list();
+        let stored = between(&segments, floor.next(), head);
+        Some(Usage {
+            bytes: stored.iter().map(LogSegment::bytes).sum(),
+            oldest: oldest_arrival(&files, stored, floor.next(), head),
+            free_bytes: files.free_bytes().ok(),
+        })
+    }
+
     /// Reads again while the system has no descriptor or memory for it, so that
     /// a stream need not end for what passes; holds no permit meanwhile.
     pub(super) async fn patiently<T, F>(
@@ -194,4 +215,21 @@ impl ReadPool {
         let files = self.files.lock();
         files.clone().expect("the journal is open")
     }
+}
+
+/// When the oldest event arrived, by its record.
+fn oldest_arrival(
+    files: &Files,
+    stored: &[LogSegment],
+    from: Sequence,
+    head: Sequence,
+) -> Option<Timestamp> {
+    let segment = stored.first()?;
+    let oldest = from.max(segment.first());
+    if oldest > head {
+        return None;
+    }
+    let look = |index: &Index| index.offset(index.ordinal(oldest));
+    let offset = files.segments.with_index(segment, look).ok()?;
+    files.segments.arrival(segment, offset).ok()
 }

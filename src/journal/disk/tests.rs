@@ -24,6 +24,7 @@ use crate::journal::{
     },
 };
 
+mod backup;
 mod crashes;
 mod damage;
 mod figures;

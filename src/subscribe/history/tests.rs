@@ -105,6 +105,10 @@ impl Journal for Watched {
         self.journal.health()
     }
 
+    fn usage(&self) -> Option<journal::Usage> {
+        self.journal.usage()
+    }
+
     async fn failed(&self) -> journal::FatalError {
         self.journal.failed().await
     }

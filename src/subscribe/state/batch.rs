@@ -112,6 +112,9 @@ impl<'a> Batch<'a> {
         self.state.coding = coding;
         self.state.pending.rest = rest;
         self.state.counters.add_all(&counters);
+        if let Some(log) = &mut self.state.log {
+            log.sent(counters.frames());
+        }
         if let Some((at, frame)) = last {
             self.next = at.following();
             self.state.advance_to(frame.sequence());

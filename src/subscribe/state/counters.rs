@@ -15,6 +15,10 @@ impl DeliveryCounters {
         self.bytes += bytes as u64;
     }
 
+    pub(super) fn frames(&self) -> u64 {
+        self.frames
+    }
+
     pub(in crate::subscribe) fn add_all(&mut self, other: &Self) {
         self.frames += other.frames;
         self.bytes += other.bytes;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hookrill_core::{Selection, Sequence};
 
-use super::{PAGE_BYTES_MAX, Queued, Stage, StreamState};
+use super::{PAGE_BYTES_MAX, Queued, Stage, StreamState, due_position::DuePosition};
 use crate::subscribe::{
     context::StreamContext, heartbeats::HeartbeatCursor, state::DeliveryCounters,
 };
@@ -59,7 +59,7 @@ impl StreamState {
 
     /// Queues a heartbeat that may carry `published`.
     pub fn heartbeat(&mut self, published: Sequence) {
-        self.signals.heartbeat_due = Some(published);
+        self.signals.heartbeat_due = DuePosition::at(published);
         self.queue_heartbeat_due();
     }
 
@@ -110,8 +110,9 @@ impl StreamState {
     /// Listens for itself again, with what its reader has received.
     pub(in crate::subscribe) fn resume_listening(&mut self, taken_up: ReaderSignals) {
         // The heartbeat that is due to all was handled by the reader.
-        let due = self.signals.heartbeat_due.or(taken_up.heartbeat_due);
-        self.signals.heartbeat_due = due;
+        let due = self.signals.heartbeat_due.take();
+        let due = due.or(taken_up.heartbeat_due);
+        self.signals.heartbeat_due = due.map_or(DuePosition::NONE, DuePosition::at);
         self.signals.heartbeat = taken_up.heartbeat;
         // All that is pending was read in the last turn, or since.
         self.signals.encoder_generation = taken_up.encoder_generation;

@@ -17,9 +17,11 @@
 
 mod batch;
 mod counters;
+mod due_position;
 mod entitlement;
 mod hand_over;
 mod pending;
+mod stream_log;
 
 use std::{sync::Arc, task::Waker, time::Duration};
 
@@ -45,11 +47,13 @@ use crate::{
 };
 pub use batch::Batch;
 pub(super) use counters::DeliveryCounters;
+use due_position::DuePosition;
 use entitlement::{Entitlement, TokenStatus};
 pub(super) use hand_over::ReaderSignals;
 pub use pending::Ready;
 pub(super) use pending::last_sequence;
 use pending::{Pending, Queued, Rest};
+use stream_log::StreamLog;
 
 /// About how many bytes of events are taken from the ring at a time.
 pub(super) const PAGE_BYTES_MAX: usize = 32 * 1024;
@@ -71,6 +75,7 @@ pub struct StreamState {
     signals: SignalState,
     entitlement: Entitlement,
     counters: DeliveryCounters,
+    log: Option<Box<StreamLog>>,
     /// Breaks it off where it stops and too much is held; once it has stopped, or
     /// where whoever writes it has set one.
     breaker: Option<Arc<StreamBreaker>>,
@@ -121,7 +126,7 @@ struct SignalState {
     heartbeat: HeartbeatCursor,
     /// A heartbeat is due. It may carry this position once all that was sent on
     /// the channel before it went out.
-    heartbeat_due: Option<Sequence>,
+    heartbeat_due: DuePosition,
     /// The encoder by which what is pending was encoded.
     encoder_generation: u32,
 }
@@ -178,7 +183,7 @@ impl StreamState {
             entitlement: Entitlement::new(context, grant, lifetime, Instant::now()),
             signals: SignalState {
                 heartbeat: context.heartbeats.join(),
-                heartbeat_due: None,
+                heartbeat_due: DuePosition::NONE,
                 encoder_generation: context.encoder_generation(),
             },
             receiver,
@@ -196,6 +201,7 @@ impl StreamState {
             },
             pending,
             counters: DeliveryCounters::default(),
+            log: StreamLog::begin(context.hub.cursor(position)),
             breaker: None,
             reads_in_vain: 0,
             context: Arc::clone(context),
@@ -420,8 +426,9 @@ impl StreamState {
         breaker.is_some_and(|breaker| breaker.is_broken_or_wakes(waker))
     }
 
-    /// Ends the stream after what has begun to go out.
+    /// Ends the stream after what has begun to go out, since its events can't be read.
     pub fn end(&mut self) {
+        self.log_end("its events cannot be read");
         if !self.has_ended() && self.progress.stage != Stage::Aborted {
             self.progress.stage = Stage::Ended;
             self.pending.next = Queued::Nothing;
@@ -483,7 +490,7 @@ impl StreamState {
             .as_ref()
             .is_some_and(|breaker| breaker.is_broken())
         {
-            self.abort();
+            self.abort("too much of events was held, and it had stopped for the longest");
         }
         self.forget_older_encodings();
         if self.has_ended() || self.progress.stage == Stage::Aborted {
@@ -492,6 +499,11 @@ impl StreamState {
         let token = self.entitlement.token_status(now);
         if self.is_revoked() || token == TokenStatus::Expired {
             self.entitlement.set_over();
+            self.log_end(if token == TokenStatus::Expired {
+                "the token has expired"
+            } else {
+                "the token or its topics are no longer allowed"
+            });
             self.end();
             return TokenStatus::Expired;
         }
@@ -501,9 +513,10 @@ impl StreamState {
             // The position is loaded before the channel is emptied: all up to it
             // has been on the channel by then.
             Some(Signal::Heartbeat) => {
-                self.signals.heartbeat_due = Some(self.context.hub.published());
+                self.signals.heartbeat_due = DuePosition::at(self.context.hub.published());
             }
             Some(Signal::Drain) => {
+                self.log_end("the gateway is stopping");
                 self.close();
                 return TokenStatus::Expired;
             }
@@ -523,12 +536,13 @@ impl StreamState {
             Queued::Slice(_) => self.catch_up(),
         }
         if !self.pending.rest.is_empty() {
-            self.abort();
+            self.abort("a reload changed what is shown");
         }
     }
 
     /// Breaks off within what has begun.
-    fn abort(&mut self) {
+    fn abort(&mut self, why: &'static str) {
+        self.log_end(why);
         self.pending = Pending::default();
         self.progress.stage = Stage::Aborted;
     }
@@ -589,6 +603,12 @@ impl StreamState {
         let at = hub.cursor(self.progress.position);
         let text = notices::closing(self.form.format, at, retry, &hub.encoder());
         self.queue(&text);
+    }
+
+    fn log_end(&mut self, why: &'static str) {
+        if let Some(log) = &mut self.log {
+            log.ends(why);
+        }
     }
 
     fn queue_gap(&mut self, reason: GapReason, resumed: Sequence) {

@@ -9,6 +9,7 @@ mod identity;
 mod ingest;
 mod lifecycle;
 mod limits;
+mod metrics;
 mod partial_events;
 mod partition;
 mod refusals_log;

@@ -24,7 +24,7 @@ use hookrill_core::{Epoch, Sequence};
 use self::context::acknowledged;
 pub(super) use self::{
     context::RecoveryContext,
-    directory::{list, list_names},
+    directory::{SegmentFiles, list, list_names},
 };
 use super::{
     dedup::DedupIndex,

@@ -1,0 +1,315 @@
+//! Copies a journal's folder while a gateway writes to it, and puts a copy in place.
+//!
+//! Takes no lock on what it copies and changes nothing there. The high-water mark is
+//! read first and written last: all up to it was durable before the first file was
+//! copied, and a copy that was interrupted has none, so no gateway opens it. The floor
+//! is read last: what retention deleted meanwhile is below it. Invariant: a folder has a
+//! high-water mark only once all else in it is whole and durable.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use hookrill_core::{Epoch, Sequence};
+
+use super::{
+    check, floor,
+    high_water::HighWaterMark,
+    lock::FolderLock,
+    recovery,
+    scan::{self, ScanError},
+    segment::{self, FileKind, SegmentHeader},
+};
+use crate::{durable, journal::OpenError};
+
+/// So many bytes are copied at a time.
+const PIECE_BYTES: usize = 256 * 1024;
+/// So often the segments are listed where one is begun meanwhile.
+const LISTINGS_MAX: usize = 10;
+/// Folders in the journal's folder, one in the other.
+const DEPTH_MAX: usize = 4;
+/// What of the folder is not copied as it is.
+const OWN_NAMES: [&str; 6] = [
+    "segments",
+    "lock",
+    "high-water",
+    "floor",
+    "address",
+    "lost+found",
+];
+
+/// What was copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JournalCopy {
+    /// The name of the journal: of a copy that was put in place, the new one.
+    pub epoch: Epoch,
+    /// Its newest event.
+    pub head: Sequence,
+    /// How many bytes were copied.
+    pub bytes: u64,
+}
+
+/// Why a journal was not copied.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CopyError {
+    /// The operating system refused something.
+    #[error("cannot copy {}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// There is no journal, or it can't be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// There is something already.
+    #[error("{} is not empty, and nothing is overwritten: name a folder that does not exist", .0.display())]
+    Occupied(PathBuf),
+    /// The copy would contain itself.
+    #[error("{} is in the folder that is to be copied", .0.display())]
+    Inside(PathBuf),
+    /// A copy that is damaged is not put in place.
+    #[error(
+        "{events} events in {} are damaged or missing: `hookrill journal check` lists them. Use \
+         another backup; or copy the folder to its place by hand, and start with --new-epoch",
+        path.display()
+    )]
+    Damaged {
+        /// The folder.
+        path: PathBuf,
+        /// How many.
+        events: u64,
+    },
+    /// Retention has deleted what was copied, or the end of the log is not what it was.
+    #[error("the journal in {} has changed too fast while it was copied: try again", .0.display())]
+    Outrun(PathBuf),
+}
+
+/// Copies the journal in `from`, which a gateway may be using, and what else is in its
+/// folder, into the folder `to`. `pace` is told of bytes that were copied, and may wait.
+/// Blocks.
+///
+/// # Errors
+///
+/// [`CopyError`]; what is in `to` then is no journal that a gateway opens.
+pub fn backup(from: &Path, to: &Path, pace: &mut dyn FnMut(u64)) -> Result<JournalCopy, CopyError> {
+    let segments = segment::folder(from);
+    fs::read_dir(&segments).map_err(at(&segments))?;
+    let mark = HighWaterMark::load(from)?;
+    let mark = mark.ok_or_else(|| HighWaterMark::refused(from, "missing".into()))?;
+    make_empty(to)?;
+    FolderCopy::new(from, to, pace)?.copy(mark)
+}
+
+/// Copies a backup that is whole to where a gateway is to be started. Blocks.
+///
+/// # Errors
+///
+/// [`CopyError`]; what is in `to` then is no journal that a gateway opens.
+pub(super) fn copy_back(
+    from: &Path,
+    to: &Path,
+    pace: &mut dyn FnMut(u64),
+) -> Result<JournalCopy, CopyError> {
+    let report = check(from, &mut |_, _| {})?;
+    if !report.is_whole() {
+        let (path, events) = (from.to_owned(), report.damaged_events);
+        return Err(CopyError::Damaged { path, events });
+    }
+    make_empty(to)?;
+    // Nobody begins a journal there meanwhile.
+    let lock = FolderLock::acquire(to)?;
+    let mark = HighWaterMark::load(from)?;
+    let mark = mark.ok_or_else(|| HighWaterMark::refused(from, "missing".into()))?;
+    let copy = FolderCopy::new(from, to, pace)?.copy(mark)?;
+    drop(lock);
+    Ok(copy)
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> CopyError {
+    move |source| CopyError::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Makes a folder where there is none; refuses one with anything in it.
+fn make_empty(folder: &Path) -> Result<(), CopyError> {
+    durable::create_folder(folder).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            CopyError::Occupied(folder.to_owned())
+        }
+        _ => at(folder)(error),
+    })?;
+    for entry in fs::read_dir(folder).map_err(at(folder))? {
+        // A file system of its own has that.
+        if entry.map_err(at(folder))?.file_name() != "lost+found" {
+            return Err(CopyError::Occupied(folder.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// A copy under way.
+struct FolderCopy<'c> {
+    from: &'c Path,
+    to: &'c Path,
+    pace: &'c mut dyn FnMut(u64),
+    bytes: u64,
+}
+
+impl<'c> FolderCopy<'c> {
+    fn new(from: &'c Path, to: &'c Path, pace: &'c mut dyn FnMut(u64)) -> Result<Self, CopyError> {
+        let real = |path: &Path| fs::canonicalize(path).map_err(at(path));
+        if real(to)?.starts_with(real(from)?) {
+            return Err(CopyError::Inside(to.to_owned()));
+        }
+        Ok(Self {
+            from,
+            to,
+            pace,
+            bytes: 0,
+        })
+    }
+
+    fn copy(mut self, mark: HighWaterMark) -> Result<JournalCopy, CopyError> {
+        let last = self.copy_segments()?;
+        // Newer than the events, so that no token is valid again that was revoked.
+        self.copy_rest(Path::new(""), 0)?;
+        let head = match last {
+            Some(first) => self.trim(first, mark)?,
+            None => mark.sequence,
+        };
+        let floor = floor::load(self.from)?;
+        if floor > head {
+            return Err(CopyError::Outrun(self.from.to_owned()));
+        }
+        floor::store(self.to, floor).map_err(at(self.to))?;
+        mark.store(self.to).map_err(at(self.to))?;
+        Ok(JournalCopy {
+            epoch: mark.epoch,
+            head,
+            bytes: self.bytes,
+        })
+    }
+
+    /// Copies the segments, the oldest first; returns the one that is written.
+    fn copy_segments(&mut self) -> Result<Option<Sequence>, CopyError> {
+        let folder = segment::folder(self.to);
+        durable::create_folder(&folder).map_err(at(&folder))?;
+        let mut last = None;
+        for (first, kinds) in self.list_segments()? {
+            let has_log = kinds.contains(&FileKind::Log);
+            if has_log && !self.copy_if_there(first, FileKind::Log)? {
+                // Deleted meanwhile, so it is below the floor; its index alone would
+                // say that it is missing.
+                continue;
+            }
+            for kind in kinds.into_iter().filter(|kind| *kind != FileKind::Log) {
+                self.copy_if_there(first, kind)?;
+            }
+            if has_log {
+                last = Some(first);
+            }
+        }
+        durable::sync_folder(&folder).map_err(at(&folder))?;
+        Ok(last)
+    }
+
+    /// The files of the segments, of which the last one is not sealed.
+    fn list_segments(&self) -> Result<recovery::SegmentFiles, CopyError> {
+        for _ in 0..LISTINGS_MAX {
+            let files = recovery::list_names(self.from)?;
+            let logs = files.values().rev();
+            let mut logs = logs.filter(|kinds| kinds.contains(&FileKind::Log));
+            let last = logs.next();
+            // Otherwise the next one was begun while the names were read.
+            if last.is_none_or(|kinds| !kinds.contains(&FileKind::Index)) {
+                return Ok(files);
+            }
+        }
+        Err(CopyError::Outrun(self.from.to_owned()))
+    }
+
+    /// Copies one of a segment's files; returns false where retention has deleted it.
+    fn copy_if_there(&mut self, first: Sequence, kind: FileKind) -> Result<bool, CopyError> {
+        let from = segment::path(self.from, first, kind);
+        let to = segment::path(self.to, first, kind);
+        match self.copy_file(&from, &to) {
+            Err(CopyError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(false)
+            }
+            copied => copied.map(|()| true),
+        }
+    }
+
+    /// Copies what else is in the folder: secrets, revocations.
+    fn copy_rest(&mut self, below: &Path, depth: usize) -> Result<(), CopyError> {
+        let (from, to) = (self.from.join(below), self.to.join(below));
+        for entry in fs::read_dir(&from).map_err(at(&from))? {
+            let name = entry.map_err(at(&from))?.file_name();
+            let is_own = depth == 0 && OWN_NAMES.iter().any(|own| name == *own);
+            let path = from.join(&name);
+            if is_own || durable::is_temporary(&path) {
+                continue;
+            }
+            let kind = fs::metadata(&path).map_err(at(&path))?.file_type();
+            if kind.is_file() {
+                self.copy_file(&path, &to.join(&name))?;
+            } else if kind.is_dir() && depth < DEPTH_MAX {
+                let folder = to.join(&name);
+                let made = DirBuilder::new().mode(0o700).create(&folder);
+                made.map_err(at(&folder))?;
+                self.copy_rest(&below.join(&name), depth + 1)?;
+            }
+        }
+        durable::sync_folder(&to).map_err(at(&to))
+    }
+
+    /// Copies a file as far as it goes now, and makes the copy durable.
+    fn copy_file(&mut self, from: &Path, to: &Path) -> Result<(), CopyError> {
+        let mut source = File::open(from).map_err(at(from))?;
+        let mut options = File::options();
+        let copy = options.write(true).create_new(true).mode(0o600).open(to);
+        let mut copy = copy.map_err(at(to))?;
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            let read = source.read(&mut piece).map_err(at(from))?;
+            let Some(read) = piece.get(..read).filter(|read| !read.is_empty()) else {
+                return copy.sync_all().map_err(at(to));
+            };
+            copy.write_all(read).map_err(at(to))?;
+            self.bytes += read.len() as u64;
+            (self.pace)(read.len() as u64);
+        }
+    }
+
+    /// Cuts off what was being written while the segment at the end was copied, and
+    /// returns its last event.
+    fn trim(&self, first: Sequence, mark: HighWaterMark) -> Result<Sequence, CopyError> {
+        let path = segment::path(self.to, first, FileKind::Log);
+        let outrun = || CopyError::Outrun(self.from.to_owned());
+        let file = File::options().read(true).write(true).open(&path);
+        let file = file.map_err(at(&path))?;
+        let mut bytes = [0; segment::HEADER_BYTES];
+        file.read_exact_at(&mut bytes, 0).map_err(at(&path))?;
+        let header = SegmentHeader::decode(&bytes).map_err(|_| outrun())?;
+        let log = scan::scan(&file, &header).map_err(|error| match error {
+            ScanError::Io(source) => at(&path)(source),
+            ScanError::Event { .. } => outrun(),
+        })?;
+        let head = log.index.last();
+        if header.epoch == mark.epoch && head < mark.sequence {
+            return Err(outrun());
+        }
+        file.set_len(log.index.end.into()).map_err(at(&path))?;
+        file.sync_all().map_err(at(&path))?;
+        Ok(head)
+    }
+}
