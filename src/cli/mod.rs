@@ -70,7 +70,7 @@ pub enum Command {
     Health(health::Args),
     /// Check the configuration and list every mistake and warning, with its line
     Check(check::Args),
-    /// List the providers whose signatures Hookrill knows
+    /// List the providers whose signatures Hookrill knows, or show one in full
     Presets(presets::Args),
     /// Check a captured delivery's signature offline and explain failures
     Verify(verify::Args),
@@ -232,6 +232,7 @@ mod tests {
             "token --topic a --topic * --ttl 1h --sub me",
             "health --url http://127.0.0.1:1",
             "presets --json",
+            "presets github",
             "verify --preset github --secret s --header H:v body.json --show-signed",
             "journal check",
             "journal check /data --json",
