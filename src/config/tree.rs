@@ -120,13 +120,30 @@ pub(super) fn parse_toml(
             continue;
         }
         line_before = line;
-        let message = format!("this is not valid TOML: {}", error.message());
+        let hint = line.and_then(|line| value_hint(text.lines().nth(line - 1)?));
+        let message = format!(
+            "this is not valid TOML: {}{}",
+            error.message(),
+            hint.unwrap_or_default()
+        );
         not_toml.report(&KeyPath::root(), &location, message);
     }
     Node {
         value: TreeValue::Table(file.table(table.into_inner())),
         location: file.location(None),
     }
+}
+
+/// What most lines lack that are not TOML. Repeats nothing of the line, which may be a
+/// secret.
+fn value_hint(line: &str) -> Option<&'static str> {
+    let (_, value) = line.split_once('=')?;
+    let value = value.trim();
+    if value.is_empty() || value.starts_with('#') {
+        return Some("; a value is missing behind the `=`");
+    }
+    let is_bare = !value.starts_with(['"', '\'', '[', '{', '=']);
+    is_bare.then_some("; a text has to be in quotes")
 }
 
 /// Knows the line of every byte of a file.

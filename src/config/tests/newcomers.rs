@@ -118,6 +118,19 @@ fn what_is_written_on_the_first_day_is_corrected_line_by_line() {
 }
 
 #[test]
+fn a_line_that_is_not_toml_is_told_what_most_such_lines_lack() {
+    let toml = "[server]\nlisten = 127.0.0.1:8080\nadmin_token =\npublic_url = https://a\n\
+                cors_origins = [\"a\" \"b\"]\n";
+    let expected = [
+        "this is not valid TOML: …; a text has to be in quotes (hookrill.toml:2:…",
+        "this is not valid TOML: …; a value is missing behind the `=` (hookrill.toml:3:…",
+        "this is not valid TOML: …; a text has to be in quotes (hookrill.toml:4:…",
+        "this is not valid TOML: …(hookrill.toml:5:…",
+    ];
+    assert_says(&Machine::with(toml).diagnostics(), &expected, toml);
+}
+
+#[test]
 fn a_topic_below_another_is_one_level_in_a_variable() {
     let toml = least("");
     let machine = Machine::with(&toml).set("HOOKRILL__TOPICS__ORDERS__EU__PRESET", "github");
