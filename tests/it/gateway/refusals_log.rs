@@ -144,3 +144,41 @@ async fn a_page_that_is_not_let_in_is_logged_once_with_what_to_write() {
     assert_eq!(lines(&log, &advice).len(), 1, "{log}");
     assert_eq!(lines(&log, "pages without an origin").len(), 1, "{log}");
 }
+
+#[tokio::test]
+async fn at_debug_each_delivery_and_each_stream_has_a_line_that_its_span_ties_together() {
+    let gateway = Process::with_sections(&format!("[log]\nlevel = \"debug\"\n{OPEN_TOPIC}"));
+    let mut subscriber = gateway.subscriber("/events/open").await;
+    subscriber.opened().await;
+    let id = gateway.post("open", "12345").await.id();
+    subscriber.events(1).await;
+    drop(subscriber);
+    gateway.wait_for_log("stream ended");
+    let log = gateway.stop();
+    let start = lines(&log, "the gateway starts").concat();
+    for field in [
+        "version=", "commit=", "file=", "topics=1", "epoch=", "events=0",
+    ] {
+        assert!(start.contains(field), "no {field}: {start}");
+    }
+    let accepted = lines(&log, "delivery accepted").concat();
+    for field in [
+        "delivery{request=",
+        "topic=\"open\"",
+        &format!("cursor={id}"),
+        "duplicate=false",
+        "bytes=5",
+    ] {
+        assert!(accepted.contains(field), "no {field}: {accepted}");
+    }
+    let opened = lines(&log, "stream opened").concat();
+    let ended = lines(&log, "stream ended").concat();
+    let span = |line: &str| {
+        let (_, rest) = line.split_once("subscription{").unwrap();
+        rest.split('}').next().unwrap().to_owned()
+    };
+    assert_eq!(span(&opened), span(&ended), "{log}");
+    for field in ["why=\"the client has left\"", "events=1"] {
+        assert!(ended.contains(field), "no {field}: {ended}");
+    }
+}
