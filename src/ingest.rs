@@ -11,12 +11,18 @@ mod refusal;
 mod route;
 mod withheld;
 
-use std::sync::Arc;
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use hookrill_core::{Clock, Cursor, Draft, Secret, Swap, Topic, TopicError, TopicMap};
 use hookrill_verify::{Delivery, Outcome, Refused, Reply, Verified, VerifyError};
-use http::header::CONTENT_TYPE;
+use http::{Method, header::CONTENT_TYPE};
 use sha2::{Digest as _, Sha256};
 use tokio::task::spawn_blocking;
 
@@ -66,6 +72,10 @@ const INLINE_BODY_BYTES_MAX: usize = 256 * 1024;
 /// Accepts deliveries.
 pub struct Ingest {
     routes: Arc<Swap<TopicMap<Arc<IngestRoute>>>>,
+    /// The methods of all routes together.
+    methods: Swap<Vec<Method>>,
+    /// Whether some routes are for some senders alone.
+    restricts: AtomicBool,
     secrets: Arc<ProvisionedSecrets>,
     journal: Arc<dyn Journal>,
     clock: Clock,
@@ -83,6 +93,8 @@ impl Ingest {
         telemetry: Arc<Telemetry>,
     ) -> Self {
         Self {
+            methods: Swap::new(methods(&routes)),
+            restricts: AtomicBool::new(restrict(&routes)),
             routes: Arc::new(Swap::new(routes)),
             secrets,
             journal,
@@ -94,7 +106,41 @@ impl Ingest {
     /// Accepts deliveries by these routes from now on. One that is being
     /// verified keeps the route it started with.
     pub fn reload(&self, routes: TopicMap<Arc<IngestRoute>>) {
+        self.methods.store(methods(&routes));
+        let restricts = restrict(&routes);
         self.routes.store(routes);
+        self.restricts.store(restricts, Ordering::Release);
+    }
+
+    /// Whether this sender may send to the topic at all, as far as that is known before
+    /// anything of a delivery is read.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`], which says so.
+    pub fn admit(&self, topic: &str, sender: Option<IpAddr>) -> Result<(), Box<Refusal>> {
+        if !self.restricts.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        // What has no route is refused like the others, once it was read.
+        let Ok(topic) = topic.parse::<Topic>() else {
+            return Ok(());
+        };
+        match self.route(&topic) {
+            Some(route) if !route.allows(sender) => {
+                let error = IngestError::AddressNotAllowed(topic);
+                route.section().ingest_refused(error.reason());
+                Err(Box::new(Refusal::new(error, Some(route))))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// By which methods deliveries come: those of all topics together, so that nobody
+    /// can tell one topic from another, or from none.
+    #[must_use]
+    pub fn methods(&self) -> Arc<Vec<Method>> {
+        self.methods.load()
     }
 
     /// The journal, to be asked how much it holds.
@@ -132,10 +178,13 @@ impl Ingest {
     /// [`AppendError::Failed`](crate::journal::AppendError::Failed) the event may
     /// still turn up, once.
     pub async fn accept(&self, topic: &str, delivery: Delivery) -> Result<Accepted, Box<Refusal>> {
-        let body = delivery.body.clone();
+        let (body, sent) = (delivery.body.clone(), delivery.sent.clone());
         let accepted = self.route_and_accept(topic, delivery).await;
         if (accepted.as_ref()).is_err_and(|refusal| refusal.error.is_before_mac()) {
             hash_for_nothing(body).await;
+            if let Some(sent) = sent {
+                hash_for_nothing(sent).await;
+            }
         }
         if let Err(refusal) = &accepted {
             let section = refusal.section().unwrap_or(&self.telemetry.no_section);
@@ -306,7 +355,7 @@ impl Ingest {
             event_type: facts.event_type.unwrap_or_else(|| "webhook".into()),
             content_type: headers::text(&delivery.headers, &CONTENT_TYPE),
             dedup_id: facts.dedup_id,
-            headers: headers::kept(&delivery.headers),
+            headers: headers::kept(&delivery.headers, delivery.sent.as_deref()),
             body: delivery.body,
         };
         let appended = self.journal.append(draft, dedup).await?;
@@ -327,6 +376,30 @@ impl Ingest {
             respond: facts.respond,
         })
     }
+}
+
+/// The methods of these routes, each once; where there are none, that of most.
+fn methods(routes: &TopicMap<Arc<IngestRoute>>) -> Vec<Method> {
+    let named = routes.named().map(|(_, route)| route);
+    let mut all = Vec::new();
+    for route in named.chain(routes.any()) {
+        for method in route.verifier().methods() {
+            if !all.contains(method) {
+                all.push(method.clone());
+            }
+        }
+    }
+    if all.is_empty() {
+        all.push(Method::POST);
+    }
+    all.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    all
+}
+
+/// Whether one of these routes is for some senders alone.
+fn restrict(routes: &TopicMap<Arc<IngestRoute>>) -> bool {
+    let mut named = routes.named().map(|(_, route)| route);
+    named.any(|route| route.restricts()) || routes.any().is_some_and(|route| route.restricts())
 }
 
 /// Reads a body as a MAC would. Otherwise the time of a refusal would tell strangers

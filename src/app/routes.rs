@@ -23,6 +23,7 @@ fn route(topic: &TopicSettings, telemetry: &Telemetry) -> IngestRoute {
         Arc::clone(&topic.view),
         telemetry,
     );
+    let route = route.with_allow_from(topic.allow_from.as_deref());
     route.with_rate_max(topic.rate_max)
 }
 

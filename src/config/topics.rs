@@ -5,6 +5,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use hookrill_core::{Pointer, SEGMENT_BYTES_MAX, Topic, TopicMap};
 use hookrill_verify::{Partition, Verifier};
 
+use ipnet::IpNet;
+
 use super::{
     diagnostic::{Diagnostics, Location, Mistake},
     section::{Located, Section},
@@ -37,6 +39,8 @@ pub struct TopicSettings {
     pub access: Policy,
     /// How duplicates are detected; `None`: they are not.
     pub dedup: Option<DedupRule>,
+    /// The networks that deliveries are taken from; `None`: any.
+    pub allow_from: Option<Vec<IpNet>>,
     /// How many verified deliveries are accepted, over all topics of the
     /// section; `None`: any number.
     pub rate_max: Option<Rate>,
@@ -224,6 +228,7 @@ fn read_topic(
     let dedup = section.value("dedup", values::dedup);
     let by_body = section.value("dedup_by", values::dedup_by);
     let rate_max = section.value("rate_max", values::rate);
+    let allow_from = allow_from(&mut section);
     if let (Some(None), Some(true)) = (dedup, by_body) {
         section.report(
             "dedup_by",
@@ -237,7 +242,9 @@ fn read_topic(
         .flat_map(|verification| verification.verifier.type_pointers())
         .cloned()
         .collect();
-    let mut view = view(&mut section, &type_pointers);
+    let forms = verification.as_ref().and_then(|it| it.verifier.forms());
+    let forms = forms.cloned();
+    let mut view = view(&mut section, &type_pointers, forms);
     view.source = name.filter(|_| partition.is_some()).cloned();
     let has_body_rule = dedup.is_some() || by_body == Some(true);
     warn_of_identity(
@@ -251,6 +258,7 @@ fn read_topic(
     let settings = verification.map(|verification| TopicSettings {
         name: name.cloned(),
         dedup: dedup_rule(dedup, by_body.unwrap_or(false), verification.has_id),
+        allow_from,
         rate_max,
         verifier: verification.verifier,
         scheme: verification.scheme,
@@ -308,6 +316,21 @@ fn warn_of_identity(
         let message = "has no effect, since this scheme reads no id of a delivery; write \"body\"";
         section.warn("dedup_by", message);
     }
+}
+
+/// Reads `allow_from`. An empty list allows nobody, which nobody means.
+fn allow_from(section: &mut Section<'_>) -> Option<Vec<IpNet>> {
+    let list = section.list("allow_from", values::network)?;
+    if list.value.is_empty() && !section.diagnostics.any_in(&list.path) {
+        let message = "must list at least one address or network; without the key, all may send";
+        list.report(section.diagnostics, message);
+    }
+    Some(
+        list.value
+            .into_iter()
+            .map(|network| network.value)
+            .collect(),
+    )
 }
 
 /// Reads `partition`, and checks that it leads to a valid topic for every

@@ -13,8 +13,8 @@ use std::{
 };
 
 use hookrill_core::{Pointer, Secret};
-use hookrill_verify::Partition;
-use ipnet::IpNet;
+use hookrill_verify::{Partition, http::Method};
+use ipnet::{IpNet, Ipv4Net};
 
 use super::{diagnostic::Mistake, secrets, tree::TreeValue};
 use crate::{access::Policy, rate::Rate, telemetry::LogFormat, wire::ShownHeader};
@@ -203,9 +203,22 @@ pub(super) fn network(value: &TreeValue) -> Result<IpNet, Mistake> {
     let form = "an address or a network such as \"10.0.0.7\" or \"10.0.0.0/8\"";
     let text = as_str(value, form)?;
     if let Ok(address) = text.parse::<IpAddr>() {
-        return Ok(address.into());
+        return Ok(address.to_canonical().into());
     }
-    text.parse().map_err(|_| not_a(value, form))
+    let network: IpNet = text.parse().map_err(|_| not_a(value, form))?;
+    Ok(canonical(network))
+}
+
+/// The network as addresses of clients are written: IPv4 mapped into IPv6 as IPv4.
+fn canonical(network: IpNet) -> IpNet {
+    const MAPPED_BITS: u8 = 96;
+    let bits = network.prefix_len().checked_sub(MAPPED_BITS);
+    match (network.addr().to_canonical(), bits) {
+        (IpAddr::V4(address), Some(bits)) if network.addr().is_ipv6() => {
+            Ipv4Net::new(address, bits).map_or(network, Into::into)
+        }
+        _ => network,
+    }
 }
 
 /// A level, or `tracing` filter directives.
@@ -238,6 +251,29 @@ pub(super) fn policy(value: &TreeValue) -> Result<Policy, Mistake> {
     match as_str(value, form)? {
         "public" => Ok(Policy::Public),
         "token" => Ok(Policy::Token),
+        _ => Err(not_a(value, form)),
+    }
+}
+
+/// A method by which events come.
+pub(super) fn method(value: &TreeValue) -> Result<Method, Mistake> {
+    let form = "\"POST\", \"PUT\", \"PATCH\", \"DELETE\" or \"GET\"";
+    match as_str(value, form)? {
+        "POST" => Ok(Method::POST),
+        "PUT" => Ok(Method::PUT),
+        "PATCH" => Ok(Method::PATCH),
+        "DELETE" => Ok(Method::DELETE),
+        "GET" => Ok(Method::GET),
+        _ => Err(not_a(value, form)),
+    }
+}
+
+/// Whether forms are read as JSON.
+pub(super) fn decode(value: &TreeValue) -> Result<bool, Mistake> {
+    let form = "\"auto\" or \"off\"";
+    match as_str(value, form)? {
+        "auto" => Ok(true),
+        "off" => Ok(false),
         _ => Err(not_a(value, form)),
     }
 }

@@ -48,6 +48,13 @@ pub(super) fn verification(
     let tolerance = section.value("tolerance", values::tolerance);
     let secrets = section.secrets("secrets", values::secret);
     let verify_token = section.secret("verify_token", values::secret);
+    let methods = section.list("methods", values::method);
+    if let Some(list) = methods.as_ref().filter(|list| list.value.is_empty())
+        && !section.diagnostics.any_in(&list.path)
+    {
+        list.report(section.diagnostics, "must list at least one method");
+    }
+    let decode = section.value("decode", values::decode);
     let written_respond = section.node("respond");
     let respond = written_respond.clone().and_then(|node| {
         let path = section.path.key("respond");
@@ -67,6 +74,9 @@ pub(super) fn verification(
     settings.verify_token = verify_token.map(Secret::from);
     settings.partition = partition.map(|located| located.value.clone());
     settings.respond = respond;
+    settings.forms_as_text = decode == Some(false);
+    let listed = methods.iter().flat_map(|list| &list.value);
+    settings.methods = listed.map(|method| method.value.clone()).collect();
     warn_of_tolerance(section, &chosen);
     match contradictions::verifier(&chosen.scheme, &settings) {
         Ok(verifier) => {
@@ -242,6 +252,7 @@ impl Report<'_> {
                 self.verify_token(error);
             }
             (SchemeError::PublicUrlMissing, ..) => self.public_url(&error),
+            (SchemeError::GetUnsigned, ..) => section.report("methods", Mistake::from_error(error)),
             _ => self.scheme(&error, Mistake::from_error(error.clone())),
         }
     }

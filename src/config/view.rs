@@ -4,7 +4,7 @@
 //! type, which would still be sent as the event's name, and two headers that
 //! would become one attribute.
 
-use hookrill_core::Pointer;
+use hookrill_core::{FormReader, Pointer};
 
 use super::{
     section::{Located, Section},
@@ -21,8 +21,12 @@ const POINTERS_MAX: usize = 64;
 const HEADERS_MAX: usize = 16;
 
 /// Reads `event_names`, `expose`, `hide` and `headers`. `type_pointers` are the
-/// places in the body that the event's type is read from.
-pub(super) fn view(section: &mut Section<'_>, type_pointers: &[Pointer]) -> View {
+/// places in the body that the event's type is read from; `forms` reads forms.
+pub(super) fn view(
+    section: &mut Section<'_>,
+    type_pointers: &[Pointer],
+    forms: Option<FormReader>,
+) -> View {
     let event_names = section.value("event_names", values::boolean);
     let before = section.diagnostics.len();
     let expose = pointers(section, "expose");
@@ -43,6 +47,7 @@ pub(super) fn view(section: &mut Section<'_>, type_pointers: &[Pointer]) -> View
     View {
         event_names: event_names.unwrap_or(false),
         projection,
+        forms,
         headers: headers(section).into(),
         source: None,
     }

@@ -2,6 +2,8 @@
 //! bodies together.
 
 mod budget;
+mod coding;
+mod decode;
 
 use std::time::Duration;
 
@@ -16,6 +18,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::limits::{Address, RequestProgress};
 pub(super) use budget::BodyBudget;
 use budget::{BudgetExhausted, BudgetShare, SMALL_BYTES_MAX};
+pub(super) use coding::Codings;
+use coding::{CODINGS_MAX, CodingUnknown};
+pub(super) use decode::{LongDecodes, decode};
 
 /// How long a body may take to arrive in full.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
@@ -25,13 +30,18 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 const RATE_GRACE: Duration = Duration::from_secs(5);
 /// Bytes per second, on average.
 const RATE_MIN: usize = 1024;
-/// How long the body of a rejected request is read on.
+/// How long a small body of a rejected request is read on.
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(2);
+/// How much of a body that is too long is read on, in bytes.
+const DISCARD_BYTES_MAX: usize = 128 << 20;
 
 /// A body with its share of the budget, which lasts as long as the request.
 #[derive(Debug)]
 pub(super) struct ReceivedBody {
+    /// Without its codings, once they are undone.
     pub(super) bytes: Bytes,
+    /// As it was sent, where that is something else.
+    pub(super) sent: Option<Bytes>,
     pub(super) _share: BudgetShare,
 }
 
@@ -50,6 +60,14 @@ pub(super) enum BodyError {
     /// Other bodies hold all the memory that there is for them.
     #[error("too many bodies are being read")]
     NoMemory,
+    /// It has a coding that is not known here, or too many.
+    #[error(
+        "the Content-Encoding is not gzip, deflate, br or zstd, or more than {CODINGS_MAX} of them"
+    )]
+    CodingUnknown,
+    /// It is not what its codings say.
+    #[error("the body is not what its Content-Encoding says")]
+    CodingBroken,
 }
 
 impl BodyError {
@@ -60,6 +78,8 @@ impl BodyError {
             Self::Slow => "body_too_slow",
             Self::Broken => "body_broken",
             Self::NoMemory => "body_budget",
+            Self::CodingUnknown => "coding_unknown",
+            Self::CodingBroken => "coding_broken",
         }
     }
 }
@@ -67,6 +87,12 @@ impl BodyError {
 impl From<BudgetExhausted> for BodyError {
     fn from(_: BudgetExhausted) -> Self {
         Self::NoMemory
+    }
+}
+
+impl From<CodingUnknown> for BodyError {
+    fn from(_: CodingUnknown) -> Self {
+        Self::CodingUnknown
     }
 }
 
@@ -119,7 +145,7 @@ pub(super) async fn read(
     if !hint.is_at_most(bytes_max) {
         // A sender that waits would be told to send it.
         if !hint.expects_continue {
-            discard(body, bytes_max).await;
+            discard_long(body, BodyWait::new(sender.progress), 0).await;
         }
         return Err(BodyError::Long(bytes_max));
     }
@@ -142,7 +168,9 @@ pub(super) async fn read(
             break;
         };
         if received.len() + chunk.len() > bytes_max {
-            discard(body, bytes_max).await;
+            let received_bytes = received.len() + chunk.len();
+            drop(received);
+            discard_long(body, wait, received_bytes).await;
             return Err(BodyError::Long(bytes_max));
         }
         received.reserve(chunk.len());
@@ -159,6 +187,7 @@ pub(super) async fn read(
     received.shrink_to_fit();
     Ok(ReceivedBody {
         bytes: received.into(),
+        sent: None,
         _share: share,
     })
 }
@@ -223,6 +252,19 @@ async fn next_chunk(
         // Trailers are not part of what was signed.
         if let Ok(chunk) = frame.into_data() {
             return Ok(Some(chunk));
+        }
+    }
+}
+
+/// Reads on to the end of a body that is too long: many senders read nothing before they
+/// have written all, and would see a broken pipe instead of the answer. It has to come as
+/// fast as any other, and takes no memory.
+async fn discard_long(mut body: Body, mut wait: BodyWait<'_>, mut received_bytes: usize) {
+    while received_bytes <= DISCARD_BYTES_MAX {
+        let ready = body.frame().now_or_never();
+        match next_chunk(&mut body, ready, &mut wait, received_bytes).await {
+            Ok(Some(chunk)) => received_bytes += chunk.len(),
+            Ok(None) | Err(_) => return,
         }
     }
 }

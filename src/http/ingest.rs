@@ -1,20 +1,21 @@
-//! `POST /ingest/<topic>`, and the handshakes of providers that send them by GET
-//! or HEAD. A topic without such a handshake answers those as any other method.
+//! `POST /ingest/<topic>`, by whichever methods sections take, and the handshakes of
+//! providers that send them by others. A topic without such a handshake answers those
+//! as any other method.
 //!
-//! Whatever the method, an address that sends too many requests is refused
-//! first.
+//! Whatever the method, an address that sends too many requests is refused first. A
+//! method that any section takes is taken for all topics, as far as a stranger sees.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
-    routing::{MethodRouter, post},
+    routing::{MethodRouter, any},
 };
 use bytes::Bytes;
 use hookrill_core::Timestamp;
 use hookrill_verify::{Delivery, Reply};
-use http::{HeaderValue, header, request::Parts};
+use http::{HeaderValue, Method, header, request::Parts};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use tokio::time::Instant;
@@ -22,8 +23,8 @@ use tracing::Instrument as _;
 
 use super::{
     Gateway,
-    body::{self, BodyHint, BodySender, ReceivedBody},
-    limits::{Address, LimitExceeded, RequestProgress},
+    body::{self, BodyError, BodyHint, BodySender, Codings, ReceivedBody},
+    limits::{Address, RequestProgress},
     problem::{ProblemDetails, closing},
     request_log::Caller,
 };
@@ -33,30 +34,87 @@ const PREFIX: &str = "/ingest/";
 
 /// The route for every method.
 pub(super) fn route() -> MethodRouter<Arc<Gateway>> {
-    post(deliver).get(handshake).fallback(other_method)
+    any(receive)
 }
 
-async fn deliver(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let client = gateway.client_ip(request.extensions(), request.headers());
+/// The route without a topic.
+pub(super) fn without_topic() -> MethodRouter<Arc<Gateway>> {
+    any(refuse_without_topic)
+}
+
+async fn refuse_without_topic(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let caller = gateway.caller(&request);
+    match gateway.admit_to_ingest(caller.client) {
+        Ok(()) => reject_unread(request, ProblemDetails::topic_missing()).await,
+        Err(limit) => {
+            gateway.note_limited_delivery(limit, "", &caller);
+            reject_unread(request, limit).await
+        }
+    }
+}
+
+async fn receive(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let caller = gateway.caller(&request);
+    let topic = topic(request.uri().path());
     // Costs one load of a static where nobody wants it.
     let span = tracing::debug_span!(
         "delivery",
         request = gateway.next_request_number(),
-        client = client.map(tracing::field::display),
-        topic = topic(request.uri().path()),
+        client = caller.client.map(tracing::field::display),
+        topic,
     );
-    deliver_from(gateway, client, request)
+    receive_for(gateway, caller, &topic, request)
         .instrument(span)
         .await
 }
 
-async fn deliver_from(gateway: Arc<Gateway>, client: Option<IpAddr>, request: Request) -> Response {
-    let begun = Instant::now();
-    let caller = Caller::new(client, request.headers());
-    if let Err(limit) = gateway.admit_to_ingest(client) {
-        gateway.note_limited_delivery(limit, &topic(request.uri().path()), &caller);
+async fn receive_for(
+    gateway: Arc<Gateway>,
+    caller: Caller,
+    topic: &str,
+    request: Request,
+) -> Response {
+    if let Err(limit) = gateway.admit_to_ingest(caller.client) {
+        gateway.note_limited_delivery(limit, topic, &caller);
         return Box::pin(reject_unread(request, limit)).await;
     }
+    let method = request.method();
+    let is_taken = *method == Method::POST || gateway.ingest.methods().contains(method);
+    if let Err(refusal) = gateway.ingest.admit(topic, caller.client) {
+        gateway.log_refusal(&refusal, topic, 0, &caller);
+        let problem = if is_taken {
+            ProblemDetails::from(refusal.error)
+        } else {
+            ProblemDetails::method_not_taken(&gateway.ingest.methods())
+        };
+        return Box::pin(reject_unread(request, problem)).await;
+    }
+    if !is_taken {
+        return Box::pin(handshake(gateway, caller, topic, request)).await;
+    }
+    let is_get = *method == Method::GET;
+    let mut response = deliver(gateway, caller, topic, request).await;
+    if is_get {
+        // Each is a delivery, and has to come here.
+        let no_store = HeaderValue::from_static("no-store");
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, no_store);
+    }
+    response
+}
+
+async fn deliver(gateway: Arc<Gateway>, caller: Caller, topic: &str, request: Request) -> Response {
+    let begun = Instant::now();
+    let refuse = |error: BodyError| gateway.note_unread(error, topic, &caller);
+    let codings = match Codings::from_headers(request.headers()) {
+        Ok(codings) => codings,
+        Err(unknown) => {
+            let error = BodyError::from(unknown);
+            refuse(error);
+            return Box::pin(reject_unread(request, error)).await;
+        }
+    };
     let (head, body) = request.into_parts();
     let progress = head.extensions.get::<RequestProgress>().cloned();
     let hint = BodyHint::from_headers(&head.headers);
@@ -64,20 +122,34 @@ async fn deliver_from(gateway: Arc<Gateway>, client: Option<IpAddr>, request: Re
     let budget = &gateway.body_budget;
     // Its share of the budget is held until the response is made.
     let sender = BodySender {
-        address: client.map(Address::from),
+        address: caller.client.map(Address::from),
         progress: progress.as_ref(),
     };
-    let received = match body::read(body, hint, bytes_max, budget, sender).await {
+    let mut received = body::read(body, hint, bytes_max, budget, sender).await;
+    if let (Ok(coded), Some(codings)) = (&mut received, codings) {
+        let turns = &gateway.long_decodes;
+        // Few are coded, and what it takes would make every request's task longer.
+        let decoding = body::decode(coded, codings, bytes_max, budget, turns, sender);
+        if let Err(error) = Box::pin(decoding).await {
+            received = Err(error);
+        }
+    }
+    let received = match received {
         Ok(received) => received,
         Err(error) => {
-            gateway.note_unread(error, &topic(head.uri.path()), &caller);
+            refuse(error);
             return ProblemDetails::from(error).into_response();
         }
     };
-    let ReceivedBody { bytes, _share } = received;
-    let (topic, body_bytes) = (topic(head.uri.path()), bytes.len());
-    let delivery = delivery(head, bytes, gateway.clock.now());
-    match gateway.ingest.accept(&topic, delivery).await {
+    let ReceivedBody {
+        bytes,
+        sent,
+        _share,
+    } = received;
+    let body_bytes = bytes.len();
+    let mut delivery = delivery(head, bytes, gateway.clock.now());
+    delivery.sent = sent;
+    match gateway.ingest.accept(topic, delivery).await {
         Ok(accepted) => {
             // Not a handshake: some need no secret.
             if let (Some(progress), Accepted::Stored { .. }) = (progress, &accepted) {
@@ -89,7 +161,7 @@ async fn deliver_from(gateway: Arc<Gateway>, client: Option<IpAddr>, request: Re
             success(accepted)
         }
         Err(refusal) => {
-            gateway.log_refusal(&refusal, &topic, body_bytes, &caller);
+            gateway.log_refusal(&refusal, topic, body_bytes, &caller);
             ProblemDetails::from(refusal.error).into_response()
         }
     }
@@ -115,49 +187,36 @@ fn log_stored(accepted: &Accepted, bytes: usize, begun: Instant) {
     );
 }
 
-/// A handshake by GET or HEAD; its body is not read. One that fails to verify
-/// looks like a topic without handshakes.
-async fn handshake(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let client = gateway.client_ip(request.extensions(), request.headers());
-    let caller = Caller::new(client, request.headers());
-    if let Err(limit) = gateway.admit_to_ingest(client) {
-        gateway.note_limited_delivery(limit, &topic(request.uri().path()), &caller);
-        return Box::pin(reject_unread(request, limit)).await;
-    }
+/// A handshake by a method that no section takes, such as HEAD or OPTIONS; its body is
+/// not read. One that fails to verify looks like a topic without handshakes.
+async fn handshake(
+    gateway: Arc<Gateway>,
+    caller: Caller,
+    topic: &str,
+    request: Request,
+) -> Response {
     let (head, _) = request.into_parts();
-    let topic = topic(head.uri.path());
     let delivery = delivery(head, Bytes::new(), gateway.clock.now());
-    match gateway.ingest.handshake(&topic, delivery).await {
+    match gateway.ingest.handshake(topic, delivery).await {
         Some(Ok(accepted)) => {
             gateway.log_handshake(&accepted, &caller);
             success(accepted)
         }
         Some(Err(refusal)) => {
-            gateway.log_refusal(&refusal, &topic, 0, &caller);
-            ProblemDetails::post_only().into_response()
+            gateway.log_refusal(&refusal, topic, 0, &caller);
+            ProblemDetails::method_not_taken(&gateway.ingest.methods()).into_response()
         }
-        None => ProblemDetails::post_only().into_response(),
+        None => ProblemDetails::method_not_taken(&gateway.ingest.methods()).into_response(),
     }
-}
-
-/// A request by a method that neither events nor handshakes use.
-async fn other_method(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let client = gateway.client_ip(request.extensions(), request.headers());
-    let Err(limit) = gateway.admit_to_ingest(client) else {
-        return ProblemDetails::post_only().into_response();
-    };
-    let caller = Caller::new(client, request.headers());
-    gateway.note_limited_delivery(limit, &topic(request.uri().path()), &caller);
-    reject_unread(request, limit).await
 }
 
 /// Rejects a request whose body was not read. Drains a small body first:
 /// closing while the sender still writes would reset the connection, and it
 /// would not see when it may retry.
-async fn reject_unread(request: Request, limit: LimitExceeded) -> Response {
+async fn reject_unread(request: Request, why: impl Into<ProblemDetails>) -> Response {
     let (hint, version) = (BodyHint::from_headers(request.headers()), request.version());
     let is_drained = body::drain_body(request.into_body(), hint).await;
-    let response = ProblemDetails::from(limit).into_response();
+    let response = why.into().into_response();
     if is_drained {
         response
     } else {
@@ -165,14 +224,22 @@ async fn reject_unread(request: Request, limit: LimitExceeded) -> Response {
     }
 }
 
+impl Gateway {
+    fn caller(&self, request: &Request) -> Caller {
+        let client = self.client_ip(request.extensions(), request.headers());
+        Caller::new(client, request.headers())
+    }
+}
+
 fn delivery(head: Parts, body: Bytes, received_at: Timestamp) -> Delivery {
     Delivery::from_request(http::Request::from_parts(head, body), received_at)
 }
 
-/// The topic in the path, decoded; bytes that are not UTF-8 become characters
-/// that no topic has.
+/// The topic in the path, decoded, without the slash that many write behind it; bytes
+/// that are not UTF-8 become characters that no topic has.
 fn topic(path: &str) -> String {
     let raw = path.strip_prefix(PREFIX).unwrap_or_default();
+    let raw = raw.strip_suffix('/').unwrap_or(raw);
     percent_decode_str(raw).decode_utf8_lossy().into_owned()
 }
 

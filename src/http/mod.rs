@@ -135,6 +135,8 @@ pub struct Gateway {
     request_numbers: AtomicU64,
     /// Held by whoever reads figures for `/metrics` from the disk.
     figures_permit: Arc<Semaphore>,
+    /// Turns to decode long bodies.
+    long_decodes: body::LongDecodes,
     /// Log lines about who was refused.
     log_budget: log_budget::LogBudget,
 }
@@ -160,6 +162,7 @@ impl Gateway {
             body_budget: body::BodyBudget::new(settings.body_bytes_max),
             request_numbers: AtomicU64::new(0),
             figures_permit: Arc::new(Semaphore::new(1)),
+            long_decodes: body::LongDecodes::default(),
             log_budget: log_budget::LogBudget::default(),
             cors: Swap::new(cors::Cors::new(
                 &settings.cors_origins,
@@ -253,8 +256,8 @@ impl Gateway {
             .merge(events)
             .merge(operator)
             .merge(admin)
-            .route("/ingest", ingest::route())
-            .route("/ingest/", ingest::route())
+            .route("/ingest", ingest::without_topic())
+            .route("/ingest/", ingest::without_topic())
             .route("/ingest/{*topic}", ingest::route())
             .fallback(problem::no_such_route)
             .layer(from_fn_with_state(Arc::clone(self), cors::across_origins))

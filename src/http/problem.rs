@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use hookrill_core::Cursor;
-use http::{HeaderName, HeaderValue, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 use serde_json::json;
 
 use super::{
@@ -84,9 +84,21 @@ impl ProblemDetails {
             .with_header(header::RETRY_AFTER, limited.wait_secs().into())
     }
 
-    /// 405 on the ingest routes.
-    pub(super) fn post_only() -> Self {
-        Self::not_post("webhooks are sent with POST")
+    /// 405 on the ingest routes, with the methods of all topics together.
+    pub(super) fn method_not_taken(methods: &[Method]) -> Self {
+        let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+        let detail = format!("webhooks are sent with {}", names.join(" or "));
+        let problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, detail);
+        match HeaderValue::from_str(&names.join(", ")) {
+            Ok(allow) => problem.with_header(header::ALLOW, allow),
+            Err(_) => problem,
+        }
+    }
+
+    /// 404 on the ingest routes without a topic.
+    pub(super) fn topic_missing() -> Self {
+        let detail = "the URL names no topic: webhooks are sent to /ingest/<topic>";
+        Self::new(StatusCode::NOT_FOUND, detail)
     }
 
     fn not_post(detail: &str) -> Self {
@@ -143,6 +155,7 @@ impl From<IngestError> for ProblemDetails {
             IngestError::Topic(_)
             | IngestError::Unconfigured(_)
             | IngestError::BelowPartition(_)
+            | IngestError::AddressNotAllowed(_)
             | IngestError::Unverified { .. }
             | IngestError::SecretNotAccepted(_) => Self::unauthorized(UNVERIFIED, BASIC),
             IngestError::RateLimited { limited, .. } => {
@@ -167,7 +180,15 @@ impl From<BodyError> for ProblemDetails {
         match error {
             BodyError::Long(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail),
             BodyError::Slow => Self::new(StatusCode::REQUEST_TIMEOUT, detail),
-            BodyError::Broken => Self::new(StatusCode::BAD_REQUEST, detail),
+            BodyError::Broken | BodyError::CodingBroken => {
+                Self::new(StatusCode::BAD_REQUEST, detail)
+            }
+            // RFC 9110, section 15.5.16.
+            BodyError::CodingUnknown => Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+                .with_header(
+                    header::ACCEPT_ENCODING,
+                    HeaderValue::from_static("gzip, deflate, br, zstd"),
+                ),
             BodyError::NoMemory => Self::unavailable(detail),
         }
     }
@@ -304,8 +325,12 @@ pub(super) fn closing(mut response: Response, version: Version) -> Response {
 }
 
 /// 404 for a path that is not a route.
-pub(super) async fn no_such_route() -> ProblemDetails {
-    let detail = "no such route; the main ones are POST /ingest/<topic> and GET /events/<topic>";
+pub(super) async fn no_such_route(uri: Uri) -> ProblemDetails {
+    let detail = if uri.path().starts_with("//") {
+        "no such route; the path begins with two slashes: remove one"
+    } else {
+        "no such route; the main ones are POST /ingest/<topic> and GET /events/<topic>"
+    };
     ProblemDetails::new(StatusCode::NOT_FOUND, detail)
 }
 

@@ -31,7 +31,7 @@ const AGENT_CHARS_MAX: usize = 100;
 
 /// Who sent a request, for the log.
 pub(super) struct Caller {
-    client: Option<IpAddr>,
+    pub(super) client: Option<IpAddr>,
     user_agent: Option<HeaderValue>,
 }
 

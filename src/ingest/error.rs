@@ -10,10 +10,13 @@ use crate::{journal::AppendError, rate::RateLimited};
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
     /// The path does not name a topic.
-    #[error("the topic is malformed")]
+    #[error("the URL does not end in a topic, as in /ingest/<topic>")]
     Topic(#[from] TopicError),
     /// No section of the configuration covers the topic.
-    #[error("no topic {0} is configured")]
+    #[error(
+        "no topic {0} is configured; write a section for it, or correct the topic in the sender's \
+         URL"
+    )]
     Unconfigured(Topic),
     /// The topic is below one whose deliveries name their subtopic themselves.
     #[error(
@@ -21,6 +24,12 @@ pub enum IngestError {
          own topic"
     )]
     BelowPartition(Topic),
+    /// The topic's section lists who may send, and not this sender.
+    #[error(
+        "{0}: `allow_from` does not list the sender's address; behind a proxy, \
+         `server.trusted_proxies` has to list that"
+    )]
+    AddressNotAllowed(Topic),
     /// The delivery did not verify.
     #[error("{topic}: signature verification failed")]
     Unverified {
@@ -61,7 +70,10 @@ impl IngestError {
     /// Whether it was refused before a key was tried on its body.
     pub(super) fn is_before_mac(&self) -> bool {
         match self {
-            Self::Topic(_) | Self::Unconfigured(_) | Self::BelowPartition(_) => true,
+            Self::Topic(_)
+            | Self::Unconfigured(_)
+            | Self::BelowPartition(_)
+            | Self::AddressNotAllowed(_) => true,
             // Tried, and only then compared.
             Self::Unverified { source, .. } => {
                 !matches!(source, VerifyError::Mismatch | VerifyError::Stale { .. })
@@ -81,6 +93,7 @@ impl IngestError {
             Self::Topic(_) => "topic_malformed",
             Self::Unconfigured(_) => "topic_unknown",
             Self::BelowPartition(_) => "topic_below_partition",
+            Self::AddressNotAllowed(_) => "address",
             Self::Unverified { source, .. } => source.reason(),
             Self::SecretNotAccepted(_) => "secret_not_accepted",
             Self::SecretNotStored { .. } => "secret_not_stored",
@@ -107,12 +120,12 @@ mod tests {
             topic: topic.clone(),
             source,
         };
-        let malformed = "a..b".parse::<Topic>().unwrap_err();
+        let malformed = IngestError::Topic("a..b".parse::<Topic>().unwrap_err());
         for (error, is_before_mac) in [
-            (IngestError::Topic(malformed), true),
+            (malformed, true),
             (IngestError::Unconfigured(topic.clone()), true),
             (IngestError::BelowPartition(topic.clone()), true),
-            (unverified(VerifyError::MethodNotPost), true),
+            (unverified(VerifyError::MethodNotTaken), true),
             (unverified(VerifyError::SecretPending), true),
             (unverified(VerifyError::Mismatch), false),
         ] {

@@ -2,11 +2,18 @@
 //!
 //! Invariant: no header is kept whose name says that it may be a secret.
 
+use data_encoding::BASE64;
 use hookrill_core::HEADERS_MAX;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH},
+};
 
 /// The most bytes of header values that an event keeps.
 const KEPT_BYTES_MAX: usize = 4 * 1024;
+
+/// Where an event keeps the body as it was sent, in Base64.
+const SENT_BODY: &str = ":sent";
 
 /// Whether events keep a header of this name, which is in lower case.
 #[must_use]
@@ -27,12 +34,23 @@ fn readable(value: &HeaderValue) -> Option<&str> {
     text.chars().all(is_shown).then_some(text)
 }
 
-/// The headers that an event keeps; beyond the bounds, the first of them.
-pub(super) fn kept(headers: &HeaderMap) -> Vec<(Box<str>, Box<str>)> {
+/// The headers that an event keeps; beyond the bounds, the first of them. `sent`: the
+/// body as it was sent, where that is signed and the event has it decoded. It is kept
+/// under a name that no header can have.
+pub(super) fn kept(headers: &HeaderMap, sent: Option<&[u8]>) -> Vec<(Box<str>, Box<str>)> {
     let mut kept: Vec<(Box<str>, Box<str>)> = Vec::new();
+    let was_decoded = headers.contains_key(CONTENT_ENCODING);
+    if let (Some(sent), Some(coding)) = (sent, text(headers, &CONTENT_ENCODING)) {
+        kept.push((SENT_BODY.into(), BASE64.encode(sent).into()));
+        kept.push((CONTENT_ENCODING.as_str().into(), coding));
+    }
     let mut bytes = 0;
     for (name, value) in headers {
         if !keeps_header(name.as_str()) {
+            continue;
+        }
+        // They are about what was sent.
+        if was_decoded && (name == CONTENT_ENCODING || name == CONTENT_LENGTH) {
             continue;
         }
         let Some(value) = readable(value) else {
@@ -103,7 +121,7 @@ mod tests {
         ] {
             headers.insert(name, HeaderValue::from_bytes(bytes).unwrap());
         }
-        let kept: Vec<_> = kept(&headers);
+        let kept: Vec<_> = kept(&headers, None);
         let city = ("cf-ipcity".into(), "Z\u{fc}rich".into());
         assert_eq!(kept, [city, ("x-empty".into(), "".into())]);
     }
@@ -115,13 +133,16 @@ mod tests {
             let name: HeaderName = format!("x-{n}").parse().unwrap();
             headers.insert(name, HeaderValue::from_static("v"));
         }
-        assert_eq!(kept(&headers).len(), HEADERS_MAX);
+        assert_eq!(kept(&headers, None).len(), HEADERS_MAX);
         let mut long = HeaderMap::new();
         for (name, bytes) in [("x-a", KEPT_BYTES_MAX - 1), ("x-b", 2), ("x-c", 1)] {
             long.insert(name, "v".repeat(bytes).parse().unwrap());
         }
         long.insert("x-binary", HeaderValue::from_bytes(b"\xff").unwrap());
-        let names: Vec<_> = kept(&long).into_iter().map(|(name, _)| name).collect();
+        let names: Vec<_> = kept(&long, None)
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
         assert_eq!(names, ["x-a".into()]);
     }
 }

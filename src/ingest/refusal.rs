@@ -25,6 +25,7 @@ pub struct Refusal {
 
 /// How the delivery is named.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a refusal is boxed as a whole")]
 enum Named {
     /// Not at all, or it is not known any more.
     Nothing,

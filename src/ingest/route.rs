@@ -4,10 +4,11 @@
 //! Invariant: a verifier changes at most once, from one that waits for the
 //! provider's secret to one that has it.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
-use hookrill_core::{Secret, Timestamp, Topic};
+use hookrill_core::{Draft, Secret, Timestamp, Topic};
 use hookrill_verify::Verifier;
+use ipnet::IpNet;
 use parking_lot::RwLock;
 
 use super::dedup::DedupRule;
@@ -31,6 +32,8 @@ pub struct IngestRoute {
     view: Arc<View>,
     /// Whether deliveries name the subtopic that they belong to.
     partitions: bool,
+    /// Who may send; `None`: anybody.
+    allow_from: Option<Box<[IpNet]>>,
     /// The rate limit, and what is left of it; `None`: no limit.
     rate: Option<(Rate, Bucket)>,
     /// Locked for writing while a secret is installed, so that only the first
@@ -56,6 +59,7 @@ impl IngestRoute {
             dedup,
             view,
             partitions: verifier.has_partition(),
+            allow_from: None,
             rate: None,
             verifier: RwLock::new(Arc::new(verifier)),
         }
@@ -66,6 +70,28 @@ impl IngestRoute {
     pub fn with_rate_max(mut self, rate: Option<Rate>) -> Self {
         self.rate = rate.map(|rate| (rate, Bucket::default()));
         self
+    }
+
+    /// The same, for senders in these networks alone.
+    #[must_use]
+    pub fn with_allow_from(mut self, networks: Option<&[IpNet]>) -> Self {
+        self.allow_from = networks.map(Into::into);
+        self
+    }
+
+    /// Whether it is for some senders alone.
+    pub(super) fn restricts(&self) -> bool {
+        self.allow_from.is_some()
+    }
+
+    /// Whether this sender may send; one without a known address may not, where it
+    /// matters.
+    pub(super) fn allows(&self, sender: Option<IpAddr>) -> bool {
+        let Some(networks) = &self.allow_from else {
+            return true;
+        };
+        let sender = sender.map(|address| address.to_canonical());
+        sender.is_some_and(|sender| networks.iter().any(|network| network.contains(&sender)))
     }
 
     /// Whether this topic, which is the section's or below it, accepts
@@ -118,11 +144,9 @@ impl IngestRoute {
         self.view.projection.is_some()
     }
 
-    /// Whether subscribers see nothing of this body, because the parts that
-    /// they may see cannot be cut out of it.
-    pub(super) fn withholds(&self, body: &[u8]) -> bool {
-        let projection = self.view.projection.as_ref();
-        projection.is_some_and(|projection| projection.cut(body).is_err())
+    /// Whether subscribers see nothing of this event.
+    pub(super) fn withholds(&self, draft: &Draft) -> bool {
+        self.view.withholds(draft)
     }
 
     /// Installs the secret that a provider sent; returns false where the

@@ -40,7 +40,7 @@ fn withheld(commit: &Commit, routes: &Routes) -> u64 {
     // The event's own topic decides, which may have a section of its own.
     let withheld = events.filter(|draft| {
         let route = routes.lookup(&draft.topic);
-        route.is_some_and(|route| route.withholds(&draft.body))
+        route.is_some_and(|route| route.withholds(draft))
     });
     withheld.count() as u64
 }

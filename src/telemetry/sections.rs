@@ -21,12 +21,16 @@ const SUBSCRIBE_REFUSED: &str = "hookrill_subscribe_refused_total";
 
 /// Every reason for which a delivery is refused, sorted.
 pub const INGEST_REASONS: &[&str] = &[
+    "address",
     "body_broken",
     "body_budget",
     "body_hash",
+    "body_of_get",
     "body_too_long",
     "body_too_slow",
     "challenge",
+    "coding_broken",
+    "coding_unknown",
     "delimiter_in_part",
     "field_missing",
     "header_duplicate",

@@ -22,8 +22,8 @@ const JSON: &str = "application/json";
 /// What a subscriber is shown of an event.
 pub(super) struct Shown<'e> {
     pub(super) event: &'e Event,
-    /// What is left of its body, where that was cut.
-    pub(super) cut: Option<&'e str>,
+    /// What is shown instead of its body: JSON that was cut out of it, or that it is.
+    pub(super) json: Option<&'e str>,
     pub(super) view: Option<&'e View>,
 }
 
@@ -93,7 +93,7 @@ impl Shown<'_> {
     }
 
     fn data(&self) -> Data<'_> {
-        match self.cut {
+        match self.json {
             Some(json) => Data::Json(json),
             None => Data::of(self.event),
         }
@@ -113,8 +113,8 @@ impl Shown<'_> {
             named => named,
         };
         let written = draft.content_type.as_deref();
-        // What was cut is JSON, whatever the sender called it.
-        let written = written.filter(|written| self.cut.is_none() || is_json(written));
+        // This is JSON, whatever the sender called it.
+        let written = written.filter(|written| self.json.is_none() || is_json(written));
         for (name, value) in [
             ("id", &*id),
             ("source", &source),
@@ -247,7 +247,7 @@ mod tests {
     fn whole(event: &Event) -> Shown<'_> {
         Shown {
             event,
-            cut: None,
+            json: None,
             view: None,
         }
     }
@@ -356,7 +356,7 @@ mod tests {
         };
         let shown = Shown {
             event: &event,
-            cut: Some(r#"{"a":1}"#),
+            json: Some(r#"{"a":1}"#),
             view: Some(&view),
         };
         let line = shown.line(&encoder());

@@ -31,6 +31,8 @@ struct Shared {
     encoder: Arc<Encoder>,
     /// `None` where nothing configures the topic any more.
     view: Option<Arc<View>>,
+    /// The body as JSON, where it is that and does not look like it.
+    json: OnceLock<Option<Box<str>>>,
     /// Boxed, since most forms are never asked for.
     encoded: [OnceLock<Box<Piece>>; Form::COUNT],
 }
@@ -43,6 +45,7 @@ impl Frame {
             view: encoder.views.lookup(&event.draft.topic).cloned(),
             event,
             encoder: Arc::clone(encoder),
+            json: OnceLock::new(),
             encoded: Default::default(),
         }))
     }
@@ -93,29 +96,32 @@ impl Frame {
         draft.weight() + encoded + size_of::<Shared>()
     }
 
+    /// The body as JSON, where it does not look like it: read once for all forms.
+    fn json(&self, view: &View) -> Option<&str> {
+        let json = self.0.json.get_or_init(|| view.json(&self.event().draft));
+        json.as_deref()
+    }
+
     fn encode(&self, form: Form) -> Bytes {
         let (event, encoder) = (self.event(), &*self.0.encoder);
         let id = encoder.cursor(event.sequence);
         let view = self.0.view.as_deref();
+        let json = view.and_then(|view| self.json(view));
         let cut = match (form.full, view) {
             (true, _) => None,
-            (false, view) => match View::cut(view, event) {
+            (false, view) => match View::cut(view, &event.draft, json) {
                 Ok(cut) => cut,
                 Err(why) => return notices::withheld(form.format, id, why, encoder),
             },
         };
+        let json = cut.as_deref().or(json);
         let named = view.is_some_and(|view| view.event_names);
         let name = named.then_some(&*event.draft.event_type);
-        let shown = cloudevents::Shown {
-            event,
-            cut: cut.as_deref(),
-            view,
-        };
+        let shown = cloudevents::Shown { event, json, view };
         match form.format {
             Format::Raw => {
-                let body = cut
-                    .as_deref()
-                    .map_or_else(|| String::from_utf8_lossy(&event.draft.body), Cow::Borrowed);
+                let body =
+                    json.map_or_else(|| String::from_utf8_lossy(&event.draft.body), Cow::Borrowed);
                 sse::event(id, name, &body)
             }
             Format::CloudEvents => sse::event(id, name, &shown.exact(encoder)),

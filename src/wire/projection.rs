@@ -11,7 +11,7 @@ mod walk;
 
 use std::{borrow::Cow, cell::OnceCell};
 
-use hookrill_core::Pointer;
+use hookrill_core::{Pointer, without_byte_order_mark};
 use serde::de::IgnoredAny;
 
 use walk::Walk;
@@ -52,6 +52,7 @@ impl Projection {
     ///
     /// [`NotJson`]: nothing of it may be shown.
     pub fn cut(&self, body: &[u8]) -> Result<String, NotJson> {
+        let body = without_byte_order_mark(body);
         let text = std::str::from_utf8(body).map_err(|_| NotJson)?;
         // Checked to its end before anything is cut: a walk checks nothing.
         serde_json::from_str::<IgnoredAny>(text).map_err(|_| NotJson)?;

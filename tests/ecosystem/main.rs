@@ -23,3 +23,4 @@ mod presets;
 mod proxies;
 mod real_input;
 mod recipes;
+mod senders;

@@ -31,6 +31,7 @@ use std::{
 use hookrill_testing::free_address;
 use orders::{OrderGateway, POLL_INTERVAL};
 use pages::Pages;
+pub(crate) use scripts::built_by_go;
 use scripts::{BE_THE_RECIPE, Script};
 
 const WAIT_MAX: Duration = Duration::from_secs(60);

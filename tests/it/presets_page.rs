@@ -219,7 +219,7 @@ fn night() -> String {
      sent to. \
      `--show-signed` prints the bytes that should have been signed.\n\n\
      | reason | means | look at |\n|---|---|---|\n\
-     | `method` | the request is not a POST, and no handshake | who calls this URL, and why |\n\
+     | `method`, `body_of_get` | the request is not a POST, nor by one of the section's `methods`, and no handshake; or a GET has a body | who calls this URL, and why |\n\
      | `header_missing`, `query_missing` | there is no signature, or no token | is a secret set at the provider? Does a proxy drop headers? |\n\
      | `not_ascii` | a header that is needed has bytes outside ASCII | a proxy that changes headers |\n\
      | `header_duplicate` | a header was given more than once, with different values | a proxy that adds one of its own |\n\
@@ -237,10 +237,12 @@ fn night() -> String {
      | `secret_not_stored` | the provider's secret could not be written; the sender gets 503 | the disk of the journal's folder, and who may write there |\n\
      | `verify_token`, `challenge` | a handshake failed | is the topic's `verify_token` the token that you gave the provider? |\n\
      | `topic_unknown`, `topic_malformed` | nothing configures that topic | the end of the URL |\n\
+     | `address` | the sender's address is not in the topic's `allow_from` | that list; behind a proxy, `server.trusted_proxies` |\n\
      | `topic_below_partition` | the topic is below one with a `partition` | send to the topic of the section itself |\n\
      | `rate_topic`, `rate_address` | more than the topic's `rate_max`, or `server.ingest_rate_per_address_max`, allows; the sender gets 429 | the limits; who sends that much |\n\
      | `body_too_long` | longer than `server.body_bytes_max`; the sender gets 413 | that limit |\n\
      | `body_too_slow`, `body_broken` | the body took too long, or ended early; the sender gets 408 or 400 | the sender's network, and proxies |\n\
+     | `coding_unknown`, `coding_broken` | the body's `Content-Encoding` is none of gzip, deflate, br, zstd, or more than three, or not what the body is; the sender gets 415 or 400 | how the sender compresses; a proxy that changes bodies |\n\
      | `body_budget` | the bodies that are being read hold all the memory that there is for them; the sender gets 503 | who sends so much at once |\n\
      | `journal_no_room` | the disk is nearly full; the sender gets 503 | the disk, and `journal.retain_bytes` |\n\
      | `journal_scarce` | the system had no open files or memory to spare for the journal; the sender gets 503 | the limit of open files (`ulimit -n`), and memory |\n\

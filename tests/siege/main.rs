@@ -12,6 +12,7 @@
     reason = "clippy takes a test's helpers for the program"
 )]
 
+mod bombs;
 mod connections;
 mod dead_peers;
 mod honest;

@@ -39,7 +39,8 @@ pub struct Draft {
     /// The headers worth keeping, name and value, without secrets. Names are in
     /// lower case. At most [`HEADERS_MAX`].
     pub headers: Vec<(Box<str>, Box<str>)>,
-    /// The body, byte for byte as it was signed.
+    /// The body, byte for byte as it was signed, or what that was decoded to
+    /// (`Content-Encoding`).
     pub body: Bytes,
 }
 

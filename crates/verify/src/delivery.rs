@@ -6,8 +6,8 @@
 use std::fmt;
 
 use bytes::Bytes;
-use hookrill_core::{Secret, Timestamp};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use hookrill_core::{FormReader, Secret, Timestamp, begins_as_json};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header::CONTENT_TYPE};
 
 use crate::{error::VerifyError, limits::FACT_BYTES_MAX};
 
@@ -25,10 +25,16 @@ pub struct Delivery {
     pub path_and_query: String,
     /// All header lines.
     pub headers: HeaderMap,
-    /// The body, byte for byte: before any decompression.
+    /// The body, byte for byte; without its codings (`Content-Encoding`), where those
+    /// were undone.
     pub body: Bytes,
+    /// The body as it was sent, where codings of it were undone: providers sign either.
+    /// Of what was verified, only if it is what the signature is over.
+    pub sent: Option<Bytes>,
     /// When it arrived here.
     pub received_at: Timestamp,
+    /// The body as JSON, where it is a form and was read.
+    pub(crate) form_json: Option<Box<str>>,
 }
 
 impl Delivery {
@@ -45,7 +51,9 @@ impl Delivery {
             path_and_query: path_and_query.into(),
             headers,
             body: body.into(),
+            sent: None,
             received_at,
+            form_json: None,
         }
     }
 
@@ -58,6 +66,29 @@ impl Delivery {
         let path_and_query = head.uri.path_and_query().map_or("/", |text| text.as_str());
         let path_and_query = path_and_query.to_owned();
         Self::new(head.method, path_and_query, head.headers, body, received_at)
+    }
+
+    /// Where JSON pointers look: the body, or what a form was read as.
+    pub(crate) fn json(&self) -> &[u8] {
+        self.form_json.as_deref().map_or(&self.body, str::as_bytes)
+    }
+
+    /// Reads the body as a form, unless it begins as JSON does. Whatever its
+    /// `Content-Type` says: nobody signs that, and whoever replays the delivery with
+    /// another one must not change its id or its subtopic.
+    pub(crate) fn read_form(&mut self, forms: &FormReader) {
+        if !begins_as_json(&self.body) {
+            self.form_json = forms.json(&self.body).map(Into::into);
+        }
+    }
+
+    /// Makes the query of a GET its body, as the form that it is.
+    pub(crate) fn take_query_as_form(&mut self) {
+        debug_assert!(self.body.is_empty(), "one with a body was refused");
+        let query = self.path_and_query.split_once('?').unwrap_or_default().1;
+        self.body = Bytes::copy_from_slice(query.as_bytes());
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        self.headers.insert(CONTENT_TYPE, form);
     }
 }
 

@@ -227,6 +227,12 @@ pub enum SchemeError {
         /// The status.
         status: u16,
     },
+    /// Events by GET, of which the signature covers nothing.
+    #[error(
+        "a GET has no body: its event is the query, which this scheme does not sign; leave out \
+         GET, or use a scheme that signs the URL"
+    )]
+    GetUnsigned,
     /// The status in `respond` is not a success.
     #[error("`respond` has the status {status}: it is 200 to 299")]
     RespondStatus {
@@ -253,10 +259,13 @@ fn listed(parts: &[MessagePart]) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
-    /// Only a POST carries an event, and the scheme has no handshake by this
-    /// method.
-    #[error("the method is not POST")]
-    MethodNotPost,
+    /// No event comes by this method ([`Settings::methods`](crate::Settings::methods)),
+    /// and the scheme has no handshake by it.
+    #[error("no delivery comes by this method: only by POST, or by what `methods` lists")]
+    MethodNotTaken,
+    /// A GET with a body: its event is the query, and nothing says what the body is.
+    #[error("a GET has its event in the query, and this one has a body")]
+    BodyOfGet,
     /// A header that the scheme reads has bytes outside ASCII, which two readers may
     /// read differently.
     #[error("header {header} has bytes that are not ASCII")]
@@ -405,7 +414,8 @@ impl VerifyError {
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
-            Self::MethodNotPost => "method",
+            Self::MethodNotTaken => "method",
+            Self::BodyOfGet => "body_of_get",
             Self::HeaderNotAscii { .. } => "not_ascii",
             Self::HeaderMissing { .. } => "header_missing",
             Self::QueryMissing => "query_missing",

@@ -1,5 +1,7 @@
 //! What is taken out of a delivery, once it is verified.
 
+use http::Method;
+
 use crate::{
     delivery::{Delivery, Facts, Reply},
     error::VerifyError,
@@ -26,6 +28,14 @@ pub(crate) struct FactSource {
 }
 
 impl FactSources {
+    /// Whether one may be read from JSON.
+    pub(crate) fn read_json(&self) -> bool {
+        let partition = self.partition.iter().flat_map(Partition::sources);
+        let facts = self.event_type.iter().chain(&self.dedup_id);
+        let mut sources = facts.map(|fact| &fact.source).chain(partition);
+        sources.any(|source| matches!(source, Source::Json(_)))
+    }
+
     /// The facts of a verified delivery; `content` stands for its body.
     ///
     /// # Errors
@@ -79,7 +89,9 @@ fn first(
         if let Some(text) = source.find(delivery)?
             && (1..=FACT_BYTES_MAX).contains(&text.len())
         {
-            return Ok(Some((text.into(), *signed)));
+            // Of a GET it was read from the query, whose end may run into what follows.
+            let signed = *signed && (delivery.method != Method::GET || !source.is_in_body());
+            return Ok(Some((text.into(), signed)));
         }
     }
     Ok(None)

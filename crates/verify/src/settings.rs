@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hookrill_core::Secret;
+use http::Method;
 
 use crate::{partition::Partition, scheme::Respond};
 
@@ -34,6 +35,10 @@ pub struct Settings {
     pub partition: Option<Partition>,
     /// The answer on success, instead of what the scheme says.
     pub respond: Option<Respond>,
+    /// Whether forms are not read as JSON.
+    pub forms_as_text: bool,
+    /// By which methods events come; none: by POST.
+    pub methods: Vec<Method>,
 }
 
 impl Settings {
@@ -70,6 +75,20 @@ impl Settings {
     #[must_use]
     pub fn with_partition(mut self, partition: Partition) -> Self {
         self.partition = Some(partition);
+        self
+    }
+
+    /// The same with [`Settings::forms_as_text`].
+    #[must_use]
+    pub fn with_forms_as_text(mut self) -> Self {
+        self.forms_as_text = true;
+        self
+    }
+
+    /// The same with [`Settings::methods`].
+    #[must_use]
+    pub fn with_methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
+        self.methods = methods.into_iter().collect();
         self
     }
 

@@ -3,8 +3,9 @@
 //! Fails closed: what is not verified is refused, and there is no third way.
 //! Time is an argument; nothing here reads a clock.
 
-use hookrill_core::{Pointer, Secret, Timestamp};
+use hookrill_core::{FormReader, Pointer, Secret, Timestamp};
 use http::Method;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     check::{
@@ -153,6 +154,24 @@ impl Verifier {
         self.compiled.facts.partition.is_some()
     }
 
+    /// What reads forms as JSON; `None`: they are text.
+    #[must_use]
+    pub fn forms(&self) -> Option<&FormReader> {
+        self.compiled.forms.as_ref()
+    }
+
+    /// By which methods events come.
+    #[must_use]
+    pub fn methods(&self) -> &[Method] {
+        &self.compiled.methods
+    }
+
+    /// Whether events come by this method.
+    #[must_use]
+    pub fn takes(&self, method: &Method) -> bool {
+        self.compiled.methods.contains(method)
+    }
+
     /// Whether a handshake comes by this method.
     #[must_use]
     pub fn has_handshake(&self, method: &Method) -> bool {
@@ -182,8 +201,8 @@ impl Verifier {
         trace: &mut Trace,
     ) -> Result<Decision, VerifyError> {
         trace.begin("request");
-        if delivery.method != Method::POST && !self.has_handshake(&delivery.method) {
-            return Err(VerifyError::MethodNotPost);
+        if !self.takes(&delivery.method) && !self.has_handshake(&delivery.method) {
+            return Err(VerifyError::MethodNotTaken);
         }
         trace.passed(|| format!("a {}", delivery.method));
 
@@ -193,17 +212,24 @@ impl Verifier {
             return Ok(Decision::Other(outcome));
         }
         if !self.expects_verified(&delivery.method) {
-            return Err(VerifyError::MethodNotPost);
+            return Err(VerifyError::MethodNotTaken);
         }
-        match &self.compiled.check {
-            Check::Signature(check) => check.verify(delivery, now, trace)?,
+        if delivery.method == Method::GET && !delivery.body.is_empty() {
+            return Err(VerifyError::BodyOfGet);
+        }
+        let content = match &self.compiled.check {
+            Check::Signature(check) => verify_either(check, delivery, now, trace)?,
             Check::Token(check) => {
                 check.verify(delivery, trace)?;
                 check.redact(delivery);
+                None
             }
-            Check::None => {}
+            Check::None => None,
+        };
+        if !matches!(self.compiled.check, Check::Signature(_)) {
+            delivery.sent = None;
         }
-        self.accept(delivery, trace)
+        self.accept(delivery, content, trace)
     }
 
     /// What is answered without verification.
@@ -221,24 +247,34 @@ impl Verifier {
     /// Whether a verified delivery may come by this method.
     fn expects_verified(&self, method: &Method) -> bool {
         let handshakes = &self.compiled.handshakes;
-        *method == Method::POST || handshakes.any_at(HandshakeStage::AfterVerification, method)
+        self.takes(method) || handshakes.any_at(HandshakeStage::AfterVerification, method)
     }
 
     /// What a verified delivery is: a handshake or an event.
-    fn accept(&self, delivery: &Delivery, trace: &mut Trace) -> Result<Decision, VerifyError> {
+    /// `content` stands for its body.
+    fn accept(
+        &self,
+        delivery: &mut Delivery,
+        content: Option<[u8; 32]>,
+        trace: &mut Trace,
+    ) -> Result<Decision, VerifyError> {
         trace.begin("facts");
         let handshakes = &self.compiled.handshakes;
         if let Some(reply) = handshakes.answer(HandshakeStage::AfterVerification, delivery)? {
             trace.passed(|| "a handshake, answered".to_owned());
             return Ok(Decision::Other(Outcome::Answer(reply)));
         }
-        if delivery.method != Method::POST {
-            return Err(VerifyError::MethodNotPost);
+        if !self.takes(&delivery.method) {
+            return Err(VerifyError::MethodNotTaken);
         }
-        let content = match &self.compiled.check {
-            Check::Signature(check) => check.content(delivery)?,
-            Check::Token(_) | Check::None => None,
-        };
+        if delivery.method == Method::GET {
+            delivery.take_query_as_form();
+        }
+        if let Some(forms) = &self.compiled.forms
+            && self.compiled.facts.read_json()
+        {
+            delivery.read_form(forms);
+        }
         let facts = self.compiled.facts.facts(delivery, content)?;
         trace.passed(|| {
             let (event_type, id) = (or_none(&facts.event_type), or_none(&facts.dedup_id));
@@ -254,6 +290,10 @@ impl Verifier {
 }
 
 /// What a delivery is, while its caller still has it.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives for a moment, and is nearly always an event"
+)]
 enum Decision {
     /// An event: it was verified.
     Event(Facts),
@@ -268,6 +308,33 @@ impl Decision {
             Self::Other(outcome) => outcome,
         }
     }
+}
+
+/// Verifies a signature over the body as it was sent, or else over what it was decoded
+/// to. Returns the hash of what was signed, where that is not the body byte for byte.
+fn verify_either(
+    check: &SignatureCheck,
+    delivery: &mut Delivery,
+    now: Timestamp,
+    trace: &mut Trace,
+) -> Result<Option<[u8; 32]>, VerifyError> {
+    if let Some(sent) = delivery.sent.clone() {
+        let decoded = std::mem::replace(&mut delivery.body, sent);
+        let verified = check.verify(delivery, now, &mut Trace::disabled());
+        let content = verified.and_then(|()| {
+            let signed = check.content(delivery)?;
+            Ok(signed.unwrap_or_else(|| Sha256::digest(&delivery.body).into()))
+        });
+        delivery.body = decoded;
+        match content {
+            Ok(content) => return Ok(Some(content)),
+            // Verified, and late.
+            Err(stale @ VerifyError::Stale { .. }) => return Err(stale),
+            Err(_) => delivery.sent = None,
+        }
+    }
+    check.verify(delivery, now, trace)?;
+    check.content(delivery)
 }
 
 /// What becomes of a delivery that brings the provider's secret; `None` where

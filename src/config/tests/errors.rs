@@ -400,6 +400,30 @@ const BAD_TOPICS: &[(&str, &str)] = &[
         "topics.a.dedup_by: must be \"id\" or \"body\"…, not \"hash\"",
     ),
     (
+        "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\" }\nallow_from = [\"localhost\"]",
+        "topics.a.allow_from[0]: must be an address or a network…, not \"localhost\"",
+    ),
+    (
+        "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\" }\nallow_from = []",
+        "topics.a.allow_from: must list at least one",
+    ),
+    (
+        "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\" }\ndecode = \"form\"",
+        "topics.a.decode: must be \"auto\" or \"off\"…, not \"form\"",
+    ),
+    (
+        "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\" }\nmethods = [\"post\"]",
+        "topics.a.methods[0]: must be \"POST\", \"PUT\"…, not \"post\"",
+    ),
+    (
+        "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\" }\nmethods = []",
+        "topics.a.methods: must list at least one method",
+    ),
+    (
+        "[topics.a]\naccess = \"public\"\npreset = \"github\"\nsecrets = [\"s\"]\nmethods = [\"GET\"]",
+        "topics.a.methods: a GET has no body",
+    ),
+    (
         "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\" }\nrespond = { status = 302 }",
         "topics.a.respond.status: `respond` has the status 302: it is 200 to 299",
     ),

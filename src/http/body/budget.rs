@@ -16,8 +16,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+pub(super) use self::address_shares::AddressShares;
 use self::{
-    address_shares::{AddressCharge, AddressShares, ShareExhausted},
+    address_shares::{AddressCharge, ShareExhausted},
     waiting_bodies::{WaitingBodies, WaitingBody},
 };
 use crate::http::limits::Address;
@@ -210,6 +211,15 @@ impl BudgetShare {
         }
         debug_assert!(self.portions() >= portions, "each byte is paid for");
         Ok(())
+    }
+
+    /// Gives back what a body of so many bytes does not need.
+    pub(super) fn shrink(&mut self, body_bytes: usize) {
+        let needed = body_bytes.div_ceil(PORTION_BYTES);
+        for permit in [&mut self.small, &mut self.large].into_iter().flatten() {
+            let more = permit.num_permits().saturating_sub(needed);
+            drop(permit.split(more));
+        }
     }
 
     fn portions(&self) -> usize {

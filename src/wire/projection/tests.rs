@@ -120,7 +120,7 @@ fn what_is_not_json_to_its_end_is_refused() {
         b"{\"a\":tru}",
         b"{\"hidden\":tru}",
         b"{\"a\":\"\xff\"}",
-        b"\xef\xbb\xbf{}",
+        b"\xef\xbb\xbf\xef\xbb\xbf{}",
         b"{\"\\ud800\":1}",
         b"[1,]",
         long.as_bytes(),
@@ -130,6 +130,8 @@ fn what_is_not_json_to_its_end_is_refused() {
             assert_eq!(projection.cut(body), Err(NotJson), "{shown}");
         }
     }
+    let marked = exposing(&["/a"]).cut(b"\xef\xbb\xbf{\"a\":1,\"b\":2}");
+    assert_eq!(marked.as_deref(), Ok("{\"a\":1}"));
     // As deep as it may be, and no stack that grows with it.
     let deep = format!("{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
     assert!(exposing(&["/0/0"]).cut(deep.as_bytes()).is_ok());

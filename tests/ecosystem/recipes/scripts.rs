@@ -49,7 +49,7 @@ pub(super) fn command(heading: &str, folder: &Path) -> Vec<OsString> {
 }
 
 /// With what it needs of Go's library compiled once, not by each test.
-fn built_by_go(source: &Path) -> PathBuf {
+pub(crate) fn built_by_go(source: &Path) -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock();
     let program = source.with_extension("");

@@ -1,5 +1,6 @@
 //! The whole gateway over real sockets, in this process.
 
+mod bodies;
 mod damage;
 mod foreign_clients;
 mod groups;
@@ -15,6 +16,7 @@ mod partition;
 mod refusals_log;
 mod reload;
 mod revocation;
+mod senders;
 mod setup;
 mod slow;
 mod stopping;

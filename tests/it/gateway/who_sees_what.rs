@@ -361,7 +361,7 @@ async fn what_cannot_be_cut_is_withheld_told_of_and_counted() {
     for body in [
         format!("secret={SECRET}"),
         format!("{{\"secret\":\"{SECRET}\""),
-        "\u{feff}{}".into(),
+        "\u{feff}\u{feff}{}".into(),
     ] {
         gateway.post("shown", body).await.id();
     }

@@ -10,6 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde_json::value::RawValue;
 
 use super::Pointer;
+use crate::form::without_byte_order_mark;
 
 impl Pointer {
     /// The string or whole number at this place of a JSON document; `None`
@@ -19,6 +20,7 @@ impl Pointer {
     /// JSON, `1.0` and `1e3` are no whole numbers here, and `-0` is `-0`.
     #[must_use]
     pub fn find(&self, body: &[u8]) -> Option<String> {
+        let body = without_byte_order_mark(body);
         let mut json = serde_json::Deserializer::from_slice(body);
         let found = PointerSeed(self.steps()).deserialize(&mut json).ok()?;
         json.end().ok()?;

@@ -19,7 +19,7 @@ impl Source {
     ) -> Result<Option<Cow<'d, str>>, VerifyError> {
         Ok(match self {
             Self::Header(names) => headers::first(&delivery.headers, names)?.map(Cow::Borrowed),
-            Self::Json(pointer) => pointer.find(&delivery.body).map(Cow::Owned),
+            Self::Json(pointer) => pointer.find(delivery.json()).map(Cow::Owned),
             Self::Query(name) => {
                 form::value(form::query(&delivery.path_and_query), name).map(Cow::Owned)
             }

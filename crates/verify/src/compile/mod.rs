@@ -10,8 +10,8 @@ mod partition;
 mod signature;
 mod token;
 
-use hookrill_core::Secret;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use hookrill_core::{FormReader, Secret};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use crate::{
     check::{Check, handshake::Handshakes},
@@ -19,13 +19,17 @@ use crate::{
     error::SchemeError,
     facts::{FactSource, FactSources},
     limits::SECRETS_MAX,
-    scheme::{Respond, Scheme, SchemeKind, Source},
+    scheme::{MessagePart, Respond, Scheme, SchemeKind, Source},
     settings::Settings,
 };
 
 /// A scheme with its secrets, ready for deliveries.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CompiledScheme {
+    /// By which methods events come; at least one.
+    pub(crate) methods: Vec<Method>,
+    /// Reads forms as JSON; `None`: they are text.
+    pub(crate) forms: Option<FormReader>,
     pub(crate) check: Check,
     pub(crate) handshakes: Handshakes,
     pub(crate) facts: FactSources,
@@ -48,6 +52,8 @@ pub(crate) fn compile(scheme: Scheme, settings: Settings) -> Result<CompiledSche
             .map(reply)
             .transpose()?,
     };
+    let methods = methods(&scheme, &settings)?;
+    let forms = (!settings.forms_as_text).then(|| FormReader::new(scheme.json_field.clone()));
     let check = match scheme.kind {
         SchemeKind::Hmac | SchemeKind::Ed25519 => {
             let signature = signature::compile(scheme, settings, handshakes.sign_for_anyone())?;
@@ -61,10 +67,25 @@ pub(crate) fn compile(scheme: Scheme, settings: Settings) -> Result<CompiledSche
         SchemeKind::None => return Err(SchemeError::SecretUseless),
     };
     Ok(CompiledScheme {
+        methods,
+        forms,
         check,
         handshakes,
         facts,
     })
+}
+
+/// The methods of events. A GET has no body: its event is the query, which a signature
+/// that leaves out the URL does not cover.
+fn methods(scheme: &Scheme, settings: &Settings) -> Result<Vec<Method>, SchemeError> {
+    if settings.methods.is_empty() {
+        return Ok(vec![Method::POST]);
+    }
+    let signs_query = scheme.parts().iter().any(MessagePart::needs_public_url);
+    if settings.methods.contains(&Method::GET) && scheme.kind.signs() && !signs_query {
+        return Err(SchemeError::GetUnsigned);
+    }
+    Ok(settings.methods.clone())
 }
 
 /// Refuses a key without effect: whoever wrote it is mistaken about what is

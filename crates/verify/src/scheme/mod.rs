@@ -75,6 +75,9 @@ pub struct Scheme {
     pub challenge: Vec<Handshake>,
     /// `hmac`: where the provider sends the secret that it will sign with.
     pub provisioned_secret: Option<SecretProvisioning>,
+    /// The field of a form that has the event as JSON, where the provider sends such
+    /// forms: it is read in place of the form.
+    pub json_field: Option<Box<str>>,
     /// The answer on success, where the provider demands one.
     pub respond: Option<Respond>,
 }

@@ -24,6 +24,16 @@ pub enum Source {
     Form(String),
 }
 
+impl Source {
+    /// Whether it is in the body.
+    pub(crate) const fn is_in_body(&self) -> bool {
+        match self {
+            Self::Json(_) | Self::Form(_) => true,
+            Self::Header(_) | Self::Query(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

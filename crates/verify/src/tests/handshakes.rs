@@ -67,7 +67,7 @@ fn metas_challenge_is_echoed_only_to_whoever_knows_the_token() {
         "",
         "?hub.challenge=1",
     ] {
-        assert_eq!(refusal(ask(other)), VerifyError::MethodNotPost, "{other}");
+        assert_eq!(refusal(ask(other)), VerifyError::MethodNotTaken, "{other}");
     }
     let script = "?hub.mode=subscribe&hub.verify_token=a+word&hub.challenge=";
     assert_eq!(
@@ -265,7 +265,7 @@ fn a_get_is_answered_after_the_token_where_the_scheme_says_so() {
     // A GET is never an event, even if it verifies.
     assert_eq!(
         refusal(okta.verify(get("", &[token]), at(0))),
-        VerifyError::MethodNotPost
+        VerifyError::MethodNotTaken
     );
 }
 
@@ -281,7 +281,7 @@ fn a_head_is_answered_for_trello_and_for_nobody_else() {
     );
     for preset in ["github", "dropbox", "slack"] {
         let why = refusal(with_token(preset, None).verify(head(), at(0)));
-        assert_eq!(why, VerifyError::MethodNotPost);
+        assert_eq!(why, VerifyError::MethodNotTaken);
     }
 }
 

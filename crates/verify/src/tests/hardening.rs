@@ -284,7 +284,7 @@ fn only_a_post_is_a_delivery() {
         delivery.method = method;
         assert_eq!(
             refusal(none.verify(delivery, at(0))),
-            VerifyError::MethodNotPost
+            VerifyError::MethodNotTaken
         );
     }
 }

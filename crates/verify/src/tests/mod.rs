@@ -37,6 +37,8 @@ pub(super) fn post(body: &str, headers: &[(&str, &str)]) -> Delivery {
         headers: headers.iter().map(header).collect(),
         body: Bytes::copy_from_slice(body.as_bytes()),
         received_at: at(SIGNED_AT),
+        sent: None,
+        form_json: None,
     }
 }
 

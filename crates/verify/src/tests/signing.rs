@@ -129,7 +129,7 @@ fn what_would_be_refused_is_not_signed() {
     let mut get = post("", &[]);
     get.method = Method::GET;
     let why = github.sign(&get, None, "id", at(0)).unwrap_err();
-    assert_eq!(why, SignError::Refused(VerifyError::MethodNotPost));
+    assert_eq!(why, SignError::Refused(VerifyError::MethodNotTaken));
 }
 
 #[test]

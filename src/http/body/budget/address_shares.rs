@@ -16,7 +16,7 @@ use crate::http::limits::Address;
 
 /// What the waiting bodies of each address hold, in portions.
 #[derive(Debug)]
-pub(super) struct AddressShares {
+pub(in crate::http::body) struct AddressShares {
     per_address_max: usize,
     all_max: usize,
     held: Mutex<HeldPortions>,
@@ -30,7 +30,7 @@ struct HeldPortions {
 
 /// Why an address is not charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ShareExhausted {
+pub(in crate::http::body) enum ShareExhausted {
     /// Its own share is used up.
     Address,
     /// All addresses together hold what waiting bodies may.
@@ -39,14 +39,14 @@ pub(super) enum ShareExhausted {
 
 /// What one waiting body holds of its address's share, until it is dropped.
 #[derive(Debug)]
-pub(super) struct AddressCharge {
+pub(in crate::http::body) struct AddressCharge {
     shares: Arc<AddressShares>,
     address: Address,
     portions: usize,
 }
 
 impl AddressShares {
-    pub(super) fn new(per_address_max: usize, all_max: usize) -> Arc<Self> {
+    pub(in crate::http::body) fn new(per_address_max: usize, all_max: usize) -> Arc<Self> {
         Arc::new(Self {
             per_address_max,
             all_max,
@@ -55,7 +55,7 @@ impl AddressShares {
     }
 
     /// Charges an address with a body that holds so many portions.
-    pub(super) fn charge(
+    pub(in crate::http::body) fn charge(
         self: &Arc<Self>,
         address: Address,
         portions: usize,

@@ -1,0 +1,331 @@
+//! A form (`application/x-www-form-urlencoded` or `multipart/form-data`) as the JSON that
+//! subscribers read.
+//!
+//! Decides by content what it can, since a `Content-Type` is hardly ever signed.
+//! Refuses a form with more than [`FIELDS_MAX`] fields: it stays text. Invariant: one
+//! form makes one JSON text; names stand in the order in which they came first.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use memchr::memmem;
+use percent_encoding::percent_decode;
+use serde::de::IgnoredAny;
+
+/// The most fields of a form that is read.
+const FIELDS_MAX: usize = 10_000;
+/// What some senders write before JSON, and no reader of it takes (RFC 8259, 8.1).
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The same bytes without a byte order mark before them.
+#[must_use]
+pub fn without_byte_order_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body)
+}
+
+/// Whether a body begins as a JSON object or array does, and so as no form: both would
+/// be escaped there. `curl -d` calls JSON a form.
+#[must_use]
+pub fn begins_as_json(body: &[u8]) -> bool {
+    let body = without_byte_order_mark(body);
+    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    matches!(first, Some(b'{' | b'['))
+}
+
+/// Whether a `Content-Type` says that the body is a form.
+#[must_use]
+pub fn is_form(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+        || essence.eq_ignore_ascii_case("multipart/form-data")
+}
+
+/// Reads forms as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FormReader {
+    json_field: Option<Box<str>>,
+}
+
+impl FormReader {
+    /// One that takes the JSON in `json_field` for the whole form, where that field is
+    /// there, once, and is JSON.
+    #[must_use]
+    pub fn new(json_field: Option<Box<str>>) -> Self {
+        Self { json_field }
+    }
+
+    /// The form as JSON: an object of strings by the names as they are, `a[b]` too; a
+    /// name that comes again makes an array of its values. Bytes that are not UTF-8
+    /// become U+FFFD. In a form of several parts, a file is its name. `None` where it has
+    /// too many fields.
+    #[must_use]
+    pub fn json(&self, form: &[u8]) -> Option<String> {
+        let fields = match parts(form) {
+            Some(parts) => gathered(parts.map(field_of_part))?,
+            None => gathered(written_fields(form))?,
+        };
+        Some(self.json_in(&fields).unwrap_or_else(|| object(&fields)))
+    }
+
+    fn json_in(&self, fields: &[Field<'_>]) -> Option<String> {
+        let wanted = self.json_field.as_deref()?;
+        let (_, values) = fields.iter().find(|(name, _)| name == wanted)?;
+        let [value] = &values[..] else {
+            return None;
+        };
+        let json = value.trim_start_matches('\u{feff}');
+        serde_json::from_str::<IgnoredAny>(json).ok()?;
+        Some(json.to_owned())
+    }
+}
+
+/// A name, and all its values.
+type Field<'f> = (Cow<'f, str>, Vec<Cow<'f, str>>);
+
+/// The values by their names, in the order of the names; `None`: too many.
+fn gathered<'f>(
+    pairs: impl Iterator<Item = (Cow<'f, str>, Cow<'f, str>)>,
+) -> Option<Vec<Field<'f>>> {
+    let mut fields: Vec<Field<'f>> = Vec::new();
+    let mut places: HashMap<Cow<'f, str>, usize> = HashMap::new();
+    for (index, (name, value)) in pairs.enumerate() {
+        if index == FIELDS_MAX {
+            return None;
+        }
+        match places.get(&name) {
+            Some(&place) => fields[place].1.push(value),
+            None => {
+                places.insert(name.clone(), fields.len());
+                fields.push((name, vec![value]));
+            }
+        }
+    }
+    Some(fields)
+}
+
+/// The fields of `a=1&b=2`.
+fn written_fields(form: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    let written = form.split(|&byte| byte == b'&');
+    written.filter(|field| !field.is_empty()).map(|field| {
+        let equals = field.iter().position(|&byte| byte == b'=');
+        match equals {
+            Some(at) => (decoded(&field[..at]), decoded(&field[at + 1..])),
+            None => (decoded(field), Cow::Borrowed("")),
+        }
+    })
+}
+
+/// The parts of a form (RFC 7578), each with its head; `None` where it is no such form.
+/// Its first line is the delimiter, so that no header is needed to read it.
+fn parts(form: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
+    let line_end = memmem::find(form, b"\r\n")?;
+    let delimiter = form[..line_end].strip_prefix(b"--")?;
+    // RFC 2046, section 5.1.1.
+    if !(1..=70).contains(&delimiter.len()) || !delimiter.is_ascii() {
+        return None;
+    }
+    let delimiter = [b"\r\n--", delimiter].concat();
+    let ends: Vec<usize> = (memmem::find_iter(form, &delimiter).take(FIELDS_MAX + 1)).collect();
+    let last = *ends.last()?;
+    if ends.len() <= FIELDS_MAX && !form[last + delimiter.len()..].starts_with(b"--") {
+        return None;
+    }
+    let mut begin = line_end + 2;
+    Some(ends.into_iter().map(move |end| {
+        let part = form.get(begin..end).unwrap_or_default();
+        begin = end + delimiter.len() + 2;
+        part
+    }))
+}
+
+/// Name and value of a part; of a file, its name.
+fn field_of_part(part: &[u8]) -> (Cow<'_, str>, Cow<'_, str>) {
+    let (head, value) = match memmem::find(part, b"\r\n\r\n") {
+        Some(end) => (&part[..end], &part[end + 4..]),
+        None => (part, &[][..]),
+    };
+    let head = String::from_utf8_lossy(head);
+    let is_disposition = |line: &&str| {
+        let (name, _) = line.split_once(':').unwrap_or_default();
+        name.trim().eq_ignore_ascii_case("content-disposition")
+    };
+    let disposition = head.split("\r\n").find(is_disposition).unwrap_or_default();
+    let name = parameter(disposition, "name").unwrap_or_default();
+    match parameter(disposition, "filename") {
+        Some(file) => (name.into(), file.into()),
+        None => (name.into(), String::from_utf8_lossy(value)),
+    }
+}
+
+/// A parameter of a header, without its quotes. Browsers escape a quote as `%22`, others
+/// as `\"`.
+fn parameter(header: &str, wanted: &str) -> Option<String> {
+    let mut rest = header.split_once(';')?.1;
+    loop {
+        let (name, after) = rest.split_once('=')?;
+        let is_wanted = name.trim().eq_ignore_ascii_case(wanted);
+        let (value, behind) = match after.trim_start().strip_prefix('"') {
+            Some(quoted) => unquoted(quoted),
+            None => {
+                let (value, behind) = after.split_once(';').unwrap_or((after, ""));
+                (value.trim().to_owned(), behind)
+            }
+        };
+        if is_wanted {
+            return Some(value.replace("%22", "\""));
+        }
+        rest = behind.trim_start_matches([';', ' ']);
+    }
+}
+
+/// What is in quotes, and the text behind them.
+fn unquoted(quoted: &str) -> (String, &str) {
+    let mut value = String::new();
+    let mut chars = quoted.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return (value, &quoted[at + 1..]),
+            '\\' => value.extend(chars.next().map(|(_, escaped)| escaped)),
+            c => value.push(c),
+        }
+    }
+    (value, "")
+}
+
+fn object(fields: &[Field<'_>]) -> String {
+    let mut out = String::from("{");
+    for (index, (name, values)) in fields.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        push_string(&mut out, name);
+        out.push(':');
+        if let [value] = &values[..] {
+            push_string(&mut out, value);
+            continue;
+        }
+        for (place, value) in values.iter().enumerate() {
+            out.push(if place == 0 { '[' } else { ',' });
+            push_string(&mut out, value);
+        }
+        out.push(']');
+    }
+    out.push('}');
+    out
+}
+
+fn push_string(out: &mut String, text: &str) {
+    let plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    if text.bytes().all(plain) {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&serde_json::Value::from(text).to_string());
+    }
+}
+
+/// The text that a name or value stands for: `+` is a space.
+fn decoded(text: &[u8]) -> Cow<'_, str> {
+    if !text.iter().any(|byte| matches!(byte, b'+' | b'%')) {
+        return String::from_utf8_lossy(text);
+    }
+    let spaced: Vec<u8> = text
+        .iter()
+        .map(|&byte| if byte == b'+' { b' ' } else { byte })
+        .collect();
+    let bytes: Vec<u8> = percent_decode(&spaced).collect();
+    match String::from_utf8(bytes) {
+        Ok(plain) => plain.into(),
+        Err(error) => String::from_utf8_lossy(error.as_bytes())
+            .into_owned()
+            .into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_form_is_an_object_of_strings_in_its_order() {
+        for (form, json) in [
+            ("", "{}"),
+            ("&&", "{}"),
+            ("b=1&a=2", r#"{"b":"1","a":"2"}"#),
+            ("a=1&b=x&a=2", r#"{"a":["1","2"],"b":"x"}"#),
+            ("a[]=1&a%5B%5D=2&a[b]=3", r#"{"a[]":["1","2"],"a[b]":"3"}"#),
+            ("a&=b&c=", r#"{"a":"","":"b","c":""}"#),
+            ("a=1+1%2B&b=%22%5C%0a", r#"{"a":"1 1+","b":"\"\\\n"}"#),
+            ("a=%C3%BC%ff&b=%e", "{\"a\":\"ü\u{fffd}\",\"b\":\"%e\"}"),
+            ("a=b=c", r#"{"a":"b=c"}"#),
+            ("payload=%7B%7D", r#"{"payload":"{}"}"#),
+        ] {
+            let read = FormReader::default().json(form.as_bytes());
+            assert_eq!(read.as_deref(), Some(json), "{form}");
+        }
+    }
+
+    #[test]
+    fn the_field_with_the_json_stands_for_the_form_where_it_is_one() {
+        let reader = FormReader::new(Some("payload".into()));
+        for (form, json) in [
+            ("payload=%7B%22a%22%3A1%7D", r#"{"a":1}"#),
+            ("payload=%EF%BB%BF%7B%7D&x=1", "{}"),
+            ("payload=%5B+1%5D&x=1", "[ 1]"),
+            ("payload=no", r#"{"payload":"no"}"#),
+            ("payload=%7B", r#"{"payload":"{"}"#),
+            ("payload=1&payload=2", r#"{"payload":["1","2"]}"#),
+            ("command=%2Fx", r#"{"command":"/x"}"#),
+        ] {
+            assert_eq!(
+                reader.json(form.as_bytes()).as_deref(),
+                Some(json),
+                "{form}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_form_of_several_parts_is_the_same_object_and_a_file_its_name() {
+        let form = "--x y\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n2\r\n\
+                    --x y\r\nContent-Type: text/plain\r\ncontent-disposition: form-data; \
+                    name=\"b \\\" %22\"; filename=\"c;d.png\"\r\n\r\n\x00--x\r\n\
+                    --x y\r\nContent-Disposition: form-data; name=payload\r\n\r\n{\"z\":1}\r\n\
+                    --x y--\r\n";
+        let reader = FormReader::default();
+        assert_eq!(
+            reader.json(form.as_bytes()).as_deref(),
+            Some(r#"{"a":"1\r\n2","b \" \"":"c;d.png","payload":"{\"z\":1}"}"#)
+        );
+        let of_payload = FormReader::new(Some("payload".into()));
+        assert_eq!(
+            of_payload.json(form.as_bytes()).as_deref(),
+            Some(r#"{"z":1}"#)
+        );
+        // What is cut off is no such form.
+        let cut = &form.as_bytes()[..form.len() - 10];
+        assert!(reader.json(cut).unwrap().starts_with("{\"--x y"));
+        let part = "\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--x";
+        let many = |count: usize| format!("--x{}--", part.repeat(count));
+        assert!(reader.json(many(FIELDS_MAX).as_bytes()).is_some());
+        assert!(reader.json(many(FIELDS_MAX + 1).as_bytes()).is_none());
+    }
+
+    #[test]
+    fn a_form_with_more_fields_than_anybody_sends_stays_text() {
+        let many = |count: usize| vec!["a"; count].join("&");
+        let reader = FormReader::default();
+        assert!(reader.json(many(FIELDS_MAX).as_bytes()).is_some());
+        assert!(reader.json(many(FIELDS_MAX + 1).as_bytes()).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_bytes_the_result_is_json(form: Vec<u8>) {
+            let json = FormReader::default().json(&form).unwrap();
+            prop_assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok(), "{json}");
+        }
+    }
+}
