@@ -227,6 +227,11 @@ impl Telemetry {
         self.count_reason("hookrill_streams_broken_off_total", reason);
     }
 
+    /// Counts a subscriber that has come back to where it was.
+    pub fn subscriber_stuck(&self, reason: &'static str) {
+        self.count_reason("hookrill_subscribers_stuck_total", reason);
+    }
+
     /// Counts a reload.
     pub fn reloaded(&self, applied: bool) {
         let (result, level) = if applied {
@@ -301,6 +306,8 @@ impl Registry<'_> {
 const CONNECTION_REASONS: &[&str] = &["connections", "connections_per_address"];
 /// Every reason for a gap.
 const GAP_REASONS: &[&str] = &["damaged", "epoch", "retention", "unknown"];
+/// Every reason for which a subscriber counts as stuck.
+const STUCK_REASONS: &[&str] = &["left_early", "same_id"];
 /// Every reason for which a stream is broken off.
 const BREAK_OFF_REASONS: &[&str] = &["dead_peer", "partial_events"];
 
@@ -311,6 +318,7 @@ fn register_labelled() {
         ("hookrill_connections_refused_total", "Connections closed unread, by reason.", CONNECTION_REASONS),
         ("hookrill_gaps_total", "Gaps that subscribers were told of, by reason.", GAP_REASONS),
         ("hookrill_streams_broken_off_total", "Streams broken off without an end, by reason; their clients come back by their last id.", BREAK_OFF_REASONS),
+        ("hookrill_subscribers_stuck_total", "Times that a subscriber came back to where it was although it was sent what follows, by reason.", STUCK_REASONS),
     ] {
         describe_counter!(name, help);
         for reason in reasons {

@@ -17,7 +17,9 @@ impl<S: Sink> StreamWriter<S> {
     /// Writes `subscription` to `sink`.
     #[must_use]
     pub fn new(subscription: SubscriberStream, sink: S) -> Self {
-        let SubscriberStream { state, interrupts } = subscription;
+        let SubscriberStream {
+            state, interrupts, ..
+        } = subscription;
         Self {
             state,
             interrupts,

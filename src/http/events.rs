@@ -168,13 +168,14 @@ impl Gateway {
         let params = SubscribeParams::read(&request.uri, &request.headers, self.streams.epoch())
             .map_err(SubscribeError::Malformed)?;
         let grant = self.grant(&params.topics, &params.tokens).await?;
+        let who = Caller::new(client, &request.headers);
         let permit = self.permit(&grant)?;
         let slot = self.take_stream_slot(client)?;
         let now = self.clock.now();
         let head = head(&params.request, now);
         let streaming = begin_streaming(request, &grant, now);
         let mut stream = EventStream {
-            subscription: self.open(&grant, params.request).await?,
+            subscription: self.open(&grant, params.request, &who).await?,
             permits: StreamPermits {
                 _all: permit,
                 _address: slot,
@@ -242,9 +243,14 @@ impl Gateway {
         &self,
         grant: &Grant,
         request: subscribe::Request,
+        who: &Caller,
     ) -> Result<SubscriberStream, SubscribeError> {
-        let opened = self.streams.open(grant, request).await;
+        let visitor = who.visitor();
+        let opened = self.streams.open(grant, request, Some(&visitor)).await;
         let subscription = opened.map_err(SubscribeError::Journal)?;
+        if let Some(stuck) = &subscription.stuck {
+            self.log_stuck(stuck, who);
+        }
         // A revocation after the token was verified, and before the stream was
         // opened, found no stream to end.
         if self.access.is_revoked(grant) {

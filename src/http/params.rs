@@ -39,12 +39,13 @@ impl SubscribeParams {
     ) -> Result<Self, ProblemDetails> {
         let query = QueryParams::of_events(uri, epoch)?;
         let format = format(&query, headers)?;
-        let (start, foreign_id) = start(&query, headers)?;
+        let start = start(&query, headers)?;
         Ok(Self {
             topics: topics(uri.path(), &query)?,
             request: subscribe::Request {
-                start,
-                foreign_id,
+                start: start.start,
+                foreign_id: start.foreign_id,
+                resumes: start.resumes,
                 types: types(&query)?,
                 format,
                 coding: coding(headers),
@@ -83,19 +84,24 @@ fn without_slash(path: &str) -> &str {
 /// Where a subscriber is that is not served, if it says so.
 pub(super) fn place(uri: &Uri, headers: &HeaderMap, epoch: Epoch) -> Option<Cursor> {
     let query = QueryParams::of_events(uri, epoch).ok()?;
-    match start(&query, headers).ok()?.0 {
+    match start(&query, headers).ok()?.start {
         Start::After(cursor) => Some(cursor),
         Start::Now | Start::Earliest | Start::Last(_) => None,
     }
 }
 
+/// Where a stream is asked to begin.
+struct StartParams {
+    start: Start,
+    foreign_id: Option<ForeignId>,
+    /// Whether the subscriber came with an id that it was given.
+    resumes: bool,
+}
+
 /// `Last-Event-ID` wins over what stands for it in the query, that over `since`, and
 /// `since` over `last`. An id that is not one of ours is passed over, and returned for
 /// a gap to tell of it: refused, an `EventSource` would be closed for good.
-fn start(
-    query: &QueryParams,
-    headers: &HeaderMap,
-) -> Result<(Start, Option<ForeignId>), ProblemDetails> {
+fn start(query: &QueryParams, headers: &HeaderMap) -> Result<StartParams, ProblemDetails> {
     let last = query.one("last")?.map(last).transpose()?;
     let since = query.one("since")?.map(since).transpose()?;
     let header = headers.get_all(LAST_EVENT_ID).into_iter();
@@ -108,12 +114,22 @@ fn start(
         last_event_id(query.last_event_ids()),
     ] {
         match seen {
-            Some(Ok(cursor)) => return Ok((Start::After(cursor), foreign_id)),
+            Some(Ok(cursor)) => {
+                return Ok(StartParams {
+                    start: Start::After(cursor),
+                    foreign_id,
+                    resumes: true,
+                });
+            }
             Some(Err(id)) => foreign_id = foreign_id.or(Some(id)),
             None => {}
         }
     }
-    Ok((since.or(last).unwrap_or(Start::Now), foreign_id))
+    Ok(StartParams {
+        start: since.or(last).unwrap_or(Start::Now),
+        resumes: foreign_id.is_some(),
+        foreign_id,
+    })
 }
 
 /// The id among these, where there is one: an empty one means that nothing was seen,

@@ -16,11 +16,12 @@ use tracing::{Level, field::display};
 use super::{
     Gateway,
     body::BodyError,
-    limits::LimitExceeded,
+    limits::{Address, LimitExceeded},
     log_budget::{LineCause, LineKind, at_level},
 };
 use crate::{
     ingest::{Accepted, IngestError, Refusal},
+    subscribe::{StuckSubscriber, Visitor},
     telemetry::{SectionMetrics, with_causes},
 };
 
@@ -41,6 +42,17 @@ impl Caller {
             client,
             // Shares the bytes of the head.
             user_agent: headers.get(header::USER_AGENT).cloned(),
+        }
+    }
+
+    /// As streams know it.
+    pub(super) fn visitor(&self) -> Visitor {
+        Visitor {
+            client: self.client,
+            network: self
+                .client
+                .map_or(0, |client| Address::from(client).number()),
+            user_agent: self.user_agent().map(String::into_boxed_str),
         }
     }
 
@@ -212,6 +224,32 @@ impl Gateway {
             user_agent = who.user_agent(),
             error = %with_causes(error),
             "{message}"
+        );
+    }
+
+    /// A subscriber that comes back to where it was, and gets no further.
+    pub(super) fn log_stuck(&self, stuck: &StuckSubscriber, who: &Caller) {
+        let kind = LineKind {
+            message: "a subscriber is stuck",
+            level: Level::WARN,
+            reason: stuck.reason.as_str(),
+            section: name(self.ingest.section(&stuck.next_topic).as_ref()),
+        };
+        if !stuck.is_news() || !self.may_log(&kind, who.cause()) {
+            return;
+        }
+        tracing::warn!(
+            client = who.client.map(display),
+            topic = %stuck.next_topic,
+            section = kind.section.as_deref(),
+            reason = kind.reason,
+            id = %stuck.at,
+            next_id = %stuck.next,
+            next_bytes = stuck.next_bytes,
+            times = stuck.times,
+            user_agent = who.user_agent(),
+            "{}",
+            stuck.what_it_does()
         );
     }
 

@@ -99,8 +99,8 @@ mod tests {
         headers.append(header::COOKIE, HeaderValue::from_static("hookrill_token=c"));
         assert_eq!(tokens(&query(""), &headers).unwrap(), ["a", "b", "c"]);
         for n in 0..1_000 {
-            let line = format!("hookrill_token={n}");
-            headers.append(header::COOKIE, line.parse().unwrap());
+            let another = format!("hookrill_token={n}");
+            headers.append(header::COOKIE, another.parse().unwrap());
         }
         assert_eq!(tokens(&query(""), &headers).unwrap().len(), COOKIES_MAX);
     }

@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use hookrill_core::Clock;
+
 use crate::{
     access::{Access, PolicyVersion},
     hub::Hub,
@@ -19,7 +21,7 @@ use crate::{
 
 use super::{
     Settings, heartbeats::Heartbeats, history::History, partial_events::PartialEvents,
-    subscriber_counts::SubscriberCounts, token_sessions::TokenSessions,
+    subscriber_counts::SubscriberCounts, token_sessions::TokenSessions, visits::Visits,
 };
 
 /// Over how much more than the usual wait a drain spreads its clients.
@@ -33,6 +35,7 @@ pub(super) struct StreamContext {
     pub(super) heartbeats: Heartbeats,
     pub(super) sessions: TokenSessions,
     pub(super) counts: SubscriberCounts,
+    pub(super) visits: Visits,
     pub(super) partial_events: Arc<PartialEvents>,
     /// How often the hub's encoder was replaced.
     encoder_generation: AtomicU32,
@@ -53,6 +56,7 @@ impl StreamContext {
         history: History,
         access: Arc<Access>,
         settings: Settings,
+        clock: Clock,
         telemetry: Arc<Telemetry>,
     ) -> Self {
         Self {
@@ -62,6 +66,7 @@ impl StreamContext {
             heartbeats: Heartbeats::new(),
             sessions: TokenSessions::default(),
             counts: SubscriberCounts::default(),
+            visits: Visits::new(clock),
             partial_events: PartialEvents::new(
                 settings.partial_events_bytes_max,
                 Arc::clone(&telemetry),

@@ -4,7 +4,7 @@
 //! one timer for all would wake them all at once.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -28,15 +28,16 @@ pub(super) struct Heartbeats {
 
 #[derive(Debug, Default)]
 struct Phase {
-    count: AtomicU64,
+    /// Wraps around after 2^32 heartbeats: only whether it has changed counts.
+    count: AtomicU32,
     wake: Notify,
 }
 
 /// Which phase a stream is in, and how many of its heartbeats it has seen.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HeartbeatCursor {
-    phase: usize,
-    seen: u64,
+    phase: u8,
+    seen: u32,
 }
 
 /// What the gateway signals to all its streams.
@@ -51,7 +52,7 @@ pub(super) enum Signal {
 impl HeartbeatCursor {
     /// For [`Heartbeats::notified`].
     pub(super) fn phase(self) -> usize {
-        self.phase
+        self.phase.into()
     }
 }
 
@@ -68,7 +69,7 @@ impl Heartbeats {
     pub(super) fn join(&self) -> HeartbeatCursor {
         let phase = self.joined.fetch_add(1, Ordering::Relaxed) % PHASES;
         HeartbeatCursor {
-            phase,
+            phase: phase as u8,
             seen: self.phases[phase].count.load(Ordering::Acquire),
         }
     }
@@ -78,7 +79,7 @@ impl Heartbeats {
         if self.is_draining() {
             return Some(Signal::Drain);
         }
-        let count = self.phases[cursor.phase].count.load(Ordering::Acquire);
+        let count = self.phases[cursor.phase()].count.load(Ordering::Acquire);
         let is_new = count != cursor.seen;
         cursor.seen = count;
         is_new.then_some(Signal::Heartbeat)

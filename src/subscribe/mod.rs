@@ -21,6 +21,7 @@ mod state;
 mod subscriber_counts;
 mod token_sessions;
 mod topic_stats;
+mod visits;
 
 use std::{sync::Arc, time::Duration};
 
@@ -47,6 +48,7 @@ pub use shared_reader::{SharedReader, Turn};
 use state::Opening;
 pub use state::{Batch, Ending, Ready, Step, StreamState};
 pub use topic_stats::{TopicFigures, TopicPage, TopicPageRequest, TopicStatsError};
+pub use visits::{StuckReason, StuckSubscriber, Visitor};
 
 /// How streams are kept alive and brought back.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,7 +84,7 @@ const RETRY_LATER_MIN: Duration = Duration::from_secs(5);
 const RETRY_LATER_SPREAD: Duration = Duration::from_secs(25);
 
 /// Where a stream begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Start {
     /// With what comes from now on.
     Now,
@@ -102,6 +104,9 @@ pub struct Request {
     /// An id that the subscriber came with and that no journal has given out: it is
     /// told of a gap before what it gets from `start` on.
     pub foreign_id: Option<ForeignId>,
+    /// Whether `start` is the id that the subscriber was given last, and not a place
+    /// that somebody wrote.
+    pub resumes: bool,
     /// Which event types; `None` is all.
     pub types: Option<Box<[Box<str>]>>,
     /// How events are written.
@@ -116,6 +121,8 @@ pub struct SubscriberStream {
     pub state: StreamState,
     /// What wakes it besides its events.
     pub interrupts: Interrupts,
+    /// Where its client has come back too often: what the operator is to be told.
+    pub stuck: Option<Box<StuckSubscriber>>,
 }
 
 /// Opens streams, and ends them.
@@ -144,7 +151,7 @@ impl Streams {
             HISTORY,
             Arc::clone(&telemetry),
         );
-        let context = StreamContext::new(hub, history, access, settings, telemetry);
+        let context = StreamContext::new(hub, history, access, settings, clock.clone(), telemetry);
         Arc::new(Self {
             journal,
             context: Arc::new(context),
@@ -174,10 +181,15 @@ impl Streams {
         &self,
         grant: &Grant,
         request: Request,
+        visitor: Option<&Visitor>,
     ) -> Result<SubscriberStream, ReadError> {
         let selection = Selection {
             topics: grant.topics().clone(),
-            types: request.types,
+            types: request.types.clone(),
+        };
+        let arrival = match visitor {
+            Some(visitor) => Some(self.arrival(visitor, &selection, &request).await),
+            None => None,
         };
         // Subscribed before the journal is asked for its head: what becomes
         // durable in between is on the channel or below that head.
@@ -202,9 +214,15 @@ impl Streams {
             text: self.opening_text(request.format, &from, is_live),
             is_live,
         };
-        let state = StreamState::new(&self.context, opening, grant, lifetime);
+        let mut state = StreamState::new(&self.context, opening, grant, lifetime);
+        let visit = arrival.as_ref().map(|it| it.visit_from(from.position));
+        state.set_visit(visit);
         let interrupts = state.interrupts();
-        Ok(SubscriberStream { state, interrupts })
+        Ok(SubscriberStream {
+            state,
+            interrupts,
+            stuck: arrival.and_then(|it| it.stuck),
+        })
     }
 
     /// Shows events by these views and under this public URL from now on, older

@@ -160,7 +160,9 @@ impl Reader {
             if !self.text.is_empty() && self.subscription.state.is_between_pieces() {
                 return Some(std::mem::take(&mut self.text));
             }
-            let SubscriberStream { state, interrupts } = &mut self.subscription;
+            let SubscriberStream {
+                state, interrupts, ..
+            } = &mut self.subscription;
             interrupts.set_deadline(state.deadline());
             let interrupted = interrupts.notified();
             match state.poll(Instant::now) {

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, time::Duration};
 use hookrill_core::{Cursor, Sequence, Topic};
 use tokio::time::timeout;
 
-use super::{Streams, subscriber_counts::Counts};
+use super::{Streams, subscriber_counts::Counts, visits::StuckSubscriber};
 use crate::journal::{ReadError, StoredStats, StoredTopics, StoredTopicsQuery};
 
 /// How far back events count for the rate of arrival.
@@ -46,6 +46,8 @@ pub struct TopicPage {
     pub uncounted: u64,
     /// Only events after this were counted.
     pub counted_after: Cursor,
+    /// Subscribers that come back to where they were, the newest first.
+    pub stuck: Vec<StuckSubscriber>,
 }
 
 /// The figures of a topic with its subtopics, or of the whole gateway.
@@ -113,6 +115,7 @@ impl Streams {
             wildcard: listened.wildcard,
             uncounted: listened.uncounted,
             counted_after: self.cursor(stored.counted_after),
+            stuck: self.context.visits.stuck(),
         })
     }
 

@@ -33,7 +33,7 @@ pub enum AskedFrom {
 
 /// An id that is not a cursor, in short: what a client that remembers it sends is not
 /// a cursor either. Invariant: printable ASCII, so that no field of SSE ends in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ForeignId(Box<str>);
 
 /// A stretch of history that a subscriber asked for and can't be given.

@@ -17,6 +17,7 @@ mod program;
 mod browser;
 mod clients;
 mod deploy;
+mod habits;
 mod image;
 mod movies;
 mod presets;

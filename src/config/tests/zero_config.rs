@@ -83,8 +83,8 @@ fn without_a_configuration_pages_of_this_machine_are_let_in() {
     }
     let origin = "https://app.example.com";
     let written = machine(&data).set("HOOKRILL__SERVER__CORS_ORIGINS__0", origin);
-    let config = written.load_or(MissingSecrets::Assume).unwrap();
-    assert_eq!(config.server.cors_origins, [origin]);
+    let with_origin = written.load_or(MissingSecrets::Assume).unwrap();
+    assert_eq!(with_origin.server.cors_origins, [origin]);
 }
 
 #[test]

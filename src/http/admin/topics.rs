@@ -7,7 +7,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use hookrill_core::Topic;
+use hookrill_core::{Topic, Topics};
 use http::{HeaderMap, Uri};
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ use crate::{
         query::{ADMIN_TOPICS, QueryParams},
         tokens::bearer_token,
     },
-    subscribe::{TopicFigures, TopicPage, TopicPageRequest, TopicStatsError},
+    subscribe::{StuckSubscriber, TopicFigures, TopicPage, TopicPageRequest, TopicStatsError},
     telemetry::with_causes,
 };
 
@@ -95,7 +95,28 @@ fn page(stats: &TopicPage) -> Value {
     page["subscribers_of_all_topics"] = stats.wildcard.into();
     page["subscribers_uncounted"] = stats.uncounted.into();
     page["counted_after"] = stats.counted_after.to_string().into();
+    page["stuck"] = stats.stuck.iter().map(stuck_json).collect();
     page
+}
+
+fn stuck_json(stuck: &StuckSubscriber) -> Value {
+    let topics = match &stuck.topics {
+        Topics::All => vec!["*"],
+        Topics::These(topics) => topics.iter().map(Topic::as_str).collect(),
+    };
+    json!({
+        "reason": stuck.reason.as_str(),
+        "client": stuck.client,
+        "user_agent": stuck.user_agent,
+        "topics": topics,
+        "id": stuck.at.to_string(),
+        "next_id": stuck.next.to_string(),
+        "next_topic": stuck.next_topic.as_str(),
+        "next_bytes": stuck.next_bytes,
+        "times": stuck.times,
+        "since": stuck.since.to_string(),
+        "last": stuck.last.to_string(),
+    })
 }
 
 fn row((topic, figures): &(Box<str>, TopicFigures)) -> Value {

@@ -22,6 +22,16 @@ impl From<IpAddr> for Address {
     }
 }
 
+impl Address {
+    /// A number of its own.
+    pub(in crate::http) fn number(self) -> u128 {
+        match self {
+            Self::V4(address) => address.to_ipv6_mapped().to_bits(),
+            Self::V6Net(net) => u128::from(u64::from_be_bytes(net)) << 64,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

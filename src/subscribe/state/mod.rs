@@ -35,6 +35,7 @@ use super::{
     history::HistoryPage,
     interrupts::Interrupts,
     partial_events::StreamBreaker,
+    visits::Visit,
 };
 use crate::{
     access::Grant,
@@ -81,6 +82,8 @@ pub struct StreamState {
     breaker: Option<Arc<StreamBreaker>>,
     /// Whether it is counted at its topics.
     counted: bool,
+    /// What is noted of its client where it leaves. Boxed: it is looked at only then.
+    visit: Option<Box<Visit>>,
     /// How many reads in a row have found nothing, since the last cursor; not 0
     /// while it is searching.
     reads_in_vain: u8,
@@ -203,9 +206,15 @@ impl StreamState {
             counters: DeliveryCounters::default(),
             log: StreamLog::begin(context.hub.cursor(position)),
             breaker: None,
+            visit: None,
             reads_in_vain: 0,
             context: Arc::clone(context),
         }
+    }
+
+    /// Has `visit` noted if the client leaves.
+    pub(super) fn set_visit(&mut self, visit: Option<Visit>) {
+        self.visit = visit.map(Box::new);
     }
 
     /// What wakes this stream besides its events.
@@ -660,9 +669,22 @@ impl StreamState {
     }
 }
 
+impl StreamState {
+    /// Whether the client has ended it, and not the gateway.
+    fn was_left(&self) -> bool {
+        let is_broken = |breaker: &Arc<StreamBreaker>| breaker.is_broken();
+        matches!(self.progress.stage, Stage::Replay(_) | Stage::Live)
+            && !self.context.heartbeats.is_draining()
+            && !self.breaker.as_ref().is_some_and(is_broken)
+    }
+}
+
 impl Drop for StreamState {
     fn drop(&mut self) {
         self.counters.flush(&self.context.telemetry);
+        if let Some(visit) = self.visit.take().filter(|_| self.was_left()) {
+            self.context.visits.left(&visit, self.progress.position);
+        }
         self.entitlement.end(&self.context);
         let counts = &self.context.counts;
         counts.end(&self.selection.topics, self.counted);

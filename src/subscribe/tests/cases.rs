@@ -349,11 +349,12 @@ async fn a_stream_ends_when_its_grant_does() {
     let request = Request {
         start: Start::Earliest,
         foreign_id: None,
+        resumes: false,
         types: None,
         format: Format::Raw,
         coding: WAY.coding(),
     };
-    let open = || fixture.streams.open(&grant, request.clone());
+    let open = || fixture.streams.open(&grant, request.clone(), None);
     let mut live = Reader::new(open().await.unwrap(), WAY);
     let mut replaying = Reader::new(open().await.unwrap(), WAY);
     assert_eq!(live.events(3).await, [1, 2, 3]);
@@ -383,11 +384,15 @@ async fn a_stream_that_is_opened_behind_a_reload_is_looked_at_once_more() {
         let request = Request {
             start: Start::Earliest,
             foreign_id: None,
+            resumes: false,
             types: None,
             format: Format::Raw,
             coding: WAY.coding(),
         };
-        Reader::new(fixture.streams.open(grant, request).await.unwrap(), WAY)
+        Reader::new(
+            fixture.streams.open(grant, request, None).await.unwrap(),
+            WAY,
+        )
     };
     let grant = |name: &str| {
         fixture
@@ -422,11 +427,12 @@ async fn a_client_is_told_in_time_that_its_token_ends() {
         let request = Request {
             start: Start::Now,
             foreign_id: None,
+            resumes: false,
             types: None,
             format: Format::CloudEvents,
             coding: WAY.coding(),
         };
-        let stream = fixture.streams.open(&grant, request).await.unwrap();
+        let stream = fixture.streams.open(&grant, request, None).await.unwrap();
         let mut reader = Reader::new(stream, WAY);
         reader.opening().await;
         let mut told = Vec::new();

@@ -161,12 +161,16 @@ impl Fixture {
         let request = Request {
             start,
             foreign_id: None,
+            resumes: false,
             types: types.map(|types| types.iter().map(|&t| t.into()).collect()),
             format,
             coding: self.way.coding(),
         };
         let grant = Grant::without_token(topics, None);
-        Reader::new(self.streams.open(&grant, request).await.unwrap(), self.way)
+        Reader::new(
+            self.streams.open(&grant, request, None).await.unwrap(),
+            self.way,
+        )
     }
 
     pub(super) fn cursor(&self, sequence: u64) -> Cursor {

@@ -20,6 +20,7 @@ mod senders;
 mod setup;
 mod slow;
 mod stopping;
+mod stuck;
 mod topic_stats;
 mod who_sees_what;
 mod writer;
