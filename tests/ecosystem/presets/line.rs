@@ -155,6 +155,9 @@ impl Line {
     fn settings(&self, secrets: Vec<Secret>) -> Settings {
         let public_url = self.public_url.as_deref().unwrap_or(PUBLIC_URL);
         let mut settings = Settings::new(secrets).with_public_url(public_url);
+        if self.handshake.is_none() {
+            settings.methods = vec![self.method.parse().unwrap()];
+        }
         if self.preset().scheme.needs_verify_token() {
             let said = self.handshake.as_ref().and_then(|h| h.verify_token.clone());
             let token = said.unwrap_or_else(|| VERIFY_TOKEN.to_owned());

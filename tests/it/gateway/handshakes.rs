@@ -236,3 +236,52 @@ fn twilio(secret: &str, message: &str) -> String {
     mac.update(message.as_bytes());
     data_encoding::BASE64.encode(&mac.finalize().into_bytes())
 }
+
+/// CloudEvents' HTTP 1.1 Web Hooks, section 4, as Event Grid and others send it.
+#[tokio::test]
+async fn an_offer_by_options_is_answered_where_the_section_says_so_and_nowhere_else() {
+    let sections = r#"
+[topics.grid]
+access = "public"
+secrets = ["hush"]
+[topics.grid.scheme]
+kind = "token"
+token = { query = "key" }
+[[topics.grid.scheme.challenge]]
+method = "OPTIONS"
+before_verification = false
+when = [{ at = { header = "WebHook-Request-Origin" } }]
+[topics.grid.scheme.challenge.headers]
+WebHook-Allowed-Origin = { echo = { header = "WebHook-Request-Origin" } }
+WebHook-Allowed-Rate = { literal = "*" }
+"#;
+    let gateway = gateway()
+        .server("cors_origins = [\"https://page.example\"]")
+        .sections(sections)
+        .start()
+        .await;
+    let ask = async |target: &str, header: &str| {
+        let request = format!(
+            "OPTIONS /ingest/{target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{header}\r\n"
+        );
+        gateway.send(request).await
+    };
+    let origin = "WebHook-Request-Origin: eventgrid.azure.net\r\n";
+    let answer = ask("grid?key=hush", origin).await;
+    assert_eq!((answer.status, answer.text()), (200, ""));
+    let allowed = answer.header("webhook-allowed-origin");
+    assert_eq!(allowed, Some("eventgrid.azure.net"));
+    assert_eq!(answer.header("webhook-allowed-rate"), Some("*"));
+    for (target, header) in [
+        ("grid", origin),
+        ("grid?key=hus", origin),
+        ("grid?key=hush", ""),
+        ("dropbox", origin),
+        ("unknown", origin),
+    ] {
+        let refused = ask(target, header).await;
+        assert_eq!(refused.status, 405, "{target}");
+        assert_eq!(refused.header("webhook-allowed-origin"), None, "{target}");
+    }
+    assert_eq!(gateway.metric("hookrill_ingested_total").await, 0.0);
+}

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use data_encoding::HEXLOWER;
 use hookrill_core::Pointer;
+use http::Method;
 use sha2::{Digest as _, Sha256};
 
 use super::{form, headers, lookup::required_json, mac::SignedMessage, provider};
@@ -48,6 +49,10 @@ impl<'m> MessageBuilder<'m> {
             MessagePart::Method => self.delivery.method.as_str().as_bytes().into(),
             MessagePart::Url => self.url(index)?.into_bytes().into(),
             MessagePart::FormSorted => form::sorted_fields(body)?.into(),
+            MessagePart::BodyOrField(name) if self.delivery.method == Method::GET => {
+                let query = form::query(&self.delivery.path_and_query);
+                form::body_or_field(query.as_bytes(), name)?
+            }
             MessagePart::BodyOrField(name) => form::body_or_field(body, name)?,
             MessagePart::Form(name) => {
                 let text = form::required(body, name)?;

@@ -81,7 +81,7 @@ fn methods(scheme: &Scheme, settings: &Settings) -> Result<Vec<Method>, SchemeEr
     if settings.methods.is_empty() {
         return Ok(vec![Method::POST]);
     }
-    let signs_query = scheme.parts().iter().any(MessagePart::needs_public_url);
+    let signs_query = scheme.parts().iter().any(MessagePart::covers_query);
     if settings.methods.contains(&Method::GET) && scheme.kind.signs() && !signs_query {
         return Err(SchemeError::GetUnsigned);
     }

@@ -32,7 +32,8 @@ pub enum MessagePart {
     /// names and values, so nothing read from such a form counts as signed.
     FormSorted,
     /// The body's bytes; or, where the body is a form, the value of this field, which
-    /// has to be its only one: what Gitea signs, whichever it sends.
+    /// has to be its only one: what Gitea signs, whichever it sends. Of a GET the query is
+    /// the form.
     BodyOrField(String),
     /// The value of a field of a body that is a form.
     Form(String),
@@ -98,6 +99,11 @@ impl MessagePart {
     /// Whether this reads the body as a form, field by field.
     pub(crate) fn is_form(&self) -> bool {
         matches!(self, Self::FormSorted | Self::Function(Function::Twilio))
+    }
+
+    /// Whether the event of a GET, which is its query, is a part of this.
+    pub(crate) fn covers_query(&self) -> bool {
+        self.needs_public_url() || matches!(self, Self::BodyOrField(_))
     }
 
     /// Whether this needs the URL that the sender was given.

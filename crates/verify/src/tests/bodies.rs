@@ -67,6 +67,37 @@ fn a_signature_may_be_over_the_json_in_a_form() {
     );
 }
 
+/// Gitea's other method: the form is the query then.
+#[test]
+fn a_get_may_have_the_signed_json_in_its_query() {
+    let toml = format!("{BODY_OR_FIELD}json_field = \"payload\"\n");
+    let settings = Settings {
+        partition: Some("{/ref}".parse().unwrap()),
+        ..with(&["hush"]).with_methods([Method::GET])
+    };
+    let gitea = Verifier::new(scheme(&toml), settings).unwrap();
+    let signature = hex::<sha2::Sha256>("{\"ref\":\"main\"}");
+    let verify = |query: &str| {
+        let delivery = Delivery {
+            method: Method::GET,
+            path_and_query: format!("/ingest/orders?{query}"),
+            ..post("", &[("x-gitea-signature", &signature)])
+        };
+        gitea.verify(delivery, at(0))
+    };
+    let signed = "payload=%7B%22ref%22%3A%22main%22%7D";
+    assert_eq!(facts(verify(signed)).partition.as_deref(), Some("main"));
+    let changed = signed.replace("main", "mine");
+    assert_eq!(refusal(verify(&changed)), VerifyError::Mismatch);
+    for other in [
+        format!("{signed}&a=1"),
+        format!("{signed}&{signed}"),
+        String::new(),
+    ] {
+        assert_eq!(refusal(verify(&other)).reason(), "not_a_form", "{other}");
+    }
+}
+
 #[test]
 fn json_in_a_signed_field_counts_as_signed_and_other_fields_do_not() {
     let reads = |source: &str| {

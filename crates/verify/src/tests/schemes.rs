@@ -63,7 +63,7 @@ fn what_is_misspelt_is_named_with_its_place() {
         (HMAC.replace("\"X-Signature\"", "[]"), "needs at least one"),
         (
             format!("{HMAC}timestamp = {{ header = \"t\", tolerance = \"soon\" }}"),
-            "\"soon\" is not a duration",
+            "expected a duration with a unit",
         ),
         (
             format!("{HMAC}dedup_id = [{{ json = \"id\" }}]"),

@@ -87,6 +87,12 @@ def twilio():
         say("twilio", "Twilio", by("twilio", "RequestValidator.validate with a port"), "signs", secret, headers, body,
             url=PUBLIC_URL + given, target=target, dedup_id="0b8c")
 
+    # A GET has its parameters in the query, which is a part of the URL.
+    got = "/ingest/twilio?MessageSid=SM2d&Body=Zo%C3%AB+%26+co"
+    headers = [("I-Twilio-Idempotency-Token", "0b8d"), ("X-Twilio-Signature", signer.compute_signature(PUBLIC_URL + got, {}))]
+    say("twilio", "Twilio", by("twilio", "RequestValidator.compute_signature of a GET"), "signs", secret, headers, "",
+        url=PUBLIC_URL, method="GET", target=got, dedup_id="0b8d")
+
     # JSON is not signed itself: the URL, which is, carries its hash.
     body = event(status="completed")
     target = f"/ingest/twilio?bodySHA256={signer.compute_hash(body)}"
