@@ -549,9 +549,6 @@ mod gateway {
             if list.as_array().is_some_and(|list| !list.is_empty()) {
                 writeln!(toml, "secrets = {list}").unwrap();
             }
-            if topic == "twilio" {
-                toml += "methods = [\"POST\", \"GET\"]\n";
-            }
             if let Some(word) = words.get(&topic) {
                 writeln!(toml, "verify_token = \"{word}\"").unwrap();
             }
