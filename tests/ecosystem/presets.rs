@@ -483,7 +483,7 @@ mod gateway {
         let folder = tempfile::tempdir().unwrap();
         let lines: Vec<&Line> = signed_now()
             .iter()
-            .filter(|line| known(&line.preset).is_some() && line.is_for_the_public_url())
+            .filter(|line| known(&line.preset).is_some() && line.is_for_the_gateway())
             .collect();
         let gateway = Process::start(folder.path(), &config(&lines));
         let url = gateway.url();

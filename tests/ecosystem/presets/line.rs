@@ -166,11 +166,12 @@ impl Line {
         settings
     }
 
-    /// Whether its URL begins as that of the gateway here, which has one.
-    pub(super) fn is_for_the_public_url(&self) -> bool {
-        self.public_url
-            .as_deref()
-            .is_none_or(|url| url == PUBLIC_URL)
+    /// Whether the gateway here takes it: it has one public URL, and its sections take
+    /// events by POST.
+    pub(super) fn is_for_the_gateway(&self) -> bool {
+        let url = self.public_url.as_deref();
+        let is_its_url = url.is_none_or(|url| url == PUBLIC_URL);
+        is_its_url && (self.method != "GET" || self.handshake.is_some())
     }
 
     /// Whether it gives the secret that is used from then on.
