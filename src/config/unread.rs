@@ -11,8 +11,13 @@ use super::{
     hints,
 };
 
-/// What the program itself reads.
-const READ: [&str; 2] = ["HOOKRILL_CONFIG", "HOOKRILL_TOKEN"];
+/// What the program itself reads, and what its build does.
+const READ: [&str; 4] = [
+    "HOOKRILL_CONFIG",
+    "HOOKRILL_TOKEN",
+    "HOOKRILL_COMMIT",
+    "HOOKRILL_COMMIT_DATE",
+];
 /// How the variables begin that are meant for this program, in any case.
 const MEANT: &str = "hookrill";
 

@@ -148,6 +148,7 @@ fn a_variable_that_something_reads_is_no_warning() {
         .set("HOOKRILL_TOKEN_SECRET", "0123456789abcdef0123456789abcdef")
         .set("HOOKRILL_CONFIG", "hookrill.toml")
         .set("HOOKRILL_TOKEN", "t")
+        .set("HOOKRILL_COMMIT", "abc")
         .set("HOOKRILL__LOG__LEVEL", "warn")
         .set("HOOKRILL_PORT", "tcp://10.0.0.1:8080")
         .set("HOOKRILL_PORT_8080_TCP", "tcp://10.0.0.1:8080")
