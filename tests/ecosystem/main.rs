@@ -16,6 +16,7 @@ mod program;
 
 mod browser;
 mod clients;
+mod compat;
 mod deploy;
 mod habits;
 mod image;

@@ -2,17 +2,20 @@
 //! subscriber gets what it would get from the gateway itself, and no page gives
 //! up because the gateway restarts.
 //!
-//! nginx and Caddy are Debian's, Traefik is its project's own release; `curl`,
+//! All but Traefik, which is its project's own release, are Debian's; `curl`,
 //! npm `eventsource` and Chromium are the clients. `scripts/test` installs what
 //! is missing.
 
 mod curl;
 mod event_sources;
+mod more;
 mod proxy;
 pub(crate) mod setup;
+mod site;
 
 use std::collections::BTreeSet;
 
+use curl::SHOW_EXIT_CODE;
 use event_sources::{EventSources, Sender};
 use hookrill_testing::free_address;
 use setup::{BRISK, BROWSER, ORIGIN, ProxyKind, Setup, eventually};
@@ -22,23 +25,29 @@ const EVENT_SOURCE: &str = "Accept: text/event-stream";
 /// Events between two outages, at least.
 const STORED: u32 = 50;
 
-/// The same claims behind each.
-macro_rules! behind_each {
-    ($($claim:ident),* $(,)?) => {
-        mod nginx {
-            $(#[test] fn $claim() { super::$claim(super::ProxyKind::Nginx); })*
-        }
-        mod caddy {
-            $(#[test] fn $claim() { super::$claim(super::ProxyKind::Caddy); })*
-        }
-        mod traefik {
-            $(#[test] fn $claim() { super::$claim(super::ProxyKind::Traefik); })*
+/// These claims behind one.
+macro_rules! behind {
+    ($name:ident, $kind:ident, $($claim:ident),* $(,)?) => {
+        mod $name {
+            $(#[test] fn $claim() { super::$claim(super::ProxyKind::$kind); })*
         }
     };
 }
 
+/// The same claims behind each that keeps all of them.
+macro_rules! behind_each {
+    ($($claim:ident),* $(,)?) => {
+        behind!(nginx, Nginx, $($claim),*);
+        behind!(caddy, Caddy, $($claim),*);
+        behind!(traefik, Traefik, $($claim),*);
+        behind!(haproxy, Haproxy, $($claim),*);
+    };
+}
+
 behind_each![
-    each_event_comes_through_at_once_over_http_2,
+    each_event_comes_through_at_once,
+    a_long_event_comes_through_whole,
+    a_drain_reaches_the_client_as_a_cut,
     compression_holds_no_event_back,
     a_resume_goes_on_behind_the_last_event,
     the_gateway_sees_the_browsers_address_and_not_what_it_claims,
@@ -52,19 +61,85 @@ behind_each![
     every_event_source_survives_restarts,
 ];
 
-fn each_event_comes_through_at_once_over_http_2(kind: ProxyKind) {
+// Apache notices at the next heartbeat that somebody has left, and answers with its
+// own 503 where the gateway can't be reached.
+behind!(
+    apache,
+    Apache,
+    each_event_comes_through_at_once,
+    a_long_event_comes_through_whole,
+    a_drain_reaches_the_client_as_a_cut,
+    compression_holds_no_event_back,
+    a_resume_goes_on_behind_the_last_event,
+    the_gateway_sees_the_browsers_address_and_not_what_it_claims,
+    limits_count_by_the_browsers_address,
+    answers_of_the_gateway_pass_as_they_are,
+    a_large_webhook_goes_through,
+    heartbeats_keep_a_quiet_stream_open,
+    senders_are_told_of_an_outage,
+    no_token_is_in_a_log,
+);
+
+// Varnish has no log of its own, and closes the connection of a stream where the
+// gateway can't be reached: to an `EventSource` that is a cut.
+behind!(
+    varnish,
+    Varnish,
+    each_event_comes_through_at_once,
+    a_long_event_comes_through_whole,
+    a_drain_reaches_the_client_as_a_cut,
+    compression_holds_no_event_back,
+    a_resume_goes_on_behind_the_last_event,
+    the_gateway_sees_the_browsers_address_and_not_what_it_claims,
+    limits_count_by_the_browsers_address,
+    answers_of_the_gateway_pass_as_they_are,
+    a_large_webhook_goes_through,
+    whoever_leaves_is_gone_at_the_gateway,
+    heartbeats_keep_a_quiet_stream_open,
+);
+
+fn each_event_comes_through_at_once(kind: ProxyKind) {
     let setup = Setup::behind(kind).build();
     let subscriber = setup.proxy.subscribe("/events/open", &[]);
-    assert!(
-        subscriber.head.starts_with("http/2 200"),
-        "{}",
-        subscriber.head
-    );
+    let version = if kind == ProxyKind::Varnish {
+        "http/1.1 200"
+    } else {
+        "http/2 200"
+    };
+    assert!(subscriber.head.starts_with(version), "{}", subscriber.head);
     // No event has another one behind it that could push it out.
     for body in ["one", "two", "three"] {
         setup.proxy.post(body);
         assert_eq!(subscriber.event(), body);
     }
+}
+
+/// Longer than a proxy's buffers, to one who takes gzip and one who does not.
+fn a_long_event_comes_through_whole(kind: ProxyKind) {
+    let setup = Setup::behind(kind).build();
+    let subscribers =
+        [&[][..], &["--compressed"]].map(|args| setup.proxy.subscribe("/events/open", args));
+    let long = "0123456789".repeat(7_000);
+    let body = setup.proxy.folder.join("body");
+    std::fs::write(&body, &long).unwrap();
+    setup.proxy.post(&format!("@{}", body.display()));
+    setup.proxy.post("behind it");
+    for subscriber in subscribers {
+        assert_eq!(subscriber.event(), long);
+        assert_eq!(subscriber.event(), "behind it");
+    }
+}
+
+/// Some clients take a complete end for the last word. Caddy and HAProxy give a cut
+/// off response an end of their own.
+fn a_drain_reaches_the_client_as_a_cut(kind: ProxyKind) {
+    let mut setup = Setup::behind(kind).build();
+    let subscriber = setup.proxy.subscribe("/events/open", &SHOW_EXIT_CODE);
+    setup.has_subscribers(1);
+    assert!(setup.gateway.terminate().success());
+    let is_cut = subscriber.exit_code() != 0;
+    let is_passed_on = !matches!(kind, ProxyKind::Caddy | ProxyKind::Haproxy);
+    assert_eq!(is_cut, is_passed_on);
 }
 
 fn compression_holds_no_event_back(kind: ProxyKind) {
@@ -159,8 +234,12 @@ fn heartbeats_keep_a_quiet_stream_open(kind: ProxyKind) {
     let setup = match kind {
         ProxyKind::Nginx => plan.with("proxy_read_timeout 60s;", "proxy_read_timeout 3s;"),
         ProxyKind::Caddy => plan.with("read_timeout 60s", "read_timeout 3s"),
-        // Always 2 s here.
-        ProxyKind::Traefik => plan,
+        ProxyKind::Haproxy => plan
+            .with("timeout client 60s", "timeout client 3s")
+            .with("timeout server 60s", "timeout server 3s"),
+        ProxyKind::Apache => plan.with("timeout=60", "timeout=3"),
+        // Always 2 s here, and 3 s.
+        ProxyKind::Traefik | ProxyKind::Varnish => plan,
     }
     .build();
     let subscriber = setup.proxy.subscribe("/events/open", &[]);
@@ -195,7 +274,7 @@ fn no_token_is_in_a_log(kind: ProxyKind) {
     let mut setup = match kind {
         // As somebody may have it who wants an access log.
         ProxyKind::Caddy => Setup::behind(kind).with("\t@events path", "\tlog\n\t@events path"),
-        ProxyKind::Nginx | ProxyKind::Traefik => Setup::behind(kind),
+        _ => Setup::behind(kind),
     }
     .build();
     let token = setup.gateway.token("shut");
@@ -248,11 +327,12 @@ fn every_event_source_survives_restarts(kind: ProxyKind) {
             Ending::Killed => setup.gateway.kill(),
         }
         match kind {
-            ProxyKind::Nginx | ProxyKind::Caddy => {
+            ProxyKind::Nginx | ProxyKind::Caddy | ProxyKind::Haproxy => {
                 for event_sources in &mut clients {
                     event_sources.all_have_been_told_to_come_back();
                 }
             }
+            ProxyKind::Apache | ProxyKind::Varnish => unreachable!("without this claim"),
             ProxyKind::Traefik => {
                 let all: usize = clients.iter().map(EventSources::count).sum();
                 eventually("each of them, kept", || {
@@ -293,6 +373,8 @@ fn brisk(plan: setup::SetupBuilder, kind: ProxyKind) -> setup::SetupBuilder {
     match kind {
         ProxyKind::Nginx => plan.with("1$1$2$3$4", "2$1$2"),
         ProxyKind::Caddy => plan.with("1${1}${2}${3}${4}", "2${1}${2}"),
+        ProxyKind::Haproxy => plan.with("rand(10000),add(10000)", "rand(100),add(200)"),
+        ProxyKind::Apache | ProxyKind::Varnish => plan,
         ProxyKind::Traefik => plan
             .log_level("DEBUG")
             .with("initialInterval: 2s", "initialInterval: 200ms"),
@@ -330,6 +412,11 @@ fn nginx_asks_event_sources_to_come_back_after_an_outage() {
 #[test]
 fn caddy_asks_event_sources_to_come_back_after_an_outage() {
     asks_to_come_back(ProxyKind::Caddy);
+}
+
+#[test]
+fn haproxy_asks_event_sources_to_come_back_after_an_outage() {
+    asks_to_come_back(ProxyKind::Haproxy);
 }
 
 fn asks_to_come_back(kind: ProxyKind) {

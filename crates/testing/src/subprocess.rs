@@ -66,6 +66,11 @@ impl Subprocess {
         self.lines.try_recv().ok()
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_some())
+    }
+
     /// Sends the program an empty line, on which it goes on.
     pub fn send_newline(&mut self) {
         let stdin = self.child.stdin.as_mut().expect("it is piped");

@@ -5,6 +5,11 @@ use std::{cell::RefCell, time::Instant};
 use hookrill_client::sse::SseReader;
 use hookrill_testing::{Message, Subprocess, WAIT_MAX};
 
+/// What curl writes last, with its exit code behind it.
+const EXIT_CODE: &str = "exit code ";
+/// How it is told to.
+pub(crate) const SHOW_EXIT_CODE: [&str; 2] = ["--write-out", "\nexit code %{exitcode}\n"];
+
 /// A stream, as curl prints it.
 pub(crate) struct CurlStream {
     curl: Subprocess,
@@ -65,6 +70,15 @@ impl CurlStream {
     /// Waits for the opening cursor, or for the next heartbeat.
     pub(crate) fn cursor(&self) {
         while self.next().name != "hookrill.cursor" {}
+    }
+
+    /// With what curl ends, by what it was told to write then.
+    pub(crate) fn exit_code(&self) -> u32 {
+        loop {
+            if let Some(code) = self.line().strip_prefix(EXIT_CODE) {
+                return code.trim().parse().unwrap();
+            }
+        }
     }
 
     /// All lines that have come and were not read yet.

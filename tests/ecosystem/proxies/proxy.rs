@@ -1,7 +1,4 @@
-//! A proxy, with the file that people copy.
-//!
-//! Of the file only that is changed what a person has to change: addresses,
-//! names, paths. Invariant: a change that changes nothing is a failure.
+//! A proxy that runs, with the file that people copy.
 
 use std::{
     fs,
@@ -12,7 +9,9 @@ use std::{
 
 use super::{
     curl::CurlStream,
+    more::{apache, haproxy, varnish},
     setup::{ORIGIN, ProxyKind, SetupBuilder, eventually},
+    site::Site,
 };
 use hookrill_testing::{Response, Subprocess, free_address};
 
@@ -23,6 +22,7 @@ use crate::{
 
 /// A proxy that runs.
 pub(crate) struct Proxy {
+    kind: ProxyKind,
     pub folder: PathBuf,
     address: SocketAddr,
     group: Group,
@@ -35,12 +35,17 @@ impl Proxy {
         for (written, instead) in &plan.changes {
             site.change(written, instead);
         }
-        let (address, upstream) = (free_address(), upstream.to_string());
-        site.change("127.0.0.1:8080", &upstream);
+        let address = free_address();
+        if plan.kind != ProxyKind::Varnish {
+            site.change("127.0.0.1:8080", &upstream.to_string());
+        }
         let mut command = match plan.kind {
             ProxyKind::Nginx => nginx(site, &folder, address, &plan.origin),
             ProxyKind::Caddy => caddy(site, &folder, address, &plan.origin),
             ProxyKind::Traefik => traefik(site, &folder, address, plan.log_level),
+            ProxyKind::Haproxy => haproxy(site, &folder, address, &plan.origin),
+            ProxyKind::Apache => apache(site, &folder, address),
+            ProxyKind::Varnish => varnish(site, &folder, address, upstream),
         };
         let log = fs::File::create(folder.join("own.log")).unwrap();
         command
@@ -48,6 +53,7 @@ impl Proxy {
             .stderr(log)
             .stdin(Stdio::null());
         let mut proxy = Self {
+            kind: plan.kind,
             group: Group::start(&mut command),
             folder,
             address,
@@ -74,7 +80,12 @@ impl Proxy {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("https://localhost:{}", self.address.port())
+        let scheme = if self.kind == ProxyKind::Varnish {
+            "http"
+        } else {
+            "https"
+        };
+        format!("{scheme}://localhost:{}", self.address.port())
     }
 
     pub(crate) fn certificate(&self) -> PathBuf {
@@ -84,7 +95,13 @@ impl Proxy {
     /// A client over TLS that offers HTTP/2, and shows the answer's head.
     fn curl(&self, path: &str, args: &[&str]) -> Command {
         let mut curl = Command::new("curl");
-        curl.args(["--silent", "--include", "--no-buffer", "--http2"])
+        // Varnish has no TLS, and so no HTTP/2.
+        let version = if self.kind == ProxyKind::Varnish {
+            "--http1.1"
+        } else {
+            "--http2"
+        };
+        curl.args(["--silent", "--include", "--no-buffer", version])
             .args(["--max-time", "120"])
             .args([
                 "--resolve",
@@ -125,31 +142,6 @@ impl Proxy {
     /// Subscribes, and waits for nothing.
     pub(crate) fn begin(&self, path: &str, args: &[&str]) -> CurlStream {
         CurlStream::new(Subprocess::start("curl", &mut self.curl(path, args)))
-    }
-}
-
-/// The text of a file that people copy.
-struct Site(String);
-
-impl Site {
-    fn of(kind: ProxyKind) -> Self {
-        let file = match kind {
-            ProxyKind::Nginx => "nginx.conf",
-            ProxyKind::Caddy => "Caddyfile",
-            ProxyKind::Traefik => "traefik.yaml",
-        };
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        Self(fs::read_to_string(root.join("deploy/proxies").join(file)).unwrap())
-    }
-
-    /// A test that changes nothing would say nothing.
-    fn change(&mut self, written: &str, instead: &str) {
-        assert!(self.0.contains(written), "there is no {written:?} any more");
-        self.0 = self.0.replace(written, instead);
-    }
-
-    fn write(&self, path: &Path) {
-        fs::write(path, &self.0).unwrap();
     }
 }
 

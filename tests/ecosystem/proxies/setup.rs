@@ -47,6 +47,9 @@ pub(crate) enum ProxyKind {
     Nginx,
     Caddy,
     Traefik,
+    Haproxy,
+    Apache,
+    Varnish,
 }
 
 /// A gateway behind a proxy.

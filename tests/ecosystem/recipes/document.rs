@@ -1,7 +1,7 @@
 //! The recipes of `docs/clients.md`, as they stand there.
 //!
 //! Refuses to mend anything: what a reader would copy is what is run. Invariant:
-//! each heading has one block of code.
+//! each heading has one block of code, or none.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -12,7 +12,8 @@ pub(super) const PLACEHOLDER: &str = "https://hooks.example.com";
 /// Each recipe's code, by its heading.
 pub(super) fn recipes() -> BTreeMap<&'static str, &'static str> {
     let sections = DOCUMENT.split("\n## ").skip(1);
-    sections.map(recipe).collect()
+    let recipes = sections.filter(|section| section.contains("\n```"));
+    recipes.map(recipe).collect()
 }
 
 fn recipe(section: &'static str) -> (&'static str, &'static str) {

@@ -1,0 +1,4 @@
+import { EventSource } from 'eventsource'
+
+const events = new EventSource(process.env.HOOKRILL_URL)
+events.onmessage = (event) => console.log('event', event.lastEventId, JSON.parse(event.data).n)
