@@ -1,12 +1,14 @@
 //! Undoes the codings of a body, before anything is known of its sender.
 //!
-//! What is short is decoded at once. What turns out long is decoded from its beginning on
-//! a thread of its own, a few at a time, once the memory for the longest body is paid for.
+//! What is short is decoded at once. What turns out long, or takes the window of brotli or
+//! zstd, is decoded from its beginning on a thread of its own, one at a time, once the
+//! memory for the longest body is paid for.
 //! Invariant: a body that is decoded is no longer than any other may be.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::{
     sync::Semaphore,
     task::spawn_blocking,
@@ -16,17 +18,19 @@ use tokio::{
 use super::{
     BodyError, BodySender, ReceivedBody,
     budget::{AddressShares, BodyBudget},
-    coding::{CodedBodyError, Codings},
+    coding::{CodedBodyError, Codings, KeptDecoder},
 };
 
 /// Up to this length a body is decoded at once, in bytes.
 const INLINE_BYTES_MAX: usize = 64 << 10;
-/// How many long bodies are decoded at one time.
-const LONG_AT_ONCE_MAX: usize = 2;
+/// How many long bodies are decoded at one time. Each may take two windows of 16 MiB.
+const LONG_AT_ONCE_MAX: usize = 1;
 /// How many of one address are, or wait for it.
 const LONG_OF_ADDRESS_MAX: usize = 32;
 /// How many of all addresses are, or wait for it.
 const LONG_MAX: usize = 512;
+/// What is kept of the memory that bodies are decoded into, in bytes.
+const SCRATCH_BYTES_MAX: usize = 8 << 20;
 /// How long one waits.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
@@ -34,6 +38,10 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(in crate::http) struct LongDecodes {
     turns: Arc<Semaphore>,
+    /// What is decoded into, again and again: the allocator keeps for a while what is
+    /// given back, and many bodies that turn out too long would be many times as much.
+    scratch: Arc<Mutex<Vec<u8>>>,
+    zstd: KeptDecoder,
     of_addresses: Arc<AddressShares>,
 }
 
@@ -41,6 +49,8 @@ impl Default for LongDecodes {
     fn default() -> Self {
         Self {
             turns: Arc::new(Semaphore::new(LONG_AT_ONCE_MAX)),
+            scratch: Arc::default(),
+            zstd: KeptDecoder::default(),
             of_addresses: AddressShares::new(LONG_OF_ADDRESS_MAX, LONG_MAX),
         }
     }
@@ -65,7 +75,9 @@ pub(in crate::http) async fn decode(
     let sent = std::mem::take(&mut body.bytes);
     let share = &mut body._share;
     let inline_max = INLINE_BYTES_MAX.min(bytes_max);
-    if let Some(bytes) = decode_up_to(&codings, &sent, inline_max, bytes_max)? {
+    if codings.are_small()
+        && let Some(bytes) = decode_up_to(&codings, &sent, inline_max, bytes_max)?
+    {
         share.grow(budget, sent.len() + bytes.len()).await?;
         (body.bytes, body.sent) = (bytes, Some(sent));
         return Ok(());
@@ -81,8 +93,14 @@ pub(in crate::http) async fn decode(
     share.grow(budget, sent.len() + bytes_max).await?;
     // All go with it: it is not ended where the sender leaves.
     let share = std::mem::take(share);
+    let (scratch, zstd) = (Arc::clone(&decodes.scratch), decodes.zstd.clone());
     let decoding = spawn_blocking(move || {
-        let decoded = decode_up_to(&codings, &sent, bytes_max, bytes_max);
+        let mut scratch = scratch.lock();
+        let decoded = decode_into(&mut scratch, &codings, &zstd, &sent, bytes_max, bytes_max);
+        let decoded = decoded.map(|is_all| is_all.then(|| Bytes::copy_from_slice(&scratch)));
+        scratch.clear();
+        scratch.shrink_to(SCRATCH_BYTES_MAX);
+        drop(scratch);
         drop((turn, charge));
         (decoded, sent, share)
     });
@@ -103,15 +121,26 @@ fn decode_up_to(
     bytes_max: usize,
 ) -> Result<Option<Bytes>, BodyError> {
     let mut decoded = Vec::new();
-    let mut reader = codings.reader(sent.clone(), bytes_max);
-    match reader.read_to(&mut decoded, here_max) {
-        Ok(true) => {
-            debug_assert!(decoded.len() <= here_max);
-            decoded.shrink_to_fit();
-            Ok(Some(decoded.into()))
-        }
-        Ok(false) => Ok(None),
-        Err(CodedBodyError::Long) => Err(BodyError::Long(bytes_max)),
-        Err(CodedBodyError::Broken) => Err(BodyError::CodingBroken),
-    }
+    let zstd = KeptDecoder::default();
+    let is_all = decode_into(&mut decoded, codings, &zstd, sent, here_max, bytes_max)?;
+    decoded.shrink_to_fit();
+    Ok(is_all.then(|| decoded.into()))
+}
+
+/// Decodes into `out`, which is empty; returns whether that was all.
+fn decode_into(
+    out: &mut Vec<u8>,
+    codings: &Codings,
+    zstd: &KeptDecoder,
+    sent: &Bytes,
+    here_max: usize,
+    bytes_max: usize,
+) -> Result<bool, BodyError> {
+    let mut reader = codings.reader(sent.clone(), bytes_max, zstd);
+    let read = reader.read_to(out, here_max);
+    debug_assert!(out.len() <= here_max);
+    read.map_err(|error| match error {
+        CodedBodyError::Long => BodyError::Long(bytes_max),
+        CodedBodyError::Broken => BodyError::CodingBroken,
+    })
 }
