@@ -33,8 +33,9 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 
-    /// Start at "earliest" or after this cursor, instead of with new events
-    #[arg(long, value_name = "CURSOR")]
+    /// Start at "earliest", after a cursor, with the last "10m", or at a time such as
+    /// "2026-11-30T08:00:00Z", instead of with new events
+    #[arg(long, value_name = "WHEN")]
     since: Option<String>,
 
     /// Start with the newest COUNT events

@@ -91,7 +91,7 @@ impl Config {
         ]
     }
 
-    fn subscribe_keys(&self, new: &Self) -> [(&'static str, bool); 4] {
+    fn subscribe_keys(&self, new: &Self) -> [(&'static str, bool); 5] {
         let (old, new) = (&self.subscribe, &new.subscribe);
         [
             ("subscribe.heartbeat", old.heartbeat != new.heartbeat),
@@ -103,6 +103,10 @@ impl Config {
             (
                 "subscribe.dead_peer_max",
                 old.dead_peer_max != new.dead_peer_max,
+            ),
+            (
+                "subscribe.stream_age_max",
+                old.stream_age_max != new.stream_age_max,
             ),
         ]
     }

@@ -51,9 +51,10 @@ pub(super) fn from_tree(
     diagnostics: &Diagnostics,
 ) -> Config {
     let mut root = Section::new(root, KeyPath::root(), diagnostics);
-    let server = server(root.section("server"), environment);
+    let mut server = server(root.section("server"), environment);
     let journal = journal(root.section("journal"), server.settings.body_bytes_max);
-    let subscribe = subscribe(root.section("subscribe"));
+    let (subscribe, compression) = subscribe(root.section("subscribe"));
+    server.settings.compression = compression;
     let log = log(root.section("log"), environment);
     let access = root.section("access");
     let topics = topics::topics(root.section("topics"), server.public_url.as_deref());
@@ -118,6 +119,7 @@ fn server(mut section: Section<'_>, environment: &Environment) -> ServerSection 
         },
         trusted_proxies: items(section.list("trusted_proxies", values::network)),
         cors_origins: items(section.list("cors_origins", url::cors_origin)),
+        compression: http::Compression::default(),
         cors_headers: cors_headers(&mut section),
         shutdown_delay: section
             .value("shutdown_delay", values::shutdown_delay)
@@ -257,17 +259,20 @@ pub(super) fn journal_path(written: Option<PathBuf>) -> PathBuf {
     written.unwrap_or_else(|| JOURNAL_PATH.into())
 }
 
-fn subscribe(mut section: Section<'_>) -> subscribe::Settings {
+fn subscribe(mut section: Section<'_>) -> (subscribe::Settings, http::Compression) {
     let heartbeat = section.value("heartbeat", values::heartbeat);
     let retry = section.value("retry", values::retry);
     let partial_events =
         section.value("partial_events_bytes_max", values::partial_events_bytes_max);
     let dead_peer = section.value("dead_peer_max", values::dead_peer_max);
+    let stream_age_max = section.value("stream_age_max", values::stream_age_max);
+    let compression = section.value("compression", values::compression);
     let settings = subscribe::Settings {
         heartbeat: heartbeat.unwrap_or(HEARTBEAT),
         retry: retry.unwrap_or(RETRY),
         partial_events_bytes_max: partial_events.unwrap_or(PARTIAL_EVENTS_BYTES_MAX),
         dead_peer_max: dead_peer.unwrap_or(DEAD_PEER_MAX),
+        stream_age_max,
     };
     let heartbeats = settings.heartbeat * 4;
     if section.has_taken("dead_peer_max") && settings.dead_peer_max < heartbeats {
@@ -276,7 +281,7 @@ fn subscribe(mut section: Section<'_>) -> subscribe::Settings {
         section.warn("dead_peer_max", message);
     }
     section.finish();
-    settings
+    (settings, compression.unwrap_or_default())
 }
 
 fn log(mut section: Section<'_>, environment: &Environment) -> telemetry::Settings {

@@ -17,7 +17,9 @@ use hookrill_verify::{Partition, http::Method};
 use ipnet::{IpNet, Ipv4Net};
 
 use super::{diagnostic::Mistake, secrets, tree::TreeValue};
-use crate::{access::Policy, rate::Rate, telemetry::LogFormat, wire::ShownHeader};
+use crate::{
+    access::Policy, http::Compression, rate::Rate, telemetry::LogFormat, wire::ShownHeader,
+};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -106,6 +108,22 @@ pub(super) fn partial_events_bytes_max(value: &TreeValue) -> Result<usize, Mista
 
 pub(super) fn dead_peer_max(value: &TreeValue) -> Result<Duration, Mistake> {
     duration(value, 5 * SECOND..=HOUR)
+}
+
+/// How old a stream may get.
+pub(super) fn stream_age_max(value: &TreeValue) -> Result<Duration, Mistake> {
+    duration(value, SECOND..=365 * DAY)
+}
+
+/// Who is sent compressed streams.
+pub(super) fn compression(value: &TreeValue) -> Result<Compression, Mistake> {
+    let form = "\"browsers\", \"accept\" or \"off\"";
+    match as_str(value, form)? {
+        "browsers" => Ok(Compression::Browsers),
+        "accept" => Ok(Compression::Accept),
+        "off" => Ok(Compression::Off),
+        _ => Err(not_a(value, form)),
+    }
 }
 
 pub(super) fn shutdown_delay(value: &TreeValue) -> Result<Duration, Mistake> {

@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::*;
 use crate::subscribe::{
-    Ending, Start,
+    self, Ending, Start,
     tests::{Way, fixture::Fixture},
 };
 
@@ -129,9 +129,13 @@ struct Stage {
 
 impl Stage {
     async fn with_ring(ring_bytes: usize) -> Self {
+        Self::with(ring_bytes, Fixture::settings(Fixture::HEARTBEAT)).await
+    }
+
+    async fn with(ring_bytes: usize, settings: subscribe::Settings) -> Self {
         let tasks = TaskTracker::new();
         Self {
-            fixture: Fixture::with(Way::Socket, ring_bytes, 1 << 30, Fixture::HEARTBEAT).await,
+            fixture: Fixture::with_settings(Way::Socket, ring_bytes, 1 << 30, settings).await,
             fanout: Fanout::new(tasks.clone(), CancellationToken::new()),
             tasks,
         }
@@ -290,5 +294,35 @@ async fn a_drain_finishes_every_stream_alone_or_in_a_group() {
         let (_, last) = text.trim_end().rsplit_once("\n\n").unwrap();
         assert!(last.starts_with("retry: "), "{last}");
         assert!(last.ends_with("\ndata: {}"), "{last}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_that_are_too_old_leave_their_group_and_end() {
+    let age_max = Duration::from_secs(100);
+    let settings = subscribe::Settings {
+        stream_age_max: Some(age_max),
+        ..Fixture::settings(Fixture::HEARTBEAT)
+    };
+    let stage = Stage::with(1 << 20, settings).await;
+    let peers: Vec<Peer> = (0..8).map(|_| Peer::default()).collect();
+    for peer in &peers {
+        stage.listen(Start::Now, peer).await;
+    }
+    until(|| stage.tasks.len() == 1).await;
+    stage.fixture.store_many("a", 5).await;
+    stage.all_have(&peers, 5).await;
+    tokio::time::advance(age_max).await;
+    until(|| stage.tasks.is_empty()).await;
+    for peer in &peers {
+        assert_eq!(peer.events(), [1, 2, 3, 4, 5]);
+        let state = peer.0.lock();
+        assert!(state.was_finished);
+        let text = String::from_utf8_lossy(&state.received);
+        let (_, last) = text.trim_end().rsplit_once("\n\n").unwrap();
+        assert!(
+            last.starts_with("retry: ") && last.contains("-5\n"),
+            "{last}"
+        );
     }
 }

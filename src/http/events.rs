@@ -24,7 +24,8 @@ use super::{
     Gateway,
     hijack::{EventStream, Hijackable, StreamPermits},
     limits::LimitExceeded,
-    media_types::{EVENT_STREAM, EVENT_STREAM_UTF_8, NDJSON, STREAM_CACHE_CONTROL},
+    media_types::{EVENT_STREAM_UTF_8, NDJSON, STREAM_CACHE_CONTROL},
+    negotiation::takes_event_stream,
     params::{self, SubscribeParams},
     problem::{ProblemDetails, Requester, retry_later, retry_when_allowed},
     request_log::{Caller, SubscribeRefusal},
@@ -65,7 +66,7 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
             let _entered = span.entered();
             gateway.note(&why, &request.uri, &Caller::new(client, &request.headers));
             let requester = Requester {
-                wants_event_stream: params::accepts(&request.headers, EVENT_STREAM),
+                wants_event_stream: takes_event_stream(&request.headers),
                 place: params::place(&request.uri, &request.headers, gateway.streams.epoch()),
                 version: request.version,
             };
@@ -165,8 +166,13 @@ impl Gateway {
         client: Option<IpAddr>,
     ) -> Result<Response, SubscribeError> {
         self.admit_to_events(client)?;
-        let params = SubscribeParams::read(&request.uri, &request.headers, self.streams.epoch())
-            .map_err(SubscribeError::Malformed)?;
+        let params = SubscribeParams::read(
+            &request.uri,
+            &request.headers,
+            self.streams.epoch(),
+            self.settings().compression,
+        )
+        .map_err(SubscribeError::Malformed)?;
         let grant = self.grant(&params.topics, &params.tokens).await?;
         let who = Caller::new(client, &request.headers);
         let permit = self.permit(&grant)?;
@@ -313,7 +319,7 @@ fn head(request: &subscribe::Request, now: Timestamp) -> HeaderMap {
         // nginx would collect the stream into its buffers.
         (ACCEL_BUFFERING, "no"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::VARY, "accept-encoding"),
+        (header::VARY, "accept, accept-encoding, sec-fetch-mode"),
     ] {
         head.insert(name, HeaderValue::from_static(value));
     }

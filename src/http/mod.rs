@@ -18,6 +18,7 @@ mod ingest;
 mod limits;
 mod log_budget;
 mod media_types;
+mod negotiation;
 mod ops;
 mod params;
 mod prefixed;
@@ -25,6 +26,7 @@ mod problem;
 mod query;
 mod request_log;
 mod server;
+mod since;
 mod socket;
 mod stall_timeout;
 mod stream_body;
@@ -59,6 +61,7 @@ use crate::{
 };
 pub use cors::{LOOPBACK_ORIGINS, OriginError, OriginPattern};
 pub use limits::AddressLimits;
+pub use negotiation::Compression;
 pub use server::{Drained, Server, raise_open_files_limit};
 
 /// The bounds of what a stranger may do, and who the operator is.
@@ -80,6 +83,8 @@ pub struct Settings {
     /// `https://app.example.com`, `https://*.example.com`, or `*` for any, without
     /// credentials.
     pub cors_origins: Vec<String>,
+    /// Who is sent compressed streams.
+    pub compression: Compression,
     /// Which headers these pages may send, besides those that subscribers and tracing
     /// send.
     pub cors_headers: Vec<http::HeaderName>,

@@ -5,13 +5,19 @@
 //! stream is granted is for `access`.
 
 use hookrill_core::{Cursor, Epoch, Topic, Topics};
-use http::{HeaderMap, HeaderName, Uri, header};
+use http::{HeaderMap, HeaderName, Uri};
 use percent_encoding::percent_decode_str;
 
-use super::{media_types::NDJSON, problem::ProblemDetails, query::QueryParams, tokens::tokens};
+use super::{
+    negotiation::{Compression, CompressionAsked, coding, prefers_lines},
+    problem::ProblemDetails,
+    query::QueryParams,
+    since::since,
+    tokens::tokens,
+};
 use crate::{
     subscribe::{self, LAST_MAX, Start},
-    wire::{Coding, ForeignId, Format},
+    wire::{ForeignId, Form, Format},
 };
 
 /// The most topics of one stream.
@@ -36,6 +42,7 @@ impl SubscribeParams {
         uri: &Uri,
         headers: &HeaderMap,
         epoch: Epoch,
+        compression: Compression,
     ) -> Result<Self, ProblemDetails> {
         let query = QueryParams::of_events(uri, epoch)?;
         let format = format(&query, headers)?;
@@ -48,7 +55,9 @@ impl SubscribeParams {
                 resumes: start.resumes,
                 types: types(&query)?,
                 format,
-                coding: coding(headers),
+                coding: coding(headers, compression_asked(&query)?, compression),
+                names: names(&query)?,
+                data_bytes_max: data_bytes_max(&query)?,
             },
             tokens: tokens(&query, headers)?,
         })
@@ -86,7 +95,7 @@ pub(super) fn place(uri: &Uri, headers: &HeaderMap, epoch: Epoch) -> Option<Curs
     let query = QueryParams::of_events(uri, epoch).ok()?;
     match start(&query, headers).ok()?.start {
         Start::After(cursor) => Some(cursor),
-        Start::Now | Start::Earliest | Start::Last(_) => None,
+        Start::Now | Start::Earliest | Start::Last(_) | Start::Ago(_) | Start::At(_) => None,
     }
 }
 
@@ -143,19 +152,6 @@ fn last_event_id<'i>(ids: impl Iterator<Item = &'i str>) -> Option<Result<Cursor
     Some(id.parse().map_err(|_| ForeignId::new(id)))
 }
 
-fn since(text: &str) -> Result<Start, ProblemDetails> {
-    if text == "earliest" {
-        return Ok(Start::Earliest);
-    }
-    match text.parse() {
-        Ok(cursor) => Ok(Start::After(cursor)),
-        Err(error) => {
-            let why = format!("it must be earliest or a cursor; {error}");
-            Err(ProblemDetails::parameter("since", why))
-        }
-    }
-}
-
 fn last(text: &str) -> Result<Start, ProblemDetails> {
     let is_plain = text.bytes().all(|b| b.is_ascii_digit());
     match text.parse() {
@@ -195,88 +191,46 @@ fn format(query: &QueryParams, headers: &HeaderMap) -> Result<Format, ProblemDet
             return Err(ProblemDetails::parameter("format", why));
         }
     };
-    if accepts(headers, NDJSON) {
+    if prefers_lines(headers) {
         return Ok(Format::NdJson);
     }
     Ok(named)
 }
 
-/// Whether `Accept` names this media type.
-pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
-    list_items(headers, header::ACCEPT)
-        .filter_map(|range| range.split(';').next())
-        .any(|range| range.trim().eq_ignore_ascii_case(media_type))
-}
-
-/// Gzip where `Accept-Encoding` accepts it (RFC 9110, section 12.5.3): by name,
-/// else by `*`, and not with a weight of zero.
-fn coding(headers: &HeaderMap) -> Coding {
-    let mut by_name = None;
-    let mut by_wildcard = None;
-    for range in list_items(headers, header::ACCEPT_ENCODING) {
-        let (name, parameters) = range.split_once(';').unwrap_or((range, ""));
-        let name = name.trim();
-        let accepted = !has_zero_weight(parameters);
-        if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") {
-            by_name = by_name.or(Some(accepted));
-        } else if name == "*" {
-            by_wildcard = by_wildcard.or(Some(accepted));
-        }
-    }
-    if by_name.or(by_wildcard).unwrap_or(false) {
-        Coding::Gzip
-    } else {
-        Coding::Identity
+/// Who wants its stream compressed says `compress=gzip`; who can't read that, `off`.
+fn compression_asked(query: &QueryParams) -> Result<Option<CompressionAsked>, ProblemDetails> {
+    match query.one("compress")? {
+        None => Ok(None),
+        Some("gzip") => Ok(Some(CompressionAsked::Gzip)),
+        Some("off") => Ok(Some(CompressionAsked::Off)),
+        Some(_) => Err(ProblemDetails::parameter(
+            "compress",
+            "it must be gzip or off",
+        )),
     }
 }
 
-/// Whether parameters have a weight of zero (RFC 9110, section 12.4.2).
-fn has_zero_weight(parameters: &str) -> bool {
-    let weight = parameters.split(';').find_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        let is_weight = name.trim().eq_ignore_ascii_case("q");
-        is_weight.then(|| value.trim())
-    });
-    match weight.map(str::parse::<f32>) {
-        Some(Ok(weight)) => weight <= 0.0,
-        Some(Err(_)) | None => false,
+fn names(query: &QueryParams) -> Result<Option<bool>, ProblemDetails> {
+    match query.one("names")? {
+        None => Ok(None),
+        Some("on") => Ok(Some(true)),
+        Some("off") => Ok(Some(false)),
+        Some(_) => Err(ProblemDetails::parameter("names", "it must be on or off")),
     }
 }
 
-/// The items of a header that is a list, over all its lines.
-fn list_items(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
-    let lines = headers.get_all(name).into_iter();
-    lines
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gzip_is_accepted_by_name_or_by_wildcard_and_never_at_a_weight_of_zero() {
-        for (accept, gzip) in [
-            (&[][..], false),
-            (&["gzip"], true),
-            (&["X-GZip"], true),
-            (&["br, gzip;q=0.5"], true),
-            (&["gzip;q=0"], false),
-            (&["gzip; Q=0.000"], false),
-            (&["gzip;q=0, *"], false),
-            (&["*;q=0, gzip"], true),
-            (&["*"], true),
-            (&["*;q=0"], false),
-            (&["identity"], false),
-            (&["gzip;q=much"], true),
-            (&["br", "gzip"], true),
-        ] {
-            let mut headers = HeaderMap::new();
-            for line in accept {
-                headers.append(header::ACCEPT_ENCODING, line.parse().unwrap());
-            }
-            assert_eq!(coding(&headers) == Coding::Gzip, gzip, "{accept:?}");
+/// In bytes; a bound that no event reaches where there is none.
+fn data_bytes_max(query: &QueryParams) -> Result<u32, ProblemDetails> {
+    const NAME: &str = "bytes_max";
+    let Some(text) = query.one(NAME)? else {
+        return Ok(Form::DATA_BYTES_UNBOUNDED);
+    };
+    let size = text.parse::<bytesize::ByteSize>().ok();
+    match size.map(|size| size.as_u64()) {
+        Some(bytes @ 1..) => Ok(u32::try_from(bytes).unwrap_or(Form::DATA_BYTES_UNBOUNDED)),
+        _ => {
+            let why = "it must be a size such as 64KiB or 500KB, or a number of bytes";
+            Err(ProblemDetails::parameter(NAME, why))
         }
     }
 }

@@ -32,6 +32,9 @@ pub(super) const EVENTS: &[Parameter] = &[
     Parameter::new("last", &["lastn", "limit", "tail", "replay", "history"]),
     Parameter::new("types", &["eventtype", "eventtypes", "eventname"]),
     Parameter::new("format", &["fmt"]),
+    Parameter::new("compress", &["compression", "encoding", "gzip"]),
+    Parameter::new("names", &["eventnames"]),
+    Parameter::new("bytes_max", &["maxbytes", "maxsize", "sizemax"]),
     Parameter::new(
         "token",
         &["accesstoken", "authtoken", "bearertoken", "authorization"],

@@ -5,7 +5,7 @@ use futures_util::FutureExt as _;
 use hookrill_core::{Draft, Selection, Timestamp, TopicMap};
 
 use super::*;
-use crate::wire::{Coding, Form, Format, View};
+use crate::wire::{Form, View};
 
 fn hub(ring_bytes_max: usize) -> Arc<Hub> {
     Hub::new(Sequence::ZERO, ring_bytes_max, encoder(false))
@@ -166,11 +166,7 @@ fn no_frame_of_an_older_encoder_comes_in_after_it_was_replaced() {
         topics: Topics::All,
         types: None,
     };
-    let form = Form {
-        format: Format::Raw,
-        coding: Coding::Identity,
-        full: false,
-    };
+    let form = Form::PLAIN;
     let is_named = |frame: &Frame| {
         let piece = frame.piece(form).chunk().payload();
         piece.windows(6).any(|field| field == b"event:")

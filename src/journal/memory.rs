@@ -13,8 +13,8 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use hookrill_core::{Dedup, Draft, Epoch, Event, Selection, Sequence, SteadyClock};
-use parking_lot::{RwLock, RwLockReadGuard};
+use hookrill_core::{Dedup, Draft, Epoch, Event, Selection, Sequence, SteadyClock, Timestamp};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use self::{
     dedup::{DedupKey, MemoryDedup},
@@ -25,6 +25,7 @@ use super::{
     AppendError, Appended, Bounds, Commit, CommitMetrics, EventPage, FOLLOW_BYTES_MAX, FatalError,
     Health, Journal, LAST_ENTRIES_MAX, OpenError, PAGE_ENTRIES_MAX, ReadError, StoredTopics,
     StoredTopicsQuery, Usage,
+    arrivals::{ArrivalAnswers, ArrivalSearch},
     dedup_shares::SectionHash,
     periodic::{NextRun, PeriodicTask, PeriodicThread},
     tail::{self, FailOnPanic, LiveTail},
@@ -48,6 +49,8 @@ struct MemoryLog {
     bounds: Bounds,
     clock: SteadyClock,
     state: RwLock<MemoryState>,
+    /// Where searches for arrivals ended.
+    arrivals: Mutex<ArrivalAnswers>,
 }
 
 #[derive(Default)]
@@ -95,6 +98,7 @@ impl Memory {
             bounds,
             clock,
             state: RwLock::default(),
+            arrivals: Mutex::default(),
         });
         let task = RetentionTask {
             log: Arc::clone(&log),
@@ -180,6 +184,22 @@ impl Journal for Memory {
             tokio::task::yield_now().await;
         }
         Ok(search.oldest.map_or(head, Sequence::previous))
+    }
+
+    async fn start_of_arrivals(
+        &self,
+        from: Timestamp,
+        now: Timestamp,
+    ) -> Result<Sequence, ReadError> {
+        let head = self.head();
+        let begin = self.log.arrivals.lock().best_for(from);
+        let mut search = ArrivalSearch::new(from, now, begin);
+        while self.log.search_arrivals(&mut search, head)? {
+            tokio::task::yield_now().await;
+        }
+        let start = search.start(head);
+        self.log.arrivals.lock().add(from, start);
+        Ok(start)
     }
 
     async fn stored_topics(&self, query: StoredTopicsQuery) -> Result<StoredTopics, ReadError> {
@@ -384,6 +404,26 @@ impl MemoryLog {
             }
         }
         Ok(search.wanted > 0 && search.up_to > floor)
+    }
+
+    /// Looks at the next events up to `head`; returns whether there may be more to find.
+    fn search_arrivals(
+        &self,
+        search: &mut ArrivalSearch,
+        head: Sequence,
+    ) -> Result<bool, ReadError> {
+        let state = self.open_state()?;
+        let floor = self.tail.floor();
+        search.position = search.position.max(floor);
+        let events = state.events_after(search.position, floor);
+        for event in events.take(PAGE_ENTRIES_MAX) {
+            if event.sequence > head
+                || search.look_at(event.sequence, Some(event.draft.received_at))
+            {
+                return Ok(false);
+            }
+        }
+        Ok(search.position < head)
     }
 
     fn open_state(&self) -> Result<RwLockReadGuard<'_, MemoryState>, ReadError> {

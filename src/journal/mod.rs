@@ -7,6 +7,7 @@
 //! Invariants: `read`, `follow` and `head` show an event only once it is
 //! durable, and in sequence order. The floor is never above the head.
 
+mod arrivals;
 #[cfg(test)]
 mod contract;
 mod dedup_shares;
@@ -33,7 +34,7 @@ pub use health::{Health, Usage};
 pub use stats::{StoredStats, StoredTopics, StoredTopicsQuery};
 pub use stored::DecodeError;
 
-use hookrill_core::{Dedup, Draft, Epoch, Event, Selection, Sequence, SteadyClock};
+use hookrill_core::{Dedup, Draft, Epoch, Event, Selection, Sequence, SteadyClock, Timestamp};
 
 use disk::{Disk, DiskSettings};
 use memory::Memory;
@@ -129,6 +130,20 @@ pub trait Journal: Send + Sync + 'static {
         &self,
         selection: &Selection,
         count: usize,
+    ) -> Result<Sequence, ReadError>;
+
+    /// The position just before the first event that arrived at `from` or later, by its
+    /// stamp; the head, if there is none. Stamps need not rise: none from then on is
+    /// passed over, and some from before may follow. What is stamped with a time after
+    /// `now` goes with what follows it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::read`].
+    async fn start_of_arrivals(
+        &self,
+        from: Timestamp,
+        now: Timestamp,
     ) -> Result<Sequence, ReadError>;
 
     /// What is stored of each topic, a page of topics at a time.

@@ -4,6 +4,7 @@
 //! none of them.
 
 use std::{
+    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -12,6 +13,7 @@ use std::{
 };
 
 use hookrill_core::Clock;
+use tokio::time::Instant;
 
 use crate::{
     access::{Access, PolicyVersion},
@@ -37,10 +39,22 @@ pub(super) struct StreamContext {
     pub(super) counts: SubscriberCounts,
     pub(super) visits: Visits,
     pub(super) partial_events: Arc<PartialEvents>,
+    /// From when the ages of streams are counted.
+    begun: Instant,
     /// How often the hub's encoder was replaced.
     encoder_generation: AtomicU32,
     pub(super) settings: Settings,
     pub(super) telemetry: Arc<Telemetry>,
+}
+
+/// When a stream is too old, in ticks since the context was made: every stream has one,
+/// and an instant would take four times as much.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct EndOfAge(NonZeroU32);
+
+impl EndOfAge {
+    /// Thirteen years of them fit.
+    const TICK: Duration = Duration::from_millis(100);
 }
 
 /// Changes when there is a reason to end some streams.
@@ -71,6 +85,7 @@ impl StreamContext {
                 settings.partial_events_bytes_max,
                 Arc::clone(&telemetry),
             ),
+            begun: Instant::now(),
             encoder_generation: AtomicU32::new(0),
             settings,
             telemetry,
@@ -100,7 +115,21 @@ impl StreamContext {
         jitter(self.settings.retry, self.settings.retry)
     }
 
-    /// How long they are to wait when the gateway drains.
+    /// When a stream that is opened at `now` is too old: streams that were opened
+    /// together do not end together.
+    pub(super) fn end_of_age(&self, now: Instant) -> Option<EndOfAge> {
+        let age_max = self.settings.stream_age_max?;
+        let age = jitter(age_max * 3 / 4, age_max / 4);
+        let ticks = (now + age - self.begun).as_millis() / EndOfAge::TICK.as_millis();
+        let ticks = u32::try_from(ticks).unwrap_or(u32::MAX);
+        Some(EndOfAge(NonZeroU32::new(ticks).unwrap_or(NonZeroU32::MIN)))
+    }
+
+    pub(super) fn instant_of(&self, end: EndOfAge) -> Instant {
+        self.begun + EndOfAge::TICK * end.0.get()
+    }
+
+    /// How long they are to wait when the gateway drains, or a stream is too old.
     pub(super) fn retry_after_drain(&self) -> Duration {
         jitter(self.settings.retry, DRAIN_SPREAD)
     }

@@ -33,7 +33,8 @@ struct Phase {
     wake: Notify,
 }
 
-/// Which phase a stream is in, and how many of its heartbeats it has seen.
+/// Which phase a stream is in, and how many of its heartbeats it has seen. Small: every
+/// stream has one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HeartbeatCursor {
     phase: u8,

@@ -26,7 +26,7 @@ mod visits;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use hookrill_core::{Clock, Cursor, Epoch, Selection, Sequence, TopicMap};
+use hookrill_core::{Clock, Cursor, Epoch, Selection, Sequence, Timestamp, TopicMap};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -65,6 +65,9 @@ pub struct Settings {
     /// Within how long a stream ends whose peer is gone and can't say so. Not for
     /// this room, which knows no peers.
     pub dead_peer_max: Duration,
+    /// How old a stream gets before it ends, for its client to come back: at most this,
+    /// and at least three quarters of it.
+    pub stream_age_max: Option<Duration>,
 }
 
 /// The most newest events that `last` may ask for.
@@ -94,6 +97,10 @@ pub enum Start {
     After(Cursor),
     /// With the newest so many events, at most [`LAST_MAX`].
     Last(usize),
+    /// With what has arrived for so long.
+    Ago(Duration),
+    /// With what has arrived from this time on.
+    At(Timestamp),
 }
 
 /// What a subscriber asks for besides its topics.
@@ -113,6 +120,10 @@ pub struct Request {
     pub format: Format,
     /// How that is coded.
     pub coding: Coding,
+    /// Whether types are the SSE event names; `None`: as the topics' views say.
+    pub names: Option<bool>,
+    /// An event whose data has more bytes is told of in its place.
+    pub data_bytes_max: u32,
 }
 
 /// A stream that was opened, and what wakes it.
@@ -208,6 +219,8 @@ impl Streams {
                 format: request.format,
                 coding: request.coding,
                 full: grant.is_full(),
+                names: request.names,
+                data_bytes_max: request.data_bytes_max,
             },
             position: from.position,
             replay_until,
@@ -294,7 +307,19 @@ impl Streams {
                 StartPoint::at(self.journal.start_of_last_n(selection, count).await?)
             }
             Start::After(asked) => self.start_after(asked),
+            Start::Ago(time) => {
+                let now = self.clock.now();
+                self.start_at(now.minus(time), now).await?
+            }
+            Start::At(from) => self.start_at(from, self.clock.now()).await?,
         })
+    }
+
+    /// Where the journal does not reach back so far, it is as for the earliest: nobody
+    /// was told that there is more.
+    async fn start_at(&self, from: Timestamp, now: Timestamp) -> Result<StartPoint, ReadError> {
+        let start = self.journal.start_of_arrivals(from, now).await?;
+        Ok(StartPoint::at(start))
     }
 
     fn start_after(&self, asked: Cursor) -> StartPoint {

@@ -13,10 +13,6 @@ pub enum Format {
     NdJson,
 }
 
-impl Format {
-    pub(super) const COUNT: usize = 3;
-}
-
 /// All that two subscribers may want differently of one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Form {
@@ -26,14 +22,101 @@ pub struct Form {
     pub coding: Coding,
     /// Whether bodies are whole, whatever their topics' views hide.
     pub full: bool,
+    /// Whether types are the SSE event names; `None`: as the topics' views say.
+    pub names: Option<bool>,
+    /// An event whose data has more bytes is told of in its place; at most
+    /// [`Form::DATA_BYTES_UNBOUNDED`].
+    pub data_bytes_max: u32,
 }
 
 impl Form {
-    pub(super) const COUNT: usize = 2 * Format::COUNT * Coding::COUNT;
+    /// No event is longer.
+    pub const DATA_BYTES_UNBOUNDED: u32 = u32::MAX;
 
-    /// The place of this form among all, were it `full` or not.
-    pub(super) fn index_if(self, full: bool) -> usize {
-        let written = self.format as usize * Coding::COUNT + self.coding as usize;
+    /// SSE as it is, as the views say, without a bound.
+    #[cfg(test)]
+    pub(crate) const PLAIN: Self = Self {
+        format: Format::Raw,
+        coding: Coding::Identity,
+        full: false,
+        names: None,
+        data_bytes_max: Self::DATA_BYTES_UNBOUNDED,
+    };
+
+    /// SSE of two formats, each with names or without, and lines, which have none.
+    const TEXTS_COUNT: usize = 5;
+    pub(super) const COUNT: usize = 2 * Self::TEXTS_COUNT * Coding::COUNT;
+
+    /// The place of this form's encoding among all, were it `full` or not, and named or
+    /// not.
+    pub(super) fn index_if(self, full: bool, named: bool) -> usize {
+        let named = named && self.format != Format::NdJson;
+        let text = 2 * self.format as usize + usize::from(named);
+        let written = text * Coding::COUNT + self.coding as usize;
         2 * written + usize::from(full)
+    }
+}
+
+/// A form in five bytes: every stream has one.
+#[derive(Debug, Clone, Copy)]
+pub struct PackedForm {
+    data_bytes_max: [u8; 4],
+    /// Two bits of the format, one of the coding, one of `full`, two of the names.
+    bits: u8,
+}
+
+impl From<Form> for PackedForm {
+    fn from(form: Form) -> Self {
+        let names = form.names.map_or(0, |named| 1 + u8::from(named));
+        let full = u8::from(form.full);
+        Self {
+            data_bytes_max: form.data_bytes_max.to_ne_bytes(),
+            bits: form.format as u8 | (form.coding as u8) << 2 | full << 3 | names << 4,
+        }
+    }
+}
+
+impl From<PackedForm> for Form {
+    fn from(packed: PackedForm) -> Self {
+        let bits = packed.bits;
+        Self {
+            format: match bits & 3 {
+                0 => Format::Raw,
+                1 => Format::CloudEvents,
+                _ => Format::NdJson,
+            },
+            coding: if bits & 4 == 0 {
+                Coding::Identity
+            } else {
+                Coding::Gzip
+            },
+            full: bits & 8 != 0,
+            names: (bits >> 4 != 0).then_some(bits >> 4 == 2),
+            data_bytes_max: u32::from_ne_bytes(packed.data_bytes_max),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packed_form_is_the_same_form_and_small() {
+        for format in [Format::Raw, Format::CloudEvents, Format::NdJson] {
+            for coding in [Coding::Identity, Coding::Gzip] {
+                for (full, names) in [(false, None), (true, Some(false)), (false, Some(true))] {
+                    let form = Form {
+                        format,
+                        coding,
+                        full,
+                        names,
+                        data_bytes_max: 0x0102_0304,
+                    };
+                    assert_eq!(Form::from(PackedForm::from(form)), form);
+                }
+            }
+        }
+        assert_eq!(size_of::<PackedForm>(), 5);
     }
 }

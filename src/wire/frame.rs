@@ -9,7 +9,6 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use bytes::Bytes;
 use hookrill_core::{Event, Sequence};
 
 use super::{
@@ -20,6 +19,7 @@ use super::{
     piece::Piece,
     sse,
     view::View,
+    withheld::Withheld,
 };
 
 /// An event with its encodings. Cheap to clone: all clones share one.
@@ -34,7 +34,17 @@ struct Shared {
     /// The body as JSON, where it is that and does not look like it.
     json: OnceLock<Option<Box<str>>>,
     /// Boxed, since most forms are never asked for.
-    encoded: [OnceLock<Box<Piece>>; Form::COUNT],
+    encoded: [OnceLock<Box<EncodedEvent>>; Form::COUNT],
+}
+
+/// An event in one form.
+struct EncodedEvent {
+    piece: Piece,
+    /// How long its data is, before it is compressed; 0 where it is withheld.
+    data_bytes: u32,
+    /// What stands in its place for those to whom it is too long: one for all, however
+    /// their bounds differ.
+    too_long: OnceLock<Box<Piece>>,
 }
 
 impl Frame {
@@ -66,14 +76,20 @@ impl Frame {
     #[must_use]
     pub fn piece(&self, form: Form) -> &Piece {
         // Where nothing is hidden, all share what is full.
-        let hides = |view: &View| view.projection.is_some();
-        let full = form.full || !self.0.view.as_deref().is_none_or(hides);
+        let view = self.0.view.as_deref();
+        let full = form.full || view.is_some_and(|view| view.projection.is_none());
+        let by_view = || view.is_some_and(|view| view.event_names);
+        let named = form.names.unwrap_or_else(by_view);
         // Only what is not encoded yet needs the form: a changed copy of it costs
         // more than the rest of this, at each event of each subscriber.
-        self.0.encoded[form.index_if(full)].get_or_init(|| {
-            let form = Form { full, ..form };
-            Box::new(Piece::new(&self.encode(form), form.coding))
-        })
+        let encoded = self.0.encoded[form.index_if(full, named)]
+            .get_or_init(|| Box::new(self.encode(Form { full, ..form }, named)));
+        if encoded.data_bytes <= form.data_bytes_max {
+            return &encoded.piece;
+        }
+        let bytes = encoded.data_bytes;
+        let told = || Box::new(self.withheld(form, Withheld::TooLong { bytes }));
+        encoded.too_long.get_or_init(told)
     }
 
     /// The same event for another encoder; nothing is encoded yet.
@@ -83,7 +99,7 @@ impl Frame {
     }
 
     /// About how much memory the frame takes once it is encoded in one form,
-    /// in bytes. With every form asked for, up to six times as much: the
+    /// in bytes. With every form asked for, up to ten times as much: the
     /// compressed ones are small.
     #[must_use]
     pub fn weight(&self) -> usize {
@@ -102,7 +118,7 @@ impl Frame {
         json.as_deref()
     }
 
-    fn encode(&self, form: Form) -> Bytes {
+    fn encode(&self, form: Form, named: bool) -> EncodedEvent {
         let (event, encoder) = (self.event(), &*self.0.encoder);
         let id = encoder.cursor(event.sequence);
         let view = self.0.view.as_deref();
@@ -111,21 +127,46 @@ impl Frame {
             (true, _) => None,
             (false, view) => match View::cut(view, &event.draft, json) {
                 Ok(cut) => cut,
-                Err(why) => return notices::withheld(form.format, id, why, encoder),
+                Err(why) => return EncodedEvent::new(self.withheld(form, why), 0),
             },
         };
         let json = cut.as_deref().or(json);
-        let named = view.is_some_and(|view| view.event_names);
         let name = named.then_some(&*event.draft.event_type);
         let shown = cloudevents::Shown { event, json, view };
-        match form.format {
+        let (text, data_bytes) = match form.format {
             Format::Raw => {
                 let body =
                     json.map_or_else(|| String::from_utf8_lossy(&event.draft.body), Cow::Borrowed);
-                sse::event(id, name, &body)
+                (sse::event(id, name, &body), body.len())
             }
-            Format::CloudEvents => sse::event(id, name, &shown.exact(encoder)),
-            Format::NdJson => shown.line(encoder),
+            Format::CloudEvents => {
+                let data = shown.exact(encoder);
+                (sse::event(id, name, &data), data.len())
+            }
+            Format::NdJson => {
+                let line = shown.line(encoder);
+                let data_bytes = line.len() - 1;
+                (line, data_bytes)
+            }
+        };
+        EncodedEvent::new(Piece::new(&text, form.coding), data_bytes)
+    }
+
+    /// What stands in the event's place.
+    fn withheld(&self, form: Form, why: Withheld) -> Piece {
+        let encoder = &*self.0.encoder;
+        let id = encoder.cursor(self.sequence());
+        let text = notices::withheld(form.format, id, why, encoder);
+        Piece::new(&text, form.coding)
+    }
+}
+
+impl EncodedEvent {
+    fn new(piece: Piece, data_bytes: usize) -> Self {
+        Self {
+            piece,
+            data_bytes: u32::try_from(data_bytes).unwrap_or(u32::MAX),
+            too_long: OnceLock::new(),
         }
     }
 }
@@ -141,7 +182,15 @@ mod tests {
     use super::*;
     use hookrill_core::{Draft, Timestamp, TopicMap};
 
+    use bytes::Bytes;
+
     use crate::wire::{Coding, Framing, Projection};
+
+    const PLAIN: Form = Form::PLAIN;
+
+    fn text(frame: &Frame, form: Form) -> String {
+        String::from_utf8(frame.piece(form).chunk().payload().to_vec()).unwrap()
+    }
 
     fn frame(body: &'static [u8], views: TopicMap<Arc<View>>) -> Frame {
         let encoder = Encoder {
@@ -169,7 +218,7 @@ mod tests {
         let piece = frame.piece(Form {
             format: Format::Raw,
             coding: Coding::Identity,
-            full: false,
+            ..PLAIN
         });
         let taken = frame.event().draft.weight() + piece.chunk().bytes(Framing::Chunked).len();
         let weight = frame.weight();
@@ -186,6 +235,7 @@ mod tests {
                     format,
                     coding,
                     full,
+                    ..PLAIN
                 });
                 let text = String::from_utf8(piece.chunk().payload().to_vec()).unwrap();
                 assert_eq!(text.contains("secret"), full, "{text}");
@@ -210,9 +260,97 @@ mod tests {
                     format,
                     coding,
                     full,
+                    ..PLAIN
                 }))
             });
             assert_eq!(one == other, shared);
+        }
+    }
+
+    #[test]
+    fn an_event_that_is_too_long_is_told_of_in_its_place_and_once_for_all() {
+        let any = TopicMap::new([].into(), Some(Arc::default()));
+        // 13 bytes, of which one is a line's end.
+        let frame = frame("{\"a\":\n\"éé\"}".as_bytes(), any);
+        let bounded = |format, data_bytes_max| Form {
+            format,
+            data_bytes_max,
+            ..PLAIN
+        };
+        let whole = text(&frame, PLAIN);
+        assert_eq!(text(&frame, bounded(Format::Raw, 13)), whole);
+        assert_eq!(
+            text(&frame, bounded(Format::Raw, 12)),
+            "event: hookrill.withheld\nid: e-1\ndata: {\"reason\":\"too_long\",\"bytes\":13}\n\n"
+        );
+        let [one, other] = [12, 1].map(|max| frame.piece(bounded(Format::Raw, max)));
+        assert!(std::ptr::eq(one, other), "bounds that differ share it");
+        for format in [Format::CloudEvents, Format::NdJson] {
+            let unbounded = text(&frame, bounded(format, u32::MAX));
+            let data = unbounded.lines().filter_map(|line| match format {
+                Format::NdJson => Some(line),
+                _ => line.strip_prefix("data: "),
+            });
+            let data: Vec<_> = data.collect();
+            let bytes = data.join("\n").len() as u32;
+            assert_eq!(text(&frame, bounded(format, bytes)), unbounded);
+            let told = text(&frame, bounded(format, bytes - 1));
+            let expected = format!("{{\"reason\":\"too_long\",\"bytes\":{bytes}}}");
+            assert!(told.contains(&expected), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_counts_as_it_is_shown() {
+        let view = View {
+            projection: Some(Projection::new(None, vec!["/long".parse().unwrap()])),
+            ..View::default()
+        };
+        let body = br#"{"a":1,"long":"xxxxxxxxxxxxxxxxxxxx"}"#;
+        let frame = frame(body, TopicMap::new([].into(), Some(Arc::new(view))));
+        let bounded = |full| Form {
+            full,
+            data_bytes_max: 10,
+            ..PLAIN
+        };
+        assert!(text(&frame, bounded(false)).ends_with("data: {\"a\":1}\n\n"));
+        assert!(text(&frame, bounded(true)).contains("too_long"));
+    }
+
+    #[test]
+    fn who_asks_has_names_or_none_whatever_the_section_says() {
+        for by_view in [false, true] {
+            let view = View {
+                event_names: by_view,
+                ..View::default()
+            };
+            let frame = frame(b"{}", TopicMap::new([].into(), Some(Arc::new(view))));
+            for (names, named) in [(None, by_view), (Some(true), true), (Some(false), false)] {
+                for format in [Format::Raw, Format::CloudEvents] {
+                    let told = text(
+                        &frame,
+                        Form {
+                            format,
+                            names,
+                            ..PLAIN
+                        },
+                    );
+                    assert_eq!(
+                        told.contains("event: webhook\n"),
+                        named,
+                        "{names:?}: {told}"
+                    );
+                }
+                let lines = |asked| {
+                    let format = Format::NdJson;
+                    std::ptr::from_ref(frame.piece(Form {
+                        format,
+                        names: asked,
+                        ..PLAIN
+                    }))
+                };
+                assert_eq!(lines(names), lines(None), "a line has no name");
+            }
         }
     }
 }

@@ -23,7 +23,7 @@ mod withheld;
 
 pub use chunk::{Chunk, Framing, LAST_CHUNK};
 pub use encoder::Encoder;
-pub use form::{Form, Format};
+pub use form::{Form, Format, PackedForm};
 pub use frame::Frame;
 pub use gap::{AskedFrom, ForeignId, Gap, GapReason};
 pub use header::{ShownHeader, ShownHeaderError};

@@ -7,6 +7,11 @@ pub enum Withheld {
     NotJson,
     /// Its topic is not configured any more, so nothing says what may be shown.
     Unconfigured,
+    /// Its data has more bytes than the subscriber takes.
+    TooLong {
+        /// So many.
+        bytes: u32,
+    },
 }
 
 impl Withheld {
@@ -16,11 +21,16 @@ impl Withheld {
         match self {
             Self::NotJson => "not_json",
             Self::Unconfigured => "unconfigured",
+            Self::TooLong { .. } => "too_long",
         }
     }
 
-    /// As JSON: `{"reason":…}`.
+    /// As JSON: `{"reason":…}`, and the length where that is the reason.
     pub(super) fn json(self) -> String {
-        format!(r#"{{"reason":"{}"}}"#, self.as_str())
+        let reason = self.as_str();
+        if let Self::TooLong { bytes } = self {
+            return format!(r#"{{"reason":"{reason}","bytes":{bytes}}}"#);
+        }
+        format!(r#"{{"reason":"{reason}"}}"#)
     }
 }

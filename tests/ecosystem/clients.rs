@@ -34,7 +34,10 @@ async fn curl_decodes_a_compressed_stream() {
     let gateway = Gateway::in_memory().start().await;
     let body = "{\"key\":\"value\"}".repeat(100);
     gateway.post("open", &body).await;
-    let url = format!("http://{}/events/open?since=earliest", gateway.address);
+    let url = format!(
+        "http://{}/events/open?since=earliest&compress=gzip",
+        gateway.address
+    );
     let curl = Command::new("curl")
         .args(["--silent", "--show-error", "--no-buffer", "--compressed"])
         .args(["--max-time", "60", &url])

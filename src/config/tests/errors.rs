@@ -229,6 +229,16 @@ const BAD_VALUES: &[(&str, &str, &str)] = &[
     ),
     (
         "subscribe",
+        "stream_age_max = \"0s\"",
+        "subscribe.stream_age_max: must be between 1s and 365d…, not \"0s\"",
+    ),
+    (
+        "subscribe",
+        "compression = \"gzip\"",
+        "subscribe.compression: must be \"browsers\", \"accept\" or \"off\", not \"gzip\"",
+    ),
+    (
+        "subscribe",
         "retry = \"1h\"",
         "subscribe.retry: must be between …, not \"1h\"",
     ),

@@ -60,6 +60,11 @@ fn what_is_not_written_has_the_documented_defaults() {
     assert_eq!(config.journal.dedup_entries_max, 1_000_000);
     assert_eq!(config.subscribe.heartbeat, Duration::from_secs(15));
     assert_eq!(config.subscribe.retry, Duration::from_secs(3));
+    assert_eq!(config.subscribe.stream_age_max, None);
+    assert_eq!(
+        config.server.compression,
+        crate::http::Compression::Browsers
+    );
     assert_eq!(config.access.leeway, Duration::ZERO);
     assert_eq!(config.log.level, "info");
     assert_eq!(config.log.format, LogFormat::Text);

@@ -204,3 +204,49 @@ pub(in crate::journal) async fn a_position_beyond_the_head_reads_nothing(factory
         }
     }
 }
+
+pub(in crate::journal) async fn a_time_leads_to_the_first_event_from_then_on(
+    factory: &impl Factory,
+) {
+    const EVENTS: u64 = 200;
+    let minute = |n: u64| NOON.plus(Duration::from_secs(60 * n));
+    let hands = TestClock::at(NOON);
+    let (journal, _guard) = factory.open(ROOMY, hands.clock()).await;
+    let now = minute(1_000);
+    let start = async |from| journal.start_of_arrivals(from, now).await.unwrap();
+    assert_eq!(start(NOON).await, Sequence::ZERO, "of nothing");
+    let at = |received_at| Draft {
+        received_at,
+        ..draft("a", "x")
+    };
+    for n in 1..=EVENTS {
+        append(&*journal, at(minute(n))).await;
+    }
+    // From the middle on, in any order: what was found before must not mislead.
+    for n in [100_u64, 1, 41, 40, 200, 0, 150, 149, 151] {
+        let expected = Sequence(n.saturating_sub(1));
+        assert_eq!(start(minute(n)).await, expected, "minute {n}");
+        let later = minute(n).plus(Duration::from_millis(1));
+        assert_eq!(start(later).await, Sequence(n), "just after {n}");
+    }
+    // The clock is set back by 50 minutes, and later found to be far ahead.
+    for n in EVENTS - 50..=EVENTS + 50 {
+        append(&*journal, at(minute(n))).await;
+    }
+    assert_eq!(start(minute(180)).await, Sequence(179));
+    assert_eq!(start(minute(EVENTS + 1)).await, Sequence(251));
+    for _ in 0..100 {
+        append(&*journal, at(minute(99_999))).await;
+    }
+    append(&*journal, at(minute(400))).await;
+    let wrong = 301;
+    assert_eq!(
+        start(minute(400)).await,
+        Sequence(wrong),
+        "with what follows"
+    );
+    assert_eq!(start(minute(401)).await, journal.head());
+    append(&*journal, at(minute(99_999))).await;
+    let last = journal.head().previous();
+    assert_eq!(start(minute(401)).await, last, "nobody knows when it came");
+}

@@ -18,6 +18,7 @@
 //!
 //! Invariant: nothing here blocks an async thread on the disk.
 
+mod arrivals;
 mod backup;
 mod batcher;
 mod check;
@@ -65,7 +66,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use hookrill_core::{Dedup, Draft, Epoch, Selection, Sequence, SteadyClock};
+use hookrill_core::{Dedup, Draft, Epoch, Selection, Sequence, SteadyClock, Timestamp};
 use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
@@ -379,6 +380,14 @@ impl Journal for Disk {
         count: usize,
     ) -> Result<Sequence, ReadError> {
         self.reads.start_of_last_n(selection, count).await
+    }
+
+    async fn start_of_arrivals(
+        &self,
+        from: Timestamp,
+        now: Timestamp,
+    ) -> Result<Sequence, ReadError> {
+        self.reads.start_of_arrivals(from, now).await
     }
 
     async fn stored_topics(&self, query: StoredTopicsQuery) -> Result<StoredTopics, ReadError> {

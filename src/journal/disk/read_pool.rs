@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use super::{
+    arrivals,
     files::Files,
     index::Index,
     last_n::LastNSearch,
@@ -24,6 +25,7 @@ use super::{
 };
 use crate::journal::{
     EventPage, ReadError, StoredTopics, StoredTopicsQuery, Usage,
+    arrivals::{ArrivalAnswers, ArrivalSearch},
     scarcity::{ScarcityLog, is_scarce},
     tail::LiveTail,
 };
@@ -50,6 +52,8 @@ pub(super) struct ReadPool {
     permits: Arc<Semaphore>,
     follower_permits: Arc<Semaphore>,
     search_permits: Semaphore,
+    /// Where searches for arrivals ended.
+    arrivals: Mutex<ArrivalAnswers>,
     scarcity: ScarcityLog,
 }
 
@@ -61,6 +65,7 @@ impl ReadPool {
             permits: Arc::new(Semaphore::new(READS_MAX as usize)),
             follower_permits: Arc::new(Semaphore::new(FOLLOWER_READS_MAX as usize)),
             search_permits: Semaphore::new(SEARCHES_MAX),
+            arrivals: Mutex::default(),
             scarcity: ScarcityLog::default(),
         }
     }
@@ -118,6 +123,37 @@ impl ReadPool {
             }
             search = stepped;
             // Back to the end of the queue.
+            drop(turn.take());
+            let next_turn = self.search_permits.acquire().await;
+            turn = Some(next_turn.map_err(|_| ReadError::Closed)?);
+        }
+    }
+
+    pub(super) async fn start_of_arrivals(
+        &self,
+        from: Timestamp,
+        now: Timestamp,
+    ) -> Result<Sequence, ReadError> {
+        let head = self.tail.head();
+        let begin = self.arrivals.lock().best_for(from);
+        let mut search = ArrivalSearch::new(from, now, begin);
+        // As for the newest events: many may come at once and ask for the same time.
+        let mut turn = None;
+        loop {
+            let step = || {
+                let mut search = search;
+                self.read(&self.permits, move |files: &Files, tail: &LiveTail| {
+                    let has_more = arrivals::step(&mut search, files, tail, head)?;
+                    Ok((search, has_more))
+                })
+            };
+            let (stepped, has_more) = self.patiently(SCARCITY_MAX, step).await?;
+            if !has_more {
+                let start = stepped.start(head).min(head);
+                self.arrivals.lock().add(from, start);
+                return Ok(start);
+            }
+            search = stepped;
             drop(turn.take());
             let next_turn = self.search_permits.acquire().await;
             turn = Some(next_turn.map_err(|_| ReadError::Closed)?);

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::*;
 use crate::{
     journal::{AppendError, Appended, Backend, Commit, CommitMetrics, Health, Retention},
-    wire::{Coding, Form, Format, View},
+    wire::{Form, View},
 };
 
 mod types;
@@ -76,6 +76,14 @@ impl Journal for Watched {
         count: usize,
     ) -> Result<Sequence, ReadError> {
         self.journal.start_of_last_n(selection, count).await
+    }
+
+    async fn start_of_arrivals(
+        &self,
+        from: Timestamp,
+        now: Timestamp,
+    ) -> Result<Sequence, ReadError> {
+        self.journal.start_of_arrivals(from, now).await
     }
 
     async fn stored_topics(
@@ -748,14 +756,9 @@ async fn no_page_of_an_older_encoder_is_found_after_it_was_replaced() {
             tokio::task::yield_now().await;
         }
     });
-    let form = Form {
-        format: Format::Raw,
-        coding: Coding::Identity,
-        full: false,
-    };
     let is_named = |frame: &Frame| {
-        let piece = frame.piece(form).chunk().payload();
-        piece.windows(6).any(|field| field == b"event:")
+        let text = frame.piece(Form::PLAIN).chunk().payload();
+        text.windows(6).any(|field| field == b"event:")
     };
     let mut stale = None;
     for round in 0..ROUNDS {

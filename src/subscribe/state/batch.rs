@@ -56,7 +56,7 @@ impl<'a> Batch<'a> {
 
     /// All of it, piece by piece.
     fn chunks(&self) -> impl Iterator<Item = &[u8]> {
-        let (form, framing) = (self.state.form, self.state.framing);
+        let (form, framing) = (self.state.form(), self.state.framing);
         let pending = &self.state.pending;
         let rest = (!pending.rest.is_empty()).then_some(pending.rest.bytes());
         let notice = match &pending.next {
@@ -87,7 +87,7 @@ impl<'a> Batch<'a> {
 
     /// Sends `left` bytes of frames.
     fn advance_frames(&mut self, mut left: usize) {
-        let (form, framing) = (self.state.form, self.state.framing);
+        let (form, framing) = (self.state.form(), self.state.framing);
         let mut last = None;
         let mut rest = Rest::default();
         let mut counters = DeliveryCounters::default();
@@ -230,7 +230,7 @@ impl Batch<'_> {
             Queued::Notice(piece) => piece.chunk(),
             Queued::Nothing | Queued::Slice(_) | Queued::Page(..) => {
                 let (_, frame) = self.frames().next()?;
-                frame.piece(self.state.form).chunk()
+                frame.piece(self.state.form()).chunk()
             }
         };
         let bytes = chunk.rest(framing, 0);

@@ -43,6 +43,8 @@ pub(super) enum TokenStatus {
     /// It expires this soon, and the client has not been told.
     Expiring(Duration),
     Expired,
+    /// It is valid, and the stream is too old: its client is to come back.
+    Aged,
 }
 
 impl Entitlement {

@@ -43,16 +43,20 @@ impl StreamState {
         self.progress.stage == Stage::Live
     }
 
-    /// Whether its token is still valid at `now`.
+    /// Whether its token is still valid at `now`, and the stream not too old.
     #[must_use]
     pub fn is_valid_at(&self, now: tokio::time::Instant) -> bool {
-        self.entitlement.token_status(|| now) != super::TokenStatus::Expired
+        let status = self.token_status(|| now);
+        !matches!(
+            status,
+            super::TokenStatus::Expired | super::TokenStatus::Aged
+        )
     }
 
     /// Queues the word that the token is about to expire, for a stream that has
     /// nothing pending.
     pub fn notify_expiry(&mut self, now: tokio::time::Instant) {
-        if let super::TokenStatus::Expiring(left) = self.entitlement.token_status(|| now) {
+        if let super::TokenStatus::Expiring(left) = self.token_status(|| now) {
             self.queue_expiry_notice(left);
         }
     }

@@ -30,7 +30,7 @@ use hookrill_core::{Selection, Sequence};
 use tokio::time::Instant;
 
 use super::{
-    context::StreamContext,
+    context::{EndOfAge, StreamContext},
     heartbeats::{HeartbeatCursor, Signal},
     history::HistoryPage,
     interrupts::Interrupts,
@@ -42,7 +42,7 @@ use crate::{
     hub::{Received, Receiver},
     journal::ReadError,
     wire::{
-        CodingState, Form, Frame, Framing, Gap, GapReason, Piece,
+        CodingState, Form, Frame, Framing, Gap, GapReason, PackedForm, Piece,
         notices::{self, Liveness},
     },
 };
@@ -68,7 +68,7 @@ pub struct StreamState {
     context: Arc<StreamContext>,
     receiver: Receiver,
     selection: Selection,
-    form: Form,
+    form: PackedForm,
     framing: Framing,
     coding: CodingState,
     progress: Progress,
@@ -132,6 +132,8 @@ struct SignalState {
     heartbeat_due: DuePosition,
     /// The encoder by which what is pending was encoded.
     encoder_generation: u32,
+    /// When the stream is too old.
+    end_of_age: Option<EndOfAge>,
 }
 
 /// What the end of a stream tells its client.
@@ -178,20 +180,22 @@ impl StreamState {
             text,
             is_live,
         } = opening;
+        let now = Instant::now();
         context.telemetry.subscribers.increment(1.0);
         let mut pending = Pending::default();
         pending.queue_notice(Piece::first(&text, form.coding));
         Self {
             counted: context.counts.begin(&selection.topics),
-            entitlement: Entitlement::new(context, grant, lifetime, Instant::now()),
+            entitlement: Entitlement::new(context, grant, lifetime, now),
             signals: SignalState {
                 heartbeat: context.heartbeats.join(),
                 heartbeat_due: DuePosition::NONE,
                 encoder_generation: context.encoder_generation(),
+                end_of_age: context.end_of_age(now),
             },
             receiver,
             selection,
-            form,
+            form: form.into(),
             framing: Framing::Plain,
             coding: CodingState::new(form.coding),
             progress: Progress {
@@ -285,6 +289,10 @@ impl StreamState {
                 }
             }
         }
+    }
+
+    fn form(&self) -> Form {
+        self.form.into()
     }
 
     fn become_live(&mut self) {
@@ -473,10 +481,32 @@ impl StreamState {
         }
     }
 
-    /// When the token calls for a look: to tell the client, or to end.
+    /// When the stream is to be looked at: to tell the client that its token expires, or
+    /// to end.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.entitlement.deadline()
+        let end_of_age = self
+            .signals
+            .end_of_age
+            .map(|end| self.context.instant_of(end));
+        end_of_age
+            .into_iter()
+            .chain(self.entitlement.deadline())
+            .min()
+    }
+
+    /// How the token stands, and whether the stream is too old; `now` is asked for only
+    /// where that depends on it.
+    fn token_status(&self, now: impl FnOnce() -> Instant) -> TokenStatus {
+        let Some(end_of_age) = self.signals.end_of_age else {
+            return self.entitlement.token_status(now);
+        };
+        let now = now();
+        let status = self.entitlement.token_status(|| now);
+        if status != TokenStatus::Expired && now >= self.context.instant_of(end_of_age) {
+            return TokenStatus::Aged;
+        }
+        status
     }
 
     /// Whether the stream has to end: its token was revoked, or it would not be
@@ -505,7 +535,7 @@ impl StreamState {
         if self.has_ended() || self.progress.stage == Stage::Aborted {
             return TokenStatus::Valid;
         }
-        let token = self.entitlement.token_status(now);
+        let token = self.token_status(now);
         if self.is_revoked() || token == TokenStatus::Expired {
             self.entitlement.set_over();
             self.log_end(if token == TokenStatus::Expired {
@@ -515,6 +545,10 @@ impl StreamState {
             });
             self.end();
             return TokenStatus::Expired;
+        }
+        if token == TokenStatus::Aged {
+            self.close();
+            return token;
         }
         let heartbeats = &self.context.heartbeats;
         match heartbeats.take_signal(&mut self.signals.heartbeat) {
@@ -610,7 +644,7 @@ impl StreamState {
         let retry = self.context.retry_after_drain();
         let hub = &self.context.hub;
         let at = hub.cursor(self.progress.position);
-        let text = notices::closing(self.form.format, at, retry, &hub.encoder());
+        let text = notices::closing(self.form().format, at, retry, &hub.encoder());
         self.queue(&text);
     }
 
@@ -629,7 +663,7 @@ impl StreamState {
             resumed: hub.cursor(resumed),
         };
         self.context.telemetry.gap_told(gap.reason.as_str());
-        let text = notices::gap(self.form.format, &gap, &hub.encoder());
+        let text = notices::gap(self.form().format, &gap, &hub.encoder());
         self.progress.position = resumed;
         self.queue(&text);
     }
@@ -646,7 +680,7 @@ impl StreamState {
     fn queue_cursor(&mut self, liveness: Liveness) {
         let hub = &self.context.hub;
         let at = hub.cursor(self.progress.position);
-        let text = notices::cursor(self.form.format, at, liveness, &hub.encoder());
+        let text = notices::cursor(self.form().format, at, liveness, &hub.encoder());
         self.queue(&text);
     }
 
@@ -659,13 +693,13 @@ impl StreamState {
             hub.cursor(self.progress.position),
             left.as_secs_f64().round() as u64,
         );
-        let text = notices::expiring(self.form.format, at, secs, &hub.encoder());
+        let text = notices::expiring(self.form().format, at, secs, &hub.encoder());
         self.queue(&text);
     }
 
     fn queue(&mut self, text: &[u8]) {
         self.pending
-            .queue_notice(Piece::new(text, self.form.coding));
+            .queue_notice(Piece::new(text, self.form().coding));
     }
 }
 

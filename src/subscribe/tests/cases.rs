@@ -353,6 +353,8 @@ async fn a_stream_ends_when_its_grant_does() {
         types: None,
         format: Format::Raw,
         coding: WAY.coding(),
+        names: None,
+        data_bytes_max: Form::DATA_BYTES_UNBOUNDED,
     };
     let open = || fixture.streams.open(&grant, request.clone(), None);
     let mut live = Reader::new(open().await.unwrap(), WAY);
@@ -388,6 +390,8 @@ async fn a_stream_that_is_opened_behind_a_reload_is_looked_at_once_more() {
             types: None,
             format: Format::Raw,
             coding: WAY.coding(),
+            names: None,
+            data_bytes_max: Form::DATA_BYTES_UNBOUNDED,
         };
         Reader::new(
             fixture.streams.open(grant, request, None).await.unwrap(),
@@ -431,6 +435,8 @@ async fn a_client_is_told_in_time_that_its_token_ends() {
             types: None,
             format: Format::CloudEvents,
             coding: WAY.coding(),
+            names: None,
+            data_bytes_max: Form::DATA_BYTES_UNBOUNDED,
         };
         let stream = fixture.streams.open(&grant, request, None).await.unwrap();
         let mut reader = Reader::new(stream, WAY);
@@ -591,4 +597,42 @@ async fn commits_that_race_the_attaching_are_neither_lost_nor_doubled() {
             .await
             .expect("a subscriber waits for an event that it was not told of");
     }
+}
+
+/// Whoever comes back by its last id, between two streams as well.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_too_old_ends_and_its_client_misses_nothing() {
+    const ROUNDS: u64 = 20;
+    let settings = Settings {
+        stream_age_max: Some(Duration::from_secs(100)),
+        ..Fixture::settings(Fixture::HEARTBEAT)
+    };
+    let fixture = Fixture::with_settings(WAY, 2_000, 1 << 30, settings).await;
+    let (mut place, mut seen, mut ages) = (Start::Earliest, Vec::new(), BTreeSet::new());
+    for _ in 0..ROUNDS {
+        let begun = Instant::now();
+        let mut reader = fixture.open(&["a"], place).await;
+        let (mut last, gap) = reader.opening().await;
+        assert_eq!(gap, None);
+        fixture.store_many("a", 3).await;
+        while let Some(said) = reader.next().await {
+            for part in said {
+                match part {
+                    Said::Event(sequence) => seen.push(sequence),
+                    Said::Cursor(at) | Said::Retry(at) => last = at,
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        assert!((75..=100).contains(&begun.elapsed().as_secs()));
+        ages.insert(begun.elapsed());
+        place = fixture.after(last);
+        fixture.store_many("a", 2).await;
+    }
+    let expected: Vec<u64> = (1..=5 * ROUNDS - 2).collect();
+    assert_eq!(seen, expected);
+    assert!(
+        ages.len() > ROUNDS as usize / 2,
+        "they end together: {ages:?}"
+    );
 }

@@ -54,6 +54,25 @@ impl Fixture {
         retain_bytes: u64,
         heartbeat: Duration,
     ) -> Self {
+        Self::with_settings(way, ring_bytes, retain_bytes, Self::settings(heartbeat)).await
+    }
+
+    pub(crate) fn settings(heartbeat: Duration) -> Settings {
+        Settings {
+            heartbeat,
+            retry: Duration::from_secs(3),
+            partial_events_bytes_max: 1 << 20,
+            dead_peer_max: Duration::from_secs(60),
+            stream_age_max: None,
+        }
+    }
+
+    pub(crate) async fn with_settings(
+        way: Way,
+        ring_bytes: usize,
+        retain_bytes: u64,
+        streams: Settings,
+    ) -> Self {
         let clock = Clock::fixed(Timestamp::from_unix_secs(1_000));
         let settings = journal::Settings {
             backend: Backend::Memory,
@@ -77,16 +96,11 @@ impl Fixture {
         };
         let hub = Hub::new(journal.head(), ring_bytes, encoder);
         let access = Arc::new(Access::new(&everybody_but(&[])));
-        let streams = Streams::new(
+        let opened = Streams::new(
             Arc::clone(&journal),
             Arc::clone(&hub),
             Arc::clone(&access),
-            Settings {
-                heartbeat,
-                retry: Duration::from_secs(3),
-                partial_events_bytes_max: 1 << 20,
-                dead_peer_max: Duration::from_secs(60),
-            },
+            streams,
             clock,
             Telemetry::new().unwrap(),
         );
@@ -98,7 +112,7 @@ impl Fixture {
             journal,
             hub,
             access,
-            streams,
+            streams: opened,
             pump,
         }
     }
@@ -165,6 +179,8 @@ impl Fixture {
             types: types.map(|types| types.iter().map(|&t| t.into()).collect()),
             format,
             coding: self.way.coding(),
+            names: None,
+            data_bytes_max: Form::DATA_BYTES_UNBOUNDED,
         };
         let grant = Grant::without_token(topics, None);
         Reader::new(

@@ -140,11 +140,7 @@ async fn a_reader_that_waits_for_a_page_is_given_none_of_before() {
     assert!(fixture.streams.replace_views(hiding(), ""));
     assert!(history.cached_page(&topics, Sequence(0)).is_none());
     let new = history.page(&topics, Sequence(0)).await.unwrap();
-    let form = Form {
-        format: Format::Raw,
-        coding: Coding::Identity,
-        full: false,
-    };
+    let form = Form::PLAIN;
     let text = |frame: &Frame| String::from_utf8(frame.piece(form).chunk().payload().to_vec());
     for (before, after) in old.frames.iter().zip(&*new.frames) {
         assert!(text(before).unwrap().contains(SECRET));

@@ -338,3 +338,96 @@ async fn a_client_is_told_before_its_token_ends_and_loses_nothing() {
         reader.ended().await;
     }
 }
+
+#[tokio::test]
+async fn what_is_too_long_for_a_client_is_told_of_in_its_place() {
+    let gateway = Gateway::in_memory().start().await;
+    let long = format!("{{\"blob\":\"{}\"}}", "x".repeat(70_000));
+    let told = format!("{{\"reason\":\"too_long\",\"bytes\":{}}}", long.len());
+    let old = gateway.post("open", &long).await.id();
+    let lines = [("Accept", "application/x-ndjson")];
+    let path = "/events/open?since=earliest&types=webhook&bytes_max=";
+    let mut bounded = gateway.subscriber(&format!("{path}64KiB")).await;
+    let mut in_bytes = gateway.subscriber(&format!("{path}65536")).await;
+    let mut roomy = gateway.subscriber(&format!("{path}1MiB")).await;
+    let mut as_lines = gateway
+        .subscriber_with(&format!("{path}64KiB"), &lines)
+        .await;
+    let new = gateway.post("open", &long).await.id();
+    let short = gateway.post("open", "short").await.id();
+    for subscriber in [&mut bounded, &mut in_bytes] {
+        let events = subscriber.events(3).await;
+        for (event, id) in events.iter().zip([&old, &new]) {
+            let said = (&*event.name, &event.id, &event.data);
+            assert_eq!(said, ("hookrill.withheld", id, &told));
+        }
+        assert_eq!((&events[2].id, &*events[2].data), (&short, "short"));
+    }
+    let events = roomy.events(3).await;
+    assert_eq!((&events[0].data, &events[1].data), (&long, &long));
+    for id in [&old, &new] {
+        let line: serde_json::Value = serde_json::from_str(&as_lines.line().await).unwrap();
+        assert_eq!(
+            (line["type"].as_str(), line["id"].as_str()),
+            (Some("hookrill.withheld"), Some(&**id))
+        );
+        assert_eq!(line["data"]["reason"], "too_long");
+    }
+    let line = as_lines.line().await;
+    assert!(line.contains(&short), "{line}");
+    for refused in ["0", "-1", "much", ""] {
+        let answer = gateway
+            .get(&format!("/events/open?bytes_max={refused}"), &[])
+            .await;
+        assert_eq!(answer.status, 400, "{refused}");
+        assert!(answer.text().contains("64KiB"), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_asks_gets_names_or_none() {
+    let gateway = Gateway::in_memory().start().await;
+    for (names, expected) in [
+        ("", "message"),
+        ("&names=off", "message"),
+        ("&names=on", "webhook"),
+    ] {
+        let path = format!("/events/open?since=earliest{names}");
+        let mut subscriber = gateway.subscriber(&path).await;
+        gateway.post("open", "x").await;
+        assert_eq!(subscriber.events(1).await[0].name, expected, "{names}");
+    }
+    let answer = gateway.get("/events/open?names=yes", &[]).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("on or off"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_stream_may_begin_at_a_time() {
+    let gateway = Gateway::on_disk().start().await;
+    let mut ids = Vec::new();
+    for _ in 0..10 {
+        ids.push(gateway.post("open", "x").await.id());
+        gateway.advance_clock(60);
+    }
+    let all = "/events/open?since=earliest&format=cloudevents";
+    let stored = gateway.subscriber(all).await.events(10).await;
+    let sixth: serde_json::Value = serde_json::from_str(&stored[5].data).unwrap();
+    let time = sixth["time"].as_str().unwrap();
+    for (since, first) in [("330s", 5), ("5m 30s", 5), (time, 5), ("1d", 0)] {
+        let path = format!("/events/open?since={}", since.replace(' ', "%20"));
+        let mut subscriber = gateway.subscriber(&path).await;
+        let events = subscriber.events(10 - first).await;
+        assert_eq!(events[0].id, ids[first], "{since}");
+    }
+    let mut subscriber = gateway
+        .subscriber("/events/open?since=9999-01-01T00:00:00Z")
+        .await;
+    assert_eq!(subscriber.opened().await, ids[9]);
+    let refused = gateway.get("/events/open?since=10minuets", &[]).await;
+    assert_eq!(refused.status, 400);
+    assert!(
+        refused.text().contains("2026-11-30T08:00:00Z"),
+        "{refused:?}"
+    );
+}

@@ -178,11 +178,11 @@ const WAYS: [Way; 5] = [
         headers: &[("Accept", "application/x-ndjson")],
     },
     Way {
-        query: "",
+        query: "&compress=gzip",
         headers: &[("Accept-Encoding", "gzip")],
     },
     Way {
-        query: "&format=cloudevents",
+        query: "&format=cloudevents&compress=gzip",
         headers: &[("Accept-Encoding", "gzip")],
     },
 ];

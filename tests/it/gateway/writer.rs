@@ -16,6 +16,12 @@ use hookrill_testing::{
 
 const STREAM: &[u8] = b"GET /events/open HTTP/1.1\r\nHost: gateway\r\n\r\n";
 
+/// What browsers send.
+const BROWSER: [(&str, &str); 2] = [
+    ("Accept-Encoding", "gzip, deflate, br"),
+    ("Sec-Fetch-Mode", "cors"),
+];
+
 /// Reads a gzip stream event by event.
 struct Inflating {
     stream: TcpStream,
@@ -25,7 +31,7 @@ struct Inflating {
 
 impl Inflating {
     async fn open(gateway: &Gateway, path: &str, headers: &[(&str, &str)]) -> Self {
-        let headers = [headers, &[("Accept-Encoding", "gzip, deflate, br")]].concat();
+        let headers = [headers, &BROWSER].concat();
         let subscriber = gateway.subscriber_with(path, &headers).await;
         let head = subscriber.head.to_ascii_lowercase();
         assert!(head.contains("content-encoding: gzip"), "{head}");
@@ -86,31 +92,32 @@ async fn a_compressed_stream_comes_event_by_event_and_ends_with_its_sum() {
 }
 
 #[tokio::test]
-async fn compression_is_for_those_who_ask() {
-    let gateway = Gateway::in_memory().start().await;
-    for (accepted, compressed) in [
-        (None, false),
-        (Some(""), false),
-        (Some("gzip"), true),
-        (Some("GZip ; q=0.5, br"), true),
-        (Some("x-gzip"), true),
-        (Some("*"), true),
-        (Some("br, *;q=0.1"), true),
-        (Some("*;q=0"), false),
-        (Some("*, gzip;q=0"), false),
-        (Some("gzip;q=0.000, identity"), false),
-        (Some("identity, deflate, br, zstd"), false),
-        (Some("gzipped"), false),
+async fn compression_is_for_browsers_and_for_those_who_ask() {
+    let accepts = ("Accept-Encoding", "gzip");
+    let open = "/events/open";
+    for (setting, path, headers, compressed) in [
+        ("", open, &[accepts][..], false),
+        ("", open, &BROWSER, true),
+        ("", "/events/open?compress=gzip", &[accepts], true),
+        ("", "/events/open?compress=off", &BROWSER, false),
+        ("compression = \"accept\"", open, &[accepts], true),
+        ("compression = \"accept\"", open, &[], false),
+        ("compression = \"off\"", open, &BROWSER, false),
+        (
+            "compression = \"off\"",
+            "/events/open?compress=gzip",
+            &[accepts],
+            false,
+        ),
     ] {
-        let headers: Vec<_> = accepted
-            .map(|value| ("Accept-Encoding", value))
-            .into_iter()
-            .collect();
-        let stream = gateway.subscriber_with("/events/open", &headers).await;
+        let gateway = Gateway::in_memory().sections(&format!("[subscribe]\n{setting}\n"));
+        let gateway = gateway.start().await;
+        let stream = gateway.subscriber_with(path, headers).await;
         let head = stream.head.to_ascii_lowercase();
         let found = head.contains("\r\ncontent-encoding: gzip\r\n");
-        assert_eq!(found, compressed, "{accepted:?}: {head}");
-        assert!(head.contains("\r\nvary: accept-encoding\r\n"), "{head}");
+        assert_eq!(found, compressed, "{setting}, {path}, {headers:?}: {head}");
+        let vary = "\r\nvary: accept, accept-encoding, sec-fetch-mode\r\n";
+        assert!(head.contains(vary), "{head}");
     }
 }
 

@@ -126,7 +126,8 @@ impl SubscriptionBuilder {
         self.since("earliest")
     }
 
-    /// Begins after this cursor, or with the oldest event for `earliest`. If the
+    /// Begins after this cursor, with what has come for so long (`10m`) or from this
+    /// time on (RFC 3339), or with the oldest event for `earliest`. If the
     /// gateway can't continue there, [`Item::Gap`](super::Item::Gap) comes first;
     /// a malformed cursor ends the subscription with a 400.
     pub fn since(mut self, since: impl Into<String>) -> Self {
@@ -258,6 +259,8 @@ impl SubscriptionBuilder {
             ("last", last.as_deref()),
             ("types", types.as_deref()),
             ("format", format),
+            // The header alone is sent by many that can't read a stream as it comes.
+            ("compress", self.takes_gzip.then_some("gzip")),
         ] {
             query.extend(value.map(|value| (key, value)));
         }

@@ -53,7 +53,7 @@ async fn a_stream_may_be_cut_into_chunks_anywhere() {
 #[tokio::test]
 async fn what_was_asked_for_is_asked_for() {
     let peer = Peer::with_answers([STREAM; 16]).await;
-    let with = |topics: &[&str]| peer.subscription_to(topics);
+    let with = |topics: &[&str]| peer.subscription_to(topics).gzip(false);
     for (subscription, line) in [
         (with(&["orders.eu"]), "/events/orders.eu"),
         (with(&["a/b?c"]), "/events/a%2Fb%3Fc"),
@@ -70,6 +70,7 @@ async fn what_was_asked_for_is_asked_for() {
             with(&["a"]).since("e-1").format(EventFormat::CloudEvents),
             "/events/a?since=e%2D1&format=cloudevents",
         ),
+        (with(&["a"]).gzip(true), "/events/a?compress=gzip"),
     ] {
         next(&mut subscription.build().unwrap()).await;
         let head = peer.requests().pop().unwrap();

@@ -1,0 +1,116 @@
+//! Where `since` says that a stream begins: at a position, or at a time.
+
+use std::time::Duration;
+
+use hookrill_core::Timestamp;
+
+use super::problem::ProblemDetails;
+use crate::subscribe::Start;
+
+/// Reads the parameter.
+///
+/// # Errors
+///
+/// A problem that says what it may be.
+pub(super) fn since(text: &str) -> Result<Start, ProblemDetails> {
+    if text == "earliest" {
+        return Ok(Start::Earliest);
+    }
+    if let Ok(cursor) = text.parse() {
+        return Ok(Start::After(cursor));
+    }
+    if let Some(from) = time(text) {
+        return Ok(Start::At(from));
+    }
+    // humantime reads a lone 0 without a unit, which elsewhere means the beginning.
+    if let Ok(ago) = humantime::parse_duration(text)
+        && ago > Duration::ZERO
+    {
+        return Ok(Start::Ago(ago));
+    }
+    let why = "it must be earliest, a cursor, a duration such as 10m or 2h, or a time such as \
+               2026-11-30T08:00:00Z";
+    Err(ProblemDetails::parameter("since", why))
+}
+
+/// A time as RFC 3339 (section 5.6) writes it. In a query a `+` is a space, so one that
+/// stands where the offset begins is the `+` that somebody wrote.
+fn time(text: &str) -> Option<Timestamp> {
+    const OFFSET_CHARS: usize = "+01:00".len();
+    let upper = text.to_ascii_uppercase();
+    if let Some(local) = upper.strip_suffix('Z') {
+        return utc(local);
+    }
+    let (local, offset) = upper.split_at_checked(upper.len().checked_sub(OFFSET_CHARS)?)?;
+    let (hours, minutes) = offset.get(1..)?.split_once(':')?;
+    let offset_by = Duration::from_secs(60 * (60 * digits(hours, 23)? + digits(minutes, 59)?));
+    match offset.as_bytes()[0] {
+        b'+' | b' ' => Some(utc(local)?.minus(offset_by)),
+        b'-' => Some(utc(local)?.plus(offset_by)),
+        _ => None,
+    }
+}
+
+fn utc(local: &str) -> Option<Timestamp> {
+    let at = humantime::parse_rfc3339(&format!("{local}Z")).ok();
+    at.map(Timestamp::from)
+}
+
+fn digits(text: &str, max: u64) -> Option<u64> {
+    let is_plain = text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit());
+    text.parse()
+        .ok()
+        .filter(|number| is_plain && *number <= max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn since_is_a_position_a_duration_or_a_time() {
+        let eight = Start::At(Timestamp::from_unix_secs(1_796_025_600));
+        let minutes = |n: u64| Start::Ago(Duration::from_secs(60 * n));
+        for (text, start) in [
+            ("earliest", Start::Earliest),
+            ("e-7", Start::After("e-7".parse().unwrap())),
+            ("2026-11", Start::After("2026-11".parse().unwrap())),
+            ("10m", minutes(10)),
+            ("1h 30m", minutes(90)),
+            ("2days", minutes(2 * 24 * 60)),
+            ("2026-11-30T08:00:00Z", eight),
+            ("2026-11-30t08:00:00.000z", eight),
+            ("2026-11-30T09:00:00+01:00", eight),
+            ("2026-11-30T09:00:00 01:00", eight),
+            ("2026-11-30T02:30:00.0-05:30", eight),
+        ] {
+            assert_eq!(since(text).unwrap(), start, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_since_may_be_is_said_where_it_is_none_of_that() {
+        for text in [
+            "",
+            "0",
+            "10",
+            "-10m",
+            "10 minuets",
+            "yesterday",
+            "Earliest",
+            "2026-11-30",
+            "2026-11-30T08:00:00",
+            "2026-13-30T08:00:00Z",
+            "2026-11-30T08:00:00+25:00",
+            "2026-11-30T08:00:00é1:00",
+            "é",
+            "1796025600",
+            "E-7",
+        ] {
+            let problem = format!("{:?}", since(text).unwrap_err());
+            for allowed in ["earliest", "a cursor", "10m", "2026-11-30T08:00:00Z"] {
+                assert!(problem.contains(allowed), "{text}: {problem}");
+            }
+        }
+    }
+}
