@@ -50,6 +50,7 @@ in_each![
     compression_holds_no_event_back,
     a_gateway_that_is_killed_costs_no_event,
     an_answer_ends_an_event_source_for_ever_and_not_the_client,
+    the_first_configuration_of_the_readme_is_private_and_its_page_shows_its_events,
     the_page_of_the_readme_lives_through_every_answer,
     the_page_of_the_readme_notices_a_line_that_went_silent,
     the_page_of_the_readme_looks_for_silence_when_it_is_shown,

@@ -50,10 +50,11 @@ export class Gateway {
   #process
   #said = ''
 
-  constructor(folder, port, config) {
+  constructor(folder, port, config, variables = {}) {
     this.folder = folder
     this.port = port
     this.config = config
+    this.env = { ...ENV, ...variables }
   }
 
   get url() {
@@ -64,7 +65,7 @@ export class Gateway {
     const file = `[server]\nlisten = "127.0.0.1:${this.port}"\n${this.config}`
     await writeFile(join(this.folder, 'hookrill.toml'), file)
     const stdio = ['ignore', 'ignore', 'pipe']
-    this.#process = spawn(BINARY, ['serve'], { cwd: this.folder, env: ENV, stdio })
+    this.#process = spawn(BINARY, ['serve'], { cwd: this.folder, env: this.env, stdio })
     this.#process.stderr.on('data', (said) => (this.#said += said))
     await eventually('a gateway that is ready', () => this.#isReady())
   }
@@ -117,7 +118,7 @@ export class Gateway {
   /** A token for this topic, by the command line. */
   async token(topic, ttl = '1h') {
     const args = ['token', '--topic', topic, '--ttl', ttl]
-    const { stdout } = await promisify(execFile)(BINARY, args, { cwd: this.folder, env: ENV })
+    const { stdout } = await promisify(execFile)(BINARY, args, { cwd: this.folder, env: this.env })
     return stdout.trim()
   }
 }

@@ -39,9 +39,9 @@ export class Setup {
     return this.#started(await Site.start(port))
   }
 
-  /** `config` goes below `[server]`. */
-  async gateway(config) {
-    const gateway = new Gateway(await this.folder('gateway'), await freePort(), config)
+  /** `config` goes below `[server]`; `variables` are what it names by `env:`. */
+  async gateway(config, variables) {
+    const gateway = new Gateway(await this.folder('gateway'), await freePort(), config, variables)
     await this.#started(gateway).start()
     return gateway
   }

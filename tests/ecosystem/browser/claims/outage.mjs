@@ -1,6 +1,7 @@
 // What a page misses while the gateway is away: nothing.
 
 import assert from 'node:assert/strict'
+import { createHmac, randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { config, Sender } from '../gateway.mjs'
 import { eventually } from '../wait.mjs'
@@ -54,20 +55,22 @@ export async function an_answer_ends_an_event_source_for_ever_and_not_the_client
   }
 }
 
-/** The README's own page at a relay, but for its address and for `changes`. */
-async function thePageOfTheReadme(setup, changes = {}) {
+/** The README's first block in this language. */
+async function blockOfTheReadme(language) {
   const readme = await readFile(new URL('../../../../README.md', import.meta.url), 'utf8')
-  let [, page] = /^```html\n(.*?)^```$/ms.exec(readme)
-  const site = await setup.site()
-  const gateway = await setup.gateway(config(site.origin))
-  const relay = await setup.relay(gateway)
+  return new RegExp(`^\`\`\`${language}\n(.*?)^\`\`\`$`, 'ms').exec(readme)[1]
+}
+
+/** Shows the README's own page for this stream; gives its tab, and what waits for its list. */
+async function showThePageOfTheReadme(setup, site, stream, changes = {}) {
+  let page = await blockOfTheReadme('html')
   for (const [from, to] of Object.entries(changes)) {
     assert.ok(page.includes(from), from)
     page = page.replace(from, to)
   }
   site.routes['/readme'] = (response) => {
     response.setHeader('Content-Type', 'text/html; charset=utf-8')
-    return page.replace(/http:\/\/127[^"]*/, `${relay.url}/events/open`)
+    return page.replace(/http:\/\/127[^"]*/, stream)
   }
   const { page: tab } = await site.tab(await setup.browser(), '/readme')
   const lists = (texts) =>
@@ -76,8 +79,43 @@ async function thePageOfTheReadme(setup, changes = {}) {
       {},
       JSON.stringify(texts),
     )
+  return { tab, lists }
+}
+
+/** The README's own page at a relay. */
+async function thePageOfTheReadme(setup, changes) {
+  const site = await setup.site()
+  const gateway = await setup.gateway(config(site.origin))
+  const relay = await setup.relay(gateway)
+  const shown = await showThePageOfTheReadme(setup, site, `${relay.url}/events/open`, changes)
   await eventually('its stream', () => relay.asked('GET', '/events/open').length)
-  return { gateway, relay, tab, lists }
+  return { gateway, relay, ...shown }
+}
+
+export async function the_first_configuration_of_the_readme_is_private_and_its_page_shows_its_events(setup) {
+  const secret = '0123456789abcdef0123456789abcdef'
+  const names = ['HOOKRILL_ADMIN_TOKEN', 'HOOKRILL_TOKEN_SECRET', 'GITHUB_WEBHOOK_SECRET', 'STRIPE_WEBHOOK_SECRET']
+  const site = await setup.site()
+  const toml = await blockOfTheReadme('toml')
+  const ours = toml.replace(/^\[server\]\nlisten = .*\n/, '').replace('https://app.example.com', site.origin)
+  assert.ok(ours.includes(site.origin) && !ours.includes('listen'))
+  const gateway = await setup.gateway(ours, Object.fromEntries(names.map((name) => [name, secret])))
+  for (const topic of ['github', 'stripe']) {
+    const answer = await fetch(`${gateway.url}/events/${topic}`)
+    await answer.arrayBuffer()
+    assert.equal(answer.status, 401, topic)
+  }
+  const stream = `${gateway.url}/events/github?token=${await gateway.token('github')}&last=10`
+  const { lists } = await showThePageOfTheReadme(setup, site, stream)
+  const body = JSON.stringify({ ref: 'refs/heads/main' })
+  const signature = createHmac('sha256', secret).update(body).digest('hex')
+  const headers = {
+    'Content-Type': 'application/json', 'X-GitHub-Event': 'push',
+    'X-GitHub-Delivery': randomUUID(), 'X-Hub-Signature-256': `sha256=${signature}`,
+  }
+  const answer = await fetch(`${gateway.url}/ingest/github`, { method: 'POST', headers, body })
+  assert.ok(answer.ok, await answer.text())
+  await lists([body])
 }
 
 // It waits longer than the others.
