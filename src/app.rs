@@ -31,7 +31,7 @@ use crate::{
     http::{Gateway, Server},
     hub::Hub,
     identity::{self, KeySets, Revocations},
-    ingest::{Ingest, ProvisionedSecrets},
+    ingest::Ingest,
     journal::{self, CommitMetrics, Journal},
     subscribe::Streams,
     telemetry::{Telemetry, with_causes},
@@ -87,12 +87,9 @@ impl App {
         routes::log_warnings(&config);
         let telemetry = Telemetry::new()?;
         telemetry.started(clock.now());
-        let provisioned = Arc::new(ProvisionedSecrets::new(folder(&config.journal)));
         let steady_clock = SteadyClock::new(clock.clone(), log_clock_jump);
         let journal = open_journal(&config, &steady_clock, &telemetry).await?;
-        let routes = routes::routes(&config, &telemetry);
-        routes::install_secrets(&routes, &provisioned)?;
-        routes::warn_about(&routes);
+        let (routes, provisioned) = routes::at_start(&config, folder(&config.journal), &telemetry)?;
         let hub = new_hub(&config, &*journal);
         let access = Arc::new(Access::new(&config.access));
         let streams = Streams::new(

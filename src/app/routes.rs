@@ -1,7 +1,7 @@
 //! The ingest routes of a configuration, and the secrets that providers have
 //! sent to them.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use hookrill_core::TopicMap;
 
@@ -13,6 +13,20 @@ use crate::{
 
 pub(super) fn routes(config: &Config, telemetry: &Telemetry) -> TopicMap<Arc<IngestRoute>> {
     config.topics.map(|topic| Arc::new(route(topic, telemetry)))
+}
+
+/// The routes of a start, with the secrets that providers have sent earlier; `folder`
+/// is where these are kept.
+pub(super) fn at_start(
+    config: &Config,
+    folder: Option<&Path>,
+    telemetry: &Telemetry,
+) -> Result<(TopicMap<Arc<IngestRoute>>, Arc<ProvisionedSecrets>), ProvisionedSecretError> {
+    let provisioned = Arc::new(ProvisionedSecrets::new(folder));
+    let routes = routes(config, telemetry);
+    install_secrets(&routes, &provisioned)?;
+    warn_about(&routes);
+    Ok((routes, provisioned))
 }
 
 fn route(topic: &TopicSettings, telemetry: &Telemetry) -> IngestRoute {

@@ -155,7 +155,11 @@ impl Run {
             assert!(gateway.terminate().success());
         }
         gateway.kill();
-        thread::sleep(AWAY);
+        // How long is what is tried: there is nothing to wait for.
+        let is_back_at = Instant::now() + AWAY;
+        while Instant::now() < is_back_at {
+            thread::park_timeout(PACE);
+        }
         self.gateway = Some(gateway.restart());
         self.burst();
     }
