@@ -6,7 +6,6 @@
 //! the longest of [`WINDOW_BYTES_MAX`] and a body.
 
 use std::{
-    fmt,
     io::{self, BufRead, BufReader, ErrorKind, Read},
     sync::{
         Arc,
@@ -18,7 +17,6 @@ use brotli_decompressor::Decompressor;
 use bytes::{Buf as _, Bytes};
 use flate2::{Decompress, FlushDecompress, Status, bufread::MultiGzDecoder};
 use http::{HeaderMap, header::CONTENT_ENCODING};
-use parking_lot::Mutex;
 use ruzstd::decoding::{
     BlockDecodingStrategy, FrameDecoder,
     errors::{FrameDecoderError, ReadFrameHeaderError},
@@ -73,10 +71,7 @@ impl Codings {
     }
 
     /// Reads what `sent` was before it was coded.
-    ///
-    /// `zstd` is used for the first that needs one, so that its window is kept.
-    pub(super) fn reader(&self, sent: Bytes, bytes_max: usize, zstd: &KeptDecoder) -> CodedBody {
-        let mut kept = Some(Arc::clone(&zstd.0));
+    pub(super) fn reader(&self, sent: Bytes, bytes_max: usize) -> CodedBody {
         let is_over = Arc::new(AtomicBool::new(false));
         let mut input: Box<dyn BufRead + Send> = Box::new(sent.reader());
         for coding in self.0.iter().rev() {
@@ -84,10 +79,7 @@ impl Codings {
                 BodyCoding::Gzip => Box::new(MultiGzDecoder::new(input)),
                 BodyCoding::Deflate => Box::new(Inflate::new(input)),
                 BodyCoding::Brotli => Box::new(Brotli(Decompressor::new(input, STEP_BYTES))),
-                BodyCoding::Zstd => {
-                    let decoder = kept.take().unwrap_or_else(|| KeptDecoder::default().0);
-                    Box::new(ZstdFrames::new(input, decoder, bytes_max))
-                }
+                BodyCoding::Zstd => Box::new(ZstdFrames::new(input, bytes_max)),
             };
             let bounded = Bounded {
                 inner: decoder,
@@ -260,35 +252,19 @@ fn has_zlib_head(input: &[u8]) -> bool {
     }
 }
 
-/// A decoder of zstd that keeps its window from one body to the next. One body is
-/// decoded with it at a time.
-#[derive(Clone)]
-pub(super) struct KeptDecoder(Arc<Mutex<FrameDecoder>>);
-
-impl Default for KeptDecoder {
-    fn default() -> Self {
-        Self(Arc::new(Mutex::new(FrameDecoder::new())))
-    }
-}
-
-impl fmt::Debug for KeptDecoder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KeptDecoder")
-    }
-}
-
 /// The frames of zstd (RFC 8878), one after the other; those to be skipped are.
 struct ZstdFrames<R> {
     input: R,
-    decoder: Arc<Mutex<FrameDecoder>>,
+    decoder: FrameDecoder,
     in_frame: bool,
 }
 
 impl<R: BufRead> ZstdFrames<R> {
-    fn new(input: R, decoder: Arc<Mutex<FrameDecoder>>, bytes_max: usize) -> Self {
+    fn new(input: R, bytes_max: usize) -> Self {
         // What is compressed in one piece has a window as long as itself.
         let window_max = WINDOW_BYTES_MAX.max(bytes_max);
-        decoder.lock().set_max_window_size(window_max as u64);
+        let mut decoder = FrameDecoder::new();
+        decoder.set_max_window_size(window_max as u64);
         Self {
             input,
             decoder,
@@ -297,7 +273,7 @@ impl<R: BufRead> ZstdFrames<R> {
     }
 
     fn begin_frame(&mut self) -> io::Result<()> {
-        match self.decoder.lock().init(&mut self.input) {
+        match self.decoder.init(&mut self.input) {
             Ok(()) => self.in_frame = true,
             Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
                 length,
@@ -316,7 +292,7 @@ impl<R: BufRead> ZstdFrames<R> {
 
     fn end_frame(&mut self) -> io::Result<()> {
         self.in_frame = false;
-        let decoder = self.decoder.lock();
+        let decoder = &self.decoder;
         let written = decoder.get_checksum_from_data();
         if written.is_some() && written != decoder.get_calculated_checksum() {
             return Err(ErrorKind::InvalidData.into());
@@ -335,7 +311,7 @@ impl<R: BufRead> Read for ZstdFrames<R> {
                 self.begin_frame()?;
                 continue;
             }
-            let mut decoder = self.decoder.lock();
+            let decoder = &mut self.decoder;
             while decoder.can_collect() == 0 && !decoder.is_finished() {
                 let one = BlockDecodingStrategy::UptoBlocks(1);
                 let decoded = decoder.decode_blocks(&mut self.input, one);
@@ -343,7 +319,6 @@ impl<R: BufRead> Read for ZstdFrames<R> {
             }
             let read = decoder.read(out)?;
             let is_ended = decoder.is_finished() && decoder.can_collect() == 0;
-            drop(decoder);
             if is_ended {
                 self.end_frame()?;
             }
@@ -379,11 +354,7 @@ mod tests {
 
     fn decoded(coding: &str, sent: &[u8], bytes_max: usize) -> Result<Vec<u8>, CodedBodyError> {
         let codings = codings(&[coding]).unwrap().unwrap();
-        let mut reader = codings.reader(
-            Bytes::copy_from_slice(sent),
-            bytes_max,
-            &KeptDecoder::default(),
-        );
+        let mut reader = codings.reader(Bytes::copy_from_slice(sent), bytes_max);
         let mut out = Vec::new();
         if reader.read_to(&mut out, bytes_max)? {
             Ok(out)
