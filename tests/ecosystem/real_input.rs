@@ -28,6 +28,7 @@ const PUBLIC_URL: &str = "https://hooks.example.com";
 const GITHUB_EXAMPLES: u64 = 329;
 const TOPICS: [&str; 6] = ["github", "standard", "stripe", "shopify", "slack", "own"];
 
+/// Every body comes out as it went in.
 const CONFIG: &str = r#"
 public_url = "https://hooks.example.com"
 shutdown_grace = "5s"
@@ -44,27 +45,33 @@ retry = "200ms"
 secret = "6b2f0c9d8e7a41529384a5b6c7d8e9f00112233445566778899aabbccddeeff0"
 
 [topics.github]
+decode = "off"
 preset = "github"
 secrets = ["It's a Secret to Everybody"]
 access = "public"
 
 [topics.standard]
+decode = "off"
 preset = "standard-webhooks"
 secrets = ["whsec_b2xkLW9sZC1vbGQtb2xkLW9sZC1vbGQtb2xk", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]
 
 [topics.stripe]
+decode = "off"
 preset = "stripe"
 secrets = ["whsec_stripe_uses_this_as_it_stands"]
 
 [topics.shopify]
+decode = "off"
 preset = "shopify"
 secrets = ["hush"]
 
 [topics.slack]
+decode = "off"
 preset = "slack"
 secrets = ["8f742231b10e8888abcd99yyyzzz85a5"]
 
 [topics.own]
+decode = "off"
 secrets = ["one of our own"]
 [topics.own.scheme]
 kind = "hmac"

@@ -56,11 +56,13 @@ impl FormReader {
     /// The form as JSON: an object of strings by the names as they are, `a[b]` too; a
     /// name that comes again makes an array of its values. Bytes that are not UTF-8
     /// become U+FFFD. In a form of several parts, a file is its name. `None` where it has
-    /// too many fields.
+    /// too many fields, or is one word without a value: `curl -d hello` calls any text a
+    /// form.
     #[must_use]
     pub fn json(&self, form: &[u8]) -> Option<String> {
         let fields = match parts(form) {
             Some(parts) => gathered(parts.map(field_of_part))?,
+            None if is_bare_text(form) => return None,
             None => gathered(written_fields(form))?,
         };
         Some(self.json_in(&fields).unwrap_or_else(|| object(&fields)))
@@ -100,6 +102,11 @@ fn gathered<'f>(
         }
     }
     Some(fields)
+}
+
+/// Whether it has nothing of a form.
+fn is_bare_text(form: &[u8]) -> bool {
+    !form.is_empty() && memchr::memchr2(b'=', b'&', form).is_none()
 }
 
 /// The fields of `a=1&b=2`.
@@ -314,6 +321,16 @@ mod tests {
     }
 
     #[test]
+    fn text_that_is_called_a_form_stays_text() {
+        let reader = FormReader::default();
+        for text in ["hello", "two words", "%7B%7D"] {
+            assert_eq!(reader.json(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(reader.json(b"hello=").as_deref(), Some(r#"{"hello":""}"#));
+        assert_eq!(reader.json(b"a&b").as_deref(), Some(r#"{"a":"","b":""}"#));
+    }
+
+    #[test]
     fn a_form_with_more_fields_than_anybody_sends_stays_text() {
         let many = |count: usize| vec!["a"; count].join("&");
         let reader = FormReader::default();
@@ -324,7 +341,9 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_the_bytes_the_result_is_json(form: Vec<u8>) {
-            let json = FormReader::default().json(&form).unwrap();
+            let json = FormReader::default().json(&form);
+            prop_assert_eq!(json.is_none(), is_bare_text(&form));
+            let json = json.unwrap_or_else(|| "{}".into());
             prop_assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok(), "{json}");
         }
     }

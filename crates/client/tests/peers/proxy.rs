@@ -19,7 +19,7 @@ async fn a_plain_gateway_is_asked_for_by_its_whole_url() {
     event(&mut through(&peer, "http://hooks.example.com/base")).await;
     let head = peer.requests().pop().unwrap();
     for line in [
-        "GET http://hooks.example.com/base/events/a HTTP/1.1\r\n",
+        "GET http://hooks.example.com/base/events/a?compress=gzip HTTP/1.1\r\n",
         "host: hooks.example.com\r\n",
         "proxy-authorization: Basic bWU6c2VjcmV0\r\n",
         "authorization: Bearer t\r\n",
