@@ -8,14 +8,20 @@
 mod missing;
 mod origin;
 
-use std::sync::Arc;
+use std::{
+    convert::Infallible,
+    future,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use axum::{
-    extract::{Request, State},
-    middleware::Next,
+    extract::Request,
     response::{IntoResponse as _, Response},
 };
+use futures_util::future::{BoxFuture, Either};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, uri::Authority};
+use tower::{Layer, Service};
 
 use super::{Gateway, problem::ProblemDetails, request_log::Caller};
 pub(super) use missing::MissingOrigins;
@@ -141,19 +147,58 @@ impl Cors {
 }
 
 /// Lets those pages in that are configured now.
-pub(super) async fn across_origins(
-    State(gateway): State<Arc<Gateway>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let page = Page::of(&request);
-    gateway.note_page(&page, &request);
-    if let Some(preflight) = gateway.preflight(&page) {
-        return preflight;
+#[derive(Clone)]
+pub(super) struct AcrossOrigins(pub(super) Arc<Gateway>);
+
+impl<S> Layer<S> for AcrossOrigins {
+    type Service = CrossOriginService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CrossOriginService {
+            gateway: Arc::clone(&self.0),
+            inner,
+        }
     }
-    let mut response = next.run(request).await;
-    gateway.mark_for(&page, &mut response);
-    response
+}
+
+/// Answers preflights, and marks the answers to pages. No function of axum's
+/// `middleware`: that costs each webhook two allocations, and webhooks come from no page.
+#[derive(Clone)]
+pub(super) struct CrossOriginService<S> {
+    gateway: Arc<Gateway>,
+    inner: S,
+}
+
+impl<S> Service<Request> for CrossOriginService<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<S::Future, BoxFuture<'static, Result<Response, Infallible>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let page = Page::of(&request);
+        if !page.is_told() {
+            return Either::Left(self.inner.call(request));
+        }
+        self.gateway.note_page(&page, &request);
+        if let Some(preflight) = self.gateway.preflight(&page) {
+            return Either::Right(Box::pin(future::ready(Ok(preflight))));
+        }
+        let gateway = Arc::clone(&self.gateway);
+        let answering = self.inner.call(request);
+        Either::Right(Box::pin(async move {
+            let mut response = answering.await?;
+            gateway.mark_for(&page, &mut response);
+            Ok(response)
+        }))
+    }
 }
 
 /// The page that sends a request, if any.
@@ -199,13 +244,18 @@ impl Page {
             path: PathKind::of(request.uri().path()),
         }
     }
+
+    /// Whether its answer says who may read it. Webhooks come from no page, and their
+    /// answers are kept by no cache.
+    fn is_told(&self) -> bool {
+        self.path == PathKind::Stream || self.origin.is_some()
+    }
 }
 
 impl Gateway {
     /// Lets the page read the response, if it is let in.
     pub(super) fn mark_for(&self, page: &Page, response: &mut Response) {
-        // Webhooks come from no page, and their answers are kept by no cache.
-        if page.path == PathKind::Stream || page.origin.is_some() {
+        if page.is_told() {
             let is_let_in = page.path != PathKind::Operator;
             let origin = page.origin.as_ref().filter(|_| is_let_in);
             self.cors.load().mark(origin, response);

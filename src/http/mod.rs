@@ -265,7 +265,7 @@ impl Gateway {
             .route("/ingest/", ingest::without_topic())
             .route("/ingest/{*topic}", ingest::route())
             .fallback(problem::no_such_route)
-            .layer(from_fn_with_state(Arc::clone(self), cors::across_origins))
+            .layer(cors::AcrossOrigins(Arc::clone(self)))
             .with_state(Arc::clone(self))
     }
 }
