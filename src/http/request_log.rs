@@ -30,6 +30,17 @@ const TEXT_CHARS_MAX: usize = 200;
 /// The longest user agent that is shown, in characters.
 const AGENT_CHARS_MAX: usize = 100;
 
+/// What a line says of a delivery that was not accepted.
+struct DeliveryLine<'d> {
+    kind: LineKind,
+    topic: &'d str,
+    /// Its id is looked for where there is a line to write.
+    refusal: Option<&'d Refusal>,
+    /// Of its body, where that was read.
+    bytes: Option<usize>,
+    error: &'d (dyn std::error::Error + 'static),
+}
+
 /// Who sent a request, for the log.
 pub(super) struct Caller {
     pub(super) client: Option<IpAddr>,
@@ -168,19 +179,33 @@ impl Gateway {
             reason: error.reason(),
             section: name(section),
         };
+        let line = DeliveryLine {
+            kind,
+            topic,
+            refusal: Some(refusal),
+            bytes: Some(bytes),
+            error,
+        };
+        self.log_delivery(line, who);
+    }
+
+    /// Writes the line of a delivery, within the budget of its kind.
+    fn log_delivery(&self, line: DeliveryLine<'_>, who: &Caller) {
+        let DeliveryLine { kind, topic, .. } = line;
         if !self.may_log(&kind, who.cause()) {
             return;
         }
+        let message = kind.message;
         at_level!(
             kind.level,
             client = who.client.map(display),
             topic = printable(topic, TEXT_CHARS_MAX),
             section = kind.section.as_deref(),
             reason = kind.reason,
-            delivery_id = refusal.delivery_id(),
-            bytes,
+            delivery_id = line.refusal.and_then(Refusal::delivery_id),
+            bytes = line.bytes,
             user_agent = who.user_agent(),
-            error = %with_causes(error),
+            error = %with_causes(line.error),
             "{message}"
         );
     }
@@ -212,19 +237,14 @@ impl Gateway {
             reason,
             section: name(section.as_ref()),
         };
-        if !self.may_log(&kind, who.cause()) {
-            return;
-        }
-        at_level!(
-            kind.level,
-            client = who.client.map(display),
-            topic = printable(topic, TEXT_CHARS_MAX),
-            section = kind.section.as_deref(),
-            reason,
-            user_agent = who.user_agent(),
-            error = %with_causes(error),
-            "{message}"
-        );
+        let line = DeliveryLine {
+            kind,
+            topic,
+            refusal: None,
+            bytes: None,
+            error,
+        };
+        self.log_delivery(line, who);
     }
 
     /// A subscriber that comes back to where it was, and gets no further.

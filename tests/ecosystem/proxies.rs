@@ -25,78 +25,59 @@ const EVENT_SOURCE: &str = "Accept: text/event-stream";
 /// Events between two outages, at least.
 const STORED: u32 = 50;
 
-/// These claims behind one.
+/// What holds behind every proxy, and these claims besides, behind one.
 macro_rules! behind {
     ($name:ident, $kind:ident, $($claim:ident),* $(,)?) => {
+        behind!(
+            @all $name, $kind,
+            each_event_comes_through_at_once,
+            a_long_event_comes_through_whole,
+            a_drain_reaches_the_client_as_a_cut,
+            compression_holds_no_event_back,
+            a_resume_goes_on_behind_the_last_event,
+            the_gateway_sees_the_browsers_address_and_not_what_it_claims,
+            limits_count_by_the_browsers_address,
+            answers_of_the_gateway_pass_as_they_are,
+            a_large_webhook_goes_through,
+            heartbeats_keep_a_quiet_stream_open,
+            $($claim),*
+        );
+    };
+    (@all $name:ident, $kind:ident, $($claim:ident),*) => {
         mod $name {
             $(#[test] fn $claim() { super::$claim(super::ProxyKind::$kind); })*
         }
     };
 }
 
-/// The same claims behind each that keeps all of them.
+/// Everything that is claimed, behind each that keeps all of it.
 macro_rules! behind_each {
-    ($($claim:ident),* $(,)?) => {
-        behind!(nginx, Nginx, $($claim),*);
-        behind!(caddy, Caddy, $($claim),*);
-        behind!(traefik, Traefik, $($claim),*);
-        behind!(haproxy, Haproxy, $($claim),*);
+    ($($name:ident $kind:ident),*) => {
+        $(behind!(
+            $name,
+            $kind,
+            whoever_leaves_is_gone_at_the_gateway,
+            senders_are_told_of_an_outage,
+            no_token_is_in_a_log,
+            every_event_source_survives_restarts,
+        );)*
     };
 }
 
-behind_each![
-    each_event_comes_through_at_once,
-    a_long_event_comes_through_whole,
-    a_drain_reaches_the_client_as_a_cut,
-    compression_holds_no_event_back,
-    a_resume_goes_on_behind_the_last_event,
-    the_gateway_sees_the_browsers_address_and_not_what_it_claims,
-    limits_count_by_the_browsers_address,
-    answers_of_the_gateway_pass_as_they_are,
-    a_large_webhook_goes_through,
-    whoever_leaves_is_gone_at_the_gateway,
-    heartbeats_keep_a_quiet_stream_open,
-    senders_are_told_of_an_outage,
-    no_token_is_in_a_log,
-    every_event_source_survives_restarts,
-];
+behind_each!(nginx Nginx, caddy Caddy, traefik Traefik, haproxy Haproxy);
 
 // Apache notices at the next heartbeat that somebody has left, and answers with its
 // own 503 where the gateway can't be reached.
 behind!(
     apache,
     Apache,
-    each_event_comes_through_at_once,
-    a_long_event_comes_through_whole,
-    a_drain_reaches_the_client_as_a_cut,
-    compression_holds_no_event_back,
-    a_resume_goes_on_behind_the_last_event,
-    the_gateway_sees_the_browsers_address_and_not_what_it_claims,
-    limits_count_by_the_browsers_address,
-    answers_of_the_gateway_pass_as_they_are,
-    a_large_webhook_goes_through,
-    heartbeats_keep_a_quiet_stream_open,
     senders_are_told_of_an_outage,
     no_token_is_in_a_log,
 );
 
 // Varnish has no log of its own, and closes the connection of a stream where the
 // gateway can't be reached: to an `EventSource` that is a cut.
-behind!(
-    varnish,
-    Varnish,
-    each_event_comes_through_at_once,
-    a_long_event_comes_through_whole,
-    a_drain_reaches_the_client_as_a_cut,
-    compression_holds_no_event_back,
-    a_resume_goes_on_behind_the_last_event,
-    the_gateway_sees_the_browsers_address_and_not_what_it_claims,
-    limits_count_by_the_browsers_address,
-    answers_of_the_gateway_pass_as_they_are,
-    a_large_webhook_goes_through,
-    whoever_leaves_is_gone_at_the_gateway,
-    heartbeats_keep_a_quiet_stream_open,
-);
+behind!(varnish, Varnish, whoever_leaves_is_gone_at_the_gateway);
 
 fn each_event_comes_through_at_once(kind: ProxyKind) {
     let setup = Setup::behind(kind).build();

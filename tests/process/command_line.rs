@@ -4,7 +4,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     path::Path,
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::mpsc,
     thread::{self, JoinHandle},
     time::Duration,
@@ -378,101 +378,6 @@ fn a_proxy_of_the_environment_is_not_asked_for_this_machine() {
         .has_status(1)
         .says("refused");
     gateway.end();
-}
-
-#[test]
-fn the_first_signal_drains_and_the_second_ends_at_once() {
-    let folder = folder();
-    let mut process = hookrill(folder.path(), &["serve"])
-        .env("PORT", "0")
-        .env("HOOKRILL__JOURNAL__KIND", "memory")
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = BufReader::new(process.stderr.take().unwrap()).lines();
-    let mut until = |words: &str| {
-        let mut lines = said.by_ref().map(Result::unwrap);
-        lines.find(|line| line.contains(words)).unwrap()
-    };
-    let address = until("listening on ");
-    let address = address.trim_start_matches("listening on http://");
-    // A request whose body does not come keeps the drain waiting.
-    let mut slow = TcpStream::connect(address).unwrap();
-    let request = "POST /ingest/a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\
-                   Expect: 100-continue\r\n\r\n";
-    slow.write_all(request.as_bytes()).unwrap();
-    assert!(head(&slow).starts_with("http/1.1 100 "));
-
-    let pid = rustix::process::Pid::from_child(&process);
-    let terminate = || rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    terminate();
-    until("draining");
-    assert!(process.try_wait().unwrap().is_none());
-    let status = until_it_ends(&mut process, terminate);
-    until("hookrill: ended by a second signal");
-    assert_eq!(status.code(), Some(1));
-}
-
-/// Sends signals until one comes late enough to count as a second request.
-fn until_it_ends(process: &mut Child, signal: impl Fn()) -> ExitStatus {
-    loop {
-        signal();
-        thread::park_timeout(Duration::from_millis(50));
-        if let Some(status) = process.try_wait().unwrap() {
-            return status;
-        }
-    }
-}
-
-/// As GNU timeout, `tini -g` and npm send them.
-#[test]
-fn signals_of_the_same_moment_are_one() {
-    let folder = folder();
-    let mut process = hookrill(folder.path(), &["serve"])
-        .env("PORT", "0")
-        .env("HOOKRILL__JOURNAL__KIND", "memory")
-        .env("HOOKRILL__SERVER__SHUTDOWN_DELAY", "1500ms")
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = BufReader::new(process.stderr.take().unwrap()).lines();
-    let mut until = |words: &str| {
-        let mut lines = said.by_ref().map(Result::unwrap);
-        lines.find(|line| line.contains(words)).unwrap()
-    };
-    let pid = rustix::process::Pid::from_child(&process);
-    let send = |signal| rustix::process::kill_process(pid, signal).unwrap();
-    until("listening on ");
-    send(rustix::process::Signal::TERM);
-    send(rustix::process::Signal::TERM);
-    send(rustix::process::Signal::INT);
-    until("stopped");
-    assert_eq!(process.wait().unwrap().code(), Some(0));
-}
-
-#[test]
-fn a_second_signal_ends_a_gateway_that_serves_on_before_its_drain() {
-    let folder = folder();
-    let mut process = hookrill(folder.path(), &["serve"])
-        .env("PORT", "0")
-        .env("HOOKRILL__JOURNAL__KIND", "memory")
-        .env("HOOKRILL__SERVER__SHUTDOWN_DELAY", "1h")
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = BufReader::new(process.stderr.take().unwrap()).lines();
-    let mut until = |words: &str| {
-        let mut lines = said.by_ref().map(Result::unwrap);
-        lines.find(|line| line.contains(words)).unwrap()
-    };
-    let pid = rustix::process::Pid::from_child(&process);
-    let terminate = || rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    until("listening on ");
-    terminate();
-    until("still serving");
-    let status = until_it_ends(&mut process, terminate);
-    until("hookrill: ended by a second signal");
-    assert_eq!(status.code(), Some(1));
 }
 
 /// A server that plays its part: an answer per connection. Gives the requests.

@@ -13,3 +13,4 @@ mod crash;
 mod numbers;
 #[cfg(feature = "shuttle")]
 mod shuttle;
+mod signals;

@@ -30,14 +30,7 @@ pub(super) fn apache(mut site: Site, folder: &Path, address: SocketAddr) -> Comm
     let at = folder.display().to_string();
     site.change("<VirtualHost *:443>", &format!("<VirtualHost {address}>"));
     site.change("ServerName hooks.example.com", "ServerName localhost");
-    site.change(
-        "/etc/ssl/certs/hooks.example.com.pem",
-        &format!("{at}/cert.pem"),
-    );
-    site.change(
-        "/etc/ssl/private/hooks.example.com.key",
-        &format!("{at}/key.pem"),
-    );
+    site.take_certificate_from(folder);
     site.change("/var/log/apache2/", &format!("{at}/"));
     site.write(&folder.join("site.conf"));
     let modules = [

@@ -152,14 +152,7 @@ fn nginx(mut site: Site, folder: &Path, address: SocketAddr, origin: &str) -> Co
     site.change("listen 80;", &format!("listen {};", free_address()));
     site.change("listen [::]:80;", "");
     site.change("server_name hooks.example.com;", "server_name localhost;");
-    site.change(
-        "/etc/ssl/certs/hooks.example.com.pem",
-        &format!("{at}/cert.pem"),
-    );
-    site.change(
-        "/etc/ssl/private/hooks.example.com.key",
-        &format!("{at}/key.pem"),
-    );
+    site.take_certificate_from(folder);
     site.change("/var/log/nginx/", &format!("{at}/"));
     if origin != ORIGIN {
         site.change(ORIGIN, origin);
