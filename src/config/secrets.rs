@@ -9,7 +9,7 @@ use super::{diagnostic::Mistake, tree::TreeValue};
 
 /// How other tools begin a reference to a variable. In lower case; of two that fit,
 /// the longer one is first.
-const OF_VARIABLES: [&str; 18] = [
+const OF_VARIABLES: [&str; 17] = [
     "process.env.",
     "process.env[",
     "os.environ.get(",
@@ -27,12 +27,36 @@ const OF_VARIABLES: [&str; 18] = [
     "env=",
     "${",
     "{{",
-    "%",
 ];
 /// How references begin that only another tool can resolve.
 const OF_TOOLS: [&str; 5] = ["op://", "vault://", "arn:aws:", "ref+", "sops://"];
-/// How paths to secrets begin, and other ways to say that a path follows.
-const OF_FILES: [&str; 6] = ["file://", "file:", "file.", "file=", "file(", "@"];
+/// How other tools say that a path follows.
+const OF_FILES: [&str; 5] = ["file://", "file:", "file.", "file=", "file("];
+/// How providers begin their secrets. No variable is named so in lower case.
+const OF_SECRETS: [&str; 22] = [
+    "whsec_",
+    "whsk_",
+    "whpk_",
+    "sk_",
+    "pk_",
+    "rk_",
+    "ghp_",
+    "gho_",
+    "ghs_",
+    "ghu_",
+    "ghr_",
+    "github_pat_",
+    "glpat",
+    "gldt",
+    "shpss_",
+    "shpat_",
+    "xoxb",
+    "xoxp",
+    "xapp",
+    "sq0",
+    "pdl_",
+    "ntn_",
+];
 /// Where containers have their secrets.
 const FOLDERS: [&str; 3] = ["/run/secrets/", "/var/run/secrets/", "/etc/secrets/"];
 /// What stands in examples, without its punctuation.
@@ -94,15 +118,24 @@ pub(super) fn lookalike(text: &str) -> Option<String> {
         );
     }
     if let Some(name) = variable_meant(text, &lower) {
+        let meant = if is_plainly_a_name(name) {
+            format!("did you mean `env:{name}`?")
+        } else {
+            "for a variable, write env:NAME.".to_owned()
+        };
         return Some(format!(
-            "is a reference in the spelling of another tool, and would be the secret itself; did \
-             you mean `env:{name}`? (A secret that looks like this can be read by env: or file:)"
+            "is a reference in the spelling of another tool, and would be the secret itself; \
+             {meant} (A secret that looks like this can be read by env: or file:)"
         ));
     }
     if let Some(path) = file_meant(text, &lower) {
+        let meant = if path.starts_with(['/', '.']) {
+            format!("did you mean `file:{path}`?")
+        } else {
+            "for a file, write file:PATH".to_owned()
+        };
         return Some(format!(
-            "looks like the path of a file, and would be the secret itself; did you mean \
-             `file:{path}`?"
+            "looks like the path of a file, and would be the secret itself; {meant}"
         ));
     }
     let is_between = |start, end| text.starts_with(start) && text.ends_with(end);
@@ -119,9 +152,12 @@ pub(super) fn lookalike(text: &str) -> Option<String> {
 
 /// The name of the variable that was meant by `env://NAME`, `${NAME}` and the like.
 fn variable_meant<'t>(text: &'t str, lower: &str) -> Option<&'t str> {
-    if let Some(name) = text.strip_prefix('$')
+    let of_shell = text.strip_prefix('$');
+    let of_windows = || text.strip_prefix('%')?.strip_suffix('%');
+    if let Some(name) = of_shell.or_else(of_windows)
         && name.len() > 2
         && name.bytes().all(is_upper)
+        && is_plainly_a_name(name)
     {
         return Some(name);
     }
@@ -156,6 +192,41 @@ pub(super) fn variable_name(text: &str) -> &str {
     }
 }
 
+/// Whether a text is so plainly the name of a variable that a message may repeat it:
+/// short words in one case with `_` between them, with digits before or after them.
+/// What may be a secret behind `env:` is not.
+pub(super) fn is_plainly_a_name(text: &str) -> bool {
+    const BYTES_MAX: usize = 64;
+    let is_name = text.bytes().all(|b| is_upper(b) || b.is_ascii_lowercase());
+    let is_first = text.starts_with(|first: char| first == '_' || first.is_ascii_alphabetic());
+    is_name
+        && is_first
+        && text.len() <= BYTES_MAX
+        && !begins_like_a_secret(text)
+        && text.split('_').all(is_word)
+}
+
+/// Whether a text begins as providers begin their secrets.
+pub(super) fn begins_like_a_secret(text: &str) -> bool {
+    OF_SECRETS.iter().any(|start| text.starts_with(start))
+}
+
+/// `GITHUB`, `github`, `Github`, `OAUTH2`, `2`; not `7fGhaa81kk`.
+fn is_word(word: &str) -> bool {
+    const BYTES_MAX: usize = 20;
+    let bytes = word.as_bytes();
+    let kind = |byte: u8| (byte.is_ascii_digit(), byte.is_ascii_lowercase());
+    let turns = bytes.windows(2).filter(|two| kind(two[0]) != kind(two[1]));
+    let is_capital = bytes.first().is_some_and(u8::is_ascii_uppercase)
+        && bytes.get(1).is_some_and(u8::is_ascii_lowercase);
+    let letters = bytes.iter().filter(|byte| !byte.is_ascii_digit());
+    let is_one_case = letters.clone().all(u8::is_ascii_uppercase)
+        || letters
+            .skip(usize::from(is_capital))
+            .all(u8::is_ascii_lowercase);
+    word.len() <= BYTES_MAX && is_one_case && turns.count() <= 2
+}
+
 fn is_upper(byte: u8) -> bool {
     byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'
 }
@@ -166,6 +237,12 @@ fn file_meant<'t>(text: &'t str, lower: &str) -> Option<&'t str> {
         |path: &str| path.starts_with(['/', '.']) || (path.contains('/') && !path.ends_with('='));
     if FOLDERS.iter().any(|folder| text.starts_with(folder)) {
         return Some(text);
+    }
+    if let Some(path) = text.strip_prefix('@') {
+        return ["/", "./", "../"]
+            .iter()
+            .any(|start| path.starts_with(start))
+            .then_some(path);
     }
     let start = OF_FILES.iter().find(|start| lower.starts_with(**start))?;
     let path = text[start.len()..].trim_end_matches(')');
@@ -323,6 +400,11 @@ mod tests {
             "user:password",
             "/9j4AAQSkZJRg/abc=",
             "@home",
+            "@a8sd/7fGhaa81kksd",
+            "%kJ8sd7fGhaa81xxyy",
+            "%KJ8SD7FGHAA81XXYY",
+            "%kJ8sd7fGhaa81xxyy%",
+            "$KJ8SD7FGHAA81XXYY",
             "files",
             "<<a",
             "{\"a\":1}",
@@ -331,6 +413,62 @@ mod tests {
             assert_eq!(lookalike(secret), None, "{secret}");
             let value = TreeValue::Text(secret.to_owned());
             assert_eq!(oddities(&value), [""; 0], "{secret}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_the_secret_is_not_repeated() {
+        for text in [
+            "ENV:kJ8sd7fGhaa81xxyy",
+            " env:whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "${kJ8sd7fGhaa81xxyy}",
+            "env=kJ8sd7fGhaa81xxyy",
+            "FILE:kJ8sd7/fGhaa81xxyy",
+            "file=whsec_kJ8sd7/fGhaa81xxyy",
+        ] {
+            let said = said(text);
+            assert!(
+                said.contains("would be the secret itself"),
+                "{text}: {said}"
+            );
+            for part in ["kJ8sd7", "fGhaa81", "MfKQ"] {
+                assert!(!said.contains(part), "{text}: {said}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_is_told_from_what_may_be_a_secret() {
+        for name in [
+            "GITHUB_SECRET",
+            "GITHUBSECRET",
+            "github_secret",
+            "Github_Secret",
+            "STRIPE_WHSEC",
+            "WHSEC_GITHUB",
+            "OAUTH2_TOKEN",
+            "S3KEY",
+            "B2B_KEY_2",
+            "_A",
+            "a",
+        ] {
+            assert!(is_plainly_a_name(name), "{name}");
+        }
+        for text in [
+            "",
+            "whsec_MfKQ",
+            "whsec_abcdef",
+            "sk_live_abc",
+            "kJ8sd7fGhaa81xxyy",
+            "d75a980182b10ab7d54bfed3c964073a",
+            "D75A980182B10AB7",
+            "abcdefghijklmnopqrstuvwxyz",
+            "githubSecret",
+            "A-B",
+            "2A",
+            "A,env:B",
+        ] {
+            assert!(!is_plainly_a_name(text), "{text}");
         }
     }
 

@@ -56,6 +56,27 @@ pub enum ReferenceError {
         /// The variable that was probably meant.
         near: Option<String>,
     },
+    /// There is no such variable, and its name may be the secret itself.
+    #[error(
+        "the text after env: is not the name of a variable that is set; is it the secret itself? \
+         (It is not shown here, since it may be){}",
+        match near {
+            Some(near) => format!("; did you mean `env:{near}`?"),
+            None => String::new(),
+        }
+    )]
+    NotAName {
+        /// The variable that was probably meant.
+        near: Option<String>,
+    },
+    /// Several references in one text.
+    #[error("must be a list with one reference in each item: [\"env:A\", \"env:B\"]")]
+    Several,
+    /// The path begins as secrets do.
+    #[error(
+        "the text after file: begins like a secret, and not like a path; is it the secret itself?"
+    )]
+    NotAPath,
     /// The path begins with what only a shell replaces.
     #[error("{problem}; write the whole path, not {}", path.display())]
     FileUnexpanded {
@@ -269,7 +290,11 @@ fn resolve_all(node: &mut Node, path: &KeyPath, sources: Sources<'_>, diagnostic
 /// The value that `text` refers to; `None` where it is not a reference.
 fn resolve(text: &str, sources: Sources<'_>) -> Option<Result<String, ReferenceError>> {
     match text.split_once(':')? {
+        ("env" | "file", rest) if is_several(rest) => Some(Err(ReferenceError::Several)),
         ("env", name) => Some(variable(name, sources.environment)),
+        ("file", path) if secrets::begins_like_a_secret(path) => {
+            Some(file(Path::new(path), sources.read).map_err(|_| ReferenceError::NotAPath))
+        }
         ("file", path) => Some(match values::unexpanded(path) {
             Some(problem) => Err(ReferenceError::FileUnexpanded {
                 path: path.into(),
@@ -281,23 +306,36 @@ fn resolve(text: &str, sources: Sources<'_>) -> Option<Result<String, ReferenceE
     }
 }
 
+/// Whether more than one reference stands in a text, as in `env:A,env:B`.
+fn is_several(after_first: &str) -> bool {
+    let others = after_first.split([',', ';', ' ']).skip(1);
+    let mut others = others.map(|text| text.trim_matches(['"', '\'']));
+    others.any(|other| other.starts_with("env:") || other.starts_with("file:"))
+}
+
 fn variable(name: &str, environment: &Environment) -> Result<String, ReferenceError> {
-    match environment.text(name) {
-        Ok(text) => Ok(text.to_owned()),
-        Err(problem) => Err(ReferenceError::Variable {
-            near: (problem == VariableError::Unset)
-                .then(|| near(name, environment))
-                .flatten(),
-            name: name.to_owned(),
-            problem,
-        }),
+    let problem = match environment.text(name) {
+        Ok(text) => return Ok(text.to_owned()),
+        Err(problem) => problem,
+    };
+    // What is in the environment is a name.
+    let is_unset = problem == VariableError::Unset;
+    let near = is_unset.then(|| near(name, environment)).flatten();
+    if is_unset && !secrets::is_plainly_a_name(name) {
+        return Err(ReferenceError::NotAName { near });
     }
+    let name = name.to_owned();
+    Err(ReferenceError::Variable {
+        name,
+        problem,
+        near,
+    })
 }
 
 /// What was meant by `env://NAME`, `env:$NAME`, or a misspelt name.
 fn near(written: &str, environment: &Environment) -> Option<String> {
     let plain = secrets::variable_name(written);
-    if !plain.is_empty() && plain != written {
+    if plain != written && secrets::is_plainly_a_name(plain) {
         return Some(plain.to_owned());
     }
     let names: Vec<&str> = environment.iter().map(|(name, _)| name).collect();

@@ -165,3 +165,25 @@ fn a_bad_reference_is_told_the_nearest_one() {
         assert!(!problem.contains("hunter2"), "{problem}");
     }
 }
+
+#[test]
+fn a_secret_behind_a_prefix_is_not_repeated() {
+    let toml = |reference: &str| least(&format!("[access]\nsecret = \"{reference}\""));
+    for (reference, expected) in [
+        ("env:whsec_MfKQ9r8GKYqr", "is it the secret itself?"),
+        ("env:kJ8sd7MfKQfGhaa81xx", "is it the secret itself?"),
+        ("env:MfKQ/9r8+GKYqr==", "is it the secret itself?"),
+        ("env:${kJ8sd7MfKQfGhaa81xx}", "is it the secret itself?"),
+        ("file:whsec_MfKQ9r8GKYqr", "is it the secret itself?"),
+        ("ENV:whsec_MfKQ9r8GKYqr", "write env:NAME"),
+        ("env:MfKQ,env:B", "must be a list"),
+    ] {
+        let toml = toml(reference);
+        let problems = Machine::with(&toml).diagnostics();
+        let [problem] = &problems[..] else {
+            panic!("{reference}: {problems:#?}");
+        };
+        assert!(problem.contains(expected), "{reference}: {problem}");
+        assert!(!problem.contains("MfKQ"), "{problem}");
+    }
+}
