@@ -42,7 +42,7 @@ ARG HOOKRILL_COMMIT_DATE=""
 # The files' times may be older than those of the empty program.
 RUN touch src/main.rs src/lib.rs crates/*/src/lib.rs \
     && cargo build --release --locked --bin hookrill --target "$(rustc --print host-tuple)" \
-    && mkdir -p /image/data \
+    && mkdir -p /image/data /image/backup \
     && cp /target/*/release/hookrill /image/hookrill
 
 FROM scratch
@@ -53,6 +53,8 @@ LABEL org.opencontainers.image.title="Hookrill" \
 COPY --from=program /image/hookrill /hookrill
 # A named volume begins as a copy of this, with its owner.
 COPY --from=program --chown=65532:65532 /image/data /data
+# For the volume that backups go to.
+COPY --from=program --chown=65532:65532 /image/backup /backup
 ENV HOOKRILL__SERVER__LISTEN=0.0.0.0:8080 \
     HOOKRILL__JOURNAL__PATH=/data
 USER 65532:65532

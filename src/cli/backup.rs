@@ -2,7 +2,7 @@
 //! use, and put in place.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread::park_timeout,
     time::{Duration, Instant},
 };
@@ -45,26 +45,27 @@ pub struct RestoreArgs {
 pub(super) fn backup(args: &BackupArgs, context: &Context) -> anyhow::Result<()> {
     let from = match &args.from {
         Some(folder) => folder.clone(),
-        None => context.place().journal_folder,
+        None => context.journal_folder("--from")?,
     };
     let mut pace = Pace::new(args.rate_max);
     let copy = journal::backup(&from, &args.to, &mut |bytes| pace.wait(bytes))?;
-    output::print(summary(&args.to, &copy))
+    output::print(summary(&args.to, &from, &copy))
 }
 
 pub(super) fn restore(args: &RestoreArgs, context: &Context) -> anyhow::Result<()> {
     let to = match &args.to {
         Some(folder) => folder.clone(),
-        None => context.place().journal_folder,
+        None => context.journal_folder("--to")?,
     };
     let clock = SteadyClock::new(context.clock.clone(), |_| {});
     let copy = journal::restore(&args.from, &to, &clock, &mut |_| {})?;
-    output::print(summary(&to, &copy))
+    output::print(summary(&to, &args.from, &copy))
 }
 
-fn summary(folder: &std::path::Path, copy: &JournalCopy) -> String {
+fn summary(folder: &Path, from: &Path, copy: &JournalCopy) -> String {
     let rows = [
         ["ok".to_owned(), folder.display().to_string()],
+        ["from".to_owned(), from.display().to_string()],
         [
             "newest event".to_owned(),
             format!("{}-{}", copy.epoch, copy.head),

@@ -5,13 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context as _;
 use serde_json::json;
 
 use super::{Context, NegativeResult, output};
 use crate::{
-    config::{Environment, MissingSecrets},
-    journal::{self, Backend, JournalDamage, JournalReport},
+    config::Environment,
+    journal::{self, JournalDamage, JournalReport},
 };
 
 /// How wide the bar is.
@@ -50,7 +49,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let JournalCommand::Check(args) = &args.command;
     let folder = match &args.folder {
         Some(folder) => folder.clone(),
-        None => configured_folder(context)?,
+        None => context.journal_folder("a folder")?,
     };
     let mut bar = ProgressBar::new(&context.environment);
     let report = journal::check(&folder, &mut |done, total| bar.show(done, total));
@@ -66,16 +65,6 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         Ok(())
     } else {
         Err(NegativeResult.into())
-    }
-}
-
-fn configured_folder(context: &Context) -> anyhow::Result<PathBuf> {
-    let config = context.config(MissingSecrets::Assume).context(
-        "cannot read the journal's folder from the configuration; give it as an argument",
-    )?;
-    match config.journal.backend {
-        Backend::Disk { path, .. } => Ok(path),
-        Backend::Memory => anyhow::bail!("the configured journal is in memory: give a folder"),
     }
 }
 

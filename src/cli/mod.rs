@@ -33,6 +33,7 @@ use hookrill_core::Clock;
 use crate::{
     app::system_clock,
     config::{Config, ConfigError, Environment, GatewayPlace, MissingSecrets, Sources},
+    journal::Backend,
 };
 pub use output::exit_code;
 use output::{NegativeResult, UsageError};
@@ -153,6 +154,22 @@ impl Context {
     /// Where the configured gateway is, however broken its file is.
     fn place(&self) -> GatewayPlace {
         GatewayPlace::read(self.sources())
+    }
+
+    /// The journal's folder as a gateway would have it: never a guess from a file that
+    /// can't be read. `instead` is what to give where there is none.
+    fn journal_folder(&self, instead: &str) -> anyhow::Result<PathBuf> {
+        let config = self.config(MissingSecrets::Assume).with_context(|| {
+            format!("cannot read the journal's folder from the configuration; give {instead}")
+        })?;
+        match config.journal.backend {
+            Backend::Disk { path, .. } => Ok(path),
+            Backend::Memory => {
+                anyhow::bail!(
+                    "the configured journal is in memory and has no folder; give {instead}"
+                )
+            }
+        }
     }
 
     /// The URL that was given by `--url`, or else that of the configured

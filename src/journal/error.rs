@@ -109,6 +109,9 @@ pub enum OpenError {
         /// What it said.
         source: io::Error,
     },
+    /// There is nothing to read or copy.
+    #[error("there is no journal in {}", .0.display())]
+    NoJournal(PathBuf),
     /// There is a file where a folder should be.
     #[error(
         "{} is a file, and the journal needs a folder: give journal.path the name of a folder, or move the file away",

@@ -868,6 +868,49 @@ fn a_gateway_whose_stderr_is_gone_goes_on() {
 }
 
 #[test]
+fn a_backup_never_guesses_which_journal_is_meant() {
+    let folder = folder();
+    let folder = folder.path();
+    // A journal lies where a gateway without a configuration would have it.
+    let gateway = Gateway::on_disk(folder);
+    gateway.end();
+    for (toml, says) in [
+        ("[journal]\npath = \"/other\"\n[topics.a\n", "give --from"),
+        (
+            "[journal]\npath = \"/other\"\nnonsense = 1\n",
+            "give --from",
+        ),
+        (
+            "[journal]\nkind = \"memory\"\n[topics.a]\npreset = \"github\"\n\
+             access = \"public\"\nsecrets = [\"a secret of some length\"]\n",
+            "the configured journal is in memory and has no folder; give --from",
+        ),
+    ] {
+        std::fs::write(folder.join("broken.toml"), toml).unwrap();
+        run(folder, &["backup", "kept", "--config", "broken.toml"])
+            .has_status(1)
+            .says(says);
+        assert!(!folder.join("kept").exists());
+    }
+    run(
+        folder,
+        &[
+            "backup",
+            "kept",
+            "--config",
+            "broken.toml",
+            "--from",
+            "data",
+        ],
+    )
+    .has_status(0);
+    std::fs::write(folder.join("broken.toml"), "[").unwrap();
+    run(folder, &["restore", "kept", "--config", "broken.toml"])
+        .has_status(1)
+        .says("give --to");
+}
+
+#[test]
 fn a_backup_of_a_running_gateway_comes_back_under_another_epoch() {
     let folder = folder();
     let folder = folder.path();
@@ -884,6 +927,7 @@ fn a_backup_of_a_running_gateway_comes_back_under_another_epoch() {
     run(folder, &["backup", "kept"])
         .has_status(0)
         .says_nothing()
+        .prints("from          data")
         .prints(&format!("{epoch}-2"));
     run(folder, &["backup", "kept"])
         .has_status(1)

@@ -16,8 +16,8 @@ use std::{
 use hookrill_core::{Epoch, Sequence};
 
 use super::{
-    check, floor,
-    high_water::HighWaterMark,
+    floor,
+    high_water::{self, HighWaterMark},
     lock::FolderLock,
     recovery,
     scan::{self, ScanError},
@@ -86,9 +86,19 @@ pub enum CopyError {
         /// How many.
         events: u64,
     },
-    /// Retention has deleted what was copied, or the end of the log is not what it was.
-    #[error("the journal in {} has changed too fast while it was copied: try again", .0.display())]
+    /// Retention has deleted all that was copied.
+    #[error(
+        "retention deletes from the journal in {} faster than this copies it: raise --rate-max",
+        .0.display()
+    )]
     Outrun(PathBuf),
+    /// The end of the log is not what it was.
+    #[error(
+        "the end of the journal in {} is damaged, or was replaced while it was copied: try again; \
+         `hookrill journal check` lists what is damaged",
+        .0.display()
+    )]
+    Changed(PathBuf),
 }
 
 /// Copies the journal in `from`, which a gateway may be using, and what else is in its
@@ -97,39 +107,62 @@ pub enum CopyError {
 ///
 /// # Errors
 ///
-/// [`CopyError`]; what is in `to` then is no journal that a gateway opens.
+/// [`CopyError`]; then nothing that was made in `to` is left.
 pub fn backup(from: &Path, to: &Path, pace: &mut dyn FnMut(u64)) -> Result<JournalCopy, CopyError> {
-    let segments = segment::folder(from);
-    fs::read_dir(&segments).map_err(at(&segments))?;
+    recovery::list_names(from)?;
     let mark = HighWaterMark::load(from)?;
     let mark = mark.ok_or_else(|| HighWaterMark::refused(from, "missing".into()))?;
-    make_empty(to)?;
-    FolderCopy::new(from, to, pace)?.copy(mark)
+    let mut made = Made::default();
+    let copied = make_empty(to, &mut made).and_then(|()| {
+        let copy = FolderCopy::new(from, to, pace, &mut made)?;
+        copy.copy(mark)
+    });
+    if copied.is_err() {
+        made.remove();
+    }
+    copied
 }
 
-/// Copies a backup that is whole to where a gateway is to be started. Blocks.
+/// Copies a backup to where a gateway is to be started; returns what it
+/// made there, too. Blocks.
 ///
 /// # Errors
 ///
-/// [`CopyError`]; what is in `to` then is no journal that a gateway opens.
+/// [`CopyError`]; then nothing that was made in `to` is left.
 pub(super) fn copy_back(
     from: &Path,
     to: &Path,
     pace: &mut dyn FnMut(u64),
-) -> Result<JournalCopy, CopyError> {
-    let report = check(from, &mut |_, _| {})?;
-    if !report.is_whole() {
-        let (path, events) = (from.to_owned(), report.damaged_events);
-        return Err(CopyError::Damaged { path, events });
+) -> Result<(JournalCopy, Made), CopyError> {
+    let mut made = Made::default();
+    let mut lock = None;
+    let copied = make_empty(to, &mut made).and_then(|()| {
+        // Nobody begins a journal there meanwhile.
+        lock = Some(FolderLock::acquire(to)?);
+        made.0.push(to.join("lock"));
+        let mark = HighWaterMark::load(from)?;
+        let mark = mark.ok_or_else(|| HighWaterMark::refused(from, "missing".into()))?;
+        FolderCopy::new(from, to, pace, &mut made)?.copy(mark)
+    });
+    if copied.is_err() {
+        made.remove();
     }
-    make_empty(to)?;
-    // Nobody begins a journal there meanwhile.
-    let lock = FolderLock::acquire(to)?;
-    let mark = HighWaterMark::load(from)?;
-    let mark = mark.ok_or_else(|| HighWaterMark::refused(from, "missing".into()))?;
-    let copy = FolderCopy::new(from, to, pace)?.copy(mark)?;
     drop(lock);
-    Ok(copy)
+    Ok((copied?, made))
+}
+
+/// The files and folders that a copy has made, those above first.
+#[derive(Default)]
+pub(super) struct Made(Vec<PathBuf>);
+
+impl Made {
+    /// Removes them, save folders in which somebody else has put something.
+    pub(super) fn remove(&self) {
+        for path in self.0.iter().rev() {
+            // What can't be removed stays, and is no journal: the mark goes first.
+            _ = fs::remove_file(path).or_else(|_| fs::remove_dir(path));
+        }
+    }
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> CopyError {
@@ -140,7 +173,11 @@ fn at(path: &Path) -> impl Fn(io::Error) -> CopyError {
 }
 
 /// Makes a folder where there is none; refuses one with anything in it.
-fn make_empty(folder: &Path) -> Result<(), CopyError> {
+fn make_empty(folder: &Path, made: &mut Made) -> Result<(), CopyError> {
+    let missing = folder.ancestors();
+    let missing = missing.take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+    made.0.extend(missing.map(Path::to_owned));
+    made.0.reverse();
     durable::create_folder(folder).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
             CopyError::Occupied(folder.to_owned())
@@ -161,11 +198,17 @@ struct FolderCopy<'c> {
     from: &'c Path,
     to: &'c Path,
     pace: &'c mut dyn FnMut(u64),
+    made: &'c mut Made,
     bytes: u64,
 }
 
 impl<'c> FolderCopy<'c> {
-    fn new(from: &'c Path, to: &'c Path, pace: &'c mut dyn FnMut(u64)) -> Result<Self, CopyError> {
+    fn new(
+        from: &'c Path,
+        to: &'c Path,
+        pace: &'c mut dyn FnMut(u64),
+        made: &'c mut Made,
+    ) -> Result<Self, CopyError> {
         let real = |path: &Path| fs::canonicalize(path).map_err(at(path));
         if real(to)?.starts_with(real(from)?) {
             return Err(CopyError::Inside(to.to_owned()));
@@ -174,6 +217,7 @@ impl<'c> FolderCopy<'c> {
             from,
             to,
             pace,
+            made,
             bytes: 0,
         })
     }
@@ -183,14 +227,20 @@ impl<'c> FolderCopy<'c> {
         // Newer than the events, so that no token is valid again that was revoked.
         self.copy_rest(Path::new(""), 0)?;
         let head = match last {
-            Some(first) => self.trim(first, mark)?,
+            Some(first) => {
+                let trimmed = self.trim(first, mark)?;
+                self.bytes = self.bytes.saturating_sub(trimmed.bytes);
+                trimmed.head
+            }
             None => mark.sequence,
         };
         let floor = floor::load(self.from)?;
         if floor > head {
             return Err(CopyError::Outrun(self.from.to_owned()));
         }
+        self.made.0.push(self.to.join(floor::NAME));
         floor::store(self.to, floor).map_err(at(self.to))?;
+        self.made.0.push(self.to.join(high_water::NAME));
         mark.store(self.to).map_err(at(self.to))?;
         Ok(JournalCopy {
             epoch: mark.epoch,
@@ -203,16 +253,17 @@ impl<'c> FolderCopy<'c> {
     fn copy_segments(&mut self) -> Result<Option<Sequence>, CopyError> {
         let folder = segment::folder(self.to);
         durable::create_folder(&folder).map_err(at(&folder))?;
+        self.made.0.push(folder.clone());
         let mut last = None;
         for (first, kinds) in self.list_segments()? {
             let has_log = kinds.contains(&FileKind::Log);
-            if has_log && !self.copy_if_there(first, FileKind::Log)? {
+            if has_log && !self.copy_segment_file(first, FileKind::Log)? {
                 // Deleted meanwhile, so it is below the floor; its index alone would
                 // say that it is missing.
                 continue;
             }
             for kind in kinds.into_iter().filter(|kind| *kind != FileKind::Log) {
-                self.copy_if_there(first, kind)?;
+                self.copy_segment_file(first, kind)?;
             }
             if has_log {
                 last = Some(first);
@@ -234,55 +285,62 @@ impl<'c> FolderCopy<'c> {
                 return Ok(files);
             }
         }
-        Err(CopyError::Outrun(self.from.to_owned()))
+        Err(CopyError::Changed(self.from.to_owned()))
     }
 
     /// Copies one of a segment's files; returns false where retention has deleted it.
-    fn copy_if_there(&mut self, first: Sequence, kind: FileKind) -> Result<bool, CopyError> {
+    fn copy_segment_file(&mut self, first: Sequence, kind: FileKind) -> Result<bool, CopyError> {
         let from = segment::path(self.from, first, kind);
         let to = segment::path(self.to, first, kind);
-        match self.copy_file(&from, &to) {
-            Err(CopyError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Ok(false)
-            }
-            copied => copied.map(|()| true),
-        }
+        self.copy_file(&from, &to)
     }
 
     /// Copies what else is in the folder: secrets, revocations.
     fn copy_rest(&mut self, below: &Path, depth: usize) -> Result<(), CopyError> {
         let (from, to) = (self.from.join(below), self.to.join(below));
-        for entry in fs::read_dir(&from).map_err(at(&from))? {
+        let Some(entries) = unless_gone(fs::read_dir(&from)).map_err(at(&from))? else {
+            return Ok(());
+        };
+        for entry in entries {
             let name = entry.map_err(at(&from))?.file_name();
             let is_own = depth == 0 && OWN_NAMES.iter().any(|own| name == *own);
             let path = from.join(&name);
             if is_own || durable::is_temporary(&path) {
                 continue;
             }
-            let kind = fs::metadata(&path).map_err(at(&path))?.file_type();
+            // A link that leads nowhere, or what was removed meanwhile.
+            let Some(metadata) = unless_gone(fs::metadata(&path)).map_err(at(&path))? else {
+                continue;
+            };
+            let kind = metadata.file_type();
             if kind.is_file() {
                 self.copy_file(&path, &to.join(&name))?;
             } else if kind.is_dir() && depth < DEPTH_MAX {
                 let folder = to.join(&name);
                 let made = DirBuilder::new().mode(0o700).create(&folder);
                 made.map_err(at(&folder))?;
+                self.made.0.push(folder);
                 self.copy_rest(&below.join(&name), depth + 1)?;
             }
         }
         durable::sync_folder(&to).map_err(at(&to))
     }
 
-    /// Copies a file as far as it goes now, and makes the copy durable.
-    fn copy_file(&mut self, from: &Path, to: &Path) -> Result<(), CopyError> {
-        let mut source = File::open(from).map_err(at(from))?;
+    /// Copies a file as far as it goes now, and makes the copy durable; returns false
+    /// where it is gone.
+    fn copy_file(&mut self, from: &Path, to: &Path) -> Result<bool, CopyError> {
+        let Some(mut source) = unless_gone(File::open(from)).map_err(at(from))? else {
+            return Ok(false);
+        };
         let mut options = File::options();
         let copy = options.write(true).create_new(true).mode(0o600).open(to);
         let mut copy = copy.map_err(at(to))?;
+        self.made.0.push(to.to_owned());
         let mut piece = vec![0; PIECE_BYTES];
         loop {
             let read = source.read(&mut piece).map_err(at(from))?;
             let Some(read) = piece.get(..read).filter(|read| !read.is_empty()) else {
-                return copy.sync_all().map_err(at(to));
+                return copy.sync_all().map(|()| true).map_err(at(to));
             };
             copy.write_all(read).map_err(at(to))?;
             self.bytes += read.len() as u64;
@@ -291,25 +349,43 @@ impl<'c> FolderCopy<'c> {
     }
 
     /// Cuts off what was being written while the segment at the end was copied, and
-    /// returns its last event.
-    fn trim(&self, first: Sequence, mark: HighWaterMark) -> Result<Sequence, CopyError> {
+    /// returns its last event and how much that was.
+    fn trim(&self, first: Sequence, mark: HighWaterMark) -> Result<Trimmed, CopyError> {
         let path = segment::path(self.to, first, FileKind::Log);
-        let outrun = || CopyError::Outrun(self.from.to_owned());
+        let changed = || CopyError::Changed(self.from.to_owned());
         let file = File::options().read(true).write(true).open(&path);
         let file = file.map_err(at(&path))?;
-        let mut bytes = [0; segment::HEADER_BYTES];
-        file.read_exact_at(&mut bytes, 0).map_err(at(&path))?;
-        let header = SegmentHeader::decode(&bytes).map_err(|_| outrun())?;
+        let mut header_bytes = [0; segment::HEADER_BYTES];
+        file.read_exact_at(&mut header_bytes, 0)
+            .map_err(at(&path))?;
+        let header = SegmentHeader::decode(&header_bytes).map_err(|_| changed())?;
         let log = scan::scan(&file, &header).map_err(|error| match error {
             ScanError::Io(source) => at(&path)(source),
-            ScanError::Event { .. } => outrun(),
+            ScanError::Event { .. } => changed(),
         })?;
         let head = log.index.last();
         if header.epoch == mark.epoch && head < mark.sequence {
-            return Err(outrun());
+            return Err(changed());
         }
-        file.set_len(log.index.end.into()).map_err(at(&path))?;
+        let copied = file.metadata().map_err(at(&path))?.len();
+        let end = log.index.end.into();
+        file.set_len(end).map_err(at(&path))?;
         file.sync_all().map_err(at(&path))?;
-        Ok(head)
+        let bytes = copied.saturating_sub(end);
+        Ok(Trimmed { head, bytes })
+    }
+}
+
+/// What is left of the segment at the end, and how much is not.
+struct Trimmed {
+    head: Sequence,
+    bytes: u64,
+}
+
+/// `None` where there is nothing of this name any more.
+fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
     }
 }

@@ -51,7 +51,7 @@ pub fn check(
     };
     refuse_file(folder)?;
     refuse_old_engine(folder)?;
-    fs::read_dir(segment::folder(folder)).map_err(io)?;
+    recovery::list_names(folder)?;
     let mut check = FolderCheck {
         folder,
         mark: None,

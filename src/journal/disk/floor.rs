@@ -16,7 +16,7 @@ use hookrill_core::Sequence;
 use super::checksummed_file::{self, ChecksummedFile};
 use crate::journal::{DamageError, OpenError};
 
-const NAME: &str = "floor";
+pub(super) const NAME: &str = "floor";
 
 /// Reads the folder's floor.
 pub(super) fn load(folder: &Path) -> Result<Sequence, OpenError> {

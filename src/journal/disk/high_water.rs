@@ -22,7 +22,7 @@ use hookrill_core::{Epoch, Sequence};
 use super::checksummed_file::{self, ChecksummedFile};
 use crate::journal::OpenError;
 
-const NAME: &str = "high-water";
+pub(super) const NAME: &str = "high-water";
 
 /// How far the journal of this epoch was acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

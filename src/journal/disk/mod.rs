@@ -129,14 +129,19 @@ pub(super) struct Disk {
 ///
 /// # Errors
 ///
-/// [`CopyError`]; what is in `to` then is no journal that a gateway opens.
+/// [`CopyError`]; then nothing that was made in `to` is left.
 pub fn restore(
     from: &Path,
     to: &Path,
     clock: &SteadyClock,
     pace: &mut dyn FnMut(u64),
 ) -> Result<JournalCopy, CopyError> {
-    let copy = backup::copy_back(from, to, pace)?;
+    let report = check(from, &mut |_, _| {})?;
+    if !report.is_whole() {
+        let (path, events) = (from.to_owned(), report.damaged_events);
+        return Err(CopyError::Damaged { path, events });
+    }
+    let (copy, made) = backup::copy_back(from, to, pace)?;
     let settings = DiskSettings {
         path: to.to_owned(),
         reserve_bytes: 0,
@@ -151,7 +156,11 @@ pub fn restore(
         },
         dedup_entries_max: 1 << 40,
     };
-    let OpenedFolder { epoch, head, .. } = folder::open(&settings, keep_all, clock, Env::real())?;
+    let opened = folder::open(&settings, keep_all, clock, Env::real());
+    if opened.is_err() {
+        made.remove();
+    }
+    let OpenedFolder { epoch, head, .. } = opened?;
     assert_ne!(epoch, copy.epoch, "a copy has an epoch of its own");
     Ok(JournalCopy {
         epoch,

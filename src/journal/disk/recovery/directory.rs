@@ -35,15 +35,22 @@ pub(in crate::journal::disk) fn list(journal: &Path) -> Result<SegmentFiles, Ope
     list_names(journal)
 }
 
-/// Lists the segments' files, and changes nothing.
+/// Lists the segments' files, and changes nothing. Refuses a folder that has not even a
+/// folder for them.
 pub(in crate::journal::disk) fn list_names(journal: &Path) -> Result<SegmentFiles, OpenError> {
     let folder = segment::folder(journal);
     let io = |source| OpenError::Io {
         path: folder.clone(),
         source,
     };
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(OpenError::NoJournal(journal.to_owned()));
+        }
+        entries => entries.map_err(io)?,
+    };
     let mut files = SegmentFiles::new();
-    for entry in fs::read_dir(&folder).map_err(io)? {
+    for entry in entries {
         let name = entry.map_err(io)?.file_name();
         if let Some((first, kind)) = name.to_str().and_then(segment::parse_name) {
             files.entry(first).or_default().push(kind);

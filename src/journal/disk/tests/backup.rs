@@ -110,14 +110,94 @@ async fn nothing_is_overwritten_and_no_copy_is_in_what_it_copies() {
         matches!(restored, Err(CopyError::Occupied(_))),
         "{restored:?}"
     );
-    let inside = copy(template.path(), &template.path().join("copy"));
+    let inside = copy(template.path(), &template.path().join("a/copy"));
     assert!(matches!(inside, Err(CopyError::Inside(_))), "{inside:?}");
+    assert!(!template.path().join("a").exists());
     let file = places.path().join("file");
     fs::write(&file, "kept").unwrap();
     assert!(copy(template.path(), &file).is_err());
     assert_eq!(fs::read(&file).unwrap(), b"kept");
-    let nothing = copy(&places.path().join("none"), &places.path().join("other"));
-    assert!(matches!(nothing, Err(CopyError::Io { .. })), "{nothing:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_journal_is_called_so() {
+    let places = tempfile::tempdir().unwrap();
+    let other = places.path().join("other");
+    for from in [places.path().to_owned(), places.path().join("none")] {
+        let expected = format!("there is no journal in {}", from.display());
+        for said in [
+            copy(&from, &other).unwrap_err().to_string(),
+            put_in_place(&from, &other).unwrap_err().to_string(),
+            check(&from, &mut |_, _| {}).unwrap_err().to_string(),
+        ] {
+            assert_eq!(said, expected);
+        }
+        assert!(!other.exists());
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_failed_leaves_nothing_and_can_be_made_again() {
+    let template = template().await;
+    let places = tempfile::tempdir().unwrap();
+    let empty = places.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let outrun = |to: &Path| {
+        // Retention, while the first bytes are copied.
+        let mut floor_raised = false;
+        backup(template.path(), to, &mut |_| {
+            if !floor_raised {
+                floor_raised = true;
+                floor::store(template.path(), Sequence(1_000_000)).unwrap();
+            }
+        })
+    };
+    let kept = floor::load(template.path()).unwrap();
+    for to in [places.path().join("new/er"), empty.clone()] {
+        let refused = outrun(&to);
+        assert!(matches!(refused, Err(CopyError::Outrun(_))), "{refused:?}");
+        let said = refused.unwrap_err().to_string();
+        assert!(said.contains("raise --rate-max"), "{said}");
+        floor::store(template.path(), kept).unwrap();
+    }
+    assert!(!places.path().join("new").exists());
+    assert_eq!(fs::read_dir(&empty).unwrap().count(), 0);
+    copy(template.path(), &empty).unwrap();
+    // A file that a user put there meanwhile stays.
+    let shared = places.path().join("shared");
+    let mut has_put = false;
+    let refused = backup(template.path(), &shared, &mut |_| {
+        if !has_put {
+            has_put = true;
+            fs::write(shared.join("note"), "mine").unwrap();
+            floor::store(template.path(), Sequence(1_000_000)).unwrap();
+        }
+    });
+    assert!(refused.is_err());
+    let left: Vec<_> = fs::read_dir(&shared).unwrap().collect();
+    assert_eq!(left.len(), 1);
+    assert_eq!(fs::read(shared.join("note")).unwrap(), b"mine");
+}
+
+#[tokio::test]
+async fn what_vanishes_while_it_is_copied_is_left_out() {
+    let template = template().await;
+    let places = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("nowhere", template.path().join("dangling")).unwrap();
+    fs::create_dir(template.path().join("more")).unwrap();
+    let kept = places.path().join("kept");
+    let copied = copy(template.path(), &kept).unwrap();
+    assert!(!kept.join("dangling").exists());
+    assert!(kept.join("more").exists());
+    assert!(check(&kept, &mut |_, _| {}).unwrap().is_whole());
+    let logs = super::damage::logs(&kept);
+    let len = |path: &std::path::PathBuf| fs::metadata(path).unwrap().len();
+    assert!(copied.bytes >= logs.iter().map(len).sum::<u64>());
+    assert!(
+        copied.bytes < 1 << 20,
+        "without what was reserved: {}",
+        copied.bytes
+    );
 }
 
 #[tokio::test]

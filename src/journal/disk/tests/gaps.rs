@@ -597,8 +597,11 @@ async fn a_check_says_what_is_damaged_where_and_which_events_are_lost() {
     };
     assert_eq!((&found.file, found.kind), (&entries, DamageKind::Dedup));
     // Where there is no journal, it says so.
-    let nothing = check(&copied.path().join("nowhere"), &mut |_, _| {});
-    assert!(matches!(nothing, Err(OpenError::Io { .. })), "{nothing:?}");
+    let nowhere = check(&copied.path().join("nowhere"), &mut |_, _| {});
+    assert!(
+        matches!(nowhere, Err(OpenError::NoJournal(_))),
+        "{nowhere:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
