@@ -15,7 +15,7 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use hookrill_core::{Timestamp, Topics, printable};
+use hookrill_core::{Timestamp, Topics};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{Instrument as _, Level};
@@ -28,7 +28,7 @@ use super::{
     negotiation::takes_event_stream,
     params::{self, SubscribeParams},
     problem::{ProblemDetails, Requester, retry_later, retry_when_allowed},
-    request_log::{Caller, SubscribeRefusal},
+    request_log::{Caller, SubscribeRefusal, shown_path},
     stall_timeout::{StreamingFlag, StreamingGuard},
     stream_body::StreamBody,
 };
@@ -42,8 +42,6 @@ use crate::{
 
 const DRAINING: &str = "the gateway is shutting down";
 const FULL: &str = "the limit of subscribers is reached";
-/// The longest path that is shown in a span, in characters.
-const PATH_CHARS_MAX: usize = 200;
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
@@ -54,7 +52,7 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
         "subscription",
         request = gateway.next_request_number(),
         client = client.map(tracing::field::display),
-        path = printable(request.uri.path(), PATH_CHARS_MAX),
+        path = shown_path(request.uri.path()),
     );
     match gateway
         .stream(&request, client)

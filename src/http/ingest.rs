@@ -26,7 +26,7 @@ use super::{
     body::{self, BodyError, BodyHint, BodySender, Codings, ReceivedBody},
     limits::{Address, RequestProgress},
     problem::{ProblemDetails, closing},
-    request_log::Caller,
+    request_log::{Caller, shown_topic},
 };
 use crate::ingest::Accepted;
 
@@ -61,7 +61,7 @@ async fn receive(State(gateway): State<Arc<Gateway>>, request: Request) -> Respo
         "delivery",
         request = gateway.next_request_number(),
         client = caller.client.map(tracing::field::display),
-        topic,
+        topic = shown_topic(&topic),
     );
     receive_for(gateway, caller, &topic, request)
         .instrument(span)

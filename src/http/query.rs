@@ -4,6 +4,9 @@
 //! filter or a topic without a word, so a name that is near a known one is refused,
 //! and both are named. Refuses nothing else: what is near no name is a cache buster, a
 //! tracker or a proxy's own, and to refuse it would close a page for good.
+//!
+//! All of this is done before a token is looked at, so it has to cost little whoever
+//! asks. Invariant: nothing is collected of a query with more than [`PARAMETERS_MAX`].
 
 use std::borrow::Cow;
 
@@ -14,27 +17,35 @@ use strsim::osa_distance;
 
 use super::problem::ProblemDetails;
 
+/// The most parameters of a query, whatever their names; no browser's page has as many.
+const PARAMETERS_MAX: usize = 256;
 pub(super) const GIVEN_TWICE: &str = "it is given more than once";
 
 /// A parameter, and the words by which others call the same.
 pub(super) struct Parameter {
     name: &'static str,
-    /// Folded as by [`folded`].
+    /// The name, and those elsewhere, as by [`folded`].
+    folded: &'static str,
     elsewhere: &'static [&'static str],
 }
 
-/// What `/events` takes. `lastEventId` stands for all spellings of it: see
-/// [`is_last_event_id`].
+/// What `/events` takes. `lastEventId` stands for all spellings of it.
 pub(super) const EVENTS: &[Parameter] = &[
     Parameter::new("topic", &["channel", "channels", "topicid", "topicname"]),
     Parameter::new("since", &["sinceid"]),
-    Parameter::new("lastEventId", PLACES),
+    Parameter {
+        folded: LAST_EVENT_ID,
+        ..Parameter::new("lastEventId", PLACES)
+    },
     Parameter::new("last", &["lastn", "limit", "tail", "replay", "history"]),
     Parameter::new("types", &["eventtype", "eventtypes", "eventname"]),
     Parameter::new("format", &["fmt"]),
     Parameter::new("compress", &["compression", "encoding", "gzip"]),
     Parameter::new("names", &["eventnames"]),
-    Parameter::new("bytes_max", &["maxbytes", "maxsize", "sizemax"]),
+    Parameter {
+        folded: "bytesmax",
+        ..Parameter::new("bytes_max", &["maxbytes", "maxsize", "sizemax"])
+    },
     Parameter::new(
         "token",
         &["accesstoken", "authtoken", "bearertoken", "authorization"],
@@ -47,6 +58,9 @@ pub(super) const ADMIN_TOPICS: &[Parameter] = &[
     Parameter::new("after", &["cursor", "offset", "page", "next"]),
     Parameter::new("under", &["prefix", "parent", "topic", "topics"]),
 ];
+
+/// What all spellings of it end in: see [`Given::is_last_event_id`].
+const LAST_EVENT_ID: &str = "lasteventid";
 
 /// What can only be the place of a subscriber.
 const PLACES: &[&str] = &[
@@ -72,8 +86,16 @@ const OTHERS: &[&str] = &["name"];
 /// Longer names are near none.
 const NAME_CHARS_MAX: usize = 40;
 
-/// The query's pairs, in their order.
-pub(super) struct QueryParams(Vec<(String, String)>);
+/// What a query has given, in its order.
+pub(super) struct QueryParams(Vec<Given>);
+
+/// One pair of a query.
+struct Given {
+    name: String,
+    /// The name as by [`folded`]: it is compared with many.
+    folded: String,
+    value: String,
+}
 
 impl QueryParams {
     /// The parameters of a route that takes `known`.
@@ -83,10 +105,10 @@ impl QueryParams {
     /// A problem that names the parameter, and the one that is near it.
     pub(super) fn of_route(uri: &Uri, known: &[Parameter]) -> Result<Self, ProblemDetails> {
         let query = Self::from_uri(uri)?;
-        for (name, _) in query.unknown(known) {
-            if let Some(near) = near(name, known) {
+        for given in query.unknown(known) {
+            if let Some(near) = given.near(known) {
                 let why = format!("there is no such parameter; did you mean {}?", near.name);
-                return Err(ProblemDetails::parameter(&shortened(name), why));
+                return Err(ProblemDetails::parameter(&shortened(&given.name), why));
             }
         }
         Ok(query)
@@ -100,34 +122,37 @@ impl QueryParams {
     /// As [`QueryParams::of_route`].
     pub(super) fn of_events(uri: &Uri, epoch: Epoch) -> Result<Self, ProblemDetails> {
         let query = Self::of_route(uri, EVENTS)?;
-        for (name, value) in query.unknown(EVENTS) {
-            if is_place(name, value, epoch) {
+        for given in query.unknown(EVENTS) {
+            if given.is_place(epoch) {
                 let why = "there is no such parameter, and its value is a place in the stream; \
                            did you mean since or lastEventId?";
-                return Err(ProblemDetails::parameter(&shortened(name), why));
+                return Err(ProblemDetails::parameter(&shortened(&given.name), why));
             }
         }
         Ok(query)
     }
 
     fn from_uri(uri: &Uri) -> Result<Self, ProblemDetails> {
-        match Query::try_from_uri(uri) {
-            Ok(Query(pairs)) => Ok(Self(pairs)),
+        if has_too_many(uri) {
+            let why = format!("it has more than {PARAMETERS_MAX} parameters");
+            return Err(ProblemDetails::parameter("query", why));
+        }
+        match Query::<Vec<(String, String)>>::try_from_uri(uri) {
+            Ok(Query(pairs)) => Ok(Self(pairs.into_iter().map(Given::new).collect())),
             Err(_) => Err(ProblemDetails::parameter("query", "it is malformed")),
         }
     }
 
-    fn unknown(&self, known: &[Parameter]) -> impl Iterator<Item = (&str, &str)> {
-        let pairs = self.0.iter().map(|(name, value)| (&**name, &**value));
-        pairs.filter(|(name, _)| {
-            let is_known = known.iter().any(|parameter| parameter.name == *name);
-            !is_known && !is_last_event_id(name)
+    fn unknown(&self, known: &[Parameter]) -> impl Iterator<Item = &Given> {
+        self.0.iter().filter(|given| {
+            let is_known = known.iter().any(|parameter| parameter.name == given.name);
+            !is_known && !given.is_last_event_id()
         })
     }
 
     pub(super) fn all<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
-        let named = self.0.iter().filter(move |(key, _)| key == name);
-        named.map(|(_, value)| value.as_str())
+        let named = self.0.iter().filter(move |given| given.name == name);
+        named.map(|given| given.value.as_str())
     }
 
     /// The value of a parameter that may be given once.
@@ -142,37 +167,76 @@ impl QueryParams {
 
     /// What stands for the header `Last-Event-ID`, for clients that can set none.
     pub(super) fn last_event_ids(&self) -> impl Iterator<Item = &str> {
-        let named = self.0.iter().filter(|(name, _)| is_last_event_id(name));
-        named.map(|(_, value)| value.as_str())
+        let named = self.0.iter().filter(|given| given.is_last_event_id());
+        named.map(|given| given.value.as_str())
     }
+}
+
+/// What a query says are topics, for the log: none where it has too many parameters.
+pub(super) fn topics_in_query(uri: &Uri) -> Vec<String> {
+    let Ok(QueryParams(all)) = QueryParams::from_uri(uri) else {
+        return Vec::new();
+    };
+    let topics = all.into_iter().filter(|given| given.name == "topic");
+    topics.map(|given| given.value).collect()
+}
+
+fn has_too_many(uri: &Uri) -> bool {
+    let mut pairs = uri.query().unwrap_or_default().split('&');
+    pairs.nth(PARAMETERS_MAX).is_some()
 }
 
 impl Parameter {
     const fn new(name: &'static str, elsewhere: &'static [&'static str]) -> Self {
-        Self { name, elsewhere }
+        Self {
+            name,
+            folded: name,
+            elsewhere,
+        }
     }
 
     fn is_near(&self, folded_name: &str) -> bool {
-        let own = folded(self.name);
-        folded_name == own || self.elsewhere.contains(&folded_name) || is_typo_of(&own, folded_name)
+        folded_name == self.folded
+            || self.elsewhere.contains(&folded_name)
+            || is_typo_of(self.folded, folded_name)
     }
 }
 
-/// `lastEventId`, `lastEventID`, `last_event_id`, `Last-Event-ID` and whatever else
-/// polyfills call it: `evs_last_event_id`.
-fn is_last_event_id(name: &str) -> bool {
-    folded(name).ends_with("lasteventid")
-}
-
-/// The known parameter that was probably meant.
-fn near<'k>(name: &str, known: &'k [Parameter]) -> Option<&'k Parameter> {
-    // By convention somebody's own: `_=1700000000`, Laravel's `_token`.
-    if name.starts_with('_') || name.len() > NAME_CHARS_MAX {
-        return None;
+impl Given {
+    fn new((name, value): (String, String)) -> Self {
+        Self {
+            folded: folded(&name),
+            name,
+            value,
+        }
     }
-    let name = folded(name);
-    let mut known = known.iter();
-    known.find(|parameter| !OTHERS.contains(&&*name) && parameter.is_near(&name))
+
+    /// Whether it is `lastEventId`, `lastEventID`, `last_event_id`, `Last-Event-ID` or
+    /// whatever else polyfills call it: `evs_last_event_id`.
+    fn is_last_event_id(&self) -> bool {
+        self.folded.ends_with(LAST_EVENT_ID)
+    }
+
+    /// The known parameter that was probably meant.
+    fn near<'k>(&self, known: &'k [Parameter]) -> Option<&'k Parameter> {
+        // By convention somebody's own: `_=1700000000`, Laravel's `_token`.
+        if self.name.starts_with('_') || self.name.len() > NAME_CHARS_MAX {
+            return None;
+        }
+        let folded = &*self.folded;
+        let mut known = known.iter();
+        known.find(|parameter| !OTHERS.contains(&folded) && parameter.is_near(folded))
+    }
+
+    /// Whether it tells the place of a subscriber: an id of this gateway, or what looks
+    /// like one of another under a name that fits.
+    fn is_place(&self, epoch: Epoch) -> bool {
+        let fits = || PERHAPS_PLACES.contains(&&*self.folded);
+        match self.value.trim().parse::<Cursor>() {
+            Ok(cursor) => cursor.epoch == epoch || (looks_generated(cursor.epoch) && fits()),
+            Err(_) => self.value == "earliest" && fits(),
+        }
+    }
 }
 
 /// Letters and digits in lower case, without what `&amp;` and `[]` add: `topic[]`,
@@ -205,16 +269,6 @@ fn sorted(text: &str) -> Vec<u8> {
     letters
 }
 
-/// Whether a parameter tells the place of a subscriber: an id of this gateway, or what
-/// looks like one of another under a name that fits.
-fn is_place(name: &str, value: &str, epoch: Epoch) -> bool {
-    let fits = || PERHAPS_PLACES.contains(&&*folded(name));
-    match value.trim().parse::<Cursor>() {
-        Ok(cursor) => cursor.epoch == epoch || (looks_generated(cursor.epoch) && fits()),
-        Err(_) => value == "earliest" && fits(),
-    }
-}
-
 /// Whether this is no word, as in `order-42`: nearly all epochs have letters and digits.
 fn looks_generated(epoch: Epoch) -> bool {
     let bytes = epoch.as_str().as_bytes();
@@ -233,6 +287,51 @@ fn shortened(name: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn given(name: &str, value: &str) -> Given {
+        Given::new((name.to_owned(), value.to_owned()))
+    }
+
+    /// The parameter that a name is near.
+    fn near(name: &str, known: &[Parameter]) -> Option<&'static str> {
+        given(name, "1").near(known).map(|near| near.name)
+    }
+
+    fn events(query: &str) -> Result<QueryParams, ProblemDetails> {
+        let uri: Uri = format!("/events?{query}").parse().unwrap();
+        QueryParams::of_events(&uri, "k3f9x2ab".parse().unwrap())
+    }
+
+    #[test]
+    fn a_query_has_so_many_parameters_and_no_more() {
+        let most = vec!["a"; PARAMETERS_MAX - 1].join("&") + "&topic=b";
+        assert_eq!(events(&most).ok().unwrap().all("topic").next(), Some("b"));
+        for long in [format!("a&{most}"), format!("&{most}"), "a&".repeat(15_000)] {
+            let refused = events(&long).err().unwrap();
+            assert!(
+                refused.detail().contains("more than 256"),
+                "{}",
+                refused.detail()
+            );
+            let uri: Uri = format!("/events?{long}").parse().unwrap();
+            assert!(topics_in_query(&uri).is_empty(), "nothing is collected");
+        }
+    }
+
+    #[test]
+    fn known_names_are_folded_as_given_ones_are() {
+        for Parameter {
+            name,
+            folded: own,
+            elsewhere,
+        } in EVENTS.iter().chain(ADMIN_TOPICS)
+        {
+            assert_eq!(*own, folded(name));
+            for other in *elsewhere {
+                assert_eq!(*other, folded(other));
+            }
+        }
+    }
 
     #[test]
     fn a_name_that_is_nearly_a_parameter_is_near_it() {
@@ -266,7 +365,7 @@ mod tests {
             ),
         ] {
             for name in names.split(' ') {
-                let found = near(name, EVENTS).map(|near| near.name);
+                let found = near(name, EVENTS);
                 assert_eq!(found, Some(parameter), "{name}");
             }
         }
@@ -286,7 +385,7 @@ mod tests {
             EIO polling tenant org project room group app view mode source origin host url path \
             redirect callback jsonp since_the_beginning_of_all_things_that_ever_happened";
         for name in names.split_whitespace() {
-            let found = near(name, EVENTS).map(|near| near.name);
+            let found = near(name, EVENTS);
             assert_eq!(found, None, "{name}");
         }
         assert!(near("", EVENTS).is_none());
@@ -298,7 +397,7 @@ mod tests {
             for Parameter { name, .. } in known {
                 let uri: Uri = format!("/?{name}=1").parse().unwrap();
                 assert!(QueryParams::of_route(&uri, known).is_ok(), "{name}");
-                let own = near(name, known).map(|near| near.name);
+                let own = near(name, known);
                 assert_eq!(own, Some(*name));
             }
         }
@@ -323,7 +422,11 @@ mod tests {
             ("id", "7", false),
             ("offset", "-1", false),
         ] {
-            assert_eq!(is_place(name, value, epoch), expected, "{name}={value}");
+            assert_eq!(
+                given(name, value).is_place(epoch),
+                expected,
+                "{name}={value}"
+            );
         }
     }
 
@@ -338,9 +441,10 @@ mod tests {
             "lasteventid",
             "evs_last_event_id",
         ] {
-            assert!(is_last_event_id(name), "{name}");
+            assert!(given(name, "").is_last_event_id(), "{name}");
         }
-        assert!(!is_last_event_id("lastEvent"));
-        assert!(!is_last_event_id("eventId"));
+        for name in ["lastEvent", "eventId"] {
+            assert!(!given(name, "").is_last_event_id());
+        }
     }
 }

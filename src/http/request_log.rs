@@ -7,7 +7,6 @@
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
-use axum::extract::Query;
 use hookrill_core::{Topic, printable};
 use http::{HeaderMap, HeaderValue, Uri, header};
 use percent_encoding::percent_decode_str;
@@ -18,6 +17,7 @@ use super::{
     body::BodyError,
     limits::{Address, LimitExceeded},
     log_budget::{LineCause, LineKind, at_level},
+    query::topics_in_query,
 };
 use crate::{
     ingest::{Accepted, IngestError, Refusal},
@@ -29,6 +29,7 @@ use crate::{
 const TEXT_CHARS_MAX: usize = 200;
 /// The longest user agent that is shown, in characters.
 const AGENT_CHARS_MAX: usize = 100;
+const EVENTS_PREFIX: &str = "/events/";
 
 /// What a line says of a delivery that was not accepted.
 struct DeliveryLine<'d> {
@@ -199,7 +200,7 @@ impl Gateway {
         at_level!(
             kind.level,
             client = who.client.map(display),
-            topic = printable(topic, TEXT_CHARS_MAX),
+            topic = shown_topic(topic),
             section = kind.section.as_deref(),
             reason = kind.reason,
             delivery_id = line.refusal.and_then(Refusal::delivery_id),
@@ -285,6 +286,7 @@ impl Gateway {
             return;
         }
         self.missing_origins.add(origin);
+        let origin = &*printable(origin, TEXT_CHARS_MAX);
         let (client, user_agent) = (who.client.map(display), who.user_agent());
         if origin == "null" {
             tracing::warn!(
@@ -341,18 +343,16 @@ impl Gateway {
     }
 
     fn asked_topics(&self, uri: &Uri) -> AskedTopics {
-        let path = uri.path().strip_prefix("/events/");
+        let path = uri.path().strip_prefix(EVENTS_PREFIX);
         let in_path = path.map(|raw| percent_decode_str(raw).decode_utf8_lossy());
-        let query = Query::<Vec<(String, String)>>::try_from_uri(uri);
-        let query = query.map(|Query(pairs)| pairs).unwrap_or_default();
-        let in_query = query.into_iter().filter(|(name, _)| name == "topic");
-        let in_query = in_query.map(|(_, topic)| Cow::Owned(topic));
+        let in_query = topics_in_query(uri).into_iter().map(Cow::Owned);
         let topics: Vec<_> = in_path.into_iter().chain(in_query).collect();
         let section = topics.iter().find_map(|topic| self.section(topic));
         let text = if topics.is_empty() {
             "*".to_owned()
         } else {
-            printable(&topics.join(", "), TEXT_CHARS_MAX)
+            let shown: Vec<_> = topics.iter().map(|topic| shown_topic(topic)).collect();
+            printable(&shown.join(", "), TEXT_CHARS_MAX)
         };
         AskedTopics { text, section }
     }
@@ -360,6 +360,25 @@ impl Gateway {
     fn section(&self, topic: &str) -> Option<Arc<SectionMetrics>> {
         let topic: Topic = topic.parse().ok()?;
         self.ingest.section(&topic)
+    }
+}
+
+/// What may be shown of a text in a topic's place: all up to the first character that
+/// no topic can have. After a wrong separator, what follows may be a token:
+/// `/events/orders&token=…`.
+pub(super) fn shown_topic(text: &str) -> String {
+    let is_kept = |c: char| c == '.' || Topic::has_character(c);
+    match text.find(|c| !is_kept(c)) {
+        Some(end) => format!("{}…", printable(&text[..end], TEXT_CHARS_MAX)),
+        None => printable(text, TEXT_CHARS_MAX),
+    }
+}
+
+/// The path of a subscription, as [`shown_topic`].
+pub(super) fn shown_path(path: &str) -> String {
+    match path.strip_prefix(EVENTS_PREFIX) {
+        Some(topic) => format!("{EVENTS_PREFIX}{}", shown_topic(topic)),
+        None => "/events".to_owned(),
     }
 }
 
@@ -374,5 +393,32 @@ fn level_of(section: Option<&Arc<SectionMetrics>>) -> Level {
         Level::WARN
     } else {
         Level::INFO
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_shown_of_what_follows_a_wrong_separator() {
+        for (text, shown) in [
+            ("orders.eu:4~_-", "orders.eu:4~_-"),
+            ("orders&token=secret", "orders…"),
+            ("orders?token=secret", "orders…"),
+            ("orders;token=secret", "orders…"),
+            ("orders token", "orders…"),
+            ("orders/secret", "orders…"),
+            ("orders%26token=secret", "orders…"),
+            ("&token=secret", "…"),
+            ("\u{1b}[31m", "…"),
+            ("", ""),
+        ] {
+            assert_eq!(shown_topic(text), shown, "{text}");
+            let path = format!("/events/{text}");
+            assert_eq!(shown_path(&path), format!("/events/{shown}"));
+        }
+        assert_eq!(shown_path("/events"), "/events");
+        assert_eq!(shown_topic(&"a".repeat(300)).len(), TEXT_CHARS_MAX);
     }
 }

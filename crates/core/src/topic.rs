@@ -51,6 +51,12 @@ impl Topic {
         &self.0
     }
 
+    /// Whether a segment of a topic may have this character.
+    #[must_use]
+    pub fn has_character(c: char) -> bool {
+        c.is_ascii_alphanumeric() || matches!(c, '_' | '~' | ':' | '-')
+    }
+
     /// The topic itself and all above it, from the longest: `a.b.c`, `a.b`, `a`.
     pub fn lineage(&self) -> impl Iterator<Item = &str> {
         std::iter::successors(Some(self.as_str()), |name| parent(name))
@@ -100,8 +106,7 @@ impl FromStr for Topic {
             if segment.is_empty() {
                 return Err(TopicError::EmptySegment);
             }
-            let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"_~:-".contains(&b);
-            if !segment.bytes().all(is_allowed) {
+            if !segment.chars().all(Self::has_character) {
                 return Err(TopicError::InvalidCharacter);
             }
         }

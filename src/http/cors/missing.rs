@@ -1,13 +1,15 @@
 //! Origins whose pages were not let in, so that the operator is told once of each.
 //!
-//! Invariant: at most [`ORIGINS_MAX`] are remembered; where there are more, the one
-//! that came first is forgotten, and told of again.
+//! Invariant: at most [`ORIGINS_MAX`] are remembered, none longer than an origin can
+//! be; where there are more, the one that came first is forgotten, and told of again.
 
 use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 
-/// Some 70 kB at most.
+use super::origin::ORIGIN_BYTES_MAX;
+
+/// Some 80 kB at most.
 const ORIGINS_MAX: usize = 256;
 
 /// Origins that the operator was told of.
@@ -22,6 +24,7 @@ impl MissingOrigins {
 
     /// The operator was told of this origin.
     pub(in crate::http) fn add(&self, origin: &str) {
+        assert!(origin.len() <= ORIGIN_BYTES_MAX, "it is an origin");
         let mut told = self.0.lock();
         if told.len() == ORIGINS_MAX {
             told.pop_front();

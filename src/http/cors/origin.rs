@@ -5,6 +5,14 @@
 
 use std::str::FromStr;
 
+/// The longest scheme of an origin; those of apps have up to a dozen letters.
+const SCHEME_BYTES_MAX: usize = 32;
+const HOST_BYTES_MAX: usize = 255;
+const PORT_BYTES_MAX: usize = 5;
+/// The longest origin that is one.
+pub(super) const ORIGIN_BYTES_MAX: usize =
+    SCHEME_BYTES_MAX + "://".len() + HOST_BYTES_MAX + ":".len() + PORT_BYTES_MAX;
+
 /// Whose pages are let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OriginPattern {
@@ -168,7 +176,8 @@ impl<'o> Parts<'o> {
     pub(super) fn of(origin: &'o str) -> Option<Self> {
         let (scheme, rest) = origin.split_once("://")?;
         // Apps in a web view have schemes of their own: `capacitor://localhost`.
-        let is_scheme = scheme.starts_with(|first: char| first.is_ascii_lowercase())
+        let is_scheme = scheme.len() <= SCHEME_BYTES_MAX
+            && scheme.starts_with(|first: char| first.is_ascii_lowercase())
             && scheme
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b));
@@ -204,19 +213,18 @@ impl<'o> Parts<'o> {
 }
 
 fn is_number(port: &str) -> bool {
-    (1..=5).contains(&port.len()) && port.bytes().all(|b| b.is_ascii_digit())
+    (1..=PORT_BYTES_MAX).contains(&port.len()) && port.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Whether these are the characters of a name or of an address.
 fn is_host(host: &str) -> bool {
-    const BYTES_MAX: usize = 255;
     let address = host
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
     let is_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._*".contains(&b);
     let is_address = |b: u8| b.is_ascii_hexdigit() || b":.".contains(&b);
     !host.is_empty()
-        && host.len() <= BYTES_MAX
+        && host.len() <= HOST_BYTES_MAX
         && match address {
             Some(address) => address.bytes().all(is_address),
             None => host.bytes().all(is_name),
@@ -341,6 +349,21 @@ mod tests {
             ("*://a.example.com", OriginError::Form),
         ] {
             assert_eq!(pattern.parse::<OriginPattern>(), Err(error), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn what_is_longer_than_any_origin_is_none() {
+        let longest = format!("{}://{}:65535", "a".repeat(32), "b".repeat(255));
+        assert_eq!(longest.len(), ORIGIN_BYTES_MAX);
+        assert!(Parts::of(&longest).is_some());
+        for long in [
+            format!("a{longest}"),
+            format!("{}://b", "a".repeat(30_000)),
+            format!("{longest}1"),
+            longest.replace("://", "://b"),
+        ] {
+            assert!(Parts::of(&long).is_none(), "{} bytes", long.len());
         }
     }
 

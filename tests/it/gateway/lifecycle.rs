@@ -214,6 +214,16 @@ async fn secrets_and_tokens_are_never_logged() {
         }
         let forged = format!("{path}x");
         assert_eq!(gateway.get(&forged, &[]).await.status, 401);
+        for wrong_separator in [
+            format!("/events/github&token={token}"),
+            format!("/events/github%3Ftoken={token}"),
+            format!("/events?topic=github?token={token}"),
+            format!("/events?topic=github%26token={token}"),
+        ] {
+            assert_eq!(gateway.get(&wrong_separator, &[]).await.status, 400);
+        }
+        let ingest = format!("github&token={token}");
+        assert_eq!(gateway.post(&ingest, "{}").await.status, 401);
         assert_eq!(gateway.metric("hookrill_ingested_total").await, 2.0);
         let said = gateway.stop();
         assert!(
