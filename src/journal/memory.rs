@@ -192,14 +192,12 @@ impl Journal for Memory {
         now: Timestamp,
     ) -> Result<Sequence, ReadError> {
         let head = self.head();
-        let begin = self.log.arrivals.lock().best_for(from);
-        let mut search = ArrivalSearch::new(from, now, begin);
+        let mut search = self.log.arrivals.lock().search(from, now);
         while self.log.search_arrivals(&mut search, head)? {
             tokio::task::yield_now().await;
         }
-        let start = search.start(head);
-        self.log.arrivals.lock().add(from, start);
-        Ok(start)
+        self.log.arrivals.lock().add(&search, head);
+        Ok(search.start(head))
     }
 
     async fn stored_topics(&self, query: StoredTopicsQuery) -> Result<StoredTopics, ReadError> {

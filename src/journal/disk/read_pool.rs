@@ -25,7 +25,7 @@ use super::{
 };
 use crate::journal::{
     EventPage, ReadError, StoredTopics, StoredTopicsQuery, Usage,
-    arrivals::{ArrivalAnswers, ArrivalSearch},
+    arrivals::ArrivalAnswers,
     scarcity::{ScarcityLog, is_scarce},
     tail::LiveTail,
 };
@@ -135,8 +135,7 @@ impl ReadPool {
         now: Timestamp,
     ) -> Result<Sequence, ReadError> {
         let head = self.tail.head();
-        let begin = self.arrivals.lock().best_for(from);
-        let mut search = ArrivalSearch::new(from, now, begin);
+        let mut search = self.arrivals.lock().search(from, now);
         // As for the newest events: many may come at once and ask for the same time.
         let mut turn = None;
         loop {
@@ -149,9 +148,8 @@ impl ReadPool {
             };
             let (stepped, has_more) = self.patiently(SCARCITY_MAX, step).await?;
             if !has_more {
-                let start = stepped.start(head).min(head);
-                self.arrivals.lock().add(from, start);
-                return Ok(start);
+                self.arrivals.lock().add(&stepped, head);
+                return Ok(stepped.start(head).min(head));
             }
             search = stepped;
             drop(turn.take());
