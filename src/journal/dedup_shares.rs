@@ -19,49 +19,71 @@ impl SectionHash {
         let name = section.map_or("", Topic::as_str);
         Self((xxh3_64(name.as_bytes()) >> 48) as u16)
     }
+
+    fn index(self) -> usize {
+        usize::from(self.0)
+    }
 }
 
 /// How many entries each section has, by its hash: nothing is looked up where millions
-/// of entries are counted at a start.
+/// of entries are counted at a start. Invariant: `sections` has each section that has
+/// entries, once; `places` says where.
 #[derive(Debug)]
 pub(super) struct DedupShares {
     counts: Vec<u32>,
-    /// Sections that have any.
-    sections: usize,
+    /// Few, as the configuration is: whose entry makes room is asked with each delivery.
+    sections: Vec<SectionHash>,
+    places: Vec<u16>,
 }
 
 impl Default for DedupShares {
     fn default() -> Self {
         Self {
             counts: vec![0; 1 << u16::BITS],
-            sections: 0,
+            sections: Vec::new(),
+            places: vec![0; 1 << u16::BITS],
         }
     }
 }
 
 impl DedupShares {
     pub(super) fn add(&mut self, section: SectionHash) {
-        let count = &mut self.counts[usize::from(section.0)];
-        self.sections += usize::from(*count == 0);
+        let count = &mut self.counts[section.index()];
         *count += 1;
+        if *count == 1 {
+            let place = u16::try_from(self.sections.len());
+            self.places[section.index()] = place.expect("each hash is in the list once");
+            self.sections.push(section);
+        }
     }
 
     pub(super) fn remove(&mut self, section: SectionHash) {
-        let count = &mut self.counts[usize::from(section.0)];
+        let count = &mut self.counts[section.index()];
         assert!(*count > 0, "an entry was counted");
         *count -= 1;
-        self.sections -= usize::from(*count == 0);
+        if *count == 0 {
+            let place = self.places[section.index()];
+            let removed = self.sections.swap_remove(usize::from(place));
+            assert_eq!(
+                removed, section,
+                "a section with entries is where it was put"
+            );
+            if let Some(moved) = self.sections.get(usize::from(place)) {
+                self.places[moved.index()] = place;
+            }
+        }
     }
 
     /// Whose oldest entry makes room for the newest one, which is of `newest`.
     pub(super) fn who_makes_room(&self, newest: SectionHash, entries_max: usize) -> SectionHash {
-        let share = entries_max / self.sections.max(1);
-        if self.counts[usize::from(newest.0)] as usize > share {
+        let share = entries_max / self.sections.len().max(1);
+        let count = |section: SectionHash| self.counts[section.index()];
+        if count(newest) as usize > share {
             return newest;
         }
-        let sections = (0..=u16::MAX).map(SectionHash).zip(&self.counts);
-        let largest = sections.max_by_key(|(section, count)| (**count, section.0));
-        largest.map_or(newest, |(section, _)| section)
+        let sections = self.sections.iter().copied();
+        let largest = sections.max_by_key(|section| (count(*section), section.0));
+        largest.unwrap_or(newest)
     }
 }
 
@@ -90,5 +112,34 @@ mod tests {
             shares.remove(flood);
         }
         assert_eq!(shares.who_makes_room(flood, 2), quiet);
+    }
+
+    #[test]
+    fn only_sections_with_entries_are_looked_at() {
+        let mut shares = DedupShares::default();
+        let mut expected = Vec::new();
+        let mut step = 7_u16;
+        for _ in 0..10_000 {
+            step = step.wrapping_mul(25_173).wrapping_add(13_849);
+            // Of a few hashes far apart, so that they come, go and come again.
+            let section = SectionHash((step % 40) * 1_600);
+            if step & 0x4000 == 0 {
+                shares.add(section);
+                expected.push(section);
+            } else if let Some(place) = expected.iter().position(|one| *one == section) {
+                shares.remove(section);
+                expected.swap_remove(place);
+            }
+            let mut left: Vec<_> = expected.iter().map(|one| one.0).collect();
+            left.sort_unstable();
+            left.dedup();
+            let mut looked_at: Vec<_> = shares.sections.iter().map(|one| one.0).collect();
+            looked_at.sort_unstable();
+            assert_eq!(looked_at, left);
+        }
+        for section in expected {
+            shares.remove(section);
+        }
+        assert!(shares.sections.is_empty());
     }
 }
