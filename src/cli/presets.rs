@@ -1,9 +1,10 @@
 //! `hookrill presets`: lists the schemes that ship with Hookrill, or shows one in full.
 
-use hookrill_verify::{Preset, nearest_preset, presets, scheme::Source};
+use hookrill_verify::{Preset, presets, scheme::Source};
 use serde_json::json;
 
 use super::{UsageError, output};
+use crate::config::no_such_preset;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -21,7 +22,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let presets = presets();
     if let Some(name) = &args.name {
         let preset = presets.iter().find(|preset| *preset.name == **name);
-        let preset = preset.ok_or_else(|| unknown(name))?;
+        let preset = preset.ok_or_else(|| UsageError::new(no_such_preset(name)))?;
         return output::print(if args.json {
             format!("{:#}\n", object(preset))
         } else {
@@ -34,16 +35,6 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     } else {
         output::print(table(&presets))
     }
-}
-
-fn unknown(name: &str) -> UsageError {
-    let near = match nearest_preset(name) {
-        Some(near) => format!(" (did you mean {near}?)"),
-        None => String::new(),
-    };
-    UsageError::new(format!(
-        "there is no preset {name:?}{near}; `hookrill presets` lists them"
-    ))
 }
 
 /// What is known of a preset, and the section to copy.

@@ -9,7 +9,7 @@ use hookrill_verify::Verifier;
 use http::HeaderValue;
 
 use super::{Context, USER_AGENT, UsageError, block_on, output};
-use crate::config::MissingSecrets;
+use crate::config::{MissingSecrets, no_such_preset};
 
 /// What signs where nothing is configured.
 const PRESET: &str = "standard-webhooks";
@@ -119,12 +119,7 @@ pub(super) fn with_preset(
     url: Option<String>,
 ) -> anyhow::Result<Verifier> {
     let Some(preset) = hookrill_verify::preset(name) else {
-        let near = match hookrill_verify::nearest_preset(name) {
-            Some(near) => format!("did you mean {near}? "),
-            None => String::new(),
-        };
-        let what = format!("there is no preset {name:?}; {near}`hookrill presets` lists them");
-        return Err(UsageError::new(what).into());
+        return Err(UsageError::new(no_such_preset(name)).into());
     };
     let mut settings = hookrill_verify::Settings::new(secrets);
     settings.public_url = url;

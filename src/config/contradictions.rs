@@ -77,6 +77,20 @@ pub(super) fn steps(error: &SchemeError) -> Vec<SchemeStep> {
     }
 }
 
+/// Whether an error holds whatever else the scheme has: it is about one key that is there
+/// or not.
+pub(super) fn is_of_own_key(error: &SchemeError) -> bool {
+    matches!(
+        error,
+        SchemeError::KeyMissing { .. }
+            | SchemeError::KeyInapplicable { .. }
+            | SchemeError::SecretMissing
+            | SchemeError::SecretUseless
+            | SchemeError::SecretsTooMany { .. }
+            | SchemeError::PublicUrlMissing
+    )
+}
+
 /// A scheme without the contradictions that were found so far.
 struct Trial {
     scheme: Scheme,

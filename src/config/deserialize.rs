@@ -28,11 +28,13 @@ pub(super) struct Finding {
     pub(super) message: Option<String>,
     /// What has to be left out to find what else is wrong.
     pub(super) leave_out: KeyPath,
+    /// Whether it is about a key that there is not, without which all may be good.
+    pub(super) is_unknown_key: bool,
 }
 
 /// Collects the findings of one reading.
 #[derive(Default)]
-pub(super) struct SchemeReading(RefCell<Vec<Finding>>);
+pub(super) struct Findings(RefCell<Vec<Finding>>);
 
 /// Why a reading has ended.
 #[derive(Debug)]
@@ -54,7 +56,7 @@ pub(super) enum ValueError {
     Said(String),
 }
 
-impl SchemeReading {
+impl Findings {
     /// Deserializes a node, which is at `path`.
     ///
     /// # Errors
@@ -68,7 +70,7 @@ impl SchemeReading {
         T::deserialize(self.node(node, path.clone()))
     }
 
-    pub(super) fn into_findings(self) -> Vec<Finding> {
+    pub(super) fn into_list(self) -> Vec<Finding> {
         self.0.into_inner()
     }
 
@@ -76,7 +78,7 @@ impl SchemeReading {
         NodeDeserializer {
             node,
             path,
-            reading: self,
+            findings: self,
         }
     }
 
@@ -86,6 +88,7 @@ impl SchemeReading {
             path,
             location,
             message: Some(message.into()),
+            is_unknown_key: false,
         });
         ReadingError::Found
     }
@@ -126,7 +129,7 @@ impl std::error::Error for ReadingError {}
 struct NodeDeserializer<'r> {
     node: Node,
     path: KeyPath,
-    reading: &'r SchemeReading,
+    findings: &'r Findings,
 }
 
 impl NodeDeserializer<'_> {
@@ -165,11 +168,12 @@ impl NodeDeserializer<'_> {
             }),
             _ => false,
         };
-        self.reading.0.borrow_mut().push(Finding {
+        self.findings.0.borrow_mut().push(Finding {
             path: self.path.key(key),
             location: self.node.location,
             message: (!follows).then(|| "must be set".to_owned()),
             leave_out: self.path,
+            is_unknown_key: false,
         });
         ReadingError::Found
     }
@@ -178,7 +182,7 @@ impl NodeDeserializer<'_> {
     /// `key`.
     fn is_misspelt(&self, written: &str, key: &str) -> bool {
         let path = self.path.key(written);
-        let findings = self.reading.0.borrow();
+        let findings = self.findings.0.borrow();
         findings.iter().any(|finding| finding.path == path)
             && hints::nearest(written, &[key]).is_some()
     }
@@ -189,7 +193,7 @@ impl NodeDeserializer<'_> {
     }
 
     fn refuse(self, message: impl Into<String>) -> ReadingError {
-        self.reading.add(self.path, self.node.location, message)
+        self.findings.add(self.path, self.node.location, message)
     }
 
     fn refuse_form(self, form: &str) -> ReadingError {
@@ -199,11 +203,12 @@ impl NodeDeserializer<'_> {
 
     /// This node is bad because a part of it is, which has a finding already.
     fn follow(self) -> ReadingError {
-        self.reading.0.borrow_mut().push(Finding {
+        self.findings.0.borrow_mut().push(Finding {
             leave_out: self.path.clone(),
             path: self.path,
             location: self.node.location,
             message: None,
+            is_unknown_key: false,
         });
         ReadingError::Found
     }
@@ -250,9 +255,14 @@ impl NodeDeserializer<'_> {
                 continue;
             }
             let hint = hints::did_you_mean(&key, known);
-            let message = format!("there is no such key{hint}");
-            self.reading
-                .add(self.path.key(&key), node.location, message);
+            let path = self.path.key(&key);
+            self.findings.0.borrow_mut().push(Finding {
+                leave_out: path.clone(),
+                path,
+                location: node.location,
+                message: Some(format!("there is no such key{hint}")),
+                is_unknown_key: true,
+            });
         }
         good
     }
@@ -271,7 +281,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
                 visitor.visit_seq(ItemAccess::new(this)?)
             }
             TreeValue::Table(table) => {
-                visitor.visit_map(FieldAccess::new(table, this.path, this.reading))
+                visitor.visit_map(FieldAccess::new(table, this.path, this.findings))
             }
             TreeValue::Unsupported(form) => {
                 Err(de::Error::custom(format_args!("{form} is not valid here")))
@@ -338,7 +348,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
         match self.node.value {
             TreeValue::Table(_) => self.visit(|this| match this.node.value {
                 TreeValue::Table(table) => {
-                    visitor.visit_map(FieldAccess::new(table, this.path, this.reading))
+                    visitor.visit_map(FieldAccess::new(table, this.path, this.findings))
                 }
                 _ => Err(ReadingError::Found),
             }),
@@ -358,7 +368,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
             return Err(self.refuse_form(&form));
         };
         let good = self.check_keys(table.clone(), fields);
-        self.visit(|this| visitor.visit_map(FieldAccess::new(good, this.path, this.reading)))
+        self.visit(|this| visitor.visit_map(FieldAccess::new(good, this.path, this.findings)))
     }
 
     /// A word, or a section with a single key.
@@ -387,7 +397,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
         let mut good = self.check_keys(table.clone(), words).into_iter();
         match (good.next(), good.next()) {
             (Some((key, node)), None) => self.visit(|this| {
-                let node = this.reading.node(node, this.path.key(&key));
+                let node = this.findings.node(node, this.path.key(&key));
                 visitor.visit_enum(KeyAccess { key, node })
             }),
             (None, _) if written > 0 => Err(self.follow()),
@@ -414,7 +424,7 @@ fn is_indexed_list(table: &Table) -> bool {
 struct ItemAccess<'r> {
     path: KeyPath,
     items: std::iter::Enumerate<std::vec::IntoIter<Node>>,
-    reading: &'r SchemeReading,
+    findings: &'r Findings,
 }
 
 impl<'r> ItemAccess<'r> {
@@ -422,16 +432,16 @@ impl<'r> ItemAccess<'r> {
         let NodeDeserializer {
             node,
             path,
-            reading,
+            findings,
         } = list;
         let location = node.location.clone();
         match node.items() {
             Ok(items) => Ok(Self {
                 path,
                 items: items.into_iter().enumerate(),
-                reading,
+                findings,
             }),
-            Err(message) => Err(reading.add(path, location, message)),
+            Err(message) => Err(findings.add(path, location, message)),
         }
     }
 }
@@ -447,7 +457,7 @@ impl<'de> SeqAccess<'de> for ItemAccess<'_> {
         let Some((index, item)) = self.items.find(is_good) else {
             return Ok(None);
         };
-        let item = self.reading.node(item, self.path.item(index));
+        let item = self.findings.node(item, self.path.item(index));
         item.seed(seed).map(Some)
     }
 }
@@ -457,16 +467,16 @@ struct FieldAccess<'r> {
     path: KeyPath,
     fields: std::collections::btree_map::IntoIter<String, Node>,
     pending: Option<(String, Node)>,
-    reading: &'r SchemeReading,
+    findings: &'r Findings,
 }
 
 impl<'r> FieldAccess<'r> {
-    fn new(keys: Table, path: KeyPath, reading: &'r SchemeReading) -> Self {
+    fn new(keys: Table, path: KeyPath, findings: &'r Findings) -> Self {
         Self {
             path,
             fields: keys.into_iter(),
             pending: None,
-            reading,
+            findings,
         }
     }
 }
@@ -494,7 +504,7 @@ impl<'de> MapAccess<'de> for FieldAccess<'_> {
         match self.pending.take() {
             Some((key, node)) => {
                 let path = self.path.key(&key);
-                self.reading.node(node, path).seed(seed)
+                self.findings.node(node, path).seed(seed)
             }
             None => Err(de::Error::custom("a value came without its key")),
         }

@@ -99,6 +99,14 @@ impl fmt::Display for Location {
 }
 
 impl Location {
+    /// The line in the file, where it is known.
+    pub(super) fn line(&self) -> Option<usize> {
+        match self {
+            Self::File { line, .. } => *line,
+            _ => None,
+        }
+    }
+
     /// Orders what is read from the top of the file to its end, and after it
     /// what is not in the file.
     fn order(&self) -> (u8, usize, usize) {
@@ -281,6 +289,24 @@ impl Diagnostics {
     /// How many errors there are.
     pub(super) fn len(&self) -> usize {
         self.errors.borrow().len()
+    }
+
+    /// Keeps only the errors, and the unknown keys by their place, that these say; no
+    /// warning.
+    pub(super) fn retain(
+        &self,
+        is_kept: impl Fn(&Diagnostic) -> bool,
+        is_unknown_kept: impl Fn(&Location) -> bool,
+    ) {
+        self.errors.borrow_mut().retain(is_kept);
+        let mut unknown = self.unknown.borrow_mut();
+        unknown.retain(|unknown| is_unknown_kept(&unknown.location));
+        self.warnings.borrow_mut().clear();
+    }
+
+    /// The errors.
+    pub(super) fn into_errors(self) -> Vec<Diagnostic> {
+        self.errors.into_inner()
     }
 
     /// Whether this key, or one below it, has a mistake.

@@ -1,6 +1,6 @@
 //! What was probably meant, where a key or a word is not known.
 //!
-//! Pure text: knows neither the keys nor their types.
+//! Pure text: knows neither the keys nor their types. Case does not matter.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,6 +41,16 @@ pub(super) fn did_you_mean(written: &str, known: &[&str]) -> String {
         Some(near) => format!("; did you mean `{near}`?"),
         None => String::new(),
     }
+}
+
+/// What to say of a preset that there is not. Does not repeat the name, which may be a
+/// secret.
+#[must_use]
+pub fn no_such_preset(written: &str) -> String {
+    let presets = hookrill_verify::presets();
+    let names: Vec<&str> = presets.iter().map(|preset| &*preset.name).collect();
+    let hint = did_you_mean(written, &names);
+    format!("there is no such preset{hint} (`hookrill presets` lists all)")
 }
 
 /// The value with the name that is the most similar to what was written.

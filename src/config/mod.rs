@@ -12,11 +12,13 @@ mod diagnostic;
 mod environment;
 mod hints;
 mod place;
+mod readable;
 mod restart;
 mod scheme;
 mod secrets;
 mod section;
 mod settings;
+mod slips;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 pub use diagnostic::{ConfigError, Diagnostic, KeyPath, Location, Severity};
 pub use environment::{Environment, VariableError};
+pub use hints::no_such_preset;
 use hookrill_core::TopicMap;
 pub use place::GatewayPlace;
 pub use sources::{ReferenceError, Sources, read_file};
@@ -87,8 +90,11 @@ impl Config {
         let merged = sources::merge(sources, &diagnostics)?;
         let variables = merged.variables;
         if merged.file.is_some() || merged.root.get("topics").is_some() {
-            let config = settings::from_tree(merged.root, sources.environment, &diagnostics);
-            unread::warn(sources.environment, &variables, &diagnostics);
+            let slips = merged.slips.as_ref();
+            let config = settings::from_tree(merged.root, sources.environment, slips, &diagnostics);
+            if slips.is_none() {
+                unread::warn(sources.environment, &variables, &diagnostics);
+            }
             return with_warnings(
                 diagnostics,
                 Self {
@@ -123,7 +129,7 @@ impl Config {
             .and_then(|path| values::path(&path.value).ok());
         let folder = settings::journal_path(path);
         let zero_config = zero_config::ensure_secrets(&mut root, folder, missing, diagnostics);
-        let mut config = settings::from_tree(root, sources.environment, diagnostics);
+        let mut config = settings::from_tree(root, sources.environment, None, diagnostics);
         // Pages that are tried out on this machine; they need a token all the same.
         if config.server.cors_origins.is_empty() {
             config.server.cors_origins = http::LOOPBACK_ORIGINS.map(str::to_owned).into();

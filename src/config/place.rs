@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::{
     diagnostic::Diagnostics,
     environment::Environment,
+    readable::readable,
     settings,
     sources::{Sources, find_file},
     values,
@@ -30,7 +31,8 @@ impl GatewayPlace {
     #[must_use]
     pub fn read(sources: Sources<'_>) -> Self {
         let file = find_file(sources, &Diagnostics::default()).map(|(_, text)| text);
-        let (table, _mistakes) = DeTable::parse_recoverable(file.as_deref().unwrap_or_default());
+        let (parsed, _) = readable(file.as_deref().unwrap_or_default());
+        let (table, _mistakes) = DeTable::parse_recoverable(&parsed);
         let table = table.get_ref();
         let written = |section: &str, key: &str, variable: &str| {
             let environment: &Environment = sources.environment;
@@ -81,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_place_is_read_from_the_environment_and_from_a_file_that_is_broken_elsewhere() {
-        let broken = "[server\nlisten = 5\n[journal]\npath = \"kept\"\n[server]\n\
+        let broken = "topics:\n[server\nlisten = 5\n[journal]\npath = \"kept\"\n[server]\n\
                       listen = \"[::]:9000\"\nnonsense =\n[topics.a]\npreset = \"x";
         for (file, environment, url, folder) in [
             ("", &[][..], "http://127.0.0.1:8080", "data"),

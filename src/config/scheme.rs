@@ -3,13 +3,12 @@
 //! The scheme language is `hookrill_verify`'s, defined by its serde types, and
 //! serde stops at the first error. So this reads a scheme again and again, each
 //! time without what was bad in it, until nothing new is found.
-//! Invariant: what is left out has a diagnostic, and a scheme with a mistake comes
-//! to nothing.
+//! Invariant: what is left out has a diagnostic, so that no gateway starts with the rest.
 
 use serde::de::DeserializeOwned;
 
 use super::{
-    deserialize::{Finding, SchemeReading},
+    deserialize::{Finding, Findings},
     diagnostic::{Diagnostics, KeyPath, Location},
     environment::parse_index,
     tree::{Node, TreeValue},
@@ -19,7 +18,8 @@ use super::{
 /// that is bad takes a reading, and so does what can't be made without it.
 const READINGS_MAX: usize = 200;
 
-/// Deserializes a node into any serde type; reports all that is wrong with it.
+/// Deserializes a node into any serde type; reports all that is wrong with it. Keys that
+/// there are not are left out of what is returned: what else is missing can be told.
 pub(super) fn read<T: DeserializeOwned>(
     mut node: Node,
     path: &KeyPath,
@@ -27,10 +27,12 @@ pub(super) fn read<T: DeserializeOwned>(
 ) -> Option<T> {
     let mut is_good = true;
     for _ in 0..READINGS_MAX {
-        let reading = SchemeReading::default();
+        let reading = Findings::default();
         let value = reading.deserialize::<T>(node.clone(), path).ok();
-        let findings = reading.into_findings();
-        is_good &= findings.is_empty();
+        let findings = reading.into_list();
+        is_good &= findings
+            .iter()
+            .all(|finding| finding.is_unknown_key || finding.message.is_none());
         for finding in &findings {
             report(finding, diagnostics);
             leave_out(&mut node, path, &finding.leave_out);

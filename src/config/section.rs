@@ -63,6 +63,11 @@ impl<'d> Section<'d> {
         self.left.contains_key(key)
     }
 
+    /// Whether there is any key that is not yet taken.
+    pub(super) fn has_any(&self) -> bool {
+        !self.left.is_empty()
+    }
+
     /// Whether `key` was written and has been taken.
     pub(super) fn has_taken(&self, key: &str) -> bool {
         self.taken.contains_key(key)

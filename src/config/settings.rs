@@ -15,6 +15,7 @@ use super::{
     environment::Environment,
     hints,
     section::{Located, Section},
+    slips::Slips,
     topics,
     tree::Node,
     url, values,
@@ -48,6 +49,7 @@ const LOG_LEVEL: &str = "info";
 pub(super) fn from_tree(
     root: Node,
     environment: &Environment,
+    slips: Option<&Slips>,
     diagnostics: &Diagnostics,
 ) -> Config {
     let mut root = Section::new(root, KeyPath::root(), diagnostics);
@@ -57,15 +59,20 @@ pub(super) fn from_tree(
     server.settings.compression = compression;
     let log = log(root.section("log"), environment);
     let access = root.section("access");
-    let topics = topics::topics(root.section("topics"), server.public_url.as_deref());
+    let are_topics_meant = root.is_misspelt("topics");
+    let section = root.section("topics");
+    let are_topics_meant = are_topics_meant || section.has_any();
+    let topics = topics::topics(section, server.public_url.as_deref());
     let access = access::access(access, topics.policies);
-    let has_topics = topics.settings.any().is_some() || topics.settings.named().next().is_some();
-    if !has_topics && !diagnostics.any_in(&root.path.key("topics")) {
+    if !are_topics_meant && !diagnostics.any_in(&root.path.key("topics")) {
         let message = "no topics are configured: every delivery and every subscription is \
                        refused; write a section such as [topics.github]";
         root.warn("topics", message);
     }
     root.finish();
+    if let Some(slips) = slips {
+        slips.apply(diagnostics);
+    }
     hints::report_unknown(diagnostics);
     Config {
         listen: server.listen,

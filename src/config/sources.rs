@@ -15,6 +15,7 @@ use super::{
     diagnostic::{ConfigError, Diagnostics, KeyPath, Location, Mistake},
     environment::{Environment, VariableError},
     hints, secrets,
+    slips::Slips,
     tree::{self, Node, TreeValue},
     values,
 };
@@ -178,29 +179,32 @@ pub(super) struct Merged {
     pub(super) file: Option<PathBuf>,
     /// The variables that are named by `env:`.
     pub(super) variables: BTreeSet<String>,
+    /// Where the file is not TOML.
+    pub(super) slips: Option<Slips>,
 }
 
 /// Finds and merges what was written.
 ///
 /// # Errors
 ///
-/// Where the file can't be read or is not TOML. Then nothing else is checked,
-/// because half a file says little.
+/// Where the file can't be read.
 pub(super) fn merge(
     sources: Sources<'_>,
     diagnostics: &Diagnostics,
 ) -> Result<Merged, ConfigError> {
     let of_file = Diagnostics::default();
     let file = find_file(sources, &of_file);
+    of_file.into_result(())?;
+    let not_toml = Diagnostics::default();
     let mut root = match &file {
         Some((path, text)) => {
             let name = Arc::from(path.display().to_string());
-            tree::parse_toml(&name, text, diagnostics, &of_file)
+            tree::parse_toml(&name, text, diagnostics, &not_toml)
         }
         None => Node::section(Location::Default),
     };
-    of_file.into_result(())?;
     sources.environment.overlay(&mut root, diagnostics);
+    let slips = (!not_toml.is_empty()).then(|| Slips::new(not_toml.into_errors(), &root));
     let mut variables = BTreeSet::new();
     add_variables(&root, &mut variables);
     resolve_all(&mut root, &KeyPath::root(), sources, diagnostics);
@@ -208,6 +212,7 @@ pub(super) fn merge(
         root,
         file: file.map(|(path, _)| path),
         variables,
+        slips,
     })
 }
 

@@ -6,9 +6,15 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use toml::de::{DeTable, DeValue};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
-use super::diagnostic::{Diagnostics, KeyPath, Location};
+use super::{
+    diagnostic::{Diagnostics, KeyPath, Location},
+    readable::readable,
+};
 
 /// A value and where it was written.
 #[derive(Clone)]
@@ -97,15 +103,24 @@ pub(super) fn parse_toml(
     diagnostics: &Diagnostics,
     not_toml: &Diagnostics,
 ) -> Node {
-    let file = TomlFile { name, text };
-    let (table, mut errors) = DeTable::parse_recoverable(text);
+    let (parsed, mut errors) = readable(text);
+    let (table, more) = DeTable::parse_recoverable(&parsed);
+    errors.extend(more);
     errors.sort_by_key(|error| error.span().map(|span| span.start));
+    let slips = errors.iter().filter(|error| !is_duplicate(error));
+    let file = TomlFile {
+        name,
+        text,
+        slips: slips
+            .filter_map(|error| Some(error.span()?.start))
+            .collect(),
+    };
     let mut line_before = None;
     for error in &errors {
         // Not the error's `Display`, and not the error as the source: both
         // quote the line, which may contain a secret.
         let location = file.location_with_column(error.span().map(|span| span.start));
-        if error.message() == "duplicate key" {
+        if is_duplicate(error) {
             let key = error.span().and_then(|span| text.get(span));
             let message = format!(
                 "`{}` is written twice; a key or a section can be written only once",
@@ -129,9 +144,13 @@ pub(super) fn parse_toml(
         not_toml.report(&KeyPath::root(), &location, message);
     }
     Node {
-        value: TreeValue::Table(file.table(table.into_inner())),
+        value: TreeValue::Table(file.table(table.get_ref())),
         location: file.location(None),
     }
+}
+
+fn is_duplicate(error: &toml::de::Error) -> bool {
+    error.message() == "duplicate key"
 }
 
 /// What most lines lack that are not TOML. Repeats nothing of the line, which may be a
@@ -150,6 +169,8 @@ fn value_hint(line: &str) -> Option<&'static str> {
 struct TomlFile<'a> {
     name: &'a Arc<str>,
     text: &'a str,
+    /// Where it is not TOML. What the parser makes of such a value is a guess.
+    slips: Vec<usize>,
 }
 
 impl TomlFile<'_> {
@@ -179,40 +200,62 @@ impl TomlFile<'_> {
         }
     }
 
-    fn table(&self, table: DeTable<'_>) -> Table {
-        let node = |(key, value): (toml::Spanned<_>, toml::Spanned<DeValue<'_>>)| {
+    fn table(&self, table: &DeTable<'_>) -> Table {
+        let node = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
             // Of a section, the span covers the header only in some forms; the
             // key is what people look for.
             let location = self.location(Some(key.span().start));
-            let value = self.value(value.into_inner());
-            let key: std::borrow::Cow<'_, str> = key.into_inner();
-            (key.into_owned(), Node { value, location })
+            let value = self.value(value);
+            let key: &std::borrow::Cow<'_, str> = key.get_ref();
+            (key.clone().into_owned(), Node { value, location })
         };
-        table.into_iter().map(node).collect()
+        table.iter().map(node).collect()
     }
 
-    fn value(&self, value: DeValue<'_>) -> TreeValue {
-        match value {
-            DeValue::String(text) => TreeValue::Text(text.into_owned()),
+    fn value(&self, value: &Spanned<DeValue<'_>>) -> TreeValue {
+        let span = value.span();
+        if self.has_slip(&(span.start..=span.end)) && !has_sections(value.get_ref()) {
+            return TreeValue::Invalid;
+        }
+        match value.get_ref() {
+            DeValue::Table(table) => TreeValue::Table(self.table(table)),
+            DeValue::Array(items) => {
+                let item = |item: &Spanned<DeValue<'_>>| Node {
+                    value: self.value(item),
+                    location: self.location(Some(item.span().start)),
+                };
+                TreeValue::List(items.iter().map(item).collect())
+            }
+            DeValue::String(text) => TreeValue::Text(text.clone().into_owned()),
             DeValue::Integer(digits) => {
                 match i64::from_str_radix(digits.as_str(), digits.radix()) {
                     Ok(integer) => TreeValue::Integer(integer),
                     Err(_) => TreeValue::Unsupported("a number that does not fit into 64 bits"),
                 }
             }
-            DeValue::Boolean(boolean) => TreeValue::Boolean(boolean),
+            DeValue::Boolean(boolean) => TreeValue::Boolean(*boolean),
             DeValue::Float(_) => TreeValue::Unsupported("a number with a fraction"),
             DeValue::Datetime(_) => TreeValue::Unsupported("a date"),
-            DeValue::Table(table) => TreeValue::Table(self.table(table)),
-            DeValue::Array(items) => TreeValue::List(
-                items
-                    .iter()
-                    .map(|item| Node {
-                        value: self.value(item.get_ref().clone()),
-                        location: self.location(Some(item.span().start)),
-                    })
-                    .collect(),
-            ),
         }
+    }
+
+    fn has_slip(&self, within: &std::ops::RangeInclusive<usize>) -> bool {
+        let next = self.slips.partition_point(|slip| slip < within.start());
+        self.slips
+            .get(next)
+            .is_some_and(|slip| within.contains(slip))
+    }
+}
+
+/// Whether a value is a section, or a list of sections: each key in it is looked at by
+/// itself.
+fn has_sections(value: &DeValue<'_>) -> bool {
+    match value {
+        DeValue::Table(_) => true,
+        DeValue::Array(items) => {
+            let mut each = items.iter();
+            !items.is_empty() && each.all(|item| matches!(item.get_ref(), DeValue::Table(_)))
+        }
+        _ => false,
     }
 }

@@ -7,9 +7,10 @@ use hookrill_verify::{Partition, Scheme, SchemeError, Settings, Verifier, scheme
 use super::{
     contradictions,
     diagnostic::{KeyPath, Mistake},
+    hints,
     scheme::{self, SchemeStep},
     section::{Located, Section},
-    tree::Node,
+    tree::{Node, TreeValue},
     values,
 };
 
@@ -77,8 +78,13 @@ pub(super) fn verification(
     settings.forms_as_text = decode == Some(false);
     let listed = methods.iter().flat_map(|list| &list.value);
     settings.methods = listed.map(|method| method.value.clone()).collect();
-    warn_of_tolerance(section, &chosen);
+    // A key that there is not may have been meant to be any that seems to be missing.
+    let is_whole = !section.diagnostics.any_in(&section.path.key("scheme"));
+    if is_whole {
+        warn_of_tolerance(section, &chosen);
+    }
     match contradictions::verifier(&chosen.scheme, &settings) {
+        Ok(_) if !is_whole => None,
         Ok(verifier) => {
             warn_of_secrets(section, &verifier, secrets.as_ref());
             Some(Verification {
@@ -98,7 +104,8 @@ pub(super) fn verification(
                 secrets: secrets.as_ref(),
                 partition,
             };
-            for error in errors {
+            let holds = |error: &SchemeError| is_whole || contradictions::is_of_own_key(error);
+            for error in errors.into_iter().filter(holds) {
                 report.error(error);
             }
             None
@@ -199,12 +206,7 @@ fn scheme_of(section: &Section<'_>, preset: &Located<String>) -> Option<Scheme> 
     if let Some(known) = hookrill_verify::preset(&preset.value) {
         return Some(known.scheme);
     }
-    let near = match hookrill_verify::nearest_preset(&preset.value) {
-        Some(near) => format!("did you mean \"{near}\"? "),
-        None => String::new(),
-    };
-    let message = format!("there is no preset with this name; {near}`hookrill presets` lists them");
-    preset.report(section.diagnostics, message);
+    preset.report(section.diagnostics, hints::no_such_preset(&preset.value));
     None
 }
 
@@ -277,9 +279,27 @@ impl Report<'_> {
         }
     }
 
+    /// Whether a key that the scheme has and does not know was meant to be `key`.
+    fn is_misspelt(&self, key: &str) -> bool {
+        let Some(TreeValue::Table(table)) = self.chosen.written.as_ref().map(|own| &own.value)
+        else {
+            return false;
+        };
+        let path = self.section.path.key("scheme");
+        table.keys().any(|written| {
+            let is_bad = self.section.diagnostics.any_in(&path.key(written));
+            is_bad && hints::nearest(written, &[key]).is_some()
+        })
+    }
+
     /// Reports something about the scheme, at its key if it is one of one's own.
     fn scheme(&self, error: &SchemeError, mistake: impl Into<Mistake>) {
         let section = self.section;
+        if let SchemeError::KeyMissing { key, .. } = error
+            && self.is_misspelt(key)
+        {
+            return;
+        }
         let steps = contradictions::steps(error);
         if let (Some(written), [SchemeStep::Key("respond"), below @ ..]) =
             (self.respond, &steps[..])

@@ -584,10 +584,15 @@ fn verify_says_at_which_step_a_delivery_fails() {
         .has_status(1)
         .prints("header x-hub-signature-256 is missing");
     verify("none", &[]).has_status(1);
-    let unknown = ["verify", "--preset", "githbu", "--secret", "s", "body"];
-    run(folder, &unknown)
-        .has_status(2)
-        .says("did you mean github?");
+    for unknown in [
+        &["verify", "--preset", "GitHub", "--secret", "s", "body"][..],
+        &["send", "a", "{}", "--preset", "githbu", "--secret", "s"],
+        &["presets", "GITHUB"],
+    ] {
+        run(folder, unknown)
+            .has_status(2)
+            .says("there is no such preset; did you mean `github`? (`hookrill presets` lists all)");
+    }
 }
 
 #[test]

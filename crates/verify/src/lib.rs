@@ -39,9 +39,7 @@ pub use limits::{
     CHALLENGE_BYTES_MAX, FACT_BYTES_MAX, SECRETS_MAX, SIGNATURES_MAX, UNVERIFIED_BODY_BYTES_MAX,
 };
 pub use partition::{Partition, PartitionError};
-pub use preset::{
-    BodySize, Coverage, Expectation, Preset, SetupTraffic, nearest_preset, preset, presets,
-};
+pub use preset::{BodySize, Coverage, Expectation, Preset, SetupTraffic, preset, presets};
 pub use scheme::{Scheme, SchemeSyntaxError};
 pub use settings::Settings;
 pub use sign::Signed;

@@ -179,22 +179,6 @@ pub fn preset(name: &str) -> Option<Preset> {
     presets().into_iter().find(|preset| *preset.name == *name)
 }
 
-/// The name of a preset that was probably meant, if one is near enough.
-#[must_use]
-pub fn nearest_preset(written: &str) -> Option<Box<str>> {
-    const SIMILARITY_MIN: f64 = 0.8;
-    let mut nearest = None;
-    let mut highest = SIMILARITY_MIN;
-    for preset in presets() {
-        let similarity = strsim::jaro_winkler(written, &preset.name);
-        if similarity >= highest {
-            highest = similarity;
-            nearest = Some(preset.name);
-        }
-    }
-    nearest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

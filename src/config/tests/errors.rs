@@ -299,7 +299,11 @@ const BAD_TOPICS: &[(&str, &str)] = &[
     ),
     (
         "[topics.a]\naccess = \"public\"\npreset = \"githbu\"\nsecrets = [\"s\"]",
-        "topics.a.preset: there is no preset with this name; did you mean \"github\"? `hookrill presets` lists them",
+        "topics.a.preset: there is no such preset; did you mean `github`? (`hookrill presets` lists all)",
+    ),
+    (
+        "[topics.a]\naccess = \"public\"\npreset = \"GitHub\"\nsecrets = [\"s\"]",
+        "topics.a.preset: there is no such preset; did you mean `github`?",
     ),
     (
         "[topics.a]\naccess = \"public\"\npreset = \"github\"\nsecrets = [\"s\"]\nscheme = {}",

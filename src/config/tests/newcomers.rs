@@ -66,7 +66,7 @@ const FIRST_TRIES: &[(&str, &[&str])] = &[
     (
         "[topics.a]\naccess = \"public\"\npreset = \"githb\"\nsecret = \"hunter2\"",
         &[
-            "topics.a.preset: there is no preset with this name; did you mean \"github\"?",
+            "topics.a.preset: there is no such preset; did you mean `github`? (`hookrill presets` lists all)",
             "topics.a.secret: there is no such key; did you mean `secrets`?",
         ],
     ),
@@ -89,7 +89,7 @@ const FIRST_TRIES: &[(&str, &[&str])] = &[
     (
         "[topics.orders]\naccess = \"public\"\npreset = \"githb\"\n[topics.orders.eu]\npreset = \"github\"\n[topics.orders.us]",
         &[
-            "topics.orders.preset: there is no preset",
+            "topics.orders.preset: there is no such preset",
             "topics.orders.eu: there is no such key; for the topic orders.eu,…(hookrill.toml:4)",
             "topics.orders.us: there is no such key; for the topic orders.us,…(hookrill.toml:6)",
         ],
@@ -128,6 +128,108 @@ fn a_line_that_is_not_toml_is_told_what_most_such_lines_lack() {
         "this is not valid TOML: …(hookrill.toml:5:…",
     ];
     assert_says(&Machine::with(toml).diagnostics(), &expected, toml);
+}
+
+/// What is written with slips in it, and what each diagnostic says: all that is wrong
+/// by itself, and nothing that only follows from a slip.
+const SLIPS: &[(&str, &[&str])] = &[
+    (
+        "[server]\nlisten = 127.0.0.1:8080\nbody_bytes_max = \"5\"\nretry = \"1s\"\n\
+         [topics.a]\npreset = \"githb\"\nsecrets = [env:A]\n\
+         [topics.b]\npreset = \"github\"\nsecrets = [\"\"]\n",
+        &[
+            "this is not valid TOML: …(hookrill.toml:2:…",
+            "server.body_bytes_max: must be between …(hookrill.toml:3)",
+            "server.retry: there is no such key; `retry` belongs into [subscribe] (hookrill.toml:4)",
+            "topics.a.preset: there is no such preset…(hookrill.toml:6)",
+            "this is not valid TOML: …(hookrill.toml:7:…",
+            "topics.b.secrets[0]: must not be empty…(hookrill.toml:10)",
+        ],
+    ),
+    // The line that is lost may have said all that is missing.
+    (
+        "[topics.a]\npreset : \"github\"\nsecrets = [\"\"]\n[log]\nformat: json\nlevel = 5\n",
+        &[
+            "this is not valid TOML: …(hookrill.toml:2:…",
+            "topics.a.secrets[0]: must not be empty…(hookrill.toml:3)",
+            "this is not valid TOML: …(hookrill.toml:5:…",
+            "log.level: must be …(hookrill.toml:6)",
+        ],
+    ),
+    (
+        "[log]\nlevel = 5\ntopics.a]\npreset = \"github\"\n[server]\nlisten = \"x\"\n",
+        &[
+            "log.level: must be …(hookrill.toml:2)",
+            "this is not valid TOML: …(hookrill.toml:3:…",
+            "server.listen: must be …(hookrill.toml:6)",
+        ],
+    ),
+    (
+        "[topics.a]\npreset = \"github\"\nsecrets = [\n  env:A,\n]\n[topics.b\npreset = \"x\"\n",
+        &[
+            "this is not valid TOML: …(hookrill.toml:4:…",
+            "this is not valid TOML: …(hookrill.toml:6:…",
+        ],
+    ),
+    (
+        "[topics.a]\npreset = github\ntolerance = \"1m\"\n[topics.a.scheme]\nkind = \"hmca\"\n",
+        &[
+            "this is not valid TOML: …(hookrill.toml:2:…",
+            "topics.a.scheme: must not be set together with `preset`…",
+        ],
+    ),
+    (
+        "[topics.a]\nscheme = { kind = \"hmac\", hash = sha256, encoding = \"hx\" }\n",
+        &["this is not valid TOML: …(hookrill.toml:2:…"],
+    ),
+    (
+        "[topics.a.scheme]\nkind = \"hmac\"\nhash = sha256\nencoding = \"hx\"\n",
+        &[
+            "this is not valid TOML: …(hookrill.toml:3:…",
+            "topics.a.scheme.encoding: must be one of …(hookrill.toml:4)",
+        ],
+    ),
+    (
+        "[[access.issuers]]\nissuer = \"a\"\nsecret : \"s\"\n[topics.a]\naccess = \"publik\"\n",
+        &[
+            "this is not valid TOML: …(hookrill.toml:3:…",
+            "topics.a.access: must be …(hookrill.toml:5)",
+        ],
+    ),
+    ("[server\nlisten = \"x\"\n", &["this is not valid TOML: …"]),
+    (
+        "[servr]\nlisten = 5 5\n",
+        &[
+            "servr: there is no such key; did you mean `server`? (hookrill.toml:1)",
+            "this is not valid TOML: …(hookrill.toml:2:…",
+        ],
+    ),
+];
+
+#[test]
+fn a_line_that_is_not_toml_hides_no_other_mistake_and_makes_none() {
+    for (written, expected) in SLIPS {
+        let error = Machine::with(written)
+            .set("HOOKRILL_OTHER", "x")
+            .load()
+            .unwrap_err();
+        let problems: Vec<_> = error.diagnostics.iter().map(ToString::to_string).collect();
+        assert_says(&problems, expected, written);
+        assert!(error.warnings.is_empty(), "{:?}", error.warnings);
+    }
+}
+
+#[test]
+fn a_topic_with_a_mistake_is_a_topic() {
+    for written in [
+        "[topics.a]\nprest = \"github\"\n",
+        "[topics.a]\npreset = \"twilio\"\n[server]\npublic_url = 5\n",
+        "[topic.a]\npreset = \"github\"\n",
+        "[topics.orders.eu]\npreset = \"github\"\n",
+    ] {
+        let error = Machine::with(written).load().unwrap_err();
+        assert!(error.warnings.is_empty(), "{written}: {:?}", error.warnings);
+    }
 }
 
 #[test]

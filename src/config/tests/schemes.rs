@@ -139,6 +139,26 @@ const CONTRADICTING: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "kind = \"hmac\"\nhahs = \"sha256\"\nsignature = { header = \"x\", prefx = \"v1=\" }\nfoo = 1",
+        &[
+            ".hahs: there is no such key; did you mean `hash`? (hookrill.toml:6)",
+            ".signature.prefx: there is no such key; did you mean `prefix`? (hookrill.toml:7)",
+            ".foo: there is no such key (hookrill.toml:8)",
+            ".encoding: a scheme of kind \"hmac\" needs `encoding`",
+            ".message: a scheme of kind \"hmac\" needs `message`",
+        ],
+    ),
+    // What only follows from a key that is misspelt is not said.
+    (
+        "kind = \"hmac\"\nhash = \"sha256\"\nencoding = \"hex\"\nsignature = { hedaer = \"x\" }\n\
+         message = [\"timestamp\"]\ntimestmp = { field = \"t\" }\nbody_unsignd = true",
+        &[
+            ".signature.hedaer: there is no such key; did you mean `header`?",
+            ".timestmp: there is no such key; did you mean `timestamp`?",
+            ".body_unsignd: there is no such key; did you mean `body_unsigned`?",
+        ],
+    ),
+    (
         "kind = \"token\"\nchallenge = [{ status = 500 }, { method = \"GET\", status = 200 }]",
         &[
             ".challenge[0]: `challenge` 1: its `status` is 200 to 299",
