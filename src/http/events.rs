@@ -68,7 +68,7 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
                 place: params::place(&request.uri, &request.headers, gateway.streams.epoch()),
                 version: request.version,
             };
-            why.response(requester)
+            why.response(&requester)
         }
     }
 }
@@ -139,7 +139,7 @@ impl SubscribeError {
     }
 
     /// The response; where waiting helps, one that does not end an `EventSource`.
-    fn response(self, requester: Requester) -> Response {
+    fn response(self, requester: &Requester) -> Response {
         let what = match self {
             Self::Malformed(problem) => return problem.into_response(),
             Self::LimitExceeded(over) => return retry_when_allowed(requester, over),

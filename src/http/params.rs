@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     subscribe::{self, LAST_MAX, Start},
-    wire::{ForeignId, Form, Format},
+    wire::{AskedFrom, ForeignId, Form, Format},
 };
 
 /// The most topics of one stream.
@@ -90,11 +90,16 @@ fn without_slash(path: &str) -> &str {
     path.strip_suffix('/').unwrap_or(path)
 }
 
-/// Where a subscriber is that is not served, if it says so.
-pub(super) fn place(uri: &Uri, headers: &HeaderMap, epoch: Epoch) -> Option<Cursor> {
+/// Where a subscriber is that is not served, if it says so: at another server's id too,
+/// of which it is to be told when it is served.
+pub(super) fn place(uri: &Uri, headers: &HeaderMap, epoch: Epoch) -> Option<AskedFrom> {
     let query = QueryParams::of_events(uri, epoch).ok()?;
-    match start(&query, headers).ok()?.start {
-        Start::After(cursor) => Some(cursor),
+    let asked = start(&query, headers).ok()?;
+    if let Some(id) = asked.foreign_id {
+        return Some(AskedFrom::Foreign(id));
+    }
+    match asked.start {
+        Start::After(cursor) => Some(cursor.into()),
         Start::Now | Start::Earliest | Start::Last(_) | Start::Ago(_) | Start::At(_) => None,
     }
 }

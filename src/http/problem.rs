@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use hookrill_core::Cursor;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 use serde_json::json;
 
@@ -24,6 +23,7 @@ use crate::{
     rate::RateLimited,
     subscribe::{TopicStatsError, retry_later_body},
     telemetry::with_causes,
+    wire::AskedFrom,
 };
 
 /// How long a client is asked to wait, in seconds, where nobody knows better.
@@ -273,12 +273,12 @@ impl IntoResponse for ProblemDetails {
 }
 
 /// What decides how a subscriber is told to retry.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Requester {
     /// It accepts `text/event-stream`.
     pub(super) wants_event_stream: bool,
-    /// Where it is.
-    pub(super) place: Option<Cursor>,
+    /// Where it says that it is.
+    pub(super) place: Option<AskedFrom>,
     pub(super) version: Version,
 }
 
@@ -287,12 +287,12 @@ pub(super) struct Requester {
 /// comes behind that is not an end but a cut: several other clients take an end for
 /// the last word. The connection is closed, or it would hold a permit that ingest
 /// and health need.
-pub(super) fn retry_later(requester: Requester, what: &'static str) -> Response {
+pub(super) fn retry_later(requester: &Requester, what: &'static str) -> Response {
     retry_after(requester, Duration::ZERO, ProblemDetails::unavailable(what))
 }
 
 /// As [`retry_later`], for a subscriber whose address has reached a limit.
-pub(super) fn retry_when_allowed(requester: Requester, limit: LimitExceeded) -> Response {
+pub(super) fn retry_when_allowed(requester: &Requester, limit: LimitExceeded) -> Response {
     let wait_min = match limit {
         LimitExceeded::Rate(limited) => limited.wait,
         LimitExceeded::Subscribers => Duration::ZERO,
@@ -300,13 +300,13 @@ pub(super) fn retry_when_allowed(requester: Requester, limit: LimitExceeded) -> 
     retry_after(requester, wait_min, limit.into())
 }
 
-fn retry_after(requester: Requester, wait_min: Duration, problem: ProblemDetails) -> Response {
+fn retry_after(requester: &Requester, wait_min: Duration, problem: ProblemDetails) -> Response {
     if requester.wants_event_stream {
         let head = [
             (header::CONTENT_TYPE, EVENT_STREAM_UTF_8),
             (header::CACHE_CONTROL, STREAM_CACHE_CONTROL),
         ];
-        let body = retry_later_body(requester.place, wait_min, &problem.detail);
+        let body = retry_later_body(requester.place.as_ref(), wait_min, &problem.detail);
         // The cut closes the connection; to announce that would make the body
         // complete for some.
         (head, broken_off(body)).into_response()

@@ -365,7 +365,7 @@ impl Streams {
 /// ever on any status but 200, so it gets one, a wait of `least` and some seconds
 /// more, and the end.
 #[must_use]
-pub fn retry_later_body(place: Option<Cursor>, least: Duration, why: &str) -> Bytes {
+pub fn retry_later_body(place: Option<&AskedFrom>, least: Duration, why: &str) -> Bytes {
     let wait = jitter(RETRY_LATER_MIN, RETRY_LATER_SPREAD);
     notices::come_back(place, least.saturating_add(wait), why)
 }

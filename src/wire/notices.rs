@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hookrill_core::Cursor;
 use serde_json::json;
 
-use super::{Encoder, Format, Gap, Withheld, cloudevents::notice_line, sse};
+use super::{AskedFrom, Encoder, Format, Gap, Withheld, cloudevents::notice_line, sse};
 
 /// What a cursor says in addition to where a stream is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,12 +96,12 @@ pub fn closing(format: Format, at: Cursor, retry: Duration, encoder: &Encoder) -
 }
 
 /// All that an SSE client is sent that can't be served now: why, and how long to
-/// wait. Its place is said back to it where it has one, since some clients take a
-/// block without an id for one with an empty id.
+/// wait. Its place is said back to it where it has one, another server's too, since
+/// some clients take a block without an id for one with an empty id.
 #[must_use]
-pub fn come_back(place: Option<Cursor>, wait: Duration, why: &str) -> Bytes {
+pub fn come_back(place: Option<&AskedFrom>, wait: Duration, why: &str) -> Bytes {
     let json = json!({ "detail": why }).to_string();
-    let place = place.as_ref().map(|place| place as &dyn Display);
+    let place = place.map(|place| place as &dyn Display);
     sse::notice_with_retry("wait", place, millis(wait), &json)
 }
 
@@ -122,7 +122,7 @@ mod tests {
     use hookrill_core::TopicMap;
 
     use super::*;
-    use crate::wire::{AskedFrom, ForeignId, GapReason};
+    use crate::wire::{ForeignId, GapReason};
 
     const FORMATS: [Format; 3] = [Format::Raw, Format::CloudEvents, Format::NdJson];
     const RETRY: Duration = Duration::from_millis(3000);
@@ -195,8 +195,13 @@ mod tests {
     #[test]
     fn who_is_to_come_back_is_told_why_and_keeps_its_place() {
         let wait = Duration::from_secs(5);
-        for (place, id) in [(None, ""), (Some(at()), "id: e-7\n")] {
-            let text = come_back(place, wait, "no \"room\"\n");
+        let foreign = AskedFrom::Foreign(ForeignId::new("4f/2 a"));
+        for (place, id) in [
+            (None, ""),
+            (Some(at().into()), "id: e-7\n"),
+            (Some(foreign), "id: 4f/2 a\n"),
+        ] {
+            let text = come_back(place.as_ref(), wait, "no \"room\"\n");
             let expected = format!(
                 "retry: 5000\nevent: hookrill.wait\n{id}\
                  data: {{\"detail\":\"no \\\"room\\\"\\n\"}}\n\n"

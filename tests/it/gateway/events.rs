@@ -189,9 +189,19 @@ async fn event_source_is_kept_alive_where_waiting_helps() {
         "event: hookrill.wait\ndata: {\"detail\":\"the limit of subscribers is reached\"}\n\n"
     );
     // Whoever says where it is, is told so: some clients forget it otherwise.
-    let placed = [ACCEPT_STREAM, ("Last-Event-ID", "e-7")];
-    let placed = gateway.get("/events/open", &placed).await;
-    assert!(placed.text().contains("\nid: e-7\n"), "{placed:?}");
+    // Another server's id too: the gap that is due would be left out.
+    for (path, id) in [
+        ("/events/open", "e-7"),
+        ("/events/open", "4f2a/9"),
+        ("/events/open?lastEventId=e-8", "4f2a/9"),
+    ] {
+        let placed = [ACCEPT_STREAM, ("Last-Event-ID", id)];
+        let placed = gateway.get(path, &placed).await;
+        assert!(
+            placed.text().contains(&format!("\nid: {id}\n")),
+            "{placed:?}"
+        );
+    }
     // Kept alive, those who wait would take the places of ingest and health.
     let head = "GET /events/open HTTP/1.1\r\nHost: g\r\nAccept: text/event-stream\r\n\r\n";
     let closed = gateway.send(head).await;
