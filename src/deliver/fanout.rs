@@ -17,7 +17,7 @@ use super::{
 };
 
 /// Writes streams in tasks: each alone, or those of one channel in groups.
-pub struct Fanout<S> {
+pub struct Fanout<S: Sink> {
     tasks: TaskTracker,
     /// Ends at once what is being finished.
     cutting: CancellationToken,
@@ -82,7 +82,9 @@ fn alone<S: Sink>(
 /// The size of the task that writes one stream by itself, in bytes.
 #[cfg(test)]
 pub(crate) fn task_bytes<S: Sink>() -> usize {
-    fn size_of_result<S, F>(_: impl FnOnce(Arc<Fanout<S>>, Box<StreamWriter<S>>) -> F) -> usize {
+    fn size_of_result<S: Sink, F>(
+        _: impl FnOnce(Arc<Fanout<S>>, Box<StreamWriter<S>>) -> F,
+    ) -> usize {
         size_of::<F>()
     }
     size_of_result(alone::<S>)

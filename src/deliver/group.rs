@@ -43,7 +43,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(1);
 pub(super) type Detach<S> = dyn Fn(Box<StreamWriter<S>>) + Send + Sync;
 
 /// One task's subscribers.
-pub(super) struct WriterGroup<S> {
+pub(super) struct WriterGroup<S: Sink> {
     groups: Arc<Groups<S>>,
     detach: Arc<Detach<S>>,
     channel: Box<str>,

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 
-use super::{inbox::Inbox, writer::StreamWriter};
+use super::{inbox::Inbox, sink::Sink, writer::StreamWriter};
 
 /// The inboxes that may have room. The map is never locked under an inbox.
-pub(super) struct Groups<S>(DashMap<Box<str>, Vec<Arc<Inbox<S>>>>);
+pub(super) struct Groups<S: Sink>(DashMap<Box<str>, Vec<Arc<Inbox<S>>>>);
 
-impl<S> Groups<S> {
+impl<S: Sink> Groups<S> {
     pub(super) fn new() -> Self {
         Self(DashMap::new())
     }

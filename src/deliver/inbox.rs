@@ -11,7 +11,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::writer::StreamWriter;
+use super::{sink::Sink, writer::StreamWriter};
 
 /// The most members of a group.
 pub(super) const MEMBERS_MAX: usize = 64;
@@ -19,9 +19,9 @@ pub(super) const MEMBERS_MAX: usize = 64;
 const MEMBERS_FEW: usize = MEMBERS_MAX / 2;
 
 /// The way into one group.
-pub(super) struct Inbox<S>(Mutex<State<S>>);
+pub(super) struct Inbox<S: Sink>(Mutex<State<S>>);
 
-struct State<S> {
+struct State<S: Sink> {
     arrivals: Vec<Box<StreamWriter<S>>>,
     /// Places of members and arrivals.
     taken: usize,
@@ -32,7 +32,7 @@ struct State<S> {
     waker: Option<Waker>,
 }
 
-impl<S> Inbox<S> {
+impl<S: Sink> Inbox<S> {
     /// An inbox with its first writer.
     pub(super) fn with_first(writer: Box<StreamWriter<S>>) -> Arc<Self> {
         Arc::new(Self(Mutex::new(State {

@@ -31,9 +31,13 @@ pub trait Sink: Send + 'static {
     fn poll_disconnected(&mut self, cx: &mut Context<'_>) -> Poll<Disconnected>;
 
     /// Whether the peer is gone and can't say so. Asked at heartbeats.
-    fn has_dead_peer(&self) -> bool {
+    fn has_dead_peer(&mut self) -> bool {
         false
     }
+
+    /// Whether the peer was given up, and has not left. Asked when the stream is
+    /// dropped.
+    fn was_given_up(&self) -> bool;
 
     /// Ends the body like this, after its last byte was written.
     ///

@@ -28,6 +28,8 @@ struct PeerState {
     /// Takes a part at random, and then blocks.
     takes_parts: bool,
     has_left: bool,
+    /// Its leaving is a guess of the gateway.
+    is_given_up: bool,
     was_finished: bool,
     wakers: Vec<Waker>,
 }
@@ -112,6 +114,10 @@ impl Sink for Peer {
         }
         state.wakers.push(cx.waker().clone());
         Poll::Pending
+    }
+
+    fn was_given_up(&self) -> bool {
+        self.0.lock().is_given_up
     }
 
     async fn finish(&mut self, _ending: Ending) -> Result<(), Disconnected> {
@@ -268,6 +274,36 @@ async fn a_peer_that_leaves_takes_its_stream_with_it() {
     }
     until(|| stage.tasks.is_empty()).await;
     assert_eq!(stage.fixture.hub.channels(), 0);
+}
+
+#[tokio::test]
+async fn a_client_is_stuck_whose_peer_leaves_again_and_again_and_none_whose_peer_was_given_up() {
+    for is_shared in [false, true] {
+        for is_given_up in [false, true] {
+            let stage = Stage::with_ring(1 << 20).await;
+            stage.fixture.store_many("a", 2).await;
+            stage.fixture.told(2).await;
+            let mut stuck = 0;
+            for _ in 0..5 {
+                let peer = Peer::default();
+                let subscription = stage.fixture.come_back("a", 1).await;
+                stuck += usize::from(subscription.stuck.is_some());
+                let writer = StreamWriter::new(subscription, peer.clone());
+                if is_shared {
+                    stage.fanout.write(writer);
+                } else {
+                    stage.tasks.spawn(async { _ = write_to_end(writer).await });
+                }
+                until(|| peer.events() == [2]).await;
+                peer.change(|state| {
+                    (state.has_left, state.is_given_up) = (true, is_given_up);
+                });
+                until(|| stage.tasks.is_empty()).await;
+            }
+            let expected = if is_given_up { 0 } else { 2 };
+            assert_eq!(stuck, expected, "{is_shared} {is_given_up}");
+        }
+    }
 }
 
 #[tokio::test]

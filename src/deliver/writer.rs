@@ -1,4 +1,6 @@
 //! One subscriber's stream and the sink that it goes to.
+//!
+//! Invariant: a client whose peer was given up is not noted as one that has left.
 
 use hookrill_core::Sequence;
 use tokio::time::Instant;
@@ -7,7 +9,7 @@ use super::sink::{Disconnected, Sink, WriteOutcome};
 use crate::subscribe::{Interrupts, Ready, StreamState, SubscriberStream};
 
 /// Writes one stream to its sink.
-pub struct StreamWriter<S> {
+pub struct StreamWriter<S: Sink> {
     pub(super) state: StreamState,
     pub(super) interrupts: Interrupts,
     pub(super) sink: S,
@@ -73,6 +75,14 @@ impl<S: Sink> StreamWriter<S> {
         }
         self.state.notify_expiry(now);
         self.flush()
+    }
+}
+
+impl<S: Sink> Drop for StreamWriter<S> {
+    fn drop(&mut self) {
+        if self.sink.was_given_up() {
+            self.state.forget_visit();
+        }
     }
 }
 

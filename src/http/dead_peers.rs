@@ -17,6 +17,7 @@ mod watch;
 
 use std::{
     collections::HashSet,
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -110,6 +111,12 @@ impl DeadPeers {
         is_dead
     }
 
+    /// As if a look had found this peer dead.
+    #[cfg(all(test, target_os = "linux"))]
+    pub(super) fn find(&self, socket: &TcpStream) {
+        self.replace(name(socket).into_iter().collect());
+    }
+
     /// Takes what a look has found in place of what the last one did.
     #[cfg(target_os = "linux")]
     fn replace(&self, dead: HashSet<u64>) {
@@ -118,6 +125,17 @@ impl DeadPeers {
         self.has_some.store(has_some, Ordering::Relaxed);
         drop(before);
     }
+}
+
+/// Whether the system says by this error that a peer does not answer, and not that it
+/// has left.
+pub(super) fn is_dead(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::TimedOut
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+    )
 }
 
 /// The system's name of a socket.

@@ -183,7 +183,7 @@ impl Gateway {
             permits: StreamPermits {
                 _all: permit,
                 _address: slot,
-                _streaming: streaming,
+                streaming,
             },
         };
         if let Some(breaker) = request.extensions.get::<Arc<StreamBreaker>>() {

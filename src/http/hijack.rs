@@ -27,7 +27,7 @@ pub(super) struct StreamPermits {
     /// Its place among those of its address, where that is known.
     pub(super) _address: Option<StreamSlot>,
     /// Lets the connection be quiet, where the stream is a response's body.
-    pub(super) _streaming: Option<StreamingGuard>,
+    pub(super) streaming: Option<StreamingGuard>,
 }
 
 /// Marks a request whose connection can be taken back from hyper.

@@ -52,7 +52,7 @@ use super::{
     prefixed::Prefixed,
     problem::{ProblemDetails, closing},
     socket::{SocketSink, stream_writer},
-    stall_timeout::{StallTimeout, StreamingFlag},
+    stall_timeout::{HTTP2_PING_EVERY, StallTimeout, StreamingFlag},
     stream_tasks::StreamTasks,
 };
 use crate::{
@@ -64,8 +64,6 @@ use crate::{
 const HTTP2_STREAMS_MAX: u32 = 250;
 /// After this an HTTP/2 connection takes no new requests; an idle one closes.
 const HTTP2_AGE_MAX: Duration = Duration::from_secs(300);
-/// How often an HTTP/2 peer has to answer a ping.
-const HTTP2_PING_EVERY: Duration = Duration::from_secs(20);
 /// How long accepting pauses when file descriptors or memory run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 

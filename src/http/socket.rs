@@ -19,7 +19,7 @@ use http::{HeaderName, Version, header};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use super::{
-    dead_peers::DeadPeers,
+    dead_peers::{self, DeadPeers},
     hijack::{EventStream, StreamPermits},
     limits::ConnectionPermit,
 };
@@ -40,6 +40,8 @@ pub(super) struct SocketSink {
     framing: Framing,
     /// How much the peer has sent that nobody asked for.
     input_bytes: usize,
+    /// The peer is dead, or has sent too much.
+    is_given_up: bool,
     dead_peers: Arc<DeadPeers>,
     _permits: (StreamPermits, ConnectionPermit),
 }
@@ -69,6 +71,7 @@ pub(super) fn stream_writer(
         socket,
         framing,
         input_bytes: read_ahead.len(),
+        is_given_up: false,
         dead_peers,
         _permits: (permits, connection),
     };
@@ -83,7 +86,8 @@ impl Sink for SocketSink {
     }
 
     fn try_write(&mut self, batch: &mut impl Buf) -> Result<WriteOutcome, Disconnected> {
-        let (offered, sent) = send(&self.socket, batch).map_err(|_| Disconnected)?;
+        let written = send(&self.socket, batch);
+        let (offered, sent) = written.map_err(|error| self.disconnected(&error))?;
         batch.advance(sent);
         Ok(if sent < offered {
             WriteOutcome::Blocked
@@ -102,7 +106,7 @@ impl Sink for SocketSink {
         loop {
             let readable = ready!(self.socket.poll_read_ready(cx));
             let discarded = readable
-                .map_err(|_| Disconnected)
+                .map_err(|error| self.disconnected(&error))
                 .and_then(|()| self.discard_input());
             if let Err(disconnected) = discarded {
                 return Poll::Ready(disconnected);
@@ -110,8 +114,13 @@ impl Sink for SocketSink {
         }
     }
 
-    fn has_dead_peer(&self) -> bool {
-        self.dead_peers.has(&self.socket)
+    fn has_dead_peer(&mut self) -> bool {
+        self.is_given_up |= self.dead_peers.has(&self.socket);
+        self.is_given_up
+    }
+
+    fn was_given_up(&self) -> bool {
+        self.is_given_up
     }
 
     async fn finish(&mut self, ending: Ending) -> Result<(), Disconnected> {
@@ -129,6 +138,12 @@ impl Sink for SocketSink {
 }
 
 impl SocketSink {
+    /// Notes whether the peer has left or was found dead.
+    fn disconnected(&mut self, error: &io::Error) -> Disconnected {
+        self.is_given_up |= dead_peers::is_dead(error);
+        Disconnected
+    }
+
     /// Throws away what the peer has sent; an error once that is too much, or the
     /// peer has left.
     fn discard_input(&mut self) -> Result<(), Disconnected> {
@@ -138,9 +153,10 @@ impl SocketSink {
                 Ok(0) => return Err(Disconnected),
                 Ok(count) => self.input_bytes += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(_) => return Err(Disconnected),
+                Err(error) => return Err(self.disconnected(&error)),
             }
         }
+        self.is_given_up = true;
         Err(Disconnected)
     }
 }
@@ -198,8 +214,19 @@ fn head_bytes(response: &http::Response<impl Sized>, framing: Framing) -> Vec<u8
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_os = "linux")]
+    use tokio::{net::TcpListener, sync::Semaphore};
+
     use super::*;
     use crate::deliver;
+    #[cfg(target_os = "linux")]
+    use crate::{
+        http::{
+            dead_peers::DeadPeerBounds,
+            limits::{ConnectionBounds, Connections},
+        },
+        telemetry::Telemetry,
+    };
 
     /// The most that one subscriber may take with a task of its own, and as the
     /// member of a group; that is the size of an allocation, and one byte more would
@@ -217,5 +244,64 @@ mod tests {
             member <= MEMBER_BYTES_MAX && task + member <= ALONE_BYTES_MAX,
             "a task of {task} bytes, a member of {member}"
         );
+    }
+
+    /// A stream's end of a connection, and the peer's.
+    #[cfg(target_os = "linux")]
+    async fn sink() -> (SocketSink, TcpStream) {
+        use std::time::Duration;
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap());
+        let (accepted, connected) = tokio::join!(listener.accept(), peer);
+        let (socket, address) = accepted.unwrap();
+        let telemetry = Telemetry::new().unwrap();
+        let (bounds, _) = ConnectionBounds::within(1_000, 10);
+        let connections = Connections::new(bounds, Arc::clone(&telemetry));
+        let permit = connections.socket().await;
+        let Ok(slot) = connections.admit(address.ip(), false, permit) else {
+            unreachable!("it is the first one");
+        };
+        let all = Arc::new(Semaphore::new(1));
+        let permits = StreamPermits {
+            _all: all.try_acquire_owned().unwrap(),
+            _address: None,
+            streaming: None,
+        };
+        let second = Duration::from_secs(1);
+        let sink = SocketSink {
+            socket,
+            framing: Framing::Plain,
+            input_bytes: 0,
+            is_given_up: false,
+            dead_peers: DeadPeers::new(DeadPeerBounds::new(second, second), telemetry),
+            _permits: (permits, slot.into_stream()),
+        };
+        (sink, connected.unwrap())
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_peer_has_left_unless_it_was_found_dead_or_talks_without_end() {
+        let (mut left, peer) = sink().await;
+        drop(peer);
+        let Disconnected = poll_fn(|cx| left.poll_disconnected(cx)).await;
+        assert!(!left.has_dead_peer() && !left.was_given_up());
+
+        let (mut dead, _peer) = sink().await;
+        assert!(!dead.has_dead_peer());
+        dead.dead_peers.find(&dead.socket);
+        assert!(dead.has_dead_peer() && dead.was_given_up());
+
+        let (mut flooded, mut flooding) = sink().await;
+        let flood = vec![b'x'; INPUT_BYTES_MAX + 1];
+        let disconnected = poll_fn(|cx| flooded.poll_disconnected(cx));
+        let (written, Disconnected) = tokio::join!(flooding.write_all(&flood), disconnected);
+        written.unwrap();
+        assert!(flooded.was_given_up());
+
+        let (mut timed_out, _other) = sink().await;
+        _ = timed_out.disconnected(&io::ErrorKind::TimedOut.into());
+        assert!(timed_out.was_given_up());
     }
 }

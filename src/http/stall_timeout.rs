@@ -4,7 +4,8 @@
 //! not read would hold the connection for ever. A stream has no such bound: a slow
 //! subscriber is not disconnected before its token ends.
 //!
-//! Invariant: the count of streams on a connection is that of its guards.
+//! Invariants: the count of streams on a connection is that of its guards; a connection
+//! on which this gives up says so before its streams are dropped.
 
 use std::{
     io::{self, IoSlice},
@@ -21,8 +22,12 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
+use super::dead_peers::is_dead;
+
 /// How long a peer may take no byte of a response.
 const STALL_TIME_MAX: Duration = Duration::from_secs(30);
+/// How often an HTTP/2 peer has to answer a ping.
+pub(super) const HTTP2_PING_EVERY: Duration = Duration::from_secs(20);
 
 /// Whether a connection carries streams, and until when they may last.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +42,10 @@ struct OpenStreams {
     stalled: Option<Waker>,
     /// To be cut instead of waiting.
     is_cut: bool,
+    /// When the peer was last heard: it has sent something, or has left.
+    heard_at: Option<Instant>,
+    /// The peer does not answer or does not read.
+    is_given_up: bool,
 }
 
 /// A stream that is being sent, until it is dropped.
@@ -86,6 +95,23 @@ impl StreamingFlag {
         }
     }
 
+    /// Whether the connection ends because its peer does not answer: neither its pings,
+    /// when nothing was heard of it between one and the next, nor as a socket.
+    fn was_given_up(&self) -> bool {
+        self.with(|streams| {
+            let silence = streams.heard_at.map(|at| at.elapsed());
+            streams.is_given_up || silence.is_some_and(|silence| silence >= HTTP2_PING_EVERY)
+        })
+    }
+
+    /// Notes what the socket says of the peer.
+    fn note<T>(&self, result: &io::Result<T>) {
+        self.with(|streams| match result {
+            Err(error) if is_dead(error) => streams.is_given_up = true,
+            _ => streams.heard_at = Some(Instant::now()),
+        });
+    }
+
     /// Whether the connection was cut; `waker` is woken when it is.
     fn is_cut_or_wakes(&self, waker: &Waker) -> bool {
         self.with(|streams| {
@@ -101,6 +127,14 @@ impl StreamingFlag {
 
     fn with<T>(&self, f: impl FnOnce(&mut OpenStreams) -> T) -> T {
         f(&mut self.0.lock())
+    }
+}
+
+impl StreamingGuard {
+    /// Whether the stream's peer was given up, and has not left; to be asked when the
+    /// stream is dropped.
+    pub(super) fn was_given_up(&self) -> bool {
+        self.0.was_given_up()
     }
 }
 
@@ -142,20 +176,28 @@ impl StallTimeout {
         self.stall.is_none().then_some(self.stream)
     }
 
+    fn give_up(&self) -> io::Error {
+        self.streaming.with(|streams| streams.is_given_up = true);
+        io::ErrorKind::TimedOut.into()
+    }
+
     /// Passes on what a write came to, unless it stalls for too long.
     fn bounded<T>(
         &mut self,
         cx: &mut Context<'_>,
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if written.is_ready() {
+        if let Poll::Ready(result) = &written {
+            if result.is_err() {
+                self.streaming.note(result);
+            }
             if self.stall.take().is_some() {
                 self.streaming.reads_on();
             }
             return written;
         }
         if self.streaming.is_cut_or_wakes(cx.waker()) {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            return Poll::Ready(Err(self.give_up()));
         }
         let stall = self.stall.get_or_insert_with(|| {
             let since = Instant::now();
@@ -169,7 +211,7 @@ impl StallTimeout {
             let now = Instant::now();
             let end = self.streaming.stall_deadline(stall.since);
             if end.is_some_and(|end| now >= end) {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                return Poll::Ready(Err(self.give_up()));
             }
             // Whether there is a stream, and how long it lasts, may change.
             let latest = now + STALL_TIME_MAX;
@@ -185,7 +227,11 @@ impl AsyncRead for StallTimeout {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, into)
+        let read = Pin::new(&mut self.stream).poll_read(cx, into);
+        if let Poll::Ready(result) = &read {
+            self.streaming.note(result);
+        }
+        read
     }
 }
 
@@ -284,6 +330,50 @@ mod tests {
         };
         let (ended, ()) = tokio::join!(writes, cut);
         assert_eq!((ended, begin.elapsed()), (io::ErrorKind::TimedOut, hour));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_leaves_is_not_given_up_and_one_that_is_silent_or_takes_nothing_is() {
+        let mut bytes = [0; 8];
+        for is_reset in [false, true] {
+            let streaming = StreamingFlag::default();
+            let (mut socket, mut peer) = connection(&streaming).await;
+            let guard = streaming.begin(None);
+            peer.write_all(b"pong").await.unwrap();
+            socket.read_exact(&mut bytes[..4]).await.unwrap();
+            tokio::time::advance(Duration::from_secs(19)).await;
+            assert!(!guard.was_given_up(), "it has time yet");
+            tokio::time::advance(Duration::from_secs(2)).await;
+            assert!(guard.was_given_up(), "it is silent");
+            // What it has not read makes its system reset the connection.
+            if is_reset {
+                socket.write_all(b"unread").await.unwrap();
+                peer.readable().await.unwrap();
+            }
+            drop(peer);
+            let read = socket.read(&mut bytes).await;
+            assert_eq!(read.is_err(), is_reset);
+            assert!(!guard.was_given_up(), "it has left");
+        }
+        let streaming = StreamingFlag::default();
+        let (mut socket, _peer) = connection(&streaming).await;
+        let guard = streaming.begin(Some(Duration::from_secs(1)));
+        gives_up_after(&mut socket).await;
+        assert!(guard.was_given_up(), "it takes nothing");
+    }
+
+    #[test]
+    fn an_error_of_the_system_tells_a_dead_peer_from_one_that_has_left() {
+        for (kind, is_given_up) in [
+            (io::ErrorKind::TimedOut, true),
+            (io::ErrorKind::HostUnreachable, true),
+            (io::ErrorKind::ConnectionReset, false),
+            (io::ErrorKind::BrokenPipe, false),
+        ] {
+            let streaming = StreamingFlag::default();
+            streaming.note::<()>(&Err(kind.into()));
+            assert_eq!(streaming.was_given_up(), is_given_up, "{kind}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

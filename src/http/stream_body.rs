@@ -23,7 +23,10 @@ use http_body::{Body, Frame};
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
-use super::hijack::{EventStream, StreamPermits};
+use super::{
+    hijack::{EventStream, StreamPermits},
+    stall_timeout::StreamingGuard,
+};
 use crate::{
     deliver::{Disconnected, Sink, StreamWriter, WriteOutcome, write_to_end},
     subscribe::Ending,
@@ -66,7 +69,7 @@ pub(super) struct StreamBody {
 /// The end of a body into which its stream is written.
 struct BodySink {
     slot: Slot,
-    _permits: StreamPermits,
+    permits: StreamPermits,
 }
 
 impl StreamBody {
@@ -80,7 +83,7 @@ impl StreamBody {
         let slot = Slot::default();
         let sink = BodySink {
             slot: Arc::clone(&slot),
-            _permits: permits,
+            permits,
         };
         let writer = StreamWriter::new(subscription, sink);
         Self {
@@ -141,6 +144,13 @@ impl Sink for BodySink {
     /// Whoever serves the body drops it when the peer leaves.
     fn poll_disconnected(&mut self, _cx: &mut Context<'_>) -> Poll<Disconnected> {
         Poll::Pending
+    }
+
+    /// So was its whole connection then; a server that only took the router says
+    /// nothing of that.
+    fn was_given_up(&self) -> bool {
+        let streaming = self.permits.streaming.as_ref();
+        streaming.is_some_and(StreamingGuard::was_given_up)
     }
 
     async fn finish(&mut self, ending: Ending) -> Result<(), Disconnected> {

@@ -7,8 +7,9 @@
 //! is noted where it ends, and judged when the same client comes back.
 //!
 //! Refuses to judge visits that the gateway ended, and those that were given nothing:
-//! a quiet topic, a token that has expired, a drain. Invariant: both tables are
-//! bounded, and no address can push out what is noted of others.
+//! a quiet topic, a token that has expired, a drain, a peer that was given up.
+//! Invariant: both tables are bounded, and no address (of IPv6, no /64) can push out what
+//! is noted of others.
 
 mod fair_table;
 

@@ -221,6 +221,11 @@ impl StreamState {
         self.visit = visit.map(Box::new);
     }
 
+    /// Has nothing noted: the client does not leave, it is given up.
+    pub fn forget_visit(&mut self) {
+        self.visit = None;
+    }
+
     /// What wakes this stream besides its events.
     pub(super) fn interrupts(&self) -> Interrupts {
         let mut interrupts = Interrupts::new(&self.context, self.signals.heartbeat);

@@ -173,20 +173,45 @@ impl Fixture {
             named => Topics::these(named.iter().map(|t| t.parse().unwrap()).collect()),
         };
         let request = Request {
-            start,
-            foreign_id: None,
-            resumes: false,
             types: types.map(|types| types.iter().map(|&t| t.into()).collect()),
             format,
-            coding: self.way.coding(),
-            names: None,
-            data_bytes_max: Form::DATA_BYTES_UNBOUNDED,
+            ..self.request(start)
         };
         let grant = Grant::without_token(topics, None);
         Reader::new(
             self.streams.open(&grant, request, None).await.unwrap(),
             self.way,
         )
+    }
+
+    fn request(&self, start: Start) -> Request {
+        Request {
+            start,
+            foreign_id: None,
+            resumes: false,
+            types: None,
+            format: Format::Raw,
+            coding: self.way.coding(),
+            names: None,
+            data_bytes_max: Form::DATA_BYTES_UNBOUNDED,
+        }
+    }
+
+    /// As one client that comes with this sequence as its last id.
+    pub(crate) async fn come_back(&self, topic: &str, sequence: u64) -> SubscriberStream {
+        let visitor = Visitor {
+            client: None,
+            network: 1,
+            user_agent: None,
+        };
+        let request = Request {
+            resumes: true,
+            ..self.request(self.after(sequence))
+        };
+        let topics = Topics::these(vec![topic.parse().unwrap()]);
+        let grant = Grant::without_token(topics, None);
+        let opened = self.streams.open(&grant, request, Some(&visitor)).await;
+        opened.unwrap()
     }
 
     pub(super) fn cursor(&self, sequence: u64) -> Cursor {

@@ -1,6 +1,7 @@
 //! A bounded table in which no address can push out what is remembered of others.
 //!
-//! Invariants: there are at most as many entries as its maximum, and the address that
+//! An address is an IPv4 address or a /64 network of IPv6: who has a larger network has
+//! many of them. Invariants: there are at most as many entries as its maximum, and the address that
 //! has the most of them gives way, with its oldest; each entry is listed at its
 //! address, at the time when it was put in.
 
