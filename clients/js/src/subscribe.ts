@@ -218,8 +218,7 @@ class Subscription<T> implements Stream<T> {
     try {
       // It is short; a long one is not worth waiting for.
       const { value } = await this.#until(reader.read())
-      const problem = JSON.parse(new TextDecoder().decode(value))
-      return typeof problem === 'object' && problem ? problem : undefined
+      return problemIn(new TextDecoder().decode(value))
     } catch {
       return undefined
     }
@@ -234,8 +233,11 @@ class Subscription<T> implements Stream<T> {
         const { done, value } = await this.#until(reader.read())
         if (done) return { status: 200 }
         for (const message of parser.feed(value)) {
-          // In place of a stream: the parser has the wait.
-          if (message.type === 'hookrill.wait') continue
+          // In place of a stream: the parser has how long.
+          if (message.type === 'hookrill.wait') {
+            const problem = problemIn(message.data)
+            return { status: 200, ...(problem?.detail && { problem }) }
+          }
           // A gap comes behind the cursor that was asked for.
           const gap = message.type === 'hookrill.gap'
           if (!messages || gap) this.#show({ name: 'open', resumed: resumed && !gap })
@@ -365,6 +367,15 @@ class Subscription<T> implements Stream<T> {
     } catch (error) {
       report(error)
     }
+  }
+}
+
+function problemIn(text: string): Problem | undefined {
+  try {
+    const problem = JSON.parse(text)
+    return typeof problem === 'object' && problem ? problem : undefined
+  } catch {
+    return undefined
   }
 }
 

@@ -41,7 +41,7 @@ export interface Withheld {
   reason: string
 }
 
-/** What the gateway says when it refuses (RFC 9457). */
+/** What the gateway says when it refuses (RFC 9457), or puts a stream off (`detail` alone). */
 export interface Problem {
   type?: string
   title?: string
@@ -51,9 +51,9 @@ export interface Problem {
 
 /** Why a stream waits before it connects again. */
 export interface Why {
-  /** What it was answered; 200 where a stream ended. */
+  /** What it was answered; 200 where a stream ended or was put off. */
   status?: number
-  /** What the gateway said, where it refused. */
+  /** What the gateway said, where it refused or put the stream off. */
   problem?: Problem
   /** What was thrown: by the network, the token's function, or a callback. */
   error?: unknown

@@ -58,6 +58,19 @@ test('a 200 with a wait and the end is a wait', async (t) => {
   ])
 })
 
+test('why a stream is put off is shown', async (t) => {
+  const wait = (data) => stream(`retry: 3\nevent: hookrill.wait\nid: e-7\ndata: ${data}\n\n`)
+  const { address } = await scripted(t,
+    wait('{"detail":"the limit of subscribers is reached"}'), wait('soon'), wait('null'),
+    stream(opening(0), event(1)))
+  const { events, states } = listen(t, address)
+  await events.next()
+  const waits = states.all.filter(({ name }) => name === 'waiting')
+  const put_off = { name: 'waiting', retryIn: 3, status: 200 }
+  const problem = { detail: 'the limit of subscribers is reached' }
+  assert.deepEqual(waits, [{ ...put_off, problem }, put_off, put_off])
+})
+
 test('it waits as long as it was asked to', async (t) => {
   t.mock.method(Date, 'now', () => 0)
   const answers = [
