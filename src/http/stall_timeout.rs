@@ -104,6 +104,11 @@ impl StreamingFlag {
         })
     }
 
+    /// The connection ends, and its peer has not left.
+    pub(super) fn give_up(&self) {
+        self.with(|streams| streams.is_given_up = true);
+    }
+
     /// Notes what the socket says of the peer.
     fn note<T>(&self, result: &io::Result<T>) {
         self.with(|streams| match result {
@@ -177,7 +182,7 @@ impl StallTimeout {
     }
 
     fn give_up(&self) -> io::Error {
-        self.streaming.with(|streams| streams.is_given_up = true);
+        self.streaming.give_up();
         io::ErrorKind::TimedOut.into()
     }
 

@@ -164,3 +164,50 @@ impl Sink for BodySink {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::{
+        http::stall_timeout::StreamingFlag,
+        subscribe::tests::{Way, fixture::Fixture},
+    };
+
+    #[tokio::test]
+    async fn a_client_has_left_unless_its_connection_was_given_up() {
+        for is_given_up in [false, true] {
+            let second = Duration::from_secs(1);
+            let fixture = Fixture::with(Way::Body, 1 << 20, 1 << 30, second).await;
+            fixture.store_many("a", 2).await;
+            fixture.told(2).await;
+            let mut stuck = 0;
+            for _ in 0..5 {
+                let connection = StreamingFlag::default();
+                let subscription = fixture.come_back("a", 1).await;
+                stuck += usize::from(subscription.stuck.is_some());
+                let all = Arc::new(Semaphore::new(1));
+                let permits = StreamPermits {
+                    _all: all.try_acquire_owned().unwrap(),
+                    _address: None,
+                    streaming: Some(connection.begin(None)),
+                };
+                let mut body = StreamBody::new(EventStream {
+                    subscription,
+                    permits,
+                });
+                let mut received = Vec::new();
+                while !received.ends_with(b"xx\n\n") {
+                    let frame = body.frame().await.unwrap().unwrap();
+                    received.extend_from_slice(&frame.into_data().unwrap());
+                }
+                if is_given_up {
+                    connection.give_up();
+                }
+            }
+            assert_eq!(stuck, if is_given_up { 0 } else { 2 });
+        }
+    }
+}
