@@ -1,13 +1,16 @@
 //! The address that a running gateway leaves in its journal's folder.
 //!
-//! `health` finds it there, whatever has happened to the configuration since, and
-//! whatever port the environment of `serve` has set. A hint, and nothing more: a gateway
-//! that was killed leaves it behind. Invariant: nothing is decided by it but whom to ask.
+//! `health`, `send` and `tail` find it there, whatever has happened to the configuration
+//! since, and whatever port the environment of `serve` has set. A hint, and nothing more: a
+//! gateway that was killed leaves it behind. Invariant: nothing is decided by it but whom to
+//! ask.
 
 use std::{
     fs,
     io::Read as _,
+    net::TcpStream,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use crate::{
@@ -18,6 +21,8 @@ use crate::{
 const FILE: &str = "address";
 /// The most bytes that are read: no URL of a local address is longer.
 const BYTES_MAX: u64 = 200;
+/// How long it may take to connect within a machine.
+const LISTENER_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// The file that a running gateway has left; removed with this.
 #[must_use = "the file is removed when this is dropped"]
@@ -60,6 +65,22 @@ pub(super) fn likely(place: &GatewayPlace) -> Vec<String> {
         urls.push(place.local_url.clone());
     }
     urls
+}
+
+/// The first of them at which anybody listens, or else the likeliest. Blocks.
+pub(super) fn likeliest(place: &GatewayPlace) -> String {
+    let mut urls = likely(place);
+    let listening = urls.iter().position(|url| has_listener(url));
+    urls.swap_remove(listening.unwrap_or_default())
+}
+
+/// Whether somebody listens there. Holds also where it can't be told.
+fn has_listener(url: &str) -> bool {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+    match authority.parse() {
+        Ok(address) => TcpStream::connect_timeout(&address, LISTENER_TIME_MAX).is_ok(),
+        Err(_) => true,
+    }
 }
 
 fn left(folder: &Path) -> Option<String> {

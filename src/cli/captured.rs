@@ -57,7 +57,7 @@ pub(super) fn parse(bytes: &[u8]) -> anyhow::Result<CapturedRequest> {
 fn request_line(line: &[u8]) -> anyhow::Result<(Method, &str)> {
     const FORM: &str = "it must begin with a request line such as 'POST /ingest/orders HTTP/1.1', then headers, \
          an empty line, and the body";
-    let line = std::str::from_utf8(line).context(FORM)?;
+    let line = std::str::from_utf8(line).map_err(|_| anyhow!(FORM))?;
     let mut words = line.split_ascii_whitespace();
     let (Some(method), Some(url)) = (words.next(), words.next()) else {
         return Err(anyhow!(FORM));
@@ -67,7 +67,7 @@ fn request_line(line: &[u8]) -> anyhow::Result<(Method, &str)> {
     if !is_version || !is_target || words.next().is_some() {
         return Err(anyhow!(FORM));
     }
-    Ok((method.parse().context(FORM)?, url))
+    Ok((method.parse().map_err(|_| anyhow!(FORM))?, url))
 }
 
 fn split_headers(rest: &[u8]) -> anyhow::Result<(HeaderMap, &[u8])> {

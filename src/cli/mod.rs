@@ -11,6 +11,7 @@ mod check;
 mod health;
 mod journal;
 mod output;
+mod plain;
 mod presets;
 mod reload;
 mod send;
@@ -172,16 +173,13 @@ impl Context {
         }
     }
 
-    /// The URL that was given by `--url`, or else that of the configured
-    /// gateway on this machine.
-    fn url(&self, given: Option<&str>) -> anyhow::Result<String> {
-        if let Some(url) = given {
-            return Ok(url.to_owned());
+    /// The URL that was given by `--url`, or else that of the gateway on this machine,
+    /// found as `health` finds it.
+    fn url(&self, given: Option<&str>) -> String {
+        match given {
+            Some(url) => url.to_owned(),
+            None => address::likeliest(&self.place()),
         }
-        let config = self.config(MissingSecrets::Assume).context(
-            "cannot read the gateway's address from the configuration; give it by --url",
-        )?;
-        Ok(config.local_url())
     }
 }
 

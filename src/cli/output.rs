@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use crate::telemetry::with_causes;
+use super::plain::in_plain_words;
 
 /// Nobody reads stdout any more. There is no reason to go on, and nothing
 /// failed: `hookrill presets | head` ends like this.
@@ -41,7 +41,7 @@ pub fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if !error.is::<NegativeResult>() {
-        status(format_args!("hookrill: {}", with_causes(error.as_ref())));
+        status(format_args!("hookrill: {}", in_plain_words(error.as_ref())));
     }
     ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
 }

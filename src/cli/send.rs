@@ -23,7 +23,8 @@ pub struct Args {
     /// Body of the event; "-", or leaving it out, reads it from stdin
     body: Option<String>,
 
-    /// URL of the gateway [default: the configured gateway on this machine]
+    /// URL of the gateway [default: the gateway of this folder or configuration, on this
+    /// machine]
     #[arg(long, value_parser = super::url)]
     url: Option<String>,
 
@@ -51,7 +52,7 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
-    let url = context.url(args.url.as_deref())?;
+    let url = context.url(args.url.as_deref());
     let verifier = verifier(args, &url, context)?;
     let webhook = webhook(args, body(args.body.as_deref())?);
     let sender = Sender::builder(&url)

@@ -13,8 +13,8 @@ use hookrill_client::{
 use hookrill_core::printable;
 use http::StatusCode;
 
-use super::{Context, USER_AGENT, block_on, output, token};
-use crate::{access::Claims, config::MissingSecrets, telemetry::with_causes};
+use super::{Context, USER_AGENT, block_on, output, plain::in_plain_words, token};
+use crate::{access::Claims, config::MissingSecrets};
 
 /// Longer than any event: the largest body, in base64, in its envelope.
 const EVENT_BYTES_MAX: usize = 128 << 20;
@@ -47,7 +47,8 @@ pub struct Args {
     #[arg(long)]
     types: Option<String>,
 
-    /// URL of the gateway [default: the configured gateway on this machine]
+    /// URL of the gateway [default: the gateway of this folder or configuration, on this
+    /// machine]
     #[arg(long, value_parser = super::url)]
     url: Option<String>,
 
@@ -65,6 +66,8 @@ enum TokenOrigin {
     Signed,
     /// There is none.
     Missing,
+    /// There is none, because there are mistakes in the configuration.
+    Unreadable,
 }
 
 impl TokenOrigin {
@@ -85,12 +88,16 @@ impl TokenOrigin {
                  that has access.secret with --config, or run this in the folder in which \
                  `hookrill serve` runs"
             }
+            Self::Unreadable => {
+                "there is no token, because there are mistakes in the configuration here \
+                 (`hookrill check` lists them): give one with --token or HOOKRILL_TOKEN"
+            }
         }
     }
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
-    let url = context.url(args.url.as_deref())?;
+    let url = context.url(args.url.as_deref());
     let (subscription, token) = subscription(args, context, &url)?;
     block_on(print_all(subscription, &url, args.json)).map_err(|error| {
         let is_refused = match error.downcast_ref() {
@@ -130,6 +137,8 @@ fn subscription(
     if let Some(token) = &args.token {
         options = options.token(token);
         origin = TokenOrigin::Given;
+    } else if context.config(MissingSecrets::Assume).is_err() {
+        origin = TokenOrigin::Unreadable;
     } else if let Ok(config) = context.config(MissingSecrets::Refuse)
         && config.access.secret.is_some()
     {
@@ -165,7 +174,7 @@ async fn print_all(mut subscription: Subscription, url: &str, json: bool) -> any
                     None => "the gateway has ended the stream".to_owned(),
                     Some(cause) => {
                         let error = explained(cause, url, &mut has_answered)?;
-                        with_causes(error.as_ref()).to_string()
+                        in_plain_words(error.as_ref())
                     }
                 };
                 let secs = retry_in.as_secs_f64();

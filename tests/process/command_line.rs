@@ -309,6 +309,42 @@ fn health_finds_a_gateway_by_what_it_has_left() {
 }
 
 #[test]
+fn send_and_tail_find_a_gateway_by_what_it_has_left() {
+    let folder = folder();
+    let folder = folder.path();
+    let gateway = Gateway::on_disk(folder);
+    run(folder, &["send", "hello", "{}"]).has_status(0);
+    let seen = tail_until_lines(folder, &["tail", "hello", "--since", "earliest"], 1);
+    assert_eq!(seen, ["{}"]);
+    // As one that was killed left it.
+    std::fs::write(folder.join("data/address"), "http://127.0.0.1:1\n").unwrap();
+    let port = gateway.url.rsplit_once(':').unwrap().1;
+    let mut send = hookrill(folder, &["send", "hello", "{}"]);
+    Exit::of(send.env("PORT", port)).has_status(0);
+
+    let token = run(folder, &["token", "--topic", "*"]).has_status(0).stdout;
+    std::fs::write(folder.join("hookrill.toml"), "[server\n").unwrap();
+    std::fs::write(folder.join("data/address"), format!("{}\n", gateway.url)).unwrap();
+    let tail = ["tail", "hello", "--last", "1", "--token", token.trim()];
+    assert_eq!(tail_until_lines(folder, &tail, 1), ["{}"]);
+    run(folder, &tail[..4])
+        .has_status(1)
+        .says("mistakes in the configuration here (`hookrill check` lists them)");
+    gateway.end();
+}
+
+/// The first lines that a `tail` prints, which is ended then.
+fn tail_until_lines(folder: &Path, arguments: &[&str], count: usize) -> Vec<String> {
+    let mut command = hookrill(folder, arguments);
+    let mut tail = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let lines = lines.take(count).map(Result::unwrap).collect();
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+    lines
+}
+
+#[test]
 fn health_changes_nothing_where_there_is_no_gateway() {
     let folder = folder();
     let mut health = hookrill(folder.path(), &["health"]);
@@ -355,9 +391,51 @@ fn https_to_a_port_without_tls_says_so() {
     ] {
         run(folder, &[arguments, &["--url", &encrypted]].concat())
             .has_status(1)
-            .says("speaks no TLS on this port: its URL begins with http://");
+            .says("speaks no TLS on this port: its URL begins with http://\n");
     }
     gateway.end();
+}
+
+#[test]
+fn what_libraries_say_is_said_in_plain_words() {
+    /// Begins to answer, and ends in the middle.
+    const CUT: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n:a\n\n\n\r\n";
+    const END: &str = "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n";
+    let folder = folder();
+    let folder = folder.path();
+    for (answers, says) in [
+        (
+            &[""][..],
+            "it was closed without an answer: is this a gateway's port",
+        ),
+        (
+            &["\u{1}\u{2}\r\n\r\n"],
+            "what answers there does not speak HTTP",
+        ),
+        (&[CUT, END], "it was cut off, as by a gateway that stops"),
+    ] {
+        let (url, _requests) = scripted_server(answers);
+        let said = run(folder, &["tail", "a", "--url", &url, "--token", "t"])
+            .has_status(1)
+            .says(says);
+        for words in ["EOF", "chunk", "message", "parse", "body"] {
+            assert!(!said.stderr.contains(words), "{said:?}");
+        }
+    }
+    std::fs::write(folder.join("captured"), [b'P', 0xff, 0, 1]).unwrap();
+    let verify = [
+        "verify",
+        "--preset",
+        "github",
+        "--secret",
+        "s",
+        "--request",
+        "captured",
+    ];
+    let said = run(folder, &verify)
+        .has_status(1)
+        .says("captured is not a request: it must begin with a request line");
+    assert!(!said.stderr.contains("utf-8"), "{said:?}");
 }
 
 /// Docker hands its own proxy to every container, and that cannot come back in.
