@@ -184,7 +184,7 @@ impl Telemetry {
             pump_lag: metrics.gauge("hookrill_pump_lag_events", "Durable events not published yet."),
             journal_head: metrics.gauge("hookrill_journal_head", "Newest durable sequence."),
             journal_floor: metrics.gauge("hookrill_journal_floor", "Newest deleted sequence."),
-            journal_bytes: metrics.gauge("hookrill_journal_bytes", "Bytes of the events stored, as retention.bytes counts them."),
+            journal_bytes: metrics.gauge("hookrill_journal_bytes", "Bytes of the events stored, as journal.retain_bytes counts them."),
             oldest_event_age: metrics.gauge("hookrill_journal_oldest_event_age_seconds", "Seconds since the oldest event stored arrived; 0 if there is none."),
             disk_free: metrics.gauge("hookrill_journal_disk_free_bytes", "Free bytes of the journal's file system; NaN for a journal in memory."),
             ready: metrics.gauge("hookrill_ready", "Whether /readyz answers 200."),
@@ -254,7 +254,7 @@ impl Telemetry {
     /// The metrics as Prometheus text, exposition format 0.0.4.
     #[must_use]
     pub fn render(&self) -> String {
-        self.page.render()
+        self.page.render() + &process::cpu()
     }
 
     /// Folds the samples of histograms, which otherwise grow until the page is

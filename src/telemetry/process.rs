@@ -14,8 +14,7 @@ type ProcessFigure = (&'static str, &'static str, fn() -> Option<f64>);
 
 // A line for each figure, as in a table.
 #[rustfmt::skip]
-const FIGURES: [ProcessFigure; 4] = [
-    ("process_cpu_seconds_total", "User and system CPU time spent, in seconds.", cpu_secs),
+const FIGURES: [ProcessFigure; 3] = [
     ("process_resident_memory_bytes", "Resident memory, in bytes.", resident_bytes),
     ("process_open_fds", "Open file descriptors.", open_files),
     ("process_max_fds", "The most file descriptors that may be open.", open_files_max),
@@ -45,9 +44,16 @@ pub(super) fn read(recorder: &PrometheusRecorder) {
     });
 }
 
-fn cpu_secs() -> Option<f64> {
+/// The CPU time spent, as a page of its own: a counter of the `metrics` crate counts whole
+/// seconds only.
+pub(super) fn cpu() -> String {
+    const NAME: &str = "process_cpu_seconds_total";
     let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Some(spent.tv_sec as f64 + spent.tv_nsec as f64 / 1e9)
+    let secs = spent.tv_sec as f64 + spent.tv_nsec as f64 / 1e9;
+    format!(
+        "# HELP {NAME} User and system CPU time spent, in seconds.\n# TYPE {NAME} counter\n\
+         {NAME} {secs}\n\n"
+    )
 }
 
 /// The second number of `statm`: resident pages (proc(5)).

@@ -72,6 +72,14 @@ async fn figures_are_kept_by_section_and_are_there_at_0_from_the_start() {
     ] {
         assert!(gateway.metric(above_0).await > 0.0, "{above_0}: {after}");
     }
+    assert!(
+        after.contains("\n# TYPE process_cpu_seconds_total counter\n"),
+        "{after}"
+    );
+    assert!(
+        after.contains("as journal.retain_bytes counts them"),
+        "{after}"
+    );
     let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
     let info = after
         .lines()
