@@ -91,6 +91,32 @@ async fn a_compressed_stream_comes_event_by_event_and_ends_with_its_sum() {
     inflater.try_finish().expect("the trailer is right");
 }
 
+/// Compressed, the long event is shorter than the bound.
+#[tokio::test]
+async fn what_is_too_long_is_told_of_in_compressed_streams_too() {
+    let gateway = Gateway::in_memory().start().await;
+    let long = "x".repeat(70_000);
+    let old = gateway.post("open", &long).await.id();
+    let path = "/events/open?since=earliest&bytes_max=";
+    let mut bounded = Inflating::open(&gateway, &format!("{path}64KiB"), &[]).await;
+    let mut roomy = Inflating::open(&gateway, &format!("{path}70000"), &[]).await;
+    let new = gateway.post("open", &long).await.id();
+    gateway.post("open", "short").await;
+    let end = "\ndata: short\n\n";
+    let text = bounded.until(end).await;
+    let blocks: Vec<_> = text.split("\n\n").collect();
+    for id in [&old, &new] {
+        let told = format!(
+            "event: hookrill.withheld\nid: {id}\ndata: {{\"reason\":\"too_long\",\"bytes\":70000}}"
+        );
+        let count = blocks.iter().filter(|block| **block == told).count();
+        assert_eq!(count, 1, "{text}");
+    }
+    assert!(!text.contains("xx"), "{text}");
+    let whole = roomy.until(end).await;
+    assert_eq!(whole.matches(&format!("\ndata: {long}\n\n")).count(), 2);
+}
+
 #[tokio::test]
 async fn compression_is_for_browsers_and_for_those_who_ask() {
     let accepts = ("Accept-Encoding", "gzip");
