@@ -8,6 +8,7 @@ pub mod address;
 mod backup;
 mod captured;
 mod check;
+mod completions;
 mod health;
 mod journal;
 mod output;
@@ -88,6 +89,8 @@ pub enum Command {
     /// Checks the backup first. Subscribers that come back are sent a gap, since what was
     /// stored after the backup is not there; no id is given out twice.
     Restore(backup::RestoreArgs),
+    /// Print a script by which a shell completes commands and options
+    Completions(completions::Args),
 }
 
 /// What all commands need.
@@ -201,6 +204,7 @@ pub fn run(command: Command, context: &Context) -> anyhow::Result<()> {
         Command::Journal(args) => journal::run(&args, context),
         Command::Backup(args) => backup::backup(&args, context),
         Command::Restore(args) => backup::restore(&args, context),
+        Command::Completions(args) => completions::run(&args),
     }
 }
 
@@ -254,6 +258,7 @@ mod tests {
             "backup /backups/monday",
             "backup /backups/monday --from /data --rate-max 10MiB",
             "restore /backups/monday --to /data",
+            "completions bash",
             "verify --topic a --header H:v - --at 2026-11-23T15:41:00Z",
             "verify --topic a --request -",
             "verify --preset github --secret s --request captured.http --show-signed",
@@ -286,6 +291,8 @@ mod tests {
             "backup",
             "backup a --rate-max 0",
             "restore",
+            "completions",
+            "completions csh",
             "verify body",
             "verify --preset github body",
             "verify --preset github --secret s --topic a body",

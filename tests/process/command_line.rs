@@ -913,6 +913,29 @@ fn a_token_is_minted_from_the_configuration_alone() {
 
 /// A log collector that dies takes no answer and no drain with it.
 #[test]
+fn shells_are_given_scripts_that_complete() {
+    let folder = folder();
+    let folder = folder.path();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = run(folder, &["completions", shell])
+            .has_status(0)
+            .says_nothing()
+            .prints("restore")
+            .prints("rate-max");
+        std::fs::write(folder.join(shell), script.stdout).unwrap();
+    }
+    let mut check = Command::new("bash");
+    Exit::of(check.args(["-n", "bash"]).current_dir(folder))
+        .has_status(0)
+        .says_nothing();
+    let complete = "source ./bash; COMP_WORDS=(hookrill ba); COMP_CWORD=1; \
+                    _hookrill hookrill ba hookrill; echo \"${COMPREPLY[@]}\"";
+    let mut complete_one = Command::new("bash");
+    let completed = Exit::of(complete_one.args(["-c", complete]).current_dir(folder));
+    assert_eq!(completed.stdout, "backup\n", "{completed:?}");
+}
+
+#[test]
 fn a_gateway_whose_stderr_is_gone_goes_on() {
     let folder = folder();
     let folder = folder.path();
