@@ -178,7 +178,7 @@ impl Trial {
             SchemeError::VerifyTokenMissing => settings.verify_token = Some("any".into()),
             SchemeError::VerifyTokenUseless => settings.verify_token = None,
             SchemeError::PartitionUnsigned { .. } => settings.partition = None,
-            SchemeError::GetUnsigned => settings.methods.clear(),
+            SchemeError::GetUnsigned | SchemeError::GetBesideBody => settings.methods.clear(),
             error => {
                 let Some(index) = secret_index(error) else {
                     return false;

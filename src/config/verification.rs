@@ -254,7 +254,9 @@ impl Report<'_> {
                 self.verify_token(error);
             }
             (SchemeError::PublicUrlMissing, ..) => self.public_url(&error),
-            (SchemeError::GetUnsigned, ..) => section.report("methods", Mistake::from_error(error)),
+            (SchemeError::GetUnsigned | SchemeError::GetBesideBody, ..) => {
+                section.report("methods", Mistake::from_error(error));
+            }
             _ => self.scheme(&error, Mistake::from_error(error.clone())),
         }
     }

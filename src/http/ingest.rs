@@ -63,9 +63,12 @@ async fn receive(State(gateway): State<Arc<Gateway>>, request: Request) -> Respo
         client = caller.client.map(tracing::field::display),
         topic = shown_topic(&topic),
     );
-    receive_for(gateway, caller, &topic, request)
-        .instrument(span)
-        .await
+    let receiving = receive_for(gateway, caller, &topic, request);
+    if span.is_disabled() {
+        receiving.await
+    } else {
+        Box::pin(receiving.instrument(span)).await
+    }
 }
 
 async fn receive_for(
@@ -82,12 +85,12 @@ async fn receive_for(
     let is_taken = *method == Method::POST || gateway.ingest.methods().contains(method);
     if let Err(refusal) = gateway.ingest.admit(topic, caller.client) {
         gateway.log_refusal(&refusal, topic, 0, &caller);
-        let problem = if is_taken {
-            ProblemDetails::from(refusal.error)
-        } else {
-            ProblemDetails::method_not_taken(&gateway.ingest.methods())
-        };
-        return Box::pin(reject_unread(request, problem)).await;
+        if is_taken {
+            let problem = ProblemDetails::from(refusal.error);
+            return Box::pin(reject_unread(request, problem)).await;
+        }
+        // As a topic answers that has no handshake by this method.
+        return ProblemDetails::method_not_taken(&gateway.ingest.methods()).into_response();
     }
     if !is_taken {
         return Box::pin(handshake(gateway, caller, topic, request)).await;

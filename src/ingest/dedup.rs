@@ -55,9 +55,13 @@ pub(super) fn dedup_key(
     rule: DedupRule,
 ) -> Option<Dedup> {
     let facts = verified.facts();
+    let delivery = verified.delivery();
+    // What was sent, where that is signed: whoever leaves out the header that says how it is
+    // coded, which nobody signs, replays the same bytes.
+    let signed_body = delivery.sent.as_ref().unwrap_or(&delivery.body);
     let content = match &facts.content {
         Some(signed) => &signed[..],
-        None => &verified.delivery().body[..],
+        None => &signed_body[..],
     };
     let mut hash = Sha256::new();
     match (&facts.dedup_id, rule.by) {

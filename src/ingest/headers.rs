@@ -29,6 +29,10 @@ pub(super) fn text(headers: &HeaderMap, name: &HeaderName) -> Option<Box<str>> {
 /// A value that can be shown: UTF-8 without control characters. HTTP calls bytes beyond
 /// ASCII opaque (RFC 9110, section 5.5), and those who send any send UTF-8.
 fn readable(value: &HeaderValue) -> Option<&str> {
+    // Nearly all are ASCII.
+    if let Ok(text) = value.to_str() {
+        return Some(text);
+    }
     let text = std::str::from_utf8(value.as_bytes()).ok()?;
     let is_shown = |c: char| c == '\t' || !c.is_control();
     text.chars().all(is_shown).then_some(text)
@@ -40,9 +44,11 @@ fn readable(value: &HeaderValue) -> Option<&str> {
 pub(super) fn kept(headers: &HeaderMap, sent: Option<&[u8]>) -> Vec<(Box<str>, Box<str>)> {
     let mut kept: Vec<(Box<str>, Box<str>)> = Vec::new();
     let was_decoded = headers.contains_key(CONTENT_ENCODING);
-    if let (Some(sent), Some(coding)) = (sent, text(headers, &CONTENT_ENCODING)) {
+    if let Some(sent) = sent {
+        let lines = headers.get_all(CONTENT_ENCODING).into_iter();
+        let codings: Vec<&str> = lines.filter_map(readable).collect();
         kept.push((SENT_BODY.into(), BASE64.encode(sent).into()));
-        kept.push((CONTENT_ENCODING.as_str().into(), coding));
+        kept.push((CONTENT_ENCODING.as_str().into(), codings.join(", ").into()));
     }
     let mut bytes = 0;
     for (name, value) in headers {

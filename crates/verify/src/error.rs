@@ -233,6 +233,14 @@ pub enum SchemeError {
          GET, or use a scheme that signs the URL"
     )]
     GetUnsigned,
+    /// Events come by GET and by other methods, and the scheme signs URL and body without
+    /// the method: what was signed as the query of a GET would pass as the body of a POST.
+    #[error(
+        "this scheme signs the URL and the body, and not the method: what was signed as the query \
+         of a GET would pass as the body of another; use a topic of its own for GET, or sign the \
+         method"
+    )]
+    GetBesideBody,
     /// The status in `respond` is not a success.
     #[error("`respond` has the status {status}: it is 200 to 299")]
     RespondStatus {

@@ -5,7 +5,6 @@
 
 use hookrill_core::{FormReader, Pointer, Secret, Timestamp};
 use http::Method;
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     check::{
@@ -221,7 +220,7 @@ impl Verifier {
             Check::Signature(check) => verify_either(check, delivery, now, trace)?,
             Check::Token(check) => {
                 check.verify(delivery, trace)?;
-                check.redact(delivery);
+                check.redact(delivery)?;
                 None
             }
             Check::None => None,
@@ -311,7 +310,8 @@ impl Decision {
 }
 
 /// Verifies a signature over the body as it was sent, or else over what it was decoded
-/// to. Returns the hash of what was signed, where that is not the body byte for byte.
+/// to. Returns the hash of what was signed, where that is neither the body byte for byte
+/// nor, where [`Delivery::sent`] stays, what was sent.
 fn verify_either(
     check: &SignatureCheck,
     delivery: &mut Delivery,
@@ -321,13 +321,10 @@ fn verify_either(
     if let Some(sent) = delivery.sent.clone() {
         let decoded = std::mem::replace(&mut delivery.body, sent);
         let verified = check.verify(delivery, now, &mut Trace::disabled());
-        let content = verified.and_then(|()| {
-            let signed = check.content(delivery)?;
-            Ok(signed.unwrap_or_else(|| Sha256::digest(&delivery.body).into()))
-        });
+        let content = verified.and_then(|()| check.content(delivery));
         delivery.body = decoded;
         match content {
-            Ok(content) => return Ok(Some(content)),
+            Ok(content) => return Ok(content),
             // Verified, and late.
             Err(stale @ VerifyError::Stale { .. }) => return Err(stale),
             Err(_) => delivery.sent = None,

@@ -26,6 +26,12 @@ use ruzstd::decoding::{
 pub(super) const CODINGS_MAX: usize = 3;
 /// What a decoder of zstd may have to look back (RFC 9659), in bytes.
 const WINDOW_BYTES_MAX: usize = 8 << 20;
+/// What was coded twice may be so many times as long between the codings as it was sent.
+/// What a coding leaves is hardly ever coded much shorter by another; but bytes that
+/// decode to nothing take time, and may be coded to next to nothing.
+const BETWEEN_FACTOR: usize = 4;
+/// Up to this length it may be that in any case, in bytes.
+const BETWEEN_BYTES_MIN: usize = 64 << 10;
 /// How much is read from one decoder into the next, in bytes.
 const STEP_BYTES: usize = 8 << 10;
 
@@ -73,6 +79,8 @@ impl Codings {
     /// Reads what `sent` was before it was coded.
     pub(super) fn reader(&self, sent: Bytes, bytes_max: usize) -> CodedBody {
         let is_over = Arc::new(AtomicBool::new(false));
+        let between_max = bytes_max.min(BETWEEN_BYTES_MIN + BETWEEN_FACTOR * sent.len());
+        let mut layers_left = self.0.len();
         let mut input: Box<dyn BufRead + Send> = Box::new(sent.reader());
         for coding in self.0.iter().rev() {
             let decoder: Box<dyn Read + Send> = match coding {
@@ -81,9 +89,14 @@ impl Codings {
                 BodyCoding::Brotli => Box::new(Brotli(Decompressor::new(input, STEP_BYTES))),
                 BodyCoding::Zstd => Box::new(ZstdFrames::new(input, bytes_max)),
             };
+            layers_left -= 1;
             let bounded = Bounded {
                 inner: decoder,
-                left: bytes_max,
+                left: if layers_left == 0 {
+                    bytes_max
+                } else {
+                    between_max
+                },
                 is_over: Arc::clone(&is_over),
             };
             input = Box::new(BufReader::with_capacity(STEP_BYTES, bounded));
@@ -468,6 +481,25 @@ mod tests {
         for lines in [&[][..], &[""], &["identity"], &["identity", " "]] {
             assert_eq!(codings(lines), Ok(None), "{lines:?}");
         }
+    }
+
+    #[test]
+    fn little_that_becomes_much_on_its_way_to_nothing_is_refused_before_it_takes_time() {
+        let members = gzip(b"").repeat(BYTES_MAX / 20);
+        let blocks = [0, 0, 0, 0xff, 0xff].repeat(BYTES_MAX / 5 - 1);
+        for (coding, sent) in [
+            ("gzip, gzip, gzip", gzip(&gzip(&members))),
+            ("deflate, gzip, gzip", gzip(&gzip(&blocks))),
+        ] {
+            let read = decoded(coding, &sent, BYTES_MAX);
+            assert_eq!(read, Err(CodedBodyError::Long), "{coding}, {}", sent.len());
+        }
+        // What was coded twice all the same.
+        let plain: Vec<u8> = (0..BYTES_MAX).map(|n| (n / 7 % 251) as u8).collect();
+        assert_eq!(
+            decoded("gzip, gzip", &gzip(&gzip(&plain)), BYTES_MAX),
+            Ok(plain)
+        );
     }
 
     #[test]

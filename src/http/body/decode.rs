@@ -7,6 +7,7 @@
 //! Invariant: a body that is decoded is no longer than any other may be.
 
 use std::{
+    hash::{BuildHasher as _, RandomState},
     io,
     panic::{self, AssertUnwindSafe},
     sync::{
@@ -19,7 +20,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::{
-    sync::{Semaphore, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::{Duration, timeout},
 };
 
@@ -28,6 +29,7 @@ use super::{
     budget::{AddressShares, BodyBudget},
     coding::{CodedBodyError, Codings},
 };
+use crate::http::limits::Address;
 
 /// Up to this length a body is decoded at once, in bytes.
 const INLINE_BYTES_MAX: usize = 64 << 10;
@@ -35,11 +37,15 @@ const INLINE_BYTES_MAX: usize = 64 << 10;
 const LONG_AT_ONCE_MAX: usize = 1;
 /// How many of one address are, or wait for it.
 const LONG_OF_ADDRESS_MAX: usize = 32;
+/// Into so many groups addresses are put, by a hash that nobody knows.
+const ADDRESS_GROUPS: usize = 64;
 /// How many of all addresses are, or wait for it.
 const LONG_MAX: usize = 512;
 /// What is kept of the memory that bodies are decoded into, in bytes.
 const SCRATCH_BYTES_MAX: usize = 8 << 20;
-/// How long one waits.
+/// How long one waits for memory when it has its turn: others wait for the turn.
+const MEMORY_WAIT_MAX: Duration = Duration::from_millis(100);
+/// How long one waits for its turn.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// What the thread does, with the memory that it decodes into.
@@ -49,6 +55,10 @@ type Job = Box<dyn FnOnce(&mut Vec<u8>) + Send>;
 #[derive(Debug)]
 pub(in crate::http) struct LongDecodes {
     turns: Arc<Semaphore>,
+    /// One of each group waits for a turn at a time: an address with many bodies lets
+    /// another wait for one of them.
+    group_turns: [Arc<Semaphore>; ADDRESS_GROUPS],
+    hasher: RandomState,
     /// Started for the first one. It ends when this is dropped.
     thread: Mutex<Option<SyncSender<Job>>>,
     of_addresses: Arc<AddressShares>,
@@ -58,6 +68,8 @@ impl Default for LongDecodes {
     fn default() -> Self {
         Self {
             turns: Arc::new(Semaphore::new(LONG_AT_ONCE_MAX)),
+            group_turns: std::array::from_fn(|_| Arc::new(Semaphore::new(1))),
+            hasher: RandomState::new(),
             thread: Mutex::default(),
             of_addresses: AddressShares::new(LONG_OF_ADDRESS_MAX, LONG_MAX),
         }
@@ -65,6 +77,17 @@ impl Default for LongDecodes {
 }
 
 impl LongDecodes {
+    /// Waits for the turn of a body of this address.
+    async fn turn(&self, address: Option<Address>) -> Option<[OwnedSemaphorePermit; 2]> {
+        let group = self.hasher.hash_one(address) as usize % ADDRESS_GROUPS;
+        let both = async {
+            let of_group = Arc::clone(&self.group_turns[group]).acquire_owned().await;
+            let of_all = Arc::clone(&self.turns).acquire_owned().await;
+            Some([of_group.ok()?, of_all.ok()?])
+        };
+        timeout(WAIT_MAX, both).await.ok().flatten()
+    }
+
     /// Hands a job to the thread; whoever does has the turn, so that none waits there.
     fn hand_over(&self, job: Job) -> io::Result<()> {
         let mut thread = self.thread.lock();
@@ -114,27 +137,27 @@ pub(in crate::http) async fn decode(
     let share = &mut body._share;
     let inline_max = INLINE_BYTES_MAX.min(bytes_max);
     if codings.are_small()
-        && let Some(bytes) = decode_up_to(&codings, &sent, inline_max, bytes_max)?
+        && sent.len() <= INLINE_BYTES_MAX
+        && let Some(bytes) = decode_up_to(&codings, &sent, inline_max)?
     {
         share.grow(budget, sent.len() + bytes.len()).await?;
         (body.bytes, body.sent) = (bytes, Some(sent));
         return Ok(());
     }
-    let charge = sender
-        .address
-        .map(|one| decodes.of_addresses.charge(one, 1));
-    let charge = charge.transpose().map_err(|_| BodyError::NoMemory)?;
-    let turn = timeout(WAIT_MAX, Arc::clone(&decodes.turns).acquire_owned()).await;
-    let Ok(Ok(turn)) = turn else {
-        return Err(BodyError::NoMemory);
-    };
-    share.grow(budget, sent.len() + bytes_max).await?;
+    // Those whose address is not known share what one address may have.
+    let charged = sender.address.unwrap_or(Address::UNKNOWN);
+    let charge = decodes.of_addresses.charge(charged, 1);
+    let charge = charge.map_err(|_| BodyError::NoMemory)?;
+    let turn = decodes.turn(sender.address).await;
+    let turn = turn.ok_or(BodyError::NoMemory)?;
+    let grown = timeout(MEMORY_WAIT_MAX, share.grow(budget, sent.len() + bytes_max)).await;
+    grown.map_err(|_| BodyError::NoMemory)??;
     // All go with it: it is not ended where the sender leaves.
     let share = std::mem::take(share);
     let (done, decoding) = oneshot::channel();
     let job = move |scratch: &mut Vec<u8>| {
-        let decoded = decode_into(scratch, &codings, &sent, bytes_max, bytes_max);
-        let decoded = decoded.map(|is_all| is_all.then(|| Bytes::copy_from_slice(scratch)));
+        let decoded = decode_into(scratch, &codings, &sent, bytes_max);
+        let decoded = decoded.map(|()| Bytes::copy_from_slice(scratch));
         drop((turn, charge));
         // Whoever waited for it may have left.
         let _ = done.send((decoded, sent, share));
@@ -144,38 +167,42 @@ pub(in crate::http) async fn decode(
     let finished = decoding.await.map_err(|_| BodyError::CodingBroken)?;
     let (decoded, was_sent, paid) = finished;
     body._share = paid;
-    body.bytes = decoded?.ok_or(BodyError::Long(bytes_max))?;
+    body.bytes = decoded?;
     body._share.shrink(was_sent.len() + body.bytes.len());
     body.sent = Some(was_sent);
     Ok(())
 }
 
-/// The decoded body; `None` where it is longer than `here_max`.
+/// The decoded body; `None` where it is longer than `here_max`, also between two codings.
 fn decode_up_to(
     codings: &Codings,
     sent: &Bytes,
     here_max: usize,
-    bytes_max: usize,
 ) -> Result<Option<Bytes>, BodyError> {
     let mut decoded = Vec::new();
-    let is_all = decode_into(&mut decoded, codings, sent, here_max, bytes_max)?;
-    decoded.shrink_to_fit();
-    Ok(is_all.then(|| decoded.into()))
+    match decode_into(&mut decoded, codings, sent, here_max) {
+        Ok(()) => {
+            decoded.shrink_to_fit();
+            Ok(Some(decoded.into()))
+        }
+        Err(BodyError::Long(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
-/// Decodes into `out`, which is empty; returns whether that was all.
+/// Decodes into `out`, which is empty.
 fn decode_into(
     out: &mut Vec<u8>,
     codings: &Codings,
     sent: &Bytes,
-    here_max: usize,
     bytes_max: usize,
-) -> Result<bool, BodyError> {
+) -> Result<(), BodyError> {
     let mut reader = codings.reader(sent.clone(), bytes_max);
-    let read = reader.read_to(out, here_max);
-    debug_assert!(out.len() <= here_max);
-    read.map_err(|error| match error {
-        CodedBodyError::Long => BodyError::Long(bytes_max),
-        CodedBodyError::Broken => BodyError::CodingBroken,
-    })
+    let read = reader.read_to(out, bytes_max);
+    assert!(out.len() <= bytes_max, "no body is longer than it may be");
+    match read {
+        Ok(true) => Ok(()),
+        Ok(false) | Err(CodedBodyError::Long) => Err(BodyError::Long(bytes_max)),
+        Err(CodedBodyError::Broken) => Err(BodyError::CodingBroken),
+    }
 }

@@ -23,6 +23,9 @@ impl From<IpAddr> for Address {
 }
 
 impl Address {
+    /// Stands for all whose address is not known: no client has it (RFC 1122, 3.2.1.3).
+    pub(in crate::http) const UNKNOWN: Self = Self::V4(Ipv4Addr::UNSPECIFIED);
+
     /// A number of its own.
     pub(in crate::http) fn number(self) -> u128 {
         match self {

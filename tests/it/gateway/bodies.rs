@@ -319,6 +319,12 @@ async fn a_coded_body_is_verified_as_sent_or_decoded_and_streamed_plain() {
     );
     let second = deliver("d-2", &coded, &coded, Some("x-gzip")).await;
     assert_eq!(second.status, 200, "{second:?}");
+    // Nobody signs the header: a replay without it is the same delivery.
+    let replayed = deliver("d-2", &coded, &coded, None).await;
+    assert_eq!(
+        (replayed.id(), &replayed.json()["duplicate"]),
+        (second.id(), &true.into())
+    );
     assert_eq!(
         deliver("d-3", plain, &other, Some("gzip")).await.status,
         401

@@ -12,6 +12,7 @@ use serde::de::{
 use serde_json::value::RawValue;
 
 use super::{Pointer, find::index};
+use crate::form::without_byte_order_mark;
 
 impl Pointer {
     /// The body with the empty string in place of each value that is at this place;
@@ -33,7 +34,9 @@ impl Pointer {
 
     fn spans(&self, body: &[u8]) -> Option<Vec<Range<usize>>> {
         let mut spans = Vec::new();
-        let mut json = serde_json::Deserializer::from_slice(body);
+        // What `find` reads is what is looked through here: a value that is found there and
+        // not here would not be cut out.
+        let mut json = serde_json::Deserializer::from_slice(without_byte_order_mark(body));
         let seed = SpanSeed {
             steps: self.steps(),
             start: body.as_ptr() as usize,

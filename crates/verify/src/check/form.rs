@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use hookrill_core::begins_as_json;
 use percent_encoding::percent_decode_str;
 
 use crate::error::VerifyError;
@@ -59,8 +60,7 @@ pub(super) fn required(body: &[u8], name: &str) -> Result<String, VerifyError> {
 ///
 /// [`VerifyError::NotTheField`] for a form with other fields: nobody has signed those.
 pub(super) fn body_or_field<'b>(body: &'b [u8], name: &str) -> Result<Cow<'b, [u8]>, VerifyError> {
-    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
-    if matches!(first, Some(b'{' | b'[')) {
+    if begins_as_json(body) {
         return Ok(body.into());
     }
     let not_it = || VerifyError::NotTheField {

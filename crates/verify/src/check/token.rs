@@ -86,7 +86,12 @@ impl TokenCheck {
     }
 
     /// Takes the token out of a delivery that it has verified.
-    pub(crate) fn redact(&self, delivery: &mut Delivery) {
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError::TokenMalformed`] where it can't be taken out: nobody behind this may
+    /// see it.
+    pub(crate) fn redact(&self, delivery: &mut Delivery) -> Result<(), VerifyError> {
         match &self.location {
             TokenLocation::Header { names, .. } => {
                 for name in names.iter() {
@@ -97,9 +102,8 @@ impl TokenCheck {
                 delivery.headers.remove(AUTHORIZATION);
             }
             TokenLocation::Json(pointer) => {
-                if let Some(body) = pointer.emptied(&delivery.body) {
-                    delivery.body = body.into();
-                }
+                let emptied = pointer.emptied(&delivery.body);
+                delivery.body = emptied.ok_or(VerifyError::TokenMalformed)?.into();
             }
             TokenLocation::Query(name) => {
                 delivery.path_and_query = without_parameter(&delivery.path_and_query, name);
@@ -112,6 +116,7 @@ impl TokenCheck {
                 == matches!(self.location, TokenLocation::Json(_)),
             "nobody behind this finds the token"
         );
+        Ok(())
     }
 }
 

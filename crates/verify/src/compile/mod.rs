@@ -85,6 +85,14 @@ fn methods(scheme: &Scheme, settings: &Settings) -> Result<Vec<Method>, SchemeEr
     if settings.methods.contains(&Method::GET) && scheme.kind.signs() && !signs_query {
         return Err(SchemeError::GetUnsigned);
     }
+    // The end of a query would pass as the beginning of a body, both signed as one text.
+    let parts = scheme.parts();
+    let may_move = parts.iter().any(MessagePart::needs_public_url)
+        && parts.iter().any(MessagePart::has_all_of_body)
+        && !parts.contains(&MessagePart::Method);
+    if settings.methods.contains(&Method::GET) && settings.methods.len() > 1 && may_move {
+        return Err(SchemeError::GetBesideBody);
+    }
     Ok(settings.methods.clone())
 }
 

@@ -157,6 +157,14 @@ fn a_token_in_the_body_verifies_and_goes_no_further() {
     let left = std::str::from_utf8(&verified.delivery().body).unwrap();
     assert_eq!(left, r#"{ "type": "a", "n": 1.50, "sharedSecret" : "" }"#);
     assert_eq!(verified.facts().event_type.as_deref(), Some("a"));
+    // Neither is it left behind a byte order mark, which readers of JSON leave out.
+    let Ok(Outcome::Event(marked)) = verify("\u{feff}{\"sharedSecret\":\"hu\\\"sh\"}") else {
+        panic!("refused");
+    };
+    assert_eq!(
+        &marked.delivery().body[..],
+        "\u{feff}{\"sharedSecret\":\"\"}".as_bytes()
+    );
     // What JavaScript would not read of it is cut out too.
     let twice = r#"{"sharedSecret":{"a":"hu\"sh"},"sharedSecret":"hu\"sh"}"#;
     let Ok(Outcome::Event(twice_sent)) = verify(twice) else {
@@ -251,4 +259,30 @@ fn a_place_in_the_body_that_contradicts_another_is_refused_with_what_to_do() {
         let error = custom(&toml, &["s"]).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
+}
+
+#[test]
+fn a_query_that_is_signed_like_a_body_is_not_taken_beside_one() {
+    let of = |message: &str, methods: &[Method]| {
+        let toml = format!(
+            "kind = \"hmac\"\nhash = \"sha256\"\nsignature = {{ header = \"X-S\" }}\n\
+             encoding = \"hex\"\nmessage = [{message}]"
+        );
+        let settings = with(&["s"]).with_methods(methods.iter().cloned());
+        Verifier::new(scheme(&toml), settings).err()
+    };
+    let both = [Method::POST, Method::GET];
+    let url_and_body = "\"url\", \"body\"";
+    assert_eq!(of(url_and_body, &both), Some(SchemeError::GetBesideBody));
+    assert_eq!(of(url_and_body, &[Method::GET]), None);
+    assert_eq!(of(url_and_body, &[Method::POST, Method::PUT]), None);
+    let with_method = "\"method\", { literal = \" \" }, \"url\", \"body\"";
+    assert_eq!(of(with_method, &both), None);
+    assert_eq!(of("{ body_or_field = \"payload\" }", &both), None);
+    let twilio = preset("twilio").unwrap().scheme;
+    let settings = with(&["s"]).with_methods(both);
+    assert_eq!(
+        Verifier::new(twilio, settings).err(),
+        Some(SchemeError::GetBesideBody)
+    );
 }
