@@ -238,10 +238,12 @@ impl Gateway {
     /// Every route, as a router that any server can take.
     pub fn router(self: &Arc<Self>) -> Router {
         self.routes()
+            .layer(cors::AcrossOrigins(Arc::clone(self)))
             .layer(from_fn_with_state(Arc::clone(self), count_response))
     }
 
-    /// Every route, for a server that counts its responses itself.
+    /// Every route, for a server that counts its responses itself, and marks them for
+    /// pages of other origins.
     fn routes(self: &Arc<Self>) -> Router {
         let events = Router::new()
             .route("/events", get(events::subscribe))
@@ -265,7 +267,6 @@ impl Gateway {
             .route("/ingest/", ingest::without_topic())
             .route("/ingest/{*topic}", ingest::route())
             .fallback(problem::no_such_route)
-            .layer(cors::AcrossOrigins(Arc::clone(self)))
             .with_state(Arc::clone(self))
     }
 }

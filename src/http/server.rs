@@ -37,17 +37,17 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::ServiceExt as _;
+use tower::{Layer as _, Service};
 
 use super::{
     Gateway,
-    cors::Page,
+    cors::{AcrossOrigins, CrossOriginService, Page},
     dead_peers::{self, DeadPeerBounds, DeadPeers},
     first_head::{FirstHead, HEAD_BYTES_MAX, HEAD_TIME_MAX, Protocol, read_first_head},
     guarded_body::GuardedBody,
     hijack::{EventStream, Hijackable},
     host,
-    limits::{ConnectionBounds, ConnectionRequests, ConnectionSlot, Connections},
+    limits::{ConnectionBounds, ConnectionRequests, ConnectionSlot, Connections, RequestGuard},
     ops,
     prefixed::Prefixed,
     problem::{ProblemDetails, closing},
@@ -72,7 +72,7 @@ const NO_ROOM: &str = "no room for another connection; trying again";
 /// Serves connections.
 pub struct Server {
     gateway: Arc<Gateway>,
-    router: Router,
+    router: CrossOriginService<Router>,
     telemetry: Arc<Telemetry>,
     connections: Arc<Connections>,
     tasks: TaskTracker,
@@ -100,7 +100,7 @@ impl Server {
         let telemetry = Arc::clone(&gateway.telemetry);
         Self {
             connections: Connections::new(bounds(gateway), Arc::clone(&telemetry)),
-            router: gateway.routes(),
+            router: AcrossOrigins(Arc::clone(gateway)).layer(gateway.routes()),
             gateway: Arc::clone(gateway),
             telemetry,
             fanout: Fanout::new(tasks.clone(), cutting.clone()),
@@ -320,9 +320,9 @@ impl Connection {
             if request.method() == Method::GET {
                 request.extensions_mut().insert(Hijackable);
             }
-            let (responder, hijack) = (responder.clone(), Arc::clone(&hijack));
+            let (answering, hijack) = (responder.answer(request, None), Arc::clone(&hijack));
             async move {
-                let mut response = responder.answer(request, None).await?;
+                let mut response = answering.await;
                 let Some(stream) = EventStream::take_from(&mut response) else {
                     return Ok(response);
                 };
@@ -360,8 +360,8 @@ impl Connection {
         let (responder, requests) = (self.responder.clone(), tasks.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             requests.prepare(&mut request);
-            let (responder, streaming) = (responder.clone(), streaming.clone());
-            async move { responder.answer(request, Some(streaming)).await }
+            let answering = responder.answer(request, Some(streaming.clone()));
+            async move { Ok::<_, Infallible>(answering.await) }
         });
         let mut connection = pin!(
             http2::Builder::new(tasks)
@@ -386,49 +386,58 @@ impl Connection {
     }
 }
 
+/// What the routes will answer.
+type Answering = <CrossOriginService<Router> as Service<axum::extract::Request>>::Future;
+
 /// Answers the requests of one connection.
 #[derive(Clone)]
 struct Responder {
     gateway: Arc<Gateway>,
-    router: Router,
+    router: CrossOriginService<Router>,
     requests: ConnectionRequests,
     telemetry: Arc<Telemetry>,
 }
 
 impl Responder {
-    /// What is answered, which is counted.
-    async fn answer(
-        self,
+    /// What is answered, which is counted. The connection has a request under way until
+    /// the response is sent. `streaming` says of a connection whether it has streams.
+    ///
+    /// No `async fn`: each connection has room for one of these, and it would hold the
+    /// request as well.
+    fn answer(
+        &self,
         request: Request<Incoming>,
         streaming: Option<StreamingFlag>,
-    ) -> Result<GuardedResponse, Infallible> {
+    ) -> impl Future<Output = GuardedResponse> + Send + use<> {
         let telemetry = Arc::clone(&self.telemetry);
         let route = Route::of(request.uri().path());
-        let response = self.respond(request, streaming).await?;
-        telemetry.responses.count(route, response.status().as_u16());
-        Ok(response)
+        let routed = self.route(request);
+        async move {
+            let response = match routed {
+                Ok((routed, guard)) => under_way(routed.await, guard, streaming),
+                Err(refused) => *refused,
+            };
+            telemetry.responses.count(route, response.status().as_u16());
+            response
+        }
     }
 
-    /// What the routes answer; the connection has a request under way until the
-    /// response is sent. `streaming` says of a connection whether it has streams.
-    async fn respond(
-        self,
+    /// What the routes will answer, with the count of it as under way; or why they are
+    /// not asked.
+    fn route(
+        &self,
         request: Request<Incoming>,
-        streaming: Option<StreamingFlag>,
-    ) -> Result<GuardedResponse, Infallible> {
-        let Some(mut guard) = self.requests.begin() else {
-            return Ok(self.refused(&request, ProblemDetails::busy()));
+    ) -> Result<(Answering, RequestGuard), Box<GuardedResponse>> {
+        let Some(guard) = self.requests.begin() else {
+            return Err(self.refused(&request, ProblemDetails::busy()).into());
         };
         if let Some(refusal) = self.refusal(&request) {
-            return Ok(self.refused(&request, refusal));
+            return Err(self.refused(&request, refusal).into());
         }
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(guard.progress());
-        let response = self.router.oneshot(request).await?;
-        if streaming.is_some_and(|streaming| streaming.is_streaming()) {
-            guard.carries_stream();
-        }
-        Ok(response.map(|body| GuardedBody::new(body, Some(guard))))
+        // A router is always ready.
+        Ok((self.router.clone().call(request), guard))
     }
 
     /// Why a request is not even routed.
@@ -450,6 +459,19 @@ impl Responder {
         self.gateway.mark_for(&Page::of(request), &mut response);
         closing(response, request.version()).map(|body| GuardedBody::new(body, None))
     }
+}
+
+/// The response, which counts as under way until it is sent.
+fn under_way(
+    response: Result<Response, Infallible>,
+    mut guard: RequestGuard,
+    streaming: Option<StreamingFlag>,
+) -> GuardedResponse {
+    if streaming.is_some_and(|streaming| streaming.is_streaming()) {
+        guard.carries_stream();
+    }
+    let Ok(response) = response;
+    response.map(|body| GuardedBody::new(body, Some(guard)))
 }
 
 /// About how long a head was.
