@@ -20,14 +20,15 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use hookrill_core::{Clock, Cursor, Draft, Secret, Swap, Topic, TopicError, TopicMap};
 use hookrill_verify::{Delivery, Outcome, Refused, Reply, Verified, VerifyError};
 use http::{Method, header::CONTENT_TYPE};
 use sha2::{Digest as _, Sha256};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 
 use crate::{
-    journal::{Health, Journal, ReadError},
+    journal::{AppendError, Appended, Health, Journal, ReadError},
     telemetry::{SectionMetrics, Telemetry},
 };
 use dedup::dedup_key;
@@ -178,19 +179,15 @@ impl Ingest {
     /// [`AppendError::Failed`](crate::journal::AppendError::Failed) the event may
     /// still turn up, once.
     pub async fn accept(&self, topic: &str, delivery: Delivery) -> Result<Accepted, Box<Refusal>> {
-        let (body, sent) = (delivery.body.clone(), delivery.sent.clone());
-        let accepted = self.route_and_accept(topic, delivery).await;
-        if (accepted.as_ref()).is_err_and(|refusal| refusal.error.is_before_mac()) {
-            // Few come here, and what it takes would make every delivery's task longer.
-            Box::pin(async {
-                hash_for_nothing(body).await;
-                if let Some(sent) = sent {
-                    hash_for_nothing(sent).await;
-                }
-            })
-            .await;
-        }
+        let accepted = match self.destination(topic) {
+            Ok(destination) => self.verify_and_store(destination, delivery).await,
+            Err(refusal) => Err(refusal.with_unverified(delivery).into()),
+        };
         if let Err(refusal) = &accepted {
+            if let Some(untried) = refusal.delivery_before_mac() {
+                // Few come here, and what it takes would make every delivery's task longer.
+                Box::pin(hash_for_nothing(untried)).await;
+            }
             let section = refusal.section().unwrap_or(&self.telemetry.no_section);
             section.ingest_refused(refusal.error.reason());
         }
@@ -222,57 +219,44 @@ impl Ingest {
         Some(self.accept(topic, delivery).await)
     }
 
-    async fn route_and_accept(
+    /// Where a delivery to this topic goes.
+    fn destination(&self, topic: &str) -> Result<Destination, Box<Refusal>> {
+        let unrouted = |error, route| Err(Box::new(Refusal::new(error, route)));
+        let topic = match topic.parse::<Topic>() {
+            Ok(topic) => topic,
+            Err(malformed) => return unrouted(malformed.into(), None),
+        };
+        match self.route(&topic) {
+            Some(route) if route.accepts(&topic) => Ok(Destination { topic, route }),
+            Some(route) => unrouted(IngestError::BelowPartition(topic), Some(route)),
+            None => unrouted(IngestError::Unconfigured(topic), None),
+        }
+    }
+
+    async fn verify_and_store(
         &self,
-        topic: &str,
+        to: Destination,
         delivery: Delivery,
     ) -> Result<Accepted, Box<Refusal>> {
-        let unrouted = |error, route| Box::new(Refusal::new(error, route));
-        let topic: Topic =
-            (topic.parse()).map_err(|error: TopicError| unrouted(error.into(), None))?;
-        let Some(route) = self.route(&topic) else {
-            return Err(unrouted(IngestError::Unconfigured(topic), None));
-        };
-        if !route.accepts(&topic) {
-            return Err(unrouted(IngestError::BelowPartition(topic), Some(route)));
-        }
-        let refused = |error| Box::new(Refusal::new(error, Some(Arc::clone(&route))));
-        let outcome = match self.verify(&route, delivery).await.map_err(refused)? {
-            Ok(outcome) => outcome,
-            Err(unverified) => {
-                let source = unverified.error;
-                let refusal = Refusal::new(IngestError::Unverified { topic, source }, Some(route));
-                return Err(Box::new(refusal.with_unverified(unverified.delivery)));
+        let verified = self.verify(&to.route, delivery).await;
+        match self.take(&to, verified)? {
+            Taken::Answered(accepted) => {
+                to.route.section().handshakes.increment(1);
+                Ok(accepted)
             }
-        };
-        match outcome {
-            Outcome::Answer(reply) => {
-                route.section().handshakes.increment(1);
+            Taken::Secret { secret, reply } => {
+                let provisioned = Box::pin(self.provision(&to, secret)).await;
+                provisioned.map_err(|error| to.refusal(error))?;
+                to.route.section().handshakes.increment(1);
                 Ok(Accepted::Answered {
-                    topic,
-                    reply,
-                    secret_stored: false,
-                })
-            }
-            Outcome::ProvisionedSecret { secret, reply } => {
-                let provisioned = self.provision(&topic, &route, secret).await;
-                provisioned.map_err(refused)?;
-                route.section().handshakes.increment(1);
-                Ok(Accepted::Answered {
-                    topic,
+                    topic: to.topic,
                     reply,
                     secret_stored: true,
                 })
             }
-            Outcome::Event(verified) => {
-                // Only verified deliveries count, or a flood of others would
-                // keep them out. Handshakes store nothing, and do not count.
-                if let Err(limited) = route.admit(self.clock.monotonic()) {
-                    let refusal = refused(IngestError::RateLimited { topic, limited });
-                    let id = verified.into_parts().1.dedup_id;
-                    return Err(Box::new(refusal.with_id(id)));
-                }
-                self.store(topic, &route, verified).await.map_err(refused)
+            Taken::Event(storing) => {
+                let stored = self.stored(storing, &to.route).await;
+                stored.map_err(|error| to.refusal(error.into()))
             }
         }
     }
@@ -282,11 +266,12 @@ impl Ingest {
         self.routes.load().lookup(topic).map(Arc::clone)
     }
 
+    /// What a delivery is. A long one is verified on a thread of its own.
     async fn verify(
         &self,
-        route: &Arc<IngestRoute>,
+        route: &IngestRoute,
         delivery: Delivery,
-    ) -> Result<Result<Outcome, Box<Refused>>, IngestError> {
+    ) -> Result<Result<Outcome, Box<Refused>>, JoinError> {
         let now = self.clock.now();
         let verifier = route.verifier();
         // It may be over either.
@@ -294,19 +279,54 @@ impl Ingest {
         if delivery.body.len() + sent_bytes <= INLINE_BODY_BYTES_MAX {
             return Ok(verifier.verify_or_return(delivery, now));
         }
-        Ok(spawn_blocking(move || verifier.verify_or_return(delivery, now)).await?)
+        spawn_blocking(move || verifier.verify_or_return(delivery, now)).await
+    }
+
+    /// What is left to do with a delivery; an event is on its way into the journal.
+    ///
+    /// No part of [`Ingest::verify_and_store`], whose task would hold each step's values
+    /// until the event is durable.
+    fn take(
+        &self,
+        to: &Destination,
+        verified: Result<Result<Outcome, Box<Refused>>, JoinError>,
+    ) -> Result<Taken<'_>, Box<Refusal>> {
+        let outcome = verified.map_err(|error| to.refusal(error.into()))?;
+        let outcome = outcome.map_err(|unverified| {
+            let (topic, source) = (to.topic.clone(), unverified.error);
+            let refusal = to.refusal(IngestError::Unverified { topic, source });
+            Box::new(refusal.with_unverified(unverified.delivery))
+        })?;
+        match outcome {
+            Outcome::Answer(reply) => Ok(Taken::Answered(Accepted::Answered {
+                topic: to.topic.clone(),
+                reply,
+                secret_stored: false,
+            })),
+            Outcome::ProvisionedSecret { secret, reply } => Ok(Taken::Secret { secret, reply }),
+            Outcome::Event(event) => {
+                // Only verified deliveries count, or a flood of others would
+                // keep them out. Handshakes store nothing, and do not count.
+                if let Err(limited) = to.route.admit(self.clock.monotonic()) {
+                    let topic = to.topic.clone();
+                    let refusal = to.refusal(IngestError::RateLimited { topic, limited });
+                    let id = event.into_parts().1.dedup_id;
+                    return Err(Box::new(refusal.with_id(id)));
+                }
+                let storing = self.store(to, event);
+                Ok(Taken::Event(
+                    storing.map_err(|error| to.refusal(error.into()))?,
+                ))
+            }
+        }
     }
 
     /// Stores a secret that the provider sent, and verifies with it from now on.
     ///
     /// Only for a section's own topic: below it, and under `"*"`, anybody could
     /// make up a topic, send a secret for it, and be trusted there.
-    async fn provision(
-        &self,
-        topic: &Topic,
-        route: &IngestRoute,
-        secret: Secret,
-    ) -> Result<(), IngestError> {
+    async fn provision(&self, to: &Destination, secret: Secret) -> Result<(), IngestError> {
+        let Destination { topic, route } = to;
         if !route.is_own_topic(topic) {
             return Err(IngestError::SecretNotAccepted(topic.clone()));
         }
@@ -340,19 +360,16 @@ impl Ingest {
         }
     }
 
-    async fn store(
-        &self,
-        topic: Topic,
-        route: &IngestRoute,
-        verified: Verified,
-    ) -> Result<Accepted, IngestError> {
+    /// Hands an event to the journal.
+    fn store(&self, to: &Destination, verified: Verified) -> Result<Storing<'_>, TopicError> {
+        let Destination { topic, route } = to;
         let rule = route.dedup();
-        let dedup = rule.and_then(|rule| dedup_key(&topic, route.topic(), &verified, rule));
+        let dedup = rule.and_then(|rule| dedup_key(topic, route.topic(), &verified, rule));
         let (delivery, facts) = verified.into_parts();
         let topic = match &facts.partition {
             // The start checked that any value makes a topic.
             Some(partition) => topic.below(partition)?,
-            None => topic,
+            None => topic.clone(),
         };
         let body_bytes = delivery.body.len() as u64;
         let draft = Draft {
@@ -364,24 +381,69 @@ impl Ingest {
             headers: headers::kept(&delivery.headers, delivery.sent.as_deref()),
             body: delivery.body,
         };
-        let appended = self.journal.append(draft, dedup).await?;
+        Ok(Storing {
+            appending: self.journal.append(draft, dedup),
+            topic,
+            body_bytes,
+            respond: facts.respond,
+        })
+    }
+
+    /// Waits until an event is durable.
+    async fn stored(
+        &self,
+        storing: Storing<'_>,
+        route: &IngestRoute,
+    ) -> Result<Accepted, AppendError> {
+        let appended = storing.appending.await?;
         let section = route.section();
         if appended.duplicate {
             section.duplicates.increment(1);
         } else {
             section.stored.increment(1);
-            section.stored_bytes.increment(body_bytes);
+            section.stored_bytes.increment(storing.body_bytes);
         }
         Ok(Accepted::Stored {
             cursor: Cursor {
                 epoch: self.journal.epoch(),
                 sequence: appended.sequence,
             },
-            topic,
+            topic: storing.topic,
             duplicate: appended.duplicate,
-            respond: facts.respond,
+            respond: storing.respond,
         })
     }
+}
+
+/// The topic that a delivery was sent to, and the route of the section that covers it.
+struct Destination {
+    topic: Topic,
+    route: Arc<IngestRoute>,
+}
+
+impl Destination {
+    fn refusal(&self, error: IngestError) -> Box<Refusal> {
+        Box::new(Refusal::new(error, Some(Arc::clone(&self.route))))
+    }
+}
+
+/// What is left to do with a delivery that was not refused.
+enum Taken<'i> {
+    Answered(Accepted),
+    /// To be stored before its reply is sent.
+    Secret {
+        secret: Secret,
+        reply: Reply,
+    },
+    Event(Storing<'i>),
+}
+
+/// An event on its way into the journal.
+struct Storing<'i> {
+    appending: BoxFuture<'i, Result<Appended, AppendError>>,
+    topic: Topic,
+    body_bytes: u64,
+    respond: Option<Reply>,
 }
 
 /// The methods of these routes, each once; where there are none, that of most.
@@ -411,15 +473,21 @@ fn restrict(routes: &TopicMap<Arc<IngestRoute>>) -> bool {
 /// Reads a body as a MAC would. Otherwise the time of a refusal would tell strangers
 /// which topics there are: those of which no key was tried answer sooner, the more so
 /// the longer the body is.
-async fn hash_for_nothing(body: Bytes) {
-    let is_short = body.len() <= INLINE_BODY_BYTES_MAX;
-    let hash = move || {
-        std::hint::black_box(Sha256::digest(&body));
-    };
-    if is_short {
-        hash();
-    } else {
-        // One that is not done because the process ends is not missed.
-        _ = spawn_blocking(hash).await;
+async fn hash_for_nothing(delivery: &Delivery) {
+    for body in [Some(&delivery.body), delivery.sent.as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        let body = body.clone();
+        let is_short = body.len() <= INLINE_BODY_BYTES_MAX;
+        let hash = move || {
+            std::hint::black_box(Sha256::digest(&body));
+        };
+        if is_short {
+            hash();
+        } else {
+            // One that is not done because the process ends is not missed.
+            _ = spawn_blocking(hash).await;
+        }
     }
 }

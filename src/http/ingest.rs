@@ -5,14 +5,19 @@
 //! Whatever the method, an address that sends too many requests is refused first. A
 //! method that any section takes is taken for all topics, as far as a stranger sees.
 
-use std::sync::Arc;
+use std::{future, mem, sync::Arc};
 
 use axum::{
+    body::Body,
     extract::{Request, State},
     response::{IntoResponse, Response},
     routing::{MethodRouter, any},
 };
 use bytes::Bytes;
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, Either},
+};
 use hookrill_core::Timestamp;
 use hookrill_verify::{Delivery, Reply};
 use http::{HeaderValue, Method, header, request::Parts};
@@ -53,7 +58,10 @@ async fn refuse_without_topic(State(gateway): State<Arc<Gateway>>, request: Requ
     }
 }
 
-async fn receive(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+fn receive(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request,
+) -> impl Future<Output = Response> + Send {
     let caller = gateway.caller(&request);
     let topic = topic(request.uri().path());
     // Costs one load of a static where nobody wants it.
@@ -63,111 +71,155 @@ async fn receive(State(gateway): State<Arc<Gateway>>, request: Request) -> Respo
         client = caller.client.map(tracing::field::display),
         topic = shown_topic(&topic),
     );
-    let receiving = receive_for(gateway, caller, &topic, request);
+    let receiving = span.in_scope(|| receive_for(gateway, caller, topic, request));
     if span.is_disabled() {
-        receiving.await
+        Either::Left(receiving)
     } else {
-        Box::pin(receiving.instrument(span)).await
+        Either::Right(receiving.instrument(span).boxed())
     }
 }
 
-async fn receive_for(
+/// The answer to a delivery. Any other is boxed, or each delivery's task would be as long
+/// as the longest of them.
+type Answering<D> = Either<D, BoxFuture<'static, Response>>;
+
+fn receive_for(
     gateway: Arc<Gateway>,
     caller: Caller,
-    topic: &str,
+    topic: String,
     request: Request,
-) -> Response {
-    if let Err(limit) = gateway.admit_to_ingest(caller.client) {
-        gateway.note_limited_delivery(limit, topic, &caller);
-        return Box::pin(reject_unread(request, limit)).await;
-    }
-    let method = request.method();
-    let is_taken = *method == Method::POST || gateway.ingest.methods().contains(method);
-    if let Err(refusal) = gateway.ingest.admit(topic, caller.client) {
-        gateway.log_refusal(&refusal, topic, 0, &caller);
-        if is_taken {
-            let problem = ProblemDetails::from(refusal.error);
-            return Box::pin(reject_unread(request, problem)).await;
+) -> Answering<impl Future<Output = Response> + Send> {
+    match admit(&gateway, &caller, &topic, &request) {
+        Ok(Admitted::Delivery(codings)) => {
+            Either::Left(deliver(gateway, caller, topic, request, codings))
         }
-        // As a topic answers that has no handshake by this method.
-        return ProblemDetails::method_not_taken(&gateway.ingest.methods()).into_response();
+        Ok(Admitted::Handshake) => {
+            Either::Right(handshake(gateway, caller, topic, request).boxed())
+        }
+        Ok(Admitted::Nothing) => {
+            let problem = ProblemDetails::method_not_taken(&gateway.ingest.methods());
+            Either::Right(future::ready(problem.into_response()).boxed())
+        }
+        Err(problem) => Either::Right(reject_unread(request, problem).boxed()),
     }
-    if !is_taken {
-        return Box::pin(handshake(gateway, caller, topic, request)).await;
-    }
-    let is_get = *method == Method::GET;
-    let mut response = deliver(gateway, caller, topic, request).await;
-    if is_get {
-        // Each is a delivery, and has to come here.
-        let no_store = HeaderValue::from_static("no-store");
-        response
-            .headers_mut()
-            .insert(header::CACHE_CONTROL, no_store);
-    }
-    response
 }
 
-async fn deliver(gateway: Arc<Gateway>, caller: Caller, topic: &str, request: Request) -> Response {
+/// What a request is, by its head.
+enum Admitted {
+    /// With the codings of its body, if any.
+    Delivery(Option<Codings>),
+    Handshake,
+    /// What would be a handshake, if its sender were let in.
+    Nothing,
+}
+
+/// Lets a request in, or says why its body is not read.
+fn admit(
+    gateway: &Gateway,
+    caller: &Caller,
+    topic: &str,
+    request: &Request,
+) -> Result<Admitted, ProblemDetails> {
+    gateway
+        .admit_to_ingest(caller.client)
+        .inspect_err(|limit| gateway.note_limited_delivery(*limit, topic, caller))?;
+    let is_taken =
+        request.method() == Method::POST || gateway.ingest.methods().contains(request.method());
+    if let Err(refusal) = gateway.ingest.admit(topic, caller.client) {
+        gateway.log_refusal(&refusal, topic, 0, caller);
+        // As a topic answers that has no handshake by this method.
+        return if is_taken {
+            Err(refusal.error.into())
+        } else {
+            Ok(Admitted::Nothing)
+        };
+    }
+    if !is_taken {
+        return Ok(Admitted::Handshake);
+    }
+    let codings = Codings::from_headers(request.headers()).map_err(|unknown| {
+        let error = BodyError::from(unknown);
+        gateway.note_unread(error, topic, caller);
+        error
+    })?;
+    Ok(Admitted::Delivery(codings))
+}
+
+/// No `async fn`: that would hold the request as it came for as long as it takes.
+fn deliver(
+    gateway: Arc<Gateway>,
+    caller: Caller,
+    topic: String,
+    request: Request,
+    codings: Option<Codings>,
+) -> impl Future<Output = Response> + Send {
     let begun = Instant::now();
-    let refuse = |error: BodyError| gateway.note_unread(error, topic, &caller);
-    let codings = match Codings::from_headers(request.headers()) {
-        Ok(codings) => codings,
-        Err(unknown) => {
-            let error = BodyError::from(unknown);
-            refuse(error);
-            return Box::pin(reject_unread(request, error)).await;
-        }
-    };
     let (head, body) = request.into_parts();
     let progress = head.extensions.get::<RequestProgress>().cloned();
+    async move {
+        let sender = BodySender {
+            address: caller.client.map(Address::from),
+            progress: progress.as_ref(),
+        };
+        // Its share of the budget is held until the response is made.
+        let mut received = match read_body(&gateway, &head, body, codings, sender).await {
+            Ok(received) => received,
+            Err(error) => {
+                gateway.note_unread(error, &topic, &caller);
+                return ProblemDetails::from(error).into_response();
+            }
+        };
+        let body_bytes = received.bytes.len();
+        let is_get = head.method == Method::GET;
+        let mut delivery = delivery(head, mem::take(&mut received.bytes), gateway.clock.now());
+        delivery.sent = received.sent.take();
+        let accepted = gateway.ingest.accept(&topic, delivery).await;
+        let mut response = match accepted {
+            Ok(accepted) => {
+                // Not a handshake: some need no secret.
+                if let (Some(progress), Accepted::Stored { .. }) = (progress, &accepted) {
+                    progress.verified();
+                }
+                gateway.log_handshake(&accepted, &caller);
+                log_stored(&accepted, body_bytes, begun);
+                gateway.telemetry.ingest_secs.record(begun.elapsed());
+                success(accepted)
+            }
+            Err(refusal) => {
+                gateway.log_refusal(&refusal, &topic, body_bytes, &caller);
+                ProblemDetails::from(refusal.error).into_response()
+            }
+        };
+        if is_get {
+            // Each is a delivery, and has to come here.
+            let no_store = HeaderValue::from_static("no-store");
+            response
+                .headers_mut()
+                .insert(header::CACHE_CONTROL, no_store);
+        }
+        response
+    }
+}
+
+/// The body, without its codings.
+async fn read_body(
+    gateway: &Gateway,
+    head: &Parts,
+    body: Body,
+    codings: Option<Codings>,
+    sender: BodySender<'_>,
+) -> Result<ReceivedBody, BodyError> {
     let hint = BodyHint::from_headers(&head.headers);
     let bytes_max = gateway.settings().body_bytes_max;
     let budget = &gateway.body_budget;
-    // Its share of the budget is held until the response is made.
-    let sender = BodySender {
-        address: caller.client.map(Address::from),
-        progress: progress.as_ref(),
-    };
-    let mut received = body::read(body, hint, bytes_max, budget, sender).await;
-    if let (Ok(coded), Some(codings)) = (&mut received, codings) {
+    let mut received = body::read(body, hint, bytes_max, budget, sender).await?;
+    if let Some(codings) = codings {
         let turns = &gateway.long_decodes;
         // Few are coded, and what it takes would make every request's task longer.
-        let decoding = body::decode(coded, codings, bytes_max, budget, turns, sender);
-        if let Err(error) = Box::pin(decoding).await {
-            received = Err(error);
-        }
+        let decoding = body::decode(&mut received, codings, bytes_max, budget, turns, sender);
+        Box::pin(decoding).await?;
     }
-    let received = match received {
-        Ok(received) => received,
-        Err(error) => {
-            refuse(error);
-            return ProblemDetails::from(error).into_response();
-        }
-    };
-    let ReceivedBody {
-        bytes,
-        sent,
-        _share,
-    } = received;
-    let body_bytes = bytes.len();
-    let mut delivery = delivery(head, bytes, gateway.clock.now());
-    delivery.sent = sent;
-    match gateway.ingest.accept(topic, delivery).await {
-        Ok(accepted) => {
-            // Not a handshake: some need no secret.
-            if let (Some(progress), Accepted::Stored { .. }) = (progress, &accepted) {
-                progress.verified();
-            }
-            gateway.log_handshake(&accepted, &caller);
-            log_stored(&accepted, body_bytes, begun);
-            gateway.telemetry.ingest_secs.record(begun.elapsed());
-            success(accepted)
-        }
-        Err(refusal) => {
-            gateway.log_refusal(&refusal, topic, body_bytes, &caller);
-            ProblemDetails::from(refusal.error).into_response()
-        }
-    }
+    Ok(received)
 }
 
 fn log_stored(accepted: &Accepted, bytes: usize, begun: Instant) {
@@ -195,18 +247,18 @@ fn log_stored(accepted: &Accepted, bytes: usize, begun: Instant) {
 async fn handshake(
     gateway: Arc<Gateway>,
     caller: Caller,
-    topic: &str,
+    topic: String,
     request: Request,
 ) -> Response {
     let (head, _) = request.into_parts();
     let delivery = delivery(head, Bytes::new(), gateway.clock.now());
-    match gateway.ingest.handshake(topic, delivery).await {
+    match gateway.ingest.handshake(&topic, delivery).await {
         Some(Ok(accepted)) => {
             gateway.log_handshake(&accepted, &caller);
             success(accepted)
         }
         Some(Err(refusal)) => {
-            gateway.log_refusal(&refusal, topic, 0, &caller);
+            gateway.log_refusal(&refusal, &topic, 0, &caller);
             ProblemDetails::method_not_taken(&gateway.ingest.methods()).into_response()
         }
         None => ProblemDetails::method_not_taken(&gateway.ingest.methods()).into_response(),

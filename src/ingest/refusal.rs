@@ -62,6 +62,14 @@ impl Refusal {
         self.route.as_deref().map(IngestRoute::section)
     }
 
+    /// The delivery, where no key was tried on its body.
+    pub(super) fn delivery_before_mac(&self) -> Option<&Delivery> {
+        match &self.named {
+            Named::Claim(delivery) if self.error.is_before_mac() => Some(delivery),
+            _ => None,
+        }
+    }
+
     /// What the provider calls the delivery, printable and cut. Where it did not verify,
     /// anybody may have written that.
     #[must_use]

@@ -318,19 +318,21 @@ fn verify_either(
     now: Timestamp,
     trace: &mut Trace,
 ) -> Result<Option<[u8; 32]>, VerifyError> {
-    if let Some(sent) = delivery.sent.clone() {
-        let decoded = std::mem::replace(&mut delivery.body, sent);
-        let verified = check.verify(delivery, now, &mut Trace::disabled());
-        let content = verified.and_then(|()| check.content(delivery));
-        delivery.body = decoded;
-        match content {
-            Ok(content) => return Ok(content),
-            // Verified, and late.
-            Err(stale @ VerifyError::Stale { .. }) => return Err(stale),
-            Err(_) => delivery.sent = None,
-        }
+    let Some(sent) = delivery.sent.clone() else {
+        check.verify(delivery, now, trace)?;
+        return check.content(delivery);
+    };
+    let decoded = std::mem::replace(&mut delivery.body, sent);
+    let verified = check.verify(delivery, now, &mut Trace::disabled());
+    let content = verified.and_then(|()| check.content(delivery));
+    delivery.body = decoded;
+    match content {
+        // Verified, and maybe late.
+        Ok(_) | Err(VerifyError::Stale { .. }) => return content,
+        Err(_) => {}
     }
     check.verify(delivery, now, trace)?;
+    delivery.sent = None;
     check.content(delivery)
 }
 
