@@ -2,6 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use tokio::sync::Semaphore;
+
 use super::{damage::template, *};
 use crate::journal::{CopyError, JournalCopy, backup, check, restore};
 
@@ -13,6 +15,10 @@ fn put_in_place(from: &Path, to: &Path) -> Result<JournalCopy, CopyError> {
     let clock = SteadyClock::silent(Clock::fixed(NOON));
     restore(from, to, &clock, &mut |_| {})
 }
+
+/// What is written during one copy: much less than retention leaves, or a copy on a slow
+/// machine could be outrun.
+const WRITTEN_MEANWHILE: usize = 150;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_has_all_that_was_acknowledged_while_events_are_written_and_deleted() {
@@ -28,17 +34,24 @@ async fn a_copy_has_all_that_was_acknowledged_while_events_are_written_and_delet
         .await
         .unwrap();
     let disk = Arc::new(disk);
-    let stop = Arc::new(AtomicBool::new(false));
-    let (writer, stopped) = (Arc::clone(&disk), Arc::clone(&stop));
+    let permits = Arc::new(Semaphore::new(0));
+    let (writer, permitted) = (Arc::clone(&disk), Arc::clone(&permits));
     #[expect(clippy::disallowed_methods, reason = "the test waits for it")]
     let writing = tokio::spawn(async move {
-        while !stopped.load(Ordering::SeqCst) {
+        while let Ok(permit) = permitted.acquire().await {
+            permit.forget();
             append(&*writer, draft("a", "something of some length")).await;
         }
     });
-    until(|| disk.floor() > Sequence::ZERO).await;
+    until(|| {
+        permits.add_permits(1);
+        disk.floor() > Sequence::ZERO
+    })
+    .await;
+    permits.forget_permits(usize::MAX);
     let places = tempfile::tempdir().unwrap();
     for round in 0..8 {
+        permits.add_permits(WRITTEN_MEANWHILE);
         let acknowledged = disk.head();
         let (from, kept) = (
             folder.path().to_owned(),
@@ -65,7 +78,7 @@ async fn a_copy_has_all_that_was_acknowledged_while_events_are_written_and_delet
         assert_eq!(next, in_place.head.next());
         again.close().await;
     }
-    stop.store(true, Ordering::SeqCst);
+    permits.close();
     writing.await.unwrap();
     disk.close().await;
 }
