@@ -5,7 +5,7 @@
 //! queries, and no text of a stranger that is long or that a terminal would act upon.
 //! Invariant: each line is within the budget of its kind.
 
-use std::{borrow::Cow, net::IpAddr, sync::Arc};
+use std::{borrow::Cow, iter, net::IpAddr, sync::Arc};
 
 use hookrill_core::{Topic, printable};
 use http::{HeaderMap, HeaderValue, Uri, header};
@@ -30,6 +30,8 @@ const TEXT_CHARS_MAX: usize = 200;
 /// The longest user agent that is shown, in characters.
 const AGENT_CHARS_MAX: usize = 100;
 const EVENTS_PREFIX: &str = "/events/";
+/// How each JWT begins: with `{"`, in Base64.
+const TOKEN_BEGIN: &str = "eyJ";
 
 /// What a line says of a delivery that was not accepted.
 struct DeliveryLine<'d> {
@@ -84,10 +86,26 @@ impl Caller {
 }
 
 /// What a refused subscription has asked for, for the log.
-struct AskedTopics {
-    text: String,
+struct AskedTopics<'u> {
+    topics: Vec<Cow<'u, str>>,
     /// The section of the first topic that has one.
     section: Option<Arc<SectionMetrics>>,
+}
+
+impl AskedTopics<'_> {
+    fn shown(&self) -> String {
+        if self.topics.is_empty() {
+            return "*".to_owned();
+        }
+        let shown: Vec<_> = self.topics.iter().map(|topic| shown_topic(topic)).collect();
+        printable(&shown.join(", "), TEXT_CHARS_MAX)
+    }
+
+    /// An error's text, in which these topics are shown so.
+    fn shown_error(&self, error: &str) -> String {
+        let topics = self.topics.iter();
+        topics.fold(error.to_owned(), |text, topic| shown_error(&text, topic))
+    }
 }
 
 /// Why a subscription was refused, for the log.
@@ -206,7 +224,7 @@ impl Gateway {
             delivery_id = line.refusal.and_then(Refusal::delivery_id),
             bytes = line.bytes,
             user_agent = who.user_agent(),
-            error = %with_causes(line.error),
+            error = shown_error(&with_causes(line.error).to_string(), topic),
             "{message}"
         );
     }
@@ -314,7 +332,7 @@ impl Gateway {
         who: &Caller,
     ) {
         let asked = self.asked_topics(uri);
-        let section = asked.section.filter(|_| !why.is_unknown);
+        let section = asked.section.clone().filter(|_| !why.is_unknown);
         let counted = section.as_ref().unwrap_or(&self.telemetry.no_section);
         counted.subscribe_refused(why.reason);
         let level = match why.level {
@@ -333,28 +351,22 @@ impl Gateway {
         at_level!(
             kind.level,
             client = who.client.map(display),
-            topic = asked.text,
+            topic = asked.shown(),
             section = kind.section.as_deref(),
             reason = kind.reason,
             user_agent = who.user_agent(),
-            error = printable(&why.error, TEXT_CHARS_MAX),
+            error = printable(&asked.shown_error(&why.error), TEXT_CHARS_MAX),
             "subscription refused"
         );
     }
 
-    fn asked_topics(&self, uri: &Uri) -> AskedTopics {
+    fn asked_topics<'u>(&self, uri: &'u Uri) -> AskedTopics<'u> {
         let path = uri.path().strip_prefix(EVENTS_PREFIX);
         let in_path = path.map(|raw| percent_decode_str(raw).decode_utf8_lossy());
         let in_query = topics_in_query(uri).into_iter().map(Cow::Owned);
         let topics: Vec<_> = in_path.into_iter().chain(in_query).collect();
         let section = topics.iter().find_map(|topic| self.section(topic));
-        let text = if topics.is_empty() {
-            "*".to_owned()
-        } else {
-            let shown: Vec<_> = topics.iter().map(|topic| shown_topic(topic)).collect();
-            printable(&shown.join(", "), TEXT_CHARS_MAX)
-        };
-        AskedTopics { text, section }
+        AskedTopics { topics, section }
     }
 
     fn section(&self, topic: &str) -> Option<Arc<SectionMetrics>> {
@@ -365,12 +377,27 @@ impl Gateway {
 
 /// What may be shown of a text in a topic's place: all up to the first character that
 /// no topic can have. After a wrong separator, what follows may be a token:
-/// `/events/orders&token=…`.
+/// `/events/orders&token=…`. A token itself has the characters of a topic, so it ends
+/// where one begins, too.
 pub(super) fn shown_topic(text: &str) -> String {
     let is_kept = |c: char| c == '.' || Topic::has_character(c);
-    match text.find(|c| !is_kept(c)) {
-        Some(end) => format!("{}…", printable(&text[..end], TEXT_CHARS_MAX)),
-        None => printable(text, TEXT_CHARS_MAX),
+    let end = text.find(|c| !is_kept(c)).unwrap_or(text.len());
+    let mut segment_starts = iter::once(0).chain(text.match_indices('.').map(|(at, _)| at + 1));
+    let token = segment_starts.find(|&at| text[at..].starts_with(TOKEN_BEGIN));
+    let end = token.map_or(end, |at| at.min(end));
+    if end == text.len() {
+        return printable(text, TEXT_CHARS_MAX);
+    }
+    format!("{}…", printable(&text[..end], TEXT_CHARS_MAX))
+}
+
+/// An error's text, in which a topic that may be a token is shown as by [`shown_topic`].
+/// Errors name no others that are not topics.
+fn shown_error(error: &str, topic: &str) -> String {
+    if topic.contains(TOKEN_BEGIN) {
+        error.replace(topic, &shown_topic(topic))
+    } else {
+        error.to_owned()
     }
 }
 
@@ -413,6 +440,11 @@ mod tests {
             ("&token=secret", "…"),
             ("\u{1b}[31m", "…"),
             ("", ""),
+            // No separator at all.
+            ("eyJhbGciOiJIUzI1NiJ9.eyJ0b3BpY3MiOltdfQ.c2ln", "…"),
+            ("orders.eyJhbGciOiJIUzI1NiJ9.eyJ0.c2ln", "orders.…"),
+            ("orders&eyJ.eyJ", "orders…"),
+            ("keyJob", "keyJob"),
         ] {
             assert_eq!(shown_topic(text), shown, "{text}");
             let path = format!("/events/{text}");

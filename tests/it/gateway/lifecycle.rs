@@ -175,6 +175,22 @@ async fn over_http_2_a_drain_resets_streams_behind_their_last_word() {
     assert_eq!(text.matches("retry: ").count(), 2, "{text}");
 }
 
+/// Streams that are asked for with the token in a wrong place, and how that is answered.
+fn misplaced(token: &str) -> [(String, u16); 7] {
+    [
+        (format!("/events/github&token={token}"), 400),
+        (format!("/events/github%3Ftoken={token}"), 400),
+        (format!("/events?topic=github?token={token}"), 400),
+        (format!("/events?topic=github%26token={token}"), 400),
+        (format!("/events/{token}"), 404),
+        (format!("/events/github.{token}"), 401),
+        (
+            format!("/events?topic=github&topic={token}&token={token}"),
+            404,
+        ),
+    ]
+}
+
 /// Everything is logged, by every library, and nothing of it is a secret.
 #[tokio::test]
 async fn secrets_and_tokens_are_never_logged() {
@@ -214,16 +230,12 @@ async fn secrets_and_tokens_are_never_logged() {
         }
         let forged = format!("{path}x");
         assert_eq!(gateway.get(&forged, &[]).await.status, 401);
-        for wrong_separator in [
-            format!("/events/github&token={token}"),
-            format!("/events/github%3Ftoken={token}"),
-            format!("/events?topic=github?token={token}"),
-            format!("/events?topic=github%26token={token}"),
-        ] {
-            assert_eq!(gateway.get(&wrong_separator, &[]).await.status, 400);
+        for (asked, status) in misplaced(&token) {
+            assert_eq!(gateway.get(&asked, &[]).await.status, status, "{asked}");
         }
-        let ingest = format!("github&token={token}");
-        assert_eq!(gateway.post(&ingest, "{}").await.status, 401);
+        for topic in [format!("github&token={token}"), token.clone()] {
+            assert_eq!(gateway.post(&topic, "{}").await.status, 401);
+        }
         assert_eq!(gateway.metric("hookrill_ingested_total").await, 2.0);
         let said = gateway.stop();
         assert!(
