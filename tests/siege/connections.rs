@@ -39,8 +39,9 @@ async fn half_a_head_a_thousand_times_stops_nobody_and_costs_little() {
     let connections = gateway.metric("hookrill_connections").await;
     assert!(connections <= 1_100.0, "{connections} connections");
     let taken = gateway.resident_bytes().saturating_sub(before) as f64 / connections;
+    // About 3 KiB; but the system hands out memory in pages of 2 MiB, a few at once.
     assert!(
-        taken < 8192.0,
+        taken < 12_288.0,
         "{taken} bytes for each unfinished connection"
     );
     let evicted = gateway.metric("hookrill_connections_evicted_total").await;

@@ -74,9 +74,10 @@ async fn check_memory(gateway: &Process, before: usize, enough: f64) {
     }
 }
 
-/// At most 16 of these events fit into 64 MiB, and one more is begun before one goes.
+/// At most 16 of these events fit into 64 MiB. Where the disk is slow, some streams have
+/// stopped before their event, and hold nothing.
 fn broken_off_at_least(count: usize) -> f64 {
-    (count - 18) as f64
+    (count / 2) as f64
 }
 
 #[tokio::test]
