@@ -20,6 +20,9 @@ pub enum SubscribeError {
     /// The gateway, or a proxy before it, refused.
     #[error(transparent)]
     Status(#[from] StatusError),
+    /// The gateway can't serve the stream now, and says why.
+    #[error("the gateway can't serve the stream now: {0}")]
+    PutOff(String),
     /// No connection, or it broke.
     #[error(transparent)]
     Exchange(#[from] ExchangeError),

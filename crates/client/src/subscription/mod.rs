@@ -295,7 +295,9 @@ impl Subscription {
         };
         let (id, item) = match block {
             StreamBlock::Opened => return Some(Ok(Item::Connected)),
-            StreamBlock::ComeBack => return None,
+            StreamBlock::ComeBack(why) => {
+                return self.stream_ended(why.map(SubscribeError::PutOff));
+            }
             StreamBlock::Position(id) => (id, None),
             StreamBlock::Item(id, item) => (id, Some(Ok(item))),
             StreamBlock::Expiring(id) => {
@@ -390,7 +392,7 @@ impl Connected {
             return Poll::Ready(Ok(Some(first)));
         }
         let block = ready!(self.stream.poll_block(cx))?;
-        if self.is_announced || matches!(block, None | Some(StreamBlock::ComeBack)) {
+        if self.is_announced || matches!(block, None | Some(StreamBlock::ComeBack(_))) {
             return Poll::Ready(Ok(block));
         }
         self.is_announced = true;

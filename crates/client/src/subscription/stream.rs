@@ -33,8 +33,9 @@ pub(super) enum StreamBlock {
     Opened,
     /// The position moves, and there is nothing to see.
     Position(String),
-    /// The gateway can't serve the stream now.
-    ComeBack,
+    /// The gateway can't serve the stream now, and may say why. It cuts the connection
+    /// then, which is not what went wrong.
+    ComeBack(Option<String>),
     /// The token expires soon.
     Expiring(String),
     /// Something for the subscriber; the position moves with it.
@@ -161,10 +162,15 @@ fn inflater(headers: &HeaderMap) -> Result<Option<Inflater>, SubscribeError> {
     }
 }
 
+fn detail(json: &str) -> Option<String> {
+    let said: serde_json::Value = serde_json::from_str(json).ok()?;
+    said["detail"].as_str().map(str::to_owned)
+}
+
 fn block(event: SseEvent<'_>) -> StreamBlock {
     let id = event.id().into_owned();
     let item = match &*event.name() {
-        "hookrill.wait" => return StreamBlock::ComeBack,
+        "hookrill.wait" => return StreamBlock::ComeBack(detail(&event.data())),
         "hookrill.expiring" => return StreamBlock::Expiring(id),
         "hookrill.gap" => Item::Gap(ReceivedGap::new(id.clone(), event.data().into_owned())),
         "hookrill.withheld" => {

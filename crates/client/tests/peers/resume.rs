@@ -128,6 +128,35 @@ async fn waits_are_those_that_were_asked_for() {
 }
 
 #[tokio::test]
+async fn who_is_put_off_is_told_why_and_not_that_the_connection_broke() {
+    // As a gateway does it: in chunks, without the last one.
+    let cut = |data: &str| {
+        let block = format!("retry: 9000\nevent: hookrill.wait\nid: 4f/2\ndata: {data}\n\n");
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+                    Transfer-Encoding: chunked\r\n\r\n";
+        format!("{head}{:x}\r\n{block}\r\n", block.len())
+    };
+    for (data, expected) in [
+        (
+            r#"{"detail":"the limit of subscribers is reached"}"#,
+            Some("the gateway can't serve the stream now: the limit of subscribers is reached"),
+        ),
+        ("{}", None),
+        ("soon", None),
+    ] {
+        let peer = Peer::with_answers([cut(data)]).await;
+        let mut subscription = peer.subscription().build().unwrap();
+        let Interruption {
+            cause, retry_in, ..
+        } = interruption(&mut subscription).await;
+        let cause = cause.map(|cause| cause.to_string());
+        assert_eq!(cause.as_deref(), expected);
+        assert!(retry_in >= Duration::from_secs(9), "{retry_in:?}");
+        assert_eq!(subscription.position(), None, "it is no place of its own");
+    }
+}
+
+#[tokio::test]
 async fn what_may_pass_is_waited_out_and_what_stays_is_an_error() {
     let refused = |status: u16| {
         let body = r#"{"title":"No","detail":"the reason"}"#;
