@@ -206,8 +206,15 @@ pub(super) fn is_plainly_a_name(text: &str) -> bool {
         && text.split('_').all(is_word)
 }
 
+/// Whether a text is so plainly the path of a file that a message may repeat it: from a
+/// folder that it names, or of words like those of a variable's name.
+pub(super) fn is_plainly_a_path(text: &str) -> bool {
+    let mut words = text.split(['/', '.', '-', '_', ' ']);
+    !begins_like_a_secret(text) && (text.starts_with(['/', '.']) || words.all(is_word))
+}
+
 /// Whether a text begins as providers begin their secrets.
-pub(super) fn begins_like_a_secret(text: &str) -> bool {
+fn begins_like_a_secret(text: &str) -> bool {
     OF_SECRETS.iter().any(|start| text.starts_with(start))
 }
 
@@ -469,6 +476,28 @@ mod tests {
             "A,env:B",
         ] {
             assert!(!is_plainly_a_name(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_told_from_what_may_be_a_secret() {
+        for path in [
+            "/run/secrets/7fGhaa81kkxx",
+            "./7fGhaa81kkxx",
+            "../a",
+            "github-secret",
+            "secrets/github_secret.txt",
+            "Secret2",
+        ] {
+            assert!(is_plainly_a_path(path), "{path}");
+        }
+        for text in [
+            "whsec_abcdef",
+            "kJ8sd7fGhaa81xxyy",
+            "kJ8sd7/fGhaa81xxyy",
+            "d75a980182b10ab7d54bfed3c964073a",
+        ] {
+            assert!(!is_plainly_a_path(text), "{text}");
         }
     }
 

@@ -73,9 +73,10 @@ pub enum ReferenceError {
     /// Several references in one text.
     #[error("must be a list with one reference in each item: [\"env:A\", \"env:B\"]")]
     Several,
-    /// The path begins as secrets do.
+    /// There is no such file, and its path may be the secret itself.
     #[error(
-        "the text after file: begins like a secret, and not like a path; is it the secret itself?"
+        "there is no file where the text after file: says; is it the secret itself? (It is not \
+         shown here, since it may be)"
     )]
     NotAPath,
     /// The path begins with what only a shell replaces.
@@ -297,15 +298,17 @@ fn resolve(text: &str, sources: Sources<'_>) -> Option<Result<String, ReferenceE
     match text.split_once(':')? {
         ("env" | "file", rest) if is_several(rest) => Some(Err(ReferenceError::Several)),
         ("env", name) => Some(variable(name, sources.environment)),
-        ("file", path) if secrets::begins_like_a_secret(path) => {
-            Some(file(Path::new(path), sources.read).map_err(|_| ReferenceError::NotAPath))
-        }
         ("file", path) => Some(match values::unexpanded(path) {
             Some(problem) => Err(ReferenceError::FileUnexpanded {
                 path: path.into(),
                 problem,
             }),
-            None => file(Path::new(path), sources.read),
+            None => file(Path::new(path), sources.read).map_err(|error| match error {
+                ReferenceError::File { .. } if !secrets::is_plainly_a_path(path) => {
+                    ReferenceError::NotAPath
+                }
+                error => error,
+            }),
         }),
         _ => None,
     }

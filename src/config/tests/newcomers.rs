@@ -277,6 +277,8 @@ fn a_secret_behind_a_prefix_is_not_repeated() {
         ("env:MfKQ/9r8+GKYqr==", "is it the secret itself?"),
         ("env:${kJ8sd7MfKQfGhaa81xx}", "is it the secret itself?"),
         ("file:whsec_MfKQ9r8GKYqr", "is it the secret itself?"),
+        ("file:kJ8sd7MfKQfGhaa81xx", "is it the secret itself?"),
+        ("file:kJ8sd7/MfKQfGhaa81xx", "is it the secret itself?"),
         ("ENV:whsec_MfKQ9r8GKYqr", "write env:NAME"),
         ("env:MfKQ,env:B", "must be a list"),
     ] {
