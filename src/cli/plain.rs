@@ -23,12 +23,14 @@ pub(super) fn in_plain_words(error: &(dyn Error + 'static)) -> String {
             }
             text.push_str(&message);
         }
-        next = cause.source().filter(|_| !is_end);
+        // What a port speaks instead is all there is to say.
+        let is_said = is_end || text.contains(" speaks ");
+        next = cause.source().filter(|_| !is_said);
     }
     text
 }
 
-/// What a library's error means. Empty where those above it say all.
+/// What a library's error means.
 fn of_library(error: &(dyn Error + 'static)) -> Option<&'static str> {
     if let Some(http) = error.downcast_ref::<hyper::Error>() {
         return of_http(http);
@@ -55,7 +57,7 @@ fn of_http(error: &hyper::Error) -> Option<&'static str> {
 
 fn of_tls(error: &TlsError) -> &'static str {
     match error {
-        TlsError::InvalidMessage(_) => "",
+        TlsError::InvalidMessage(_) => "what answers there does not speak TLS",
         TlsError::InvalidCertificate(why) => match why {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 "its certificate has expired"
@@ -106,7 +108,7 @@ mod tests {
             ),
             (
                 TlsError::InvalidMessage(rustls::InvalidMessage::InvalidContentType),
-                "TLS with a failed",
+                "TLS with a failed: what answers there does not speak TLS",
             ),
         ] {
             let error = Handshake(io::Error::new(io::ErrorKind::InvalidData, error));

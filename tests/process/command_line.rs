@@ -405,7 +405,12 @@ fn what_libraries_say_is_said_in_plain_words() {
     let folder = folder.path();
     for (answers, says) in [
         (
-            &[""][..],
+            // An alert.
+            &["\u{15}\u{3}\u{1}\0\u{2}\u{2}\u{46}"][..],
+            "this port speaks TLS: its URL begins with https://\n",
+        ),
+        (
+            &[""],
             "it was closed without an answer: is this a gateway's port",
         ),
         (
