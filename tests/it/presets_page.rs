@@ -474,6 +474,10 @@ fn facts(scheme: &Scheme, signed: Coverage) -> String {
 fn setup_traffic(preset: &Preset) -> String {
     let said = &preset.setup_traffic;
     match &said.source {
+        Some(source) if !said.comes() => format!(
+            "nothing beside events: [what describes it]({source}) names no check of the URL and no \
+             test delivery"
+        ),
         Some(source) => format!("{} ([source]({source}))", said.sends),
         None => "what the provider sends is not known: no source was found".to_owned(),
     }
@@ -502,12 +506,11 @@ fn expected_answer(preset: &Preset, expects: &Expectation) -> String {
     );
     let mut text = format!("{} ([source]({}))", wants.join("; "), expects.source);
     if let Some(respond) = &preset.scheme.respond {
-        write!(
-            text,
-            "; Hookrill answers {} with `{}`",
-            respond.status, respond.body
-        )
-        .unwrap();
+        let body = match &*respond.body {
+            "" => "an empty body".to_owned(),
+            body => format!("`{body}`"),
+        };
+        write!(text, "; Hookrill answers {} with {body}", respond.status).unwrap();
     }
     text
 }
