@@ -195,7 +195,7 @@ fn explained(
     url: &str,
     has_answered: &mut bool,
 ) -> anyhow::Result<anyhow::Error> {
-    if matches!(cause, SubscribeError::Status(_)) {
+    if matches!(cause, SubscribeError::Status(_) | SubscribeError::PutOff(_)) {
         *has_answered = true;
         return Ok(cause.into());
     }

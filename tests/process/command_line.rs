@@ -113,7 +113,18 @@ fn exit_status(mut process: Child) -> Option<i32> {
 struct Gateway {
     process: Child,
     url: String,
-    stderr: JoinHandle<String>,
+    /// Taken where it is asked to end.
+    stderr: Option<JoinHandle<String>>,
+}
+
+/// Of a test that failed, no process is left.
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if self.stderr.is_some() {
+            let _ = self.process.kill();
+            let _ = self.process.wait();
+        }
+    }
 }
 
 /// A gateway in memory, on a port of its own, whose log is read.
@@ -157,7 +168,7 @@ impl Gateway {
         Self {
             process,
             url,
-            stderr,
+            stderr: Some(stderr),
         }
     }
 
@@ -170,7 +181,8 @@ impl Gateway {
     fn end(mut self) -> (Option<i32>, String) {
         self.signal();
         let status = self.process.wait().unwrap();
-        (status.code(), self.stderr.join().unwrap())
+        let stderr = self.stderr.take().unwrap();
+        (status.code(), stderr.join().unwrap())
     }
 }
 
@@ -538,6 +550,20 @@ fn tail_comes_back_to_where_it_was_and_says_gaps() {
         "hookrill: 403 Forbidden: end",
     ];
     assert_eq!(without_waits.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn tail_waits_where_it_is_put_off_at_first() {
+    const WAIT: &str = "HTTP/1.1 200 OK\r\n\r\nretry: 1\nevent: hookrill.wait\ndata: \
+                        {\"detail\":\"the limit of subscribers is reached\"}\n\n";
+    const END: &str = "HTTP/1.1 403 No\r\nContent-Length: 16\r\n\r\n{\"detail\":\"end\"}";
+    let (url, requests) = scripted_server(&[WAIT, END]);
+    let tail = ["tail", "a", "--url", &url, "--token", "t"];
+    run(folder().path(), &tail)
+        .has_status(1)
+        .says("the limit of subscribers is reached; connecting again in ")
+        .says("403 Forbidden: end");
+    assert_eq!(requests.join().unwrap().len(), 2);
 }
 
 #[test]
