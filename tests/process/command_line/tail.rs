@@ -1,0 +1,269 @@
+//! `hookrill tail` and `hookrill send`: how they find a gateway, and what they say of it.
+
+use super::*;
+
+#[test]
+fn send_and_tail_find_a_gateway_by_what_it_has_left() {
+    let folder = folder();
+    let folder = folder.path();
+    let gateway = Gateway::on_disk(folder);
+    run(folder, &["send", "hello", "{}"]).has_status(0);
+    let seen = tail_until_lines(folder, &["tail", "hello", "--since", "earliest"], 1);
+    assert_eq!(seen, ["{}"]);
+    // As one that was killed left it.
+    std::fs::write(folder.join("data/address"), "http://127.0.0.1:1\n").unwrap();
+    let port = gateway.url.rsplit_once(':').unwrap().1;
+    let mut send = hookrill(folder, &["send", "hello", "{}"]);
+    Exit::of(send.env("PORT", port)).has_status(0);
+
+    let token = run(folder, &["token", "--topic", "*"]).has_status(0).stdout;
+    std::fs::write(folder.join("hookrill.toml"), "[server\n").unwrap();
+    std::fs::write(folder.join("data/address"), format!("{}\n", gateway.url)).unwrap();
+    let tail = ["tail", "hello", "--last", "1", "--token", token.trim()];
+    assert_eq!(tail_until_lines(folder, &tail, 1), ["{}"]);
+    run(folder, &tail[..4])
+        .has_status(1)
+        .says("mistakes in the configuration here (`hookrill check` lists them)");
+    gateway.end();
+}
+
+/// The first lines that a `tail` prints, which is ended then.
+fn tail_until_lines(folder: &Path, arguments: &[&str], count: usize) -> Vec<String> {
+    let mut command = hookrill(folder, arguments);
+    let mut tail = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let lines = lines.take(count).map(Result::unwrap).collect();
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+    lines
+}
+
+#[test]
+fn tail_says_what_gives_a_token() {
+    const REFUSED: &str = "HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n";
+    let folder = folder();
+    for (token, says) in [
+        (
+            &[][..],
+            "give one with --token or HOOKRILL_TOKEN, name a configuration",
+        ),
+        (
+            &["--token", "t"],
+            "the token is that of --token or HOOKRILL_TOKEN",
+        ),
+    ] {
+        let (url, _requests) = scripted_server(&[REFUSED]);
+        let tail = ["tail", "a", "--url", &url];
+        run(folder.path(), &[&tail[..], token].concat())
+            .has_status(1)
+            .says("401 Unauthorized")
+            .says(says);
+    }
+}
+
+#[test]
+fn https_to_a_port_without_tls_says_so() {
+    let folder = folder();
+    let folder = folder.path();
+    let gateway = Gateway::start(folder);
+    let encrypted = gateway.url.replace("http:", "https:");
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    for arguments in [
+        &["health"][..],
+        &["tail", "a", "--token", "t"],
+        &["send", "a", "1", "--secret", secret],
+    ] {
+        run(folder, &[arguments, &["--url", &encrypted]].concat())
+            .has_status(1)
+            .says("speaks no TLS on this port: its URL begins with http://\n");
+    }
+    gateway.end();
+}
+
+#[test]
+fn what_libraries_say_is_said_in_plain_words() {
+    /// Begins to answer, and ends in the middle.
+    const CUT: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n:a\n\n\n\r\n";
+    const END: &str = "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n";
+    let folder = folder();
+    let folder = folder.path();
+    for (answers, says) in [
+        (
+            // An alert.
+            &["\u{15}\u{3}\u{1}\0\u{2}\u{2}\u{46}"][..],
+            "this port speaks TLS: its URL begins with https://\n",
+        ),
+        (
+            &[""],
+            "it was closed without an answer: is this a gateway's port",
+        ),
+        (
+            &["\u{1}\u{2}\r\n\r\n"],
+            "what answers there does not speak HTTP",
+        ),
+        (&[CUT, END], "it was cut off, as by a gateway that stops"),
+    ] {
+        let (url, _requests) = scripted_server(answers);
+        let said = run(folder, &["tail", "a", "--url", &url, "--token", "t"])
+            .has_status(1)
+            .says(says);
+        for words in ["EOF", "chunk", "message", "parse", "body"] {
+            assert!(!said.stderr.contains(words), "{said:?}");
+        }
+    }
+    std::fs::write(folder.join("captured"), [b'P', 0xff, 0, 1]).unwrap();
+    let verify = [
+        "verify",
+        "--preset",
+        "github",
+        "--secret",
+        "s",
+        "--request",
+        "captured",
+    ];
+    let said = run(folder, &verify)
+        .has_status(1)
+        .says("captured is not a request: it must begin with a request line");
+    assert!(!said.stderr.contains("utf-8"), "{said:?}");
+}
+
+/// Docker hands its own proxy to every container, and that cannot come back in.
+#[test]
+fn a_proxy_of_the_environment_is_not_asked_for_this_machine() {
+    let folder = folder();
+    let folder = folder.path();
+    let gateway = Gateway::start(folder);
+    let port = gateway.url.rsplit_once(':').unwrap().1.to_owned();
+    let nobody = "http://127.0.0.1:1";
+    for arguments in [&["health"][..], &["send", "hello", "{}"]] {
+        let mut command = hookrill(folder, arguments);
+        command.env("PORT", &port).env("HTTP_PROXY", nobody);
+        Exit::of(&mut command).has_status(0).says_nothing();
+    }
+    let elsewhere = ["health", "--url", "http://hooks.example.com"];
+    Exit::of(hookrill(folder, &elsewhere).env("HTTP_PROXY", nobody))
+        .has_status(1)
+        .says("refused");
+    gateway.end();
+}
+
+/// A server that plays its part: an answer per connection. Gives the requests.
+fn scripted_server(answers: &'static [&'static str]) -> (String, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let play = move || {
+        let answer = |answer: &&str| {
+            let (mut peer, _) = listener.accept().unwrap();
+            let request = head(&peer);
+            peer.write_all(answer.as_bytes()).unwrap();
+            request
+        };
+        answers.iter().map(answer).collect()
+    };
+    (url, thread::spawn(play))
+}
+
+fn head(peer: &TcpStream) -> String {
+    let mut head = String::new();
+    let mut lines = BufReader::new(peer);
+    while !head.ends_with("\r\n\r\n") {
+        assert_ne!(lines.read_line(&mut head).unwrap(), 0, "{head}");
+    }
+    head.to_ascii_lowercase()
+}
+
+#[test]
+fn tail_comes_back_to_where_it_was_and_says_gaps() {
+    const FIRST: &str =
+        "HTTP/1.1 200 OK\r\n\r\nretry: 1\nevent: hookrill.cursor\nid: e-1\ndata: {}\n\n";
+    const SECOND: &str = "HTTP/1.1 200 OK\r\n\r\nid: e-2\ndata: {\ndata: }\n\nid: e-3\ndata: half";
+    const BUSY: &str = "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n";
+    const GAP: &str =
+        "HTTP/1.1 200 OK\r\n\r\nevent: hookrill.gap\nid: e-9\ndata: {\"reason\":\"retention\"}\n\n";
+    const END: &str = "HTTP/1.1 403 No\r\nContent-Length: 16\r\n\r\n{\"detail\":\"end\"}";
+    let (url, requests) = scripted_server(&[FIRST, SECOND, BUSY, GAP, END]);
+    let folder = folder();
+    let tail = [
+        "tail", "a", "--json", "--last", "3", "--url", &url, "--token", "t",
+    ];
+    let exit = run(folder.path(), &tail).has_status(1);
+    assert_eq!(exit.stdout, "{}\n", "{exit:?}");
+    let requests = requests.join().unwrap();
+    let resumed = requests.iter().map(|request| {
+        let mut lines = request.lines();
+        lines.find_map(|line| line.strip_prefix("last-event-id: "))
+    });
+    let ids = [None, Some("e-1"), Some("e-2"), Some("e-2"), Some("e-9")];
+    assert_eq!(resumed.collect::<Vec<_>>(), ids);
+    for request in &requests {
+        assert!(
+            request.starts_with("get /events/a?last=3&format=cloudevents "),
+            "{request}"
+        );
+        assert!(request.contains("authorization: bearer t\r\n"), "{request}");
+    }
+    let waits = " in ";
+    let said: Vec<_> = exit.stderr.lines().collect();
+    let without_waits = said.iter().map(|line| {
+        let (what, wait) = line.split_once(waits).unwrap_or((line, "0.0 s"));
+        assert!(
+            wait.strip_suffix(" s").unwrap().parse::<f64>().is_ok(),
+            "{line}"
+        );
+        what
+    });
+    let ended = "hookrill: the gateway has ended the stream; connecting again";
+    let expected = [
+        ended,
+        ended,
+        "hookrill: 503 Service Unavailable; connecting again",
+        "hookrill: a part of the history is gone: {\"reason\":\"retention\"}",
+        ended,
+        "hookrill: 403 Forbidden: end",
+    ];
+    assert_eq!(without_waits.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn tail_waits_where_it_is_put_off_at_first() {
+    const WAIT: &str = "HTTP/1.1 200 OK\r\n\r\nretry: 1\nevent: hookrill.wait\ndata: \
+                        {\"detail\":\"the limit of subscribers is reached\"}\n\n";
+    const END: &str = "HTTP/1.1 403 No\r\nContent-Length: 16\r\n\r\n{\"detail\":\"end\"}";
+    let (url, requests) = scripted_server(&[WAIT, END]);
+    let tail = ["tail", "a", "--url", &url, "--token", "t"];
+    run(folder().path(), &tail)
+        .has_status(1)
+        .says("the limit of subscribers is reached; connecting again in ")
+        .says("403 Forbidden: end");
+    assert_eq!(requests.join().unwrap().len(), 2);
+}
+
+#[test]
+fn send_needs_no_configuration() {
+    const TAKEN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+    let folder = folder();
+    for (preset, header) in [
+        (&[][..], "webhook-signature: v1,"),
+        (&["--preset", "github"], "x-hub-signature-256: sha256="),
+    ] {
+        let (url, requests) = scripted_server(&[TAKEN]);
+        let send = [
+            "send",
+            "a.b",
+            "1",
+            "--url",
+            &url,
+            "--secret",
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        ];
+        let exit = run(folder.path(), &[&send[..], preset].concat()).has_status(0);
+        assert_eq!(exit.stdout, "{}\n", "{exit:?}");
+        let request = requests.join().unwrap().remove(0);
+        assert!(request.starts_with("post /ingest/a.b "), "{request}");
+        assert!(request.contains(header), "{request}");
+        assert!(
+            request.contains("content-type: application/json\r\n"),
+            "{request}"
+        );
+    }
+}
