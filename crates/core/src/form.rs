@@ -39,6 +39,14 @@ pub fn is_form(content_type: &str) -> bool {
         || essence.eq_ignore_ascii_case("multipart/form-data")
 }
 
+/// Names and values of a form of several parts (`multipart/form-data`, RFC 7578), of a
+/// file its name; `None` where it is no such form. At most the first 10,000 are read.
+#[must_use]
+pub fn form_parts(form: &[u8]) -> Option<impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)>> {
+    let parts = parts(without_byte_order_mark(form))?;
+    Some(parts.take(FIELDS_MAX).map(field_of_part))
+}
+
 /// Reads forms as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FormReader {

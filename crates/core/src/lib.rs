@@ -19,7 +19,7 @@ pub use cursor::{Cursor, CursorError, Epoch, EpochError, Sequence};
 pub use escape::{SEGMENT_BYTES_MAX, escape, segment, unescape};
 pub use event::{Dedup, Draft, Event, HEADERS_MAX};
 pub use foreign_text::{is_json, printable};
-pub use form::{FormReader, begins_as_json, is_form, without_byte_order_mark};
+pub use form::{FormReader, begins_as_json, form_parts, is_form, without_byte_order_mark};
 pub use pointer::{Pointer, PointerError};
 pub use secret::Secret;
 pub use selection::{Selection, Topics};

@@ -1,8 +1,9 @@
-//! Forms, in a query or a body: `application/x-www-form-urlencoded`.
+//! Forms: `application/x-www-form-urlencoded` in a query or a body, and
+//! `multipart/form-data` in a body.
 
 use std::borrow::Cow;
 
-use hookrill_core::begins_as_json;
+use hookrill_core::{begins_as_json, form_parts};
 use percent_encoding::percent_decode_str;
 
 use crate::error::VerifyError;
@@ -30,14 +31,25 @@ pub(super) fn value(text: &str, name: &str) -> Option<String> {
         let escaped = key.bytes().any(|byte| matches!(byte, b'%' | b'+'));
         key == name || (escaped && decode(key) == name.as_bytes())
     };
-    let mut values = fields(text)
-        .filter(|(key, _)| is_it(key))
-        .map(|(_, value)| decode(value));
-    let value = values.next()?;
-    if values.any(|other| other != value) {
-        return None;
-    }
+    let values = fields(text).filter(|(key, _)| is_it(key));
+    let value = only(values.map(|(_, value)| decode(value)))?;
     String::from_utf8(value).ok()
+}
+
+/// The one value; `None` where there is none, or another.
+fn only<T: PartialEq>(mut values: impl Iterator<Item = T>) -> Option<T> {
+    let value = values.next()?;
+    values.all(|other| other == value).then_some(value)
+}
+
+/// The value of a field of a body, as [`value`]; of several parts, where it is such a form.
+pub(super) fn field(body: &[u8], name: &str) -> Option<String> {
+    let Some(parts) = form_parts(body) else {
+        return value(std::str::from_utf8(body).ok()?, name);
+    };
+    let found = only(parts.filter(|(key, _)| key == name).map(|(_, text)| text))?;
+    let is_utf8 = !found.contains(char::REPLACEMENT_CHARACTER);
+    is_utf8.then(|| found.into_owned())
 }
 
 /// The value of a field of a body that is a form, where one must be.
@@ -46,9 +58,7 @@ pub(super) fn value(text: &str, name: &str) -> Option<String> {
 ///
 /// [`VerifyError::FieldMissing`].
 pub(super) fn required(body: &[u8], name: &str) -> Result<String, VerifyError> {
-    let found = std::str::from_utf8(body).ok();
-    let found = found.and_then(|text| value(text, name));
-    found.ok_or_else(|| VerifyError::FieldMissing {
+    field(body, name).ok_or_else(|| VerifyError::FieldMissing {
         field: name.to_owned(),
     })
 }
@@ -145,6 +155,31 @@ mod tests {
         }
         assert_eq!(read("payload=%7B%7D&payload=%7B%7D"), None);
         assert_eq!(body_or_field(b"payload=\xff", "payload").ok(), None);
+    }
+
+    #[test]
+    fn a_field_is_found_in_a_form_of_several_parts_beside_files() {
+        let part = |head: &str, value: &[u8]| {
+            let head = format!("--x\r\nContent-Disposition: form-data; {head}\r\n\r\n");
+            [head.as_bytes(), value, b"\r\n"].concat()
+        };
+        let form = [
+            part("name=\"a\"", b"1"),
+            part("name=\"file\"; filename=\"f.png\"", b"\xff\x00a=2&"),
+            part("name=\"b\"", b"\xff"),
+            part("name=\"c\"", b"1"),
+            part("name=\"c\"", b"2"),
+            b"--x--\r\n".into(),
+        ]
+        .concat();
+        assert_eq!(field(&form, "a").as_deref(), Some("1"));
+        assert_eq!(field(&form, "file").as_deref(), Some("f.png"));
+        for missing in ["b", "c", "d"] {
+            assert_eq!(field(&form, missing), None, "{missing}");
+        }
+        // Without its end it is another form, which has no such field.
+        assert_eq!(field(&form[..form.len() - 9], "a"), None);
+        assert_eq!(field(b"a=1", "a").as_deref(), Some("1"));
     }
 
     #[test]

@@ -23,10 +23,7 @@ impl Source {
             Self::Query(name) => {
                 form::value(form::query(&delivery.path_and_query), name).map(Cow::Owned)
             }
-            Self::Form(name) => match std::str::from_utf8(&delivery.body) {
-                Ok(body) => form::value(body, name).map(Cow::Owned),
-                Err(_) => None,
-            },
+            Self::Form(name) => form::field(&delivery.body, name).map(Cow::Owned),
         })
     }
 }

@@ -127,6 +127,20 @@ fn a_signature_may_be_a_field_of_a_form() {
     ] {
         assert_eq!(refusal(verify(&body, SIGNED_AT)), VerifyError::Mismatch);
     }
+    // A mail with an attachment comes in several parts.
+    let part = |name: &str, value: &str| {
+        format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let in_parts = |token: &str| {
+        let time = part("timestamp", &SIGNED_AT.to_string());
+        let file = "attachment-1\"; filename=\"a.png";
+        let (token, mac) = (part("token", token), part("signature", &signature));
+        format!("{time}{}{token}{mac}--b--\r\n", part(file, "\0token=50ab"))
+    };
+    let mailed = facts(verify(&in_parts("50ab"), SIGNED_AT));
+    assert_eq!(mailed.dedup_id.as_deref(), Some("50ab"));
+    let other = refusal(verify(&in_parts("50ac"), SIGNED_AT));
+    assert_eq!(other, VerifyError::Mismatch);
     let late = refusal(verify(
         &form(SIGNED_AT, "50ab", &signature),
         SIGNED_AT + 301,
