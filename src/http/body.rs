@@ -49,7 +49,7 @@ pub(super) struct ReceivedBody {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BodyError {
     /// Longer than this many bytes.
-    #[error("the body is longer than {0} bytes")]
+    #[error("the body is longer than the {0} bytes of `server.body_bytes_max`")]
     Long(usize),
     /// It took too long to arrive.
     #[error("the body took too long to arrive")]

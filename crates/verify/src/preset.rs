@@ -115,16 +115,6 @@ pub struct BodySize {
     pub source: Box<str>,
 }
 
-impl Preset {
-    /// How large its bodies get, if that is more than `body_bytes_max`: those would be
-    /// refused.
-    #[must_use]
-    pub fn bodies_beyond(&self, body_bytes_max: usize) -> Option<&BodySize> {
-        let size = self.body_bytes_max.as_ref();
-        size.filter(|size| size.bytes > body_bytes_max)
-    }
-}
-
 /// A preset as written; its name is the table's.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -242,15 +232,6 @@ mod tests {
                 assert!(within.as_deref().is_none_or(is_time), "{name}");
             }
         }
-    }
-
-    #[test]
-    fn bodies_beyond_a_maximum_are_named() {
-        let github = preset("github").unwrap();
-        let beyond = |max| github.bodies_beyond(max).map(|size| size.bytes);
-        assert_eq!(beyond(5 << 20), Some(25 << 20));
-        assert_eq!(beyond(25 << 20), None);
-        assert_eq!(preset("stripe").unwrap().bodies_beyond(0), None);
     }
 
     #[test]
