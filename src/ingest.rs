@@ -176,7 +176,7 @@ impl Ingest {
     /// # Errors
     ///
     /// [`Refusal`]; nothing was stored, except that after
-    /// [`AppendError::Failed`](crate::journal::AppendError::Failed) the event may
+    /// [`AppendError::Failed`] the event may
     /// still turn up, once.
     pub async fn accept(&self, topic: &str, delivery: Delivery) -> Result<Accepted, Box<Refusal>> {
         let accepted = match self.destination(topic) {
