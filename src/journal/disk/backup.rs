@@ -1,8 +1,9 @@
 //! Copies a journal's folder while a gateway writes to it, and puts a copy in place.
 //!
 //! Takes no lock on what it copies and changes nothing there. The high-water mark is
-//! read first and written last: all up to it was durable before the first file was
-//! copied, and a copy that was interrupted has none, so no gateway opens it. The floor
+//! read first: all up to it was durable before the first file was copied. The copy's own
+//! is written last and is its newest event, so that a copy that is cut short later is
+//! noticed; one that was interrupted has none, and no gateway opens it. The floor
 //! is read last: what retention deleted meanwhile is below it. Invariant: a folder has a
 //! high-water mark only once all else in it is whole and durable.
 
@@ -19,8 +20,9 @@ use super::{
     floor,
     high_water::{self, HighWaterMark},
     lock::FolderLock,
+    log_reader::LogReader,
     recovery,
-    scan::{self, ScanError},
+    scan::{self, LogEnd, ScanError, ScannedLog},
     segment::{self, FileKind, SegmentHeader},
 };
 use crate::{durable, journal::OpenError};
@@ -76,9 +78,9 @@ pub enum CopyError {
     Inside(PathBuf),
     /// A copy that is damaged is not put in place.
     #[error(
-        "{events} events in {} are damaged or missing: `hookrill journal check` lists them. Use \
-         another backup; or copy the folder to its place by hand, and start with --new-epoch",
-        path.display()
+        "{}: `hookrill journal check` lists what is damaged. Use another backup; or copy the \
+         folder to its place by hand, and start with --new-epoch",
+        damaged(path, *events)
     )]
     Damaged {
         /// The folder.
@@ -165,6 +167,16 @@ impl Made {
     }
 }
 
+/// What a copy has that is damaged.
+fn damaged(folder: &Path, events: u64) -> String {
+    let folder = folder.display();
+    match events {
+        0 => format!("files in {folder} are damaged, though no event is lost"),
+        1 => format!("1 event in {folder} is damaged or missing"),
+        _ => format!("{events} events in {folder} are damaged or missing"),
+    }
+}
+
 fn at(path: &Path) -> impl Fn(io::Error) -> CopyError {
     move |source| CopyError::Io {
         path: path.to_owned(),
@@ -232,7 +244,11 @@ impl<'c> FolderCopy<'c> {
                 self.bytes = self.bytes.saturating_sub(trimmed.bytes);
                 trimmed.head
             }
-            None => mark.sequence,
+            // A journal that ever had an event has a segment.
+            None if mark.sequence > Sequence::ZERO => {
+                return Err(CopyError::Changed(self.from.to_owned()));
+            }
+            None => Sequence::ZERO,
         };
         let floor = floor::load(self.from)?;
         if floor > head {
@@ -241,7 +257,12 @@ impl<'c> FolderCopy<'c> {
         self.made.0.push(self.to.join(floor::NAME));
         floor::store(self.to, floor).map_err(at(self.to))?;
         self.made.0.push(self.to.join(high_water::NAME));
-        mark.store(self.to).map_err(at(self.to))?;
+        // The one that was copied may be a second behind.
+        let own_mark = HighWaterMark {
+            sequence: head,
+            ..mark
+        };
+        own_mark.store(self.to).map_err(at(self.to))?;
         Ok(JournalCopy {
             epoch: mark.epoch,
             head,
@@ -364,7 +385,10 @@ impl<'c> FolderCopy<'c> {
             ScanError::Event { .. } => changed(),
         })?;
         let head = log.index.last();
-        if header.epoch == mark.epoch && head < mark.sequence {
+        if header.epoch != mark.epoch || head < mark.sequence {
+            return Err(changed());
+        }
+        if log.end != LogEnd::Blank && !self.is_end_unfinished(&header, &log)? {
             return Err(changed());
         }
         let copied = file.metadata().map_err(at(&path))?.len();
@@ -373,6 +397,30 @@ impl<'c> FolderCopy<'c> {
         file.sync_all().map_err(at(&path))?;
         let bytes = copied.saturating_sub(end);
         Ok(Trimmed { head, bytes })
+    }
+
+    /// Whether what is behind the last whole group of the copied log was being written.
+    /// Otherwise it was written and is damaged, and to cut it off would lose events.
+    fn is_end_unfinished(
+        &self,
+        header: &SegmentHeader,
+        log: &ScannedLog,
+    ) -> Result<bool, CopyError> {
+        let path = segment::path(self.from, header.first, FileKind::Log);
+        let Some(source) = unless_gone(File::open(&path)).map_err(at(&path))? else {
+            // Retention deleted it, and the floor is above it.
+            return Ok(true);
+        };
+        let (end, next) = (u64::from(log.index.end), log.index.last().next());
+        // Each with a reader of its own, since a reader remembers what it read.
+        let reader = || LogReader::new(&source, header).map_err(at(&path));
+        let finished = reader()?.finished_group_at(end, next).map_err(at(&path))?;
+        if log.end == LogEnd::Torn && finished.is_none() {
+            return Ok(true);
+        }
+        // A later group was there, or all of this one: so it is whole by now.
+        let group = reader()?.group_at(end, next).map_err(at(&path))?;
+        Ok(group.is_some())
     }
 }
 

@@ -13,7 +13,7 @@
 //!
 //! Invariant: the events up to the mark are durable, because it is written
 //! after them. It may lag by a second, which weakens the check and costs
-//! nothing.
+//! nothing; that of a backup does not lag.
 
 use std::{io, path::Path};
 

@@ -4,7 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokio::sync::Semaphore;
 
-use super::{damage::template, *};
+use super::{
+    damage::{one_segment, template},
+    *,
+};
 use crate::journal::{CopyError, JournalCopy, backup, check, restore};
 
 fn copy(from: &Path, to: &Path) -> Result<JournalCopy, CopyError> {
@@ -257,4 +260,84 @@ async fn a_damaged_copy_is_not_put_in_place() {
         "{refused:?}"
     );
     assert!(!there.exists());
+}
+
+/// Sets the folder's mark back, as it is for up to a second.
+fn lag(folder: &Path, sequence: u64) {
+    let mark = HighWaterMark::load(folder).unwrap().unwrap();
+    let lagging = HighWaterMark {
+        sequence: Sequence(sequence),
+        ..mark
+    };
+    lagging.store(folder).unwrap();
+}
+
+#[tokio::test]
+async fn a_copy_that_is_cut_or_changed_is_noticed_although_the_mark_lagged() {
+    let (folder, log, begins) = one_segment(22).await;
+    lag(folder.path(), 0);
+    let places = tempfile::tempdir().unwrap();
+    let kept = places.path().join("kept");
+    let copied = copy(folder.path(), &kept).unwrap();
+    let mark = HighWaterMark::load(&kept).unwrap().unwrap();
+    assert_eq!((mark.epoch, mark.sequence), (copied.epoch, copied.head));
+    assert_eq!(copied.head, Sequence(22));
+    let log = kept.join(log.strip_prefix(folder.path()).unwrap());
+    let whole = fs::read(&log).unwrap();
+    let mut flipped = whole.clone();
+    *flipped.iter_mut().nth_back(2).unwrap() ^= 1;
+    let half = whole[..whole.len() / 2].to_vec();
+    let lost_in_half = begins.iter().filter(|begin| **begin > half.len()).count() as u64;
+    let cuts = [
+        (flipped, 1),
+        (whole[..whole.len() - 1].to_vec(), 1),
+        (whole[..begins[21]].to_vec(), 1),
+        (half, lost_in_half + 1),
+        (whole[..segment::HEADER_BYTES].to_vec(), 22),
+    ];
+    for (bytes, lost) in cuts {
+        let len = bytes.len();
+        fs::write(&log, bytes).unwrap();
+        let report = check(&kept, &mut |_, _| {}).unwrap();
+        let found = (report.events, report.damaged_events);
+        assert_eq!(found, (22 - lost, lost), "of {len} bytes");
+        let there = places.path().join("there");
+        let refused = put_in_place(&kept, &there);
+        assert!(
+            matches!(refused, Err(CopyError::Damaged { events, .. }) if events == lost),
+            "of {len} bytes: {refused:?}"
+        );
+        assert!(!there.exists());
+    }
+    fs::write(&log, whole).unwrap();
+    let there = places.path().join("there");
+    assert_eq!(put_in_place(&kept, &there).unwrap().head, Sequence(22));
+}
+
+/// To cut off what is behind the damage would make a copy that says it is whole.
+#[tokio::test]
+async fn a_journal_that_is_damaged_above_its_mark_is_not_copied_as_if_it_ended_there() {
+    let (folder, log, begins) = one_segment(22).await;
+    let whole = fs::read(&log).unwrap();
+    let places = tempfile::tempdir().unwrap();
+    let to = places.path().join("kept");
+    // In the first, in the middle, and in the last event.
+    for damaged in [0, 10, 21] {
+        let mut bytes = whole.clone();
+        bytes[begins[damaged] + 60] ^= 1;
+        fs::write(&log, bytes).unwrap();
+        lag(folder.path(), 0);
+        let refused = copy(folder.path(), &to);
+        assert!(matches!(refused, Err(CopyError::Changed(_))), "{refused:?}");
+        assert!(!to.exists());
+    }
+    // As a power cut leaves the last write.
+    let mut torn = whole.clone();
+    torn[begins[21] + 60..].fill(0);
+    fs::write(&log, torn).unwrap();
+    assert_eq!(copy(folder.path(), &to).unwrap().head, Sequence(21));
+    fs::remove_file(&log).unwrap();
+    lag(folder.path(), 22);
+    let refused = copy(folder.path(), &places.path().join("none"));
+    assert!(matches!(refused, Err(CopyError::Changed(_))), "{refused:?}");
 }

@@ -28,7 +28,7 @@ pub(super) async fn template() -> TempDir {
 }
 
 /// A closed journal of one segment, and where its groups begin.
-async fn one_segment(events: u64) -> (TempDir, PathBuf, Vec<usize>) {
+pub(super) async fn one_segment(events: u64) -> (TempDir, PathBuf, Vec<usize>) {
     let folder = tempfile::tempdir().unwrap();
     let disk = open(folder.path()).await;
     let path = segment::path(folder.path(), Sequence(1), FileKind::Log);
