@@ -9,16 +9,20 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail};
+use bytes::Bytes;
 use hookrill_core::{Secret, Timestamp, Topic};
 use hookrill_verify::{Delivery, Explanation, Outcome, Verifier, VerifyError};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::{
     Context, NegativeResult, UsageError,
     captured::{self, CapturedRequest},
     output, send,
 };
-use crate::{config::MissingSecrets, telemetry::with_causes};
+use crate::{config::MissingSecrets, http::decode_captured, telemetry::with_causes};
+
+/// The longest body that any gateway can be told to take.
+const BODY_BYTES_MAX: usize = 64 << 20;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -71,18 +75,18 @@ pub struct Args {
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let request = captured(args)?;
-    let verifier = verifier(args, request.origin.as_deref(), context)?;
+    let (verifier, body_bytes_max) = verifier(args, request.origin.as_deref(), context)?;
     for note in &request.notes {
         output::status(format_args!("{note}"));
     }
     let now = args.at.unwrap_or_else(|| context.clock.now());
-    let delivery = Delivery::new(
-        request.method,
-        request.target,
-        request.headers,
-        request.body,
-        now,
-    );
+    let delivery = match delivery(request, now, body_bytes_max) {
+        Ok(delivery) => delivery,
+        Err(answer) => {
+            output::print(answer.render(output::use_color(&context.environment)))?;
+            return Err(NegativeResult.into());
+        }
+    };
     if args.show_signed {
         let signed = verifier
             .signed_bytes(&delivery)
@@ -103,8 +107,51 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     }
 }
 
+/// A delivery that a gateway answers before it verifies anything.
+struct EarlyAnswer {
+    status: StatusCode,
+    detail: String,
+}
+
+impl EarlyAnswer {
+    fn render(&self, use_color: bool) -> String {
+        let Self { status, detail } = self;
+        let mark = mark(false, use_color);
+        let hint = if *status == StatusCode::BAD_REQUEST {
+            "hint: if what captured it has decoded the body, leave out the header Content-Encoding\n"
+        } else {
+            ""
+        };
+        format!(
+            "{mark}  {:<10} {detail}\n{hint}The gateway answers {status}, and verifies nothing.\n",
+            "body"
+        )
+    }
+}
+
+/// The delivery as the gateway has it once it was read.
+fn delivery(
+    request: CapturedRequest,
+    now: Timestamp,
+    body_bytes_max: usize,
+) -> Result<Delivery, EarlyAnswer> {
+    let sent = Bytes::from(request.body);
+    let decoded = decode_captured(&request.headers, &sent, body_bytes_max)
+        .map_err(|(status, detail)| EarlyAnswer { status, detail })?;
+    let body = decoded.clone().unwrap_or_else(|| sent.clone());
+    let mut delivery = Delivery::new(request.method, request.target, request.headers, body, now);
+    delivery.sent = decoded.map(|_| sent);
+    Ok(delivery)
+}
+
+/// What verifies it, and how long its body may be.
+///
 /// `origin` is what stood in front of the path in the captured request.
-fn verifier(args: &Args, origin: Option<&str>, context: &Context) -> anyhow::Result<Verifier> {
+fn verifier(
+    args: &Args,
+    origin: Option<&str>,
+    context: &Context,
+) -> anyhow::Result<(Verifier, usize)> {
     if let Some(topic) = &args.topic {
         let config = context.config(MissingSecrets::Refuse)?;
         let settings = config.topics.lookup(topic);
@@ -113,7 +160,7 @@ fn verifier(args: &Args, origin: Option<&str>, context: &Context) -> anyhow::Res
         if let Some(name) = settings.partitioned_above(topic) {
             bail!("{topic} accepts no deliveries, because {name} is partitioned; use {name}");
         }
-        return Ok(settings.verifier.clone());
+        return Ok((settings.verifier.clone(), config.server.body_bytes_max));
     }
     let (Some(preset), [_, ..]) = (&args.preset, &args.secrets[..]) else {
         return Err(UsageError::new("give --preset and --secret, or --topic").into());
@@ -127,7 +174,8 @@ fn verifier(args: &Args, origin: Option<&str>, context: &Context) -> anyhow::Res
     });
     let secrets = secrets.collect::<anyhow::Result<Vec<_>>>()?;
     let public_url = args.public_url.as_deref().or(origin);
-    send::with_preset(preset, secrets, public_url.map(str::to_owned))
+    let verifier = send::with_preset(preset, secrets, public_url.map(str::to_owned))?;
+    Ok((verifier, BODY_BYTES_MAX))
 }
 
 /// How to call a secret without showing it: by where it was read from.

@@ -20,7 +20,7 @@ pub(super) use budget::BodyBudget;
 use budget::{BudgetExhausted, BudgetShare, SMALL_BYTES_MAX};
 pub(super) use coding::Codings;
 use coding::{CODINGS_MAX, CodingUnknown};
-pub(super) use decode::{LongDecodes, decode};
+pub(super) use decode::{LongDecodes, decode, decode_whole};
 
 /// How long a body may take to arrive in full.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);

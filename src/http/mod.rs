@@ -6,6 +6,7 @@
 
 mod admin;
 mod body;
+mod captured;
 mod client_ip;
 mod cors;
 mod dead_peers;
@@ -59,6 +60,7 @@ use crate::{
     subscribe::Streams,
     telemetry::{Route, Telemetry},
 };
+pub use captured::decode_captured;
 pub use cors::{LOOPBACK_ORIGINS, OriginError, OriginPattern};
 pub use limits::AddressLimits;
 pub use negotiation::Compression;

@@ -62,6 +62,10 @@ impl ProblemDetails {
         self
     }
 
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// What is wrong.
     pub(super) fn detail(&self) -> &str {
         &self.detail

@@ -123,7 +123,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "cli",
-        uses: &["access", "app", "config", "journal", "telemetry"],
+        uses: &["access", "app", "config", "http", "journal", "telemetry"],
         avoids: &["axum"],
     },
 ];

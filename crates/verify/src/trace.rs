@@ -39,6 +39,21 @@ impl Trace {
         }
     }
 
+    /// One that records what this one does, for an attempt that may come to nothing.
+    pub(crate) fn attempt(&self) -> Self {
+        Self {
+            enabled: self.enabled,
+            ..Self::default()
+        }
+    }
+
+    /// The attempt counts: its steps follow.
+    pub(crate) fn adopt(&mut self, attempt: Self) {
+        self.current = attempt.current;
+        self.steps.extend(attempt.steps);
+        self.secret_index = attempt.secret_index;
+    }
+
     /// A step begins.
     pub(crate) fn begin(&mut self, name: &'static str) {
         self.current = name;

@@ -323,15 +323,27 @@ fn verify_either(
         return check.content(delivery);
     };
     let decoded = std::mem::replace(&mut delivery.body, sent);
-    let verified = check.verify(delivery, now, &mut Trace::disabled());
+    let mut attempt = trace.attempt();
+    let verified = check.verify(delivery, now, &mut attempt);
     let content = verified.and_then(|()| check.content(delivery));
     delivery.body = decoded;
     match content {
-        // Verified, and maybe late.
-        Ok(_) | Err(VerifyError::Stale { .. }) => return content,
+        Ok(_) => {
+            attempt.begin("coding");
+            attempt.passed(|| "the body is signed as it was sent, coded".to_owned());
+            trace.adopt(attempt);
+            return content;
+        }
+        // Verified, and late.
+        Err(VerifyError::Stale { .. }) => {
+            trace.adopt(attempt);
+            return content;
+        }
         Err(_) => {}
     }
     check.verify(delivery, now, trace)?;
+    trace.begin("coding");
+    trace.passed(|| "the body is signed as it was before it was coded".to_owned());
     delivery.sent = None;
     check.content(delivery)
 }

@@ -18,6 +18,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
@@ -171,6 +172,29 @@ pub(in crate::http) async fn decode(
     body._share.shrink(was_sent.len() + body.bytes.len());
     body.sent = Some(was_sent);
     Ok(())
+}
+
+/// A whole body decoded on this thread, for whoever has no gateway; `None`: it has no
+/// coding.
+///
+/// # Errors
+///
+/// [`BodyError`].
+pub(in crate::http) fn decode_whole(
+    headers: &HeaderMap,
+    sent: &Bytes,
+    bytes_max: usize,
+) -> Result<Option<Bytes>, BodyError> {
+    let codings = Codings::from_headers(headers)?;
+    if sent.len() > bytes_max {
+        return Err(BodyError::Long(bytes_max));
+    }
+    let Some(codings) = codings.filter(|_| !sent.is_empty()) else {
+        return Ok(None);
+    };
+    let mut decoded = Vec::new();
+    decode_into(&mut decoded, &codings, sent, bytes_max)?;
+    Ok(Some(decoded.into()))
 }
 
 /// The decoded body; `None` where it is longer than `here_max`, also between two codings.

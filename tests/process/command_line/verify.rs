@@ -1,5 +1,10 @@
 //! `hookrill verify`.
 
+use data_encoding::HEXLOWER;
+use flate2::{Compression, write::GzEncoder};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
 use super::*;
 
 #[test]
@@ -85,6 +90,64 @@ fn verify_reads_a_whole_request_as_it_was_captured() {
         .has_status(1)
         .says("body is not a request")
         .says("it must begin with a request line");
+}
+
+fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn a_coded_body_is_verified_as_the_gateway_does_which_undoes_it() {
+    let folder = folder();
+    let folder = folder.path();
+    let config = "[server]\nbody_bytes_max = \"1KiB\"\n[topics.github]\npreset = \"github\"\n\
+                  secrets = [\"It's a Secret to Everybody\"]\naccess = \"public\"\n";
+    std::fs::write(folder.join("hookrill.toml"), config).unwrap();
+    let verify = |coding: &str, signature: &str, body: &[u8]| {
+        let mut request = format!(
+            "POST /ingest/github HTTP/1.1\r\n{signature}\r\nContent-Encoding: {coding}\r\n\r\n"
+        )
+        .into_bytes();
+        request.extend(body);
+        std::fs::write(folder.join("request"), request).unwrap();
+        run(
+            folder,
+            &["verify", "--topic", "github", "--request", "request"],
+        )
+    };
+    let sent = gzip(b"Hello, World!");
+    verify("gzip", GITHUB_SIGNATURE, &sent)
+        .has_status(0)
+        .prints("the body is signed as it was before it was coded")
+        .prints("the secret that matches: secrets[0] of the topic")
+        .prints("Signature verified.");
+    let mut mac = Hmac::<Sha256>::new_from_slice(GITHUB_SECRET.as_bytes()).unwrap();
+    mac.update(&sent);
+    let of_sent = HEXLOWER.encode(&mac.finalize().into_bytes());
+    let of_sent = format!("X-Hub-Signature-256: sha256={of_sent}");
+    verify("gzip", &of_sent, &sent)
+        .has_status(0)
+        .prints("the body is signed as it was sent, coded")
+        .prints("the secret that matches: secrets[0] of the topic")
+        .prints("Signature verified.");
+    verify("gzip", GITHUB_SIGNATURE, &gzip(b"Hello, World?"))
+        .has_status(1)
+        .prints("no configured secret matches");
+    for (coding, body, answer) in [
+        ("foo", &b"Hello, World!"[..], "415 Unsupported Media Type"),
+        ("gzip", b"Hello, World!", "400 Bad Request"),
+        ("gzip", &gzip(&[0; 1025]), "413 Payload Too Large"),
+        ("identity", &[b'a'; 1025], "413 Payload Too Large"),
+    ] {
+        verify(coding, GITHUB_SIGNATURE, body)
+            .has_status(1)
+            .prints("FAIL  body")
+            .prints(&format!(
+                "The gateway answers {answer}, and verifies nothing."
+            ));
+    }
 }
 
 #[test]
