@@ -88,7 +88,8 @@ async function thePageOfTheReadme(setup, changes) {
   const gateway = await setup.gateway(config(site.origin))
   const relay = await setup.relay(gateway)
   const shown = await showThePageOfTheReadme(setup, site, `${relay.url}/events/open`, changes)
-  await eventually('its stream', () => relay.asked('GET', '/events/open').length)
+  // Before its stream is open, it misses what comes.
+  await eventually('its stream', () => relay.asked('GET', '/events/open').some(({ said }) => said.includes('hookrill.cursor')))
   return { gateway, relay, ...shown }
 }
 
