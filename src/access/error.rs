@@ -15,7 +15,7 @@ pub enum AccessError {
     #[error("no topic {0} is configured")]
     UnknownTopic(Topic),
     /// The request has no token, and needs one.
-    #[error("a token is needed")]
+    #[error("a token is needed: `token=` in the URL, or the header `Authorization: Bearer`")]
     TokenMissing,
     /// The request has a token that is not valid.
     #[error("the token is not valid")]

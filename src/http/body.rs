@@ -66,7 +66,7 @@ pub(super) enum BodyError {
     )]
     CodingUnknown,
     /// It is not what its codings say.
-    #[error("the body is not what its Content-Encoding says")]
+    #[error("the body is not what its Content-Encoding says, or zstd with a window of over 8 MiB")]
     CodingBroken,
 }
 

@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hookrill_core::{Timestamp, Topics};
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{Instrument as _, Level};
 
@@ -62,7 +62,7 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
         Ok(response) => response,
         Err(why) => {
             let _entered = span.entered();
-            gateway.note(&why, &request.uri, &Caller::new(client, &request.headers));
+            gateway.note(&why, &request, client);
             let requester = Requester {
                 wants_event_stream: takes_event_stream(&request.headers),
                 place: params::place(&request.uri, &request.headers, gateway.streams.epoch()),
@@ -264,14 +264,16 @@ impl Gateway {
     }
 
     /// Counts and logs it, for the operator.
-    fn note(&self, why: &SubscribeError, uri: &Uri, who: &Caller) {
+    fn note(&self, why: &SubscribeError, request: &Parts, client: Option<IpAddr>) {
         let refusal = SubscribeRefusal {
             level: why.level(),
             reason: why.reason(),
             error: why.detail(),
+            origin: request.headers.get(header::ORIGIN),
             is_unknown: matches!(why, SubscribeError::Access(AccessError::UnknownTopic(_))),
         };
-        self.note_refused_subscription(&refusal, uri, who);
+        let who = Caller::new(client, &request.headers);
+        self.note_refused_subscription(&refusal, &request.uri, &who);
     }
 }
 

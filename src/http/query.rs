@@ -80,8 +80,9 @@ const PERHAPS_PLACES: &[&str] = &[
     "after", "at", "begin", "from", "id", "offset", "pos", "position", "seq", "sequence", "start",
 ];
 
-/// Names as near as those of typos that somebody else may well mean.
-const OTHERS: &[&str] = &["name"];
+/// Names as near as those of typos that somebody else may well mean, and the values with
+/// which nobody does.
+const OTHERS: &[(&str, &[&str])] = &[("name", &["on", "off"])];
 
 /// Longer names are near none.
 const NAME_CHARS_MAX: usize = 40;
@@ -223,9 +224,12 @@ impl Given {
         if self.name.starts_with('_') || self.name.len() > NAME_CHARS_MAX {
             return None;
         }
-        let folded = &*self.folded;
+        let other = OTHERS.iter().find(|(name, _)| *name == self.folded);
+        if other.is_some_and(|(_, ours)| !ours.contains(&&*self.value)) {
+            return None;
+        }
         let mut known = known.iter();
-        known.find(|parameter| !OTHERS.contains(&folded) && parameter.is_near(folded))
+        known.find(|parameter| parameter.is_near(&self.folded))
     }
 
     /// Whether it tells the place of a subscriber: an id of this gateway, or what looks
@@ -389,6 +393,9 @@ mod tests {
             assert_eq!(found, None, "{name}");
         }
         assert!(near("", EVENTS).is_none());
+        // Nobody else's `name` is one of these.
+        let ours = given("name", "off");
+        assert_eq!(ours.near(EVENTS).map(|near| near.name), Some("names"));
     }
 
     #[test]

@@ -72,8 +72,7 @@ impl Caller {
 
     fn user_agent(&self) -> Option<String> {
         let user_agent = self.user_agent.as_ref()?;
-        let text = String::from_utf8_lossy(user_agent.as_bytes());
-        Some(printable(&text, AGENT_CHARS_MAX))
+        Some(shown(user_agent, AGENT_CHARS_MAX))
     }
 
     fn cause(&self) -> LineCause<'_> {
@@ -113,6 +112,8 @@ pub(super) struct SubscribeRefusal<'e> {
     pub(super) level: Level,
     pub(super) reason: &'static str,
     pub(super) error: Cow<'e, str>,
+    /// Of which page it is.
+    pub(super) origin: Option<&'e HeaderValue>,
     /// No section covers a topic that was asked for.
     pub(super) is_unknown: bool,
 }
@@ -354,6 +355,7 @@ impl Gateway {
             topic = asked.shown(),
             section = kind.section.as_deref(),
             reason = kind.reason,
+            origin = why.origin.map(|origin| shown(origin, TEXT_CHARS_MAX)),
             user_agent = who.user_agent(),
             error = printable(&asked.shown_error(&why.error), TEXT_CHARS_MAX),
             "subscription refused"
@@ -373,6 +375,10 @@ impl Gateway {
         let topic: Topic = topic.parse().ok()?;
         self.ingest.section(&topic)
     }
+}
+
+fn shown(value: &HeaderValue, chars_max: usize) -> String {
+    printable(&String::from_utf8_lossy(value.as_bytes()), chars_max)
 }
 
 /// What may be shown of a text in a topic's place: all up to the first character that

@@ -22,8 +22,10 @@ pub(super) fn since(text: &str) -> Result<Start, ProblemDetails> {
     if let Some(from) = time(text) {
         return Ok(Start::At(from));
     }
-    // humantime reads a lone 0 without a unit, which elsewhere means the beginning.
-    if let Ok(ago) = humantime::parse_duration(text)
+    // humantime reads a lone 0 without a unit, which elsewhere means the beginning; and M is
+    // a month to it, and to many a minute.
+    if !text.contains('M')
+        && let Ok(ago) = humantime::parse_duration(text)
         && ago > Duration::ZERO
     {
         return Ok(Start::Ago(ago));
@@ -96,6 +98,7 @@ mod tests {
             "10",
             "-10m",
             "10 minuets",
+            "10M",
             "yesterday",
             "Earliest",
             "2026-11-30",

@@ -44,7 +44,7 @@ pub fn is_form(content_type: &str) -> bool {
 #[must_use]
 pub fn form_parts(form: &[u8]) -> Option<impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)>> {
     let parts = parts(without_byte_order_mark(form))?;
-    Some(parts.take(FIELDS_MAX).map(field_of_part))
+    Some(parts.into_iter().take(FIELDS_MAX).map(field_of_part))
 }
 
 /// Reads forms as JSON.
@@ -63,30 +63,34 @@ impl FormReader {
 
     /// The form as JSON: an object of strings by the names as they are, `a[b]` too; a
     /// name that comes again makes an array of its values. Bytes that are not UTF-8
-    /// become U+FFFD. In a form of several parts, a file is its name. `None` where it has
-    /// too many fields, or is one word without a value: `curl -d hello` calls any text a
-    /// form.
+    /// become U+FFFD. In a form of several parts, a file is its name.
+    ///
+    /// `None`: it stays text. Whatever is called a form and has not the shape of one would
+    /// be an object whose names mean nothing, and hide nothing; so would a form whose
+    /// `json_field` is no JSON object or list, or is there twice.
     #[must_use]
     pub fn json(&self, form: &[u8]) -> Option<String> {
         let form = without_byte_order_mark(form);
         let fields = match parts(form) {
-            Some(parts) => gathered(parts.map(field_of_part))?,
-            None if is_bare_text(form) => return None,
-            None => gathered(written_fields(form))?,
+            Some(parts) => gathered(parts.into_iter().map(field_of_part))?,
+            None => gathered(written_fields(written_form(form)?))?,
         };
-        Some(self.json_in(&fields).unwrap_or_else(|| object(&fields)))
+        let wanted = self.json_field.as_deref();
+        match fields.iter().find(|(name, _)| Some(&**name) == wanted) {
+            Some((_, values)) => json_in(values),
+            None => Some(object(&fields)),
+        }
     }
+}
 
-    fn json_in(&self, fields: &[Field<'_>]) -> Option<String> {
-        let wanted = self.json_field.as_deref()?;
-        let (_, values) = fields.iter().find(|(name, _)| name == wanted)?;
-        let [value] = &values[..] else {
-            return None;
-        };
-        let json = value.trim_start_matches('\u{feff}');
-        serde_json::from_str::<IgnoredAny>(json).ok()?;
-        Some(json.to_owned())
-    }
+/// The JSON that is the value of a field.
+fn json_in(values: &[Cow<'_, str>]) -> Option<String> {
+    let [value] = values else {
+        return None;
+    };
+    let json = value.trim_start_matches('\u{feff}');
+    serde_json::from_str::<IgnoredAny>(json).ok()?;
+    begins_as_json(json.as_bytes()).then(|| json.to_owned())
 }
 
 /// A name, and all its values.
@@ -113,9 +117,21 @@ fn gathered<'f>(
     Some(fields)
 }
 
-/// Whether it has nothing of a form.
-fn is_bare_text(form: &[u8]) -> bool {
-    !form.is_empty() && memchr::memchr2(b'=', b'&', form).is_none()
+/// What may be read as `a=1&b=2`, without a line end behind it; `None` for other text,
+/// which senders without a `Content-Type` of their own call a form as well: a single
+/// word, several lines, XML.
+fn written_form(form: &[u8]) -> Option<&[u8]> {
+    let form = form.strip_suffix(b"\n").unwrap_or(form);
+    let form = form.strip_suffix(b"\r").unwrap_or(form);
+    let is_one_word = !form.is_empty() && memchr::memchr2(b'=', b'&', form).is_none();
+    let is_one_line = !form.iter().any(u8::is_ascii_control);
+    let in_no_name = |byte: &u8| matches!(byte, b' ' | b'"' | b'<' | b'>');
+    let mut names = form.split(|&byte| byte == b'&').map(|field| {
+        let end = memchr::memchr(b'=', field).unwrap_or(field.len());
+        &field[..end]
+    });
+    let has_names = names.all(|name| !name.iter().any(in_no_name));
+    (!is_one_word && is_one_line && has_names).then_some(form)
 }
 
 /// The fields of `a=1&b=2`.
@@ -130,32 +146,42 @@ fn written_fields(form: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, st
     })
 }
 
-/// The parts of a form (RFC 7578), each with its head; `None` where it is no such form.
-/// Its first line is the delimiter, so that no header is needed to read it.
-fn parts(form: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
+/// The parts of a form (RFC 7578), each with its head; `None` where it is no such form, or
+/// is cut off. Its first line is the delimiter, so that no header is needed to read it. Of
+/// more than [`FIELDS_MAX`] parts, one more is given than that.
+fn parts(form: &[u8]) -> Option<Vec<&[u8]>> {
+    // Some begin with the line end that belongs to each delimiter (RFC 2046, section 5.1.1).
+    let form = form.strip_prefix(b"\r\n").unwrap_or(form);
     let line_end = memmem::find(form, b"\r\n")?;
-    let delimiter = form[..line_end].strip_prefix(b"--")?;
-    // RFC 2046, section 5.1.1.
-    if !(1..=70).contains(&delimiter.len()) || !delimiter.is_ascii() {
+    let boundary = form[..line_end].trim_ascii_end().strip_prefix(b"--")?;
+    if !(1..=70).contains(&boundary.len()) || !boundary.is_ascii() {
         return None;
     }
-    let delimiter = [b"\r\n--", delimiter].concat();
-    let ends: Vec<usize> = (memmem::find_iter(form, &delimiter).take(FIELDS_MAX + 1)).collect();
-    let last = *ends.last()?;
-    if ends.len() <= FIELDS_MAX && !form[last + delimiter.len()..].starts_with(b"--") {
-        return None;
+    let delimiter = [b"\r\n--", boundary].concat();
+    let (mut parts, mut begin) = (Vec::new(), line_end + 2);
+    for end in memmem::find_iter(form, &delimiter) {
+        let behind = &form[end + delimiter.len()..];
+        let padding = behind
+            .iter()
+            .take_while(|byte| matches!(byte, b' ' | b'\t'));
+        let padding = padding.count();
+        let is_last = behind.starts_with(b"--");
+        // Otherwise it is the beginning of a longer line, which belongs to the part.
+        if is_last || behind[padding..].starts_with(b"\r\n") {
+            parts.push(form.get(begin..end).unwrap_or_default());
+            begin = end + delimiter.len() + padding + 2;
+        }
+        if is_last || parts.len() > FIELDS_MAX {
+            return Some(parts);
+        }
     }
-    let mut begin = line_end + 2;
-    Some(ends.into_iter().map(move |end| {
-        let part = form.get(begin..end).unwrap_or_default();
-        begin = end + delimiter.len() + 2;
-        part
-    }))
+    None
 }
 
 /// Name and value of a part; of a file, its name.
 fn field_of_part(part: &[u8]) -> (Cow<'_, str>, Cow<'_, str>) {
     let (head, value) = match memmem::find(part, b"\r\n\r\n") {
+        _ if part.starts_with(b"\r\n") => (&[][..], &part[2..]),
         Some(end) => (&part[..end], &part[end + 4..]),
         None => (part, &[][..]),
     };
@@ -166,10 +192,18 @@ fn field_of_part(part: &[u8]) -> (Cow<'_, str>, Cow<'_, str>) {
     };
     let disposition = head.split("\r\n").find(is_disposition).unwrap_or_default();
     let name = parameter(disposition, "name").unwrap_or_default();
-    match parameter(disposition, "filename") {
+    match parameter(disposition, "filename").or_else(|| extended(disposition)) {
         Some(file) => (name.into(), file.into()),
         None => (name.into(), String::from_utf8_lossy(value)),
     }
+}
+
+/// The name of a file as `UTF-8''a%20b.png` (RFC 5987), which forms should not use.
+fn extended(disposition: &str) -> Option<String> {
+    let value = parameter(disposition, "filename*")?;
+    let encoded = value.splitn(3, '\'').nth(2).unwrap_or(&value);
+    let bytes: Vec<u8> = percent_decode(encoded.as_bytes()).collect();
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// A parameter of a header, without its quotes. Browsers escape a quote as `%22`, others
@@ -290,9 +324,6 @@ mod tests {
             ("payload=%7B%22a%22%3A1%7D", r#"{"a":1}"#),
             ("payload=%EF%BB%BF%7B%7D&x=1", "{}"),
             ("payload=%5B+1%5D&x=1", "[ 1]"),
-            ("payload=no", r#"{"payload":"no"}"#),
-            ("payload=%7B", r#"{"payload":"{"}"#),
-            ("payload=1&payload=2", r#"{"payload":["1","2"]}"#),
             ("command=%2Fx", r#"{"command":"/x"}"#),
         ] {
             assert_eq!(
@@ -300,6 +331,18 @@ mod tests {
                 Some(json),
                 "{form}"
             );
+        }
+        // An object with this field as text would show what is to be hidden in it.
+        for form in [
+            "payload=no",
+            "payload=1",
+            "payload=%22%7B%7D%22",
+            "payload=%7B",
+            "payload=%7B%7Dx",
+            "payload=%7B%7D%00",
+            "payload=%7B%7D&payload=%7B%7D",
+        ] {
+            assert_eq!(reader.json(form.as_bytes()), None, "{form}");
         }
     }
 
@@ -320,9 +363,9 @@ mod tests {
             of_payload.json(form.as_bytes()).as_deref(),
             Some(r#"{"z":1}"#)
         );
-        // What is cut off is no such form.
-        let cut = &form.as_bytes()[..form.len() - 10];
-        assert!(reader.json(cut).unwrap().starts_with("{\"--x y"));
+        // What is cut off is no such form, nor is one with other line ends.
+        assert_eq!(reader.json(&form.as_bytes()[..form.len() - 10]), None);
+        assert_eq!(reader.json(form.replace("\r\n", "\n").as_bytes()), None);
         let part = "\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--x";
         let many = |count: usize| format!("--x{}--", part.repeat(count));
         assert!(reader.json(many(FIELDS_MAX).as_bytes()).is_some());
@@ -330,11 +373,60 @@ mod tests {
     }
 
     #[test]
+    fn a_form_of_several_parts_is_read_as_senders_write_it() {
+        let reader = FormReader::default();
+        let head = "Content-Disposition: form-data; name";
+        for (form, json) in [
+            (
+                format!("\r\n--x\r\n{head}=a\r\n\r\n1\r\n--x--"),
+                r#"{"a":"1"}"#,
+            ),
+            (
+                format!("--x \t\r\n{head}=a\r\n\r\n1\r\n--x \r\n{head}=b\r\n\r\n2\r\n--x--"),
+                r#"{"a":"1","b":"2"}"#,
+            ),
+            (
+                format!("--x\r\n{head}=a\r\n\r\n1\r\n--xy\r\n--x--"),
+                r#"{"a":"1\r\n--xy"}"#,
+            ),
+            ("--x\r\n\r\n1\r\n--x--".into(), r#"{"":"1"}"#),
+            (
+                format!("--x\r\n{head}=a; filename*=UTF-8''b%20c\r\n\r\n1\r\n--x--"),
+                r#"{"a":"b c"}"#,
+            ),
+            ("--x\r\n--x--".into(), r#"{"":""}"#),
+        ] {
+            assert_eq!(
+                reader.json(form.as_bytes()).as_deref(),
+                Some(json),
+                "{form:?}"
+            );
+        }
+        assert_eq!(
+            reader.json(format!("preamble\r\n--x\r\n{head}=a\r\n\r\n1\r\n--x--").as_bytes()),
+            None
+        );
+    }
+
+    #[test]
     fn text_that_is_called_a_form_stays_text() {
         let reader = FormReader::default();
-        for text in ["hello", "two words", "%7B%7D"] {
+        for text in [
+            "hello",
+            "two words",
+            "%7B%7D",
+            "<a secret=\"s\">x</a>",
+            "a: \"b=c\"",
+            "one=1\ntwo=2",
+            "total so far=1",
+            "a=1\0",
+        ] {
             assert_eq!(reader.json(text.as_bytes()), None, "{text}");
         }
+        assert_eq!(
+            reader.json(b"a=b c<\"\r\n").as_deref(),
+            Some(r#"{"a":"b c<\""}"#)
+        );
         assert_eq!(reader.json(b"hello=").as_deref(), Some(r#"{"hello":""}"#));
         assert_eq!(reader.json(b"a&b").as_deref(), Some(r#"{"a":"","b":""}"#));
     }
@@ -351,7 +443,6 @@ mod tests {
         #[test]
         fn whatever_the_bytes_the_result_is_json(form: Vec<u8>) {
             let json = FormReader::default().json(&form);
-            prop_assert_eq!(json.is_none(), is_bare_text(without_byte_order_mark(&form)));
             let json = json.unwrap_or_else(|| "{}".into());
             prop_assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok(), "{json}");
         }

@@ -269,7 +269,7 @@ fn listed(parts: &[MessagePart]) -> String {
 pub enum VerifyError {
     /// No event comes by this method ([`Settings::methods`](crate::Settings::methods)),
     /// and the scheme has no handshake by it.
-    #[error("no delivery comes by this method: only by POST, or by what `methods` lists")]
+    #[error("the section takes no delivery by this method: `methods` lists others")]
     MethodNotTaken,
     /// A GET with a body: its event is the query, and nothing says what the body is.
     #[error("a GET has its event in the query, and this one has a body")]

@@ -64,7 +64,8 @@ async fn refusals_of_a_configured_topic_are_warnings_with_what_helps_to_find_out
     gateway.get("/events/unknown", &[]).await;
     let other = token_until(&["other"], u64::MAX / 1000);
     let path = format!("/events?topic=github.a&topic=github.b&token={other}");
-    gateway.get(&path, &[("User-Agent", "curl/8")]).await;
+    let page = [("User-Agent", "curl/8"), ("Origin", "https://app.example")];
+    gateway.get(&path, &page).await;
     gateway.get("/events/github?since=x", &[]).await;
     let log = gateway.stop();
     assert!(!log.contains("unknown"), "lower than a warning: {log}");
@@ -94,6 +95,7 @@ async fn refusals_of_a_configured_topic_are_warnings_with_what_helps_to_find_out
             &[
                 "topic=\"github.a, github.b\"",
                 "reason=\"topic_not_covered\"",
+                "origin=\"https://app.example\"",
                 "user_agent=\"curl/8\"",
             ],
         ),
