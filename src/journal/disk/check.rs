@@ -1,9 +1,10 @@
 //! `hookrill journal check`: looks at every byte of a folder, and changes none.
 //!
 //! Takes no lock, so it works on the journal of a gateway that runs, and on a
-//! copy that can't be written to. What is written meanwhile is believed up to the
-//! high-water mark, which is read first: all up to it was durable by then. What
-//! retention deletes meanwhile is no damage.
+//! copy that can't be written to. All up to the high-water mark, which is read first,
+//! was durable by then. Behind it, too, every event is looked at; only a last write that
+//! was not finished, with nothing behind it, is no damage. What retention deletes
+//! meanwhile is none either.
 
 mod report;
 
@@ -25,7 +26,8 @@ use super::{
     high_water::HighWaterMark,
     index::Index,
     index_file::{self, IndexHeader},
-    intact::IntactLog,
+    intact::{IntactLog, LastEvent},
+    log_reader::LogReader,
     recovery,
     scan::{self, LogEnd, ScanError, ScannedLog},
     segment::{self, FileKind, HeaderError, SegmentHeader},
@@ -278,12 +280,12 @@ impl FolderCheck<'_> {
             }
             Err(ScanError::Event { .. }) => None,
         };
-        if let Some((log, is_growing)) = &scanned {
-            let (last, end) = (log.index.last(), log.end);
+        if let Some(looked) = &scanned {
+            let (last, end) = (looked.log.index.last(), looked.log.end);
             let is_whole = match sealed_last {
                 Some(sealed) => last == sealed && end == LogEnd::Blank,
                 // What follows the last whole group was not finished.
-                None if is_last => last >= marked && (end != LogEnd::Damaged || *is_growing),
+                None if is_last => last >= marked && (looked.is_growing || !looked.has_lost),
                 None => end == LogEnd::Blank,
             };
             if is_whole {
@@ -293,10 +295,11 @@ impl FolderCheck<'_> {
             }
         }
         let last = sealed_last.or((marked >= first).then_some(marked));
+        let until = sealed_last.map_or(LastEvent::AtLeast(marked), LastEvent::Known);
         let header = files.header;
         let intact = match files.index {
             Some(index) => IntactLog::by_index(&files.log, &header, index),
-            None => IntactLog::by_groups(&files.log, &header, last),
+            None => IntactLog::by_groups(&files.log, &header, until),
         };
         match intact {
             Ok(intact) => Ok(self.tell(first, &intact)),
@@ -476,30 +479,50 @@ impl FolderCheck<'_> {
     }
 }
 
+/// What a look at a log found.
+struct LookedLog {
+    log: ScannedLog,
+    /// Whether something behind the last whole group was written and is damaged.
+    has_lost: bool,
+    /// Whether it has grown since the look before.
+    is_growing: bool,
+}
+
+impl LookedLog {
+    fn new(files: &LoadedSegment, before: Option<Sequence>) -> Result<Self, ScanError> {
+        let scan = || scan::scan(&files.log, &files.header);
+        let log = match scan() {
+            // Its blank end was cut off, since it was sealed meanwhile.
+            Err(ScanError::Io(e)) if e.kind() == io::ErrorKind::UnexpectedEof => scan(),
+            looked => looked,
+        }?;
+        let (end, last) = (log.index.end.into(), log.index.last());
+        let mut reader = LogReader::new(&files.log, &files.header)?;
+        let has_lost = match log.end {
+            LogEnd::Blank => false,
+            LogEnd::Torn => reader.finished_group_at(end, last.next())?.is_some(),
+            LogEnd::Damaged => true,
+        };
+        Ok(Self {
+            log,
+            has_lost,
+            is_growing: before.is_some_and(|before| before < last),
+        })
+    }
+}
+
 /// Scans a log; the last one again, while it grows: between two looks of one
-/// scan, a group may have been finished and another begun. Also returns whether
-/// it grows.
-fn look_until_settled(
-    files: &LoadedSegment,
-    is_last: bool,
-) -> Result<(ScannedLog, bool), ScanError> {
-    let scan = || scan::scan(&files.log, &files.header);
-    let mut log = match scan() {
-        // Its blank end was cut off, since it was sealed meanwhile.
-        Err(ScanError::Io(e)) if e.kind() == io::ErrorKind::UnexpectedEof => scan(),
-        looked => looked,
-    }?;
-    let mut is_growing = false;
+/// scan, a group may have been finished and another begun.
+fn look_until_settled(files: &LoadedSegment, is_last: bool) -> Result<LookedLog, ScanError> {
+    let mut looked = LookedLog::new(files, None)?;
     for _ in 1..LOOKS_MAX {
-        if !is_last || log.end != LogEnd::Damaged {
+        if !is_last || !looked.has_lost {
             break;
         }
-        let again = scan()?;
-        is_growing = again.index.last() > log.index.last();
-        log = again;
-        if !is_growing {
+        looked = LookedLog::new(files, Some(looked.log.index.last()))?;
+        if !looked.is_growing {
             break;
         }
     }
-    Ok((log, is_growing))
+    Ok(looked)
 }

@@ -36,33 +36,75 @@ pub(super) struct IntactLog {
     pub(super) work: ScanWork,
 }
 
+/// Up to where a log has events.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum LastEvent {
+    /// It is sealed, and its last event is this one.
+    Known(Sequence),
+    /// It may go on behind this one, which was acknowledged. A last write that was
+    /// interrupted is none of it.
+    AtLeast(Sequence),
+}
+
 /// Events that follow each other, by ordinal: from the first to before the
 /// second.
 pub(super) type OrdinalRun = (u32, u32);
 
 impl IntactLog {
-    /// What is whole by what the log says of itself: up to `last`, where that is
-    /// known; blocks.
+    /// What is whole by what the log says of itself; blocks.
     pub(super) fn by_groups(
         file: &File,
         header: &SegmentHeader,
-        last: Option<Sequence>,
+        last: LastEvent,
     ) -> Result<Self, ScanError> {
         let mut reader = LogReader::new(file, header)?;
+        Self::read(&mut reader, header.first, last)
+    }
+
+    fn read(
+        reader: &mut LogReader<'_>,
+        first: Sequence,
+        last: LastEvent,
+    ) -> Result<Self, ScanError> {
+        let until = match last {
+            LastEvent::Known(last) => last,
+            LastEvent::AtLeast(acknowledged) => {
+                let (log, finished) = Self::read_until(reader, first, None)?;
+                let written = finished.max(acknowledged);
+                if log.index.last() == written {
+                    return Ok(log);
+                }
+                written
+            }
+        };
+        // Without a last write that was not finished, or with what is missing there.
+        Ok(Self::read_until(reader, first, Some(until))?.0)
+    }
+
+    /// What is whole, up to `last` or to the end, and the last event of which it is
+    /// certain that it was written.
+    fn read_until(
+        reader: &mut LogReader<'_>,
+        first: Sequence,
+        last: Option<Sequence>,
+    ) -> Result<(Self, Sequence), ScanError> {
         let mut log = Self {
-            index: Index::new(header.first, segment::HEADER_BYTES as u32),
+            index: Index::new(first, segment::HEADER_BYTES as u32),
             entries: Vec::new(),
             work: ScanWork::default(),
         };
         let until = last.unwrap_or(Sequence(u64::MAX));
-        let mut at = segment::HEADER_BYTES as u64;
+        let (mut at, mut written) = (segment::HEADER_BYTES as u64, first.previous());
         while log.index.last() < until {
             let expected = log.index.last().next()..=until;
             let Some((begin, group)) = reader.next_header(at, expected)? else {
                 break;
             };
             log.miss_until(group.first.previous(), at)?;
-            log.add_group(&mut reader, begin, group, header.salt)?;
+            let has_whole = log.add_group(reader, begin, group)?;
+            if has_whole || reader.finished_group_at(begin, group.first)?.is_some() {
+                written = group.last();
+            }
             at = begin + group.group_bytes();
             log.index.end = offset(at)?;
         }
@@ -71,7 +113,7 @@ impl IntactLog {
             log.index.end = offset(reader.file_bytes().max(at))?;
         }
         log.work = reader.work();
-        Ok(log)
+        Ok((log, written))
     }
 
     /// What is whole of the events that an index knows; blocks.
@@ -127,15 +169,16 @@ impl IntactLog {
         Ok(())
     }
 
+    /// Adds a group's events; returns whether any of them is whole.
     fn add_group(
         &mut self,
         reader: &mut LogReader<'_>,
         begin: u64,
         header: GroupHeader,
-        salt: u64,
-    ) -> Result<(), ScanError> {
+    ) -> Result<bool, ScanError> {
+        let missing = self.index.missing.len();
         let records = reader.records(begin, header)?.unwrap_or_default();
-        let is_whole = header.check(records.clone(), salt).is_some();
+        let is_whole = reader.is_whole(header, &records);
         let begin = begin + group::HEADER_BYTES as u64;
         if is_whole || header.is_framing(&records) {
             for record in group::records(&records).take(header.count as usize) {
@@ -144,7 +187,8 @@ impl IntactLog {
         }
         self.miss_until(header.last(), begin + records.len() as u64)?;
         assert_eq!(self.index.last(), header.last(), "all of the group, once");
-        Ok(())
+        let missing_here = self.index.missing.len() - missing;
+        Ok(missing_here < header.count as usize)
     }
 
     fn add_record(

@@ -151,6 +151,11 @@ impl<'f> LogReader<'f> {
         self.bytes(at + group::HEADER_BYTES as u64, header.len)
     }
 
+    /// Whether these are the records of the group with this header, all of them whole.
+    pub(super) fn is_whole(&self, header: GroupHeader, records: &Bytes) -> bool {
+        header.check(records.clone(), self.salt).is_some()
+    }
+
     /// Whether the group is whole that has the record at `offset`.
     pub(super) fn is_group_whole_around(&mut self, offset: u64) -> io::Result<bool> {
         let mut at = segment::HEADER_BYTES as u64;

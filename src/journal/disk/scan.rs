@@ -143,7 +143,10 @@ mod tests {
     use super::{super::log_reader::ScanWork, *};
     use crate::journal::{
         contract::draft,
-        disk::{group::GroupBuilder, intact::IntactLog},
+        disk::{
+            group::GroupBuilder,
+            intact::{IntactLog, LastEvent},
+        },
     };
 
     const SALT: u64 = 77;
@@ -211,7 +214,7 @@ mod tests {
 
     /// What is whole in a log with this tail, by its groups.
     fn intact(tail: &[u8]) -> IntactLog {
-        IntactLog::by_groups(&log(tail), &header(), None).unwrap()
+        IntactLog::by_groups(&log(tail), &header(), LastEvent::AtLeast(Sequence::ZERO)).unwrap()
     }
 
     /// Fails where a search did more than a few passes over the tail.

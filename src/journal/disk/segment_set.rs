@@ -26,7 +26,7 @@ use super::{
     group::RECORD_HEADER_BYTES,
     index::Index,
     index_file::{self, IndexHeader},
-    intact::IntactLog,
+    intact::{IntactLog, LastEvent},
     log_reader::LogReader,
     segment::{self, FileKind, SegmentHeader},
 };
@@ -269,7 +269,7 @@ impl SegmentSet {
         if let Some(index) = file.and_then(|file| index_file::decode(header, &file)) {
             return Ok(index);
         }
-        let last = Some(header.last());
+        let last = LastEvent::Known(header.last());
         let log = IntactLog::by_groups(&*self.file(header)?, &header.segment, last)?;
         if self.told.lock().insert(header.segment.first) {
             let (path, lost) = (self.index_path(header), log.index.missing.len());

@@ -25,6 +25,7 @@ use crate::journal::{
 };
 
 mod backup;
+mod checks;
 mod crashes;
 mod damage;
 mod figures;

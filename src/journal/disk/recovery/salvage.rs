@@ -32,7 +32,7 @@ use crate::{
             group::{DedupStamp, GroupBuilder, RECORD_BYTES_MIN},
             index::Index,
             index_file::{self, IndexHeader},
-            intact::{self, IntactLog, OrdinalRun},
+            intact::{self, IntactLog, LastEvent, OrdinalRun},
             scan::{self, LogEnd, ScanError, ScannedLog},
             segment::{self, FileKind, HeaderError, SegmentHeader},
         },
@@ -166,6 +166,7 @@ impl<'j> SegmentToSalvage<'j> {
         if let (Some(log), None, true) = (&scanned, last, self.has_header)
             && log.end == LogEnd::Torn
             && runs == [(0, log.index.events())]
+            && intact.index.missing.is_empty()
         {
             return self.keep(log.index.end, log.end).map_err(io);
         }
@@ -226,6 +227,7 @@ impl<'j> SegmentToSalvage<'j> {
         last: Option<Sequence>,
     ) -> Result<(IntactLog, HashMap<Sequence, DedupStamp>), ScanError> {
         let first = self.header.first;
+        let last = last.map_or(LastEvent::AtLeast(Sequence::ZERO), LastEvent::Known);
         let by_groups = || IntactLog::by_groups(&self.file, &self.header, last);
         let of_file = match DedupHeader::load(self.journal, first)? {
             Some(dedup) => dedup.load_entries(self.journal)?,

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::sync::Semaphore;
 
 use super::{
-    damage::{one_segment, template},
+    damage::{lag, of_kind, one_segment, template},
     *,
 };
 use crate::journal::{CopyError, JournalCopy, backup, check, restore};
@@ -259,17 +259,21 @@ async fn a_damaged_copy_is_not_put_in_place() {
         matches!(refused, Err(CopyError::Damaged { .. })),
         "{refused:?}"
     );
+    assert!(refused.unwrap_err().to_string().starts_with("1 event in "));
     assert!(!there.exists());
 }
 
-/// Sets the folder's mark back, as it is for up to a second.
-fn lag(folder: &Path, sequence: u64) {
-    let mark = HighWaterMark::load(folder).unwrap().unwrap();
-    let lagging = HighWaterMark {
-        sequence: Sequence(sequence),
-        ..mark
-    };
-    lagging.store(folder).unwrap();
+#[tokio::test]
+async fn a_copy_of_which_a_file_is_damaged_and_no_event_is_refused_in_these_words() {
+    let template = template().await;
+    let places = tempfile::tempdir().unwrap();
+    let kept = places.path().join("kept");
+    copy(template.path(), &kept).unwrap();
+    fs::write(&of_kind(&kept, FileKind::Index)[0], "damaged").unwrap();
+    let refused = put_in_place(&kept, &places.path().join("there"));
+    let said = refused.unwrap_err().to_string();
+    assert!(said.starts_with("files in "), "{said}");
+    assert!(said.contains("no event is lost"), "{said}");
 }
 
 #[tokio::test]

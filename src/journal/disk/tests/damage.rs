@@ -43,6 +43,16 @@ pub(super) async fn one_segment(events: u64) -> (TempDir, PathBuf, Vec<usize>) {
     (folder, path, begins)
 }
 
+/// Sets the folder's mark back, as it is for up to a second.
+pub(super) fn lag(folder: &Path, sequence: u64) {
+    let mark = HighWaterMark::load(folder).unwrap().unwrap();
+    let lagging = HighWaterMark {
+        sequence: Sequence(sequence),
+        ..mark
+    };
+    lagging.store(folder).unwrap();
+}
+
 pub(super) fn of_kind(folder: &Path, kind: FileKind) -> Vec<PathBuf> {
     let mut found = Vec::new();
     files(&segment::folder(folder), &mut found);
