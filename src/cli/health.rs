@@ -18,7 +18,7 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 pub struct Args {
     /// URL of the gateway [default: the gateway of this folder or configuration, on this
     /// machine]
-    #[arg(long, value_parser = super::url)]
+    #[arg(long, value_parser = super::UrlParser)]
     url: Option<String>,
 }
 

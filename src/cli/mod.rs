@@ -23,14 +23,14 @@ mod verify;
 mod watch;
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
-use hookrill_core::Clock;
+use clap::{Arg, Parser, Subcommand, builder::TypedValueParser, error::ErrorKind};
+use hookrill_core::{Clock, printable, without_secrets};
 
 use crate::{
     app::system_clock,
@@ -43,6 +43,9 @@ use watch::RecordingReader;
 
 /// What the commands send as `User-Agent`.
 const USER_AGENT: &str = concat!("hookrill/", env!("CARGO_PKG_VERSION"));
+
+/// The most that is repeated of a URL, in characters.
+const URL_CHARS_MAX: usize = 200;
 
 /// The arguments of the process.
 #[derive(Debug, Parser)]
@@ -220,9 +223,32 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
     done
 }
 
-/// Parses `--url`.
-fn url(text: &str) -> Result<String, &'static str> {
-    crate::config::url::base_url(text).ok_or("must be a URL such as https://hooks.example.com")
+/// Parses `--url`. What is wrong with one is said without what may be secret in it, which
+/// clap would repeat.
+#[derive(Debug, Clone, Copy)]
+struct UrlParser;
+
+impl TypedValueParser for UrlParser {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        let text = value.to_string_lossy();
+        crate::config::url::base_url(&text).ok_or_else(|| {
+            let shown = without_secrets(&text);
+            let option = argument.map_or_else(|| "--url".to_owned(), Arg::to_string);
+            let message = format!(
+                "invalid value '{}' for '{option}': must be a URL such as \
+                 https://hooks.example.com, without user, query and fragment\n",
+                printable(&shown, URL_CHARS_MAX)
+            );
+            clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
+        })
+    }
 }
 
 #[cfg(test)]

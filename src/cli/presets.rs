@@ -178,6 +178,7 @@ mod tests {
             let variable = preset.name.to_ascii_uppercase().replace('-', "_");
             let names = ["SECRET", "VERIFY_TOKEN"].map(|end| format!("{variable}_{end}"));
             let secret = match &*preset.name {
+                "postmark" => "user:password",
                 "telnyx" => "PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=",
                 _ => SECRET,
             };

@@ -25,7 +25,7 @@ pub struct Args {
 
     /// URL of the gateway [default: the gateway of this folder or configuration, on this
     /// machine]
-    #[arg(long, value_parser = super::url)]
+    #[arg(long, value_parser = super::UrlParser)]
     url: Option<String>,
 
     /// Secret to sign with, instead of the configured one; env:NAME and file:PATH

@@ -49,7 +49,7 @@ pub struct Args {
 
     /// URL of the gateway [default: the gateway of this folder or configuration, on this
     /// machine]
-    #[arg(long, value_parser = super::url)]
+    #[arg(long, value_parser = super::UrlParser)]
     url: Option<String>,
 
     /// Subscriber token [default: a new one, signed with the configured secret]

@@ -65,7 +65,7 @@ pub struct Args {
     method: Method,
 
     /// The URL in front of --target, where the scheme signs the whole URL
-    #[arg(long, value_name = "URL", value_parser = super::url, conflicts_with = "topic")]
+    #[arg(long, value_name = "URL", value_parser = super::UrlParser, conflicts_with = "topic")]
     public_url: Option<String>,
 
     /// Print the bytes that the sender has to sign

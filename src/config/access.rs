@@ -18,7 +18,12 @@ const ISSUERS_MAX: usize = 64;
 /// The most topics that one token's claims are turned into.
 const TEMPLATES_MAX: usize = 64;
 
-pub(super) fn access(mut section: Section<'_>, policies: TopicMap<Policy>) -> Settings {
+/// `is_misspelt`: whether a section that there is not was probably meant to be this one.
+pub(super) fn access(
+    mut section: Section<'_>,
+    policies: TopicMap<Policy>,
+    is_misspelt: bool,
+) -> Settings {
     // A bad secret or issuer counts as well: it has a diagnostic of its own.
     let anybody_signs = section.has("secret") || section.has("issuers");
     let secret: Option<Secret> = section.secret("secret", values::token_secret);
@@ -37,7 +42,9 @@ pub(super) fn access(mut section: Section<'_>, policies: TopicMap<Policy>) -> Se
     }
     let issuers = issuers(&mut section);
     let need_token = topics::names(&policies, Policy::Token);
-    if !anybody_signs && !need_token.is_empty() && !section.is_misspelt("secret") {
+    let is_misspelt =
+        is_misspelt || section.is_misspelt("secret") || section.is_misspelt("issuers");
+    if !anybody_signs && !need_token.is_empty() && !is_misspelt {
         section.report(
             "secret",
             format!(
@@ -98,13 +105,14 @@ fn issuer(mut section: Section<'_>, several: bool) -> Option<Issuer> {
     let audience = audience(&mut section);
     let keys = keys(&mut section);
     let topics = topic_source(&mut section);
-    if several && !has_name {
+    if several && !has_name && !section.is_misspelt("issuer") {
         let message = "must be set where several sign tokens: the value of `iss` in this \
                        issuer's tokens";
         section.report("issuer", message);
     }
     let signs_for_others = matches!(keys, Some(KeySource::Public(_) | KeySource::Url(_)));
-    if signs_for_others && !section.has_taken("audience") {
+    let has_audience = section.has_taken("audience") || section.is_misspelt("audience");
+    if signs_for_others && !has_audience {
         let message = "must be set to the value of `aud` in tokens for this gateway; without it, \
                        a token that this issuer signed for any other service would be valid here";
         section.report("audience", message);
@@ -140,7 +148,8 @@ fn audience(section: &mut Section<'_>) -> Box<[Box<str>]> {
 fn keys(section: &mut Section<'_>) -> Option<KeySource> {
     const ONE_OF: [&str; 3] = ["secret", "public_key", "jwks_url"];
     let count = ONE_OF.iter().filter(|key| section.has(key)).count();
-    if count != 1 {
+    let is_misspelt = ONE_OF.iter().any(|key| section.is_misspelt(key));
+    if count > 1 || count == 0 && !is_misspelt {
         section.report_whole("an issuer must have exactly one of secret, public_key and jwks_url");
     }
     let secret = section.secret("secret", values::token_secret);

@@ -115,6 +115,7 @@ impl Trial {
         let (index, written) = match &mut error {
             SchemeError::Handshake { index, .. } => (index, &self.handshakes),
             SchemeError::SecretEmpty { index }
+            | SchemeError::SecretNotAPair { index }
             | SchemeError::SecretShort { index, .. }
             | SchemeError::SecretEncoding { index, .. }
             | SchemeError::PublicKeyInvalid { index } => (index, &self.secrets),
@@ -269,6 +270,7 @@ fn follows(error: &SchemeError, found: &[SchemeError]) -> bool {
 fn secret_index(error: &SchemeError) -> Option<usize> {
     match error {
         SchemeError::SecretEmpty { index }
+        | SchemeError::SecretNotAPair { index }
         | SchemeError::SecretShort { index, .. }
         | SchemeError::SecretEncoding { index, .. }
         | SchemeError::PublicKeyInvalid { index } => Some(*index),

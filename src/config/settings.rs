@@ -58,12 +58,13 @@ pub(super) fn from_tree(
     let (subscribe, compression) = subscribe(root.section("subscribe"));
     server.settings.compression = compression;
     let log = log(root.section("log"), environment);
+    let is_access_misspelt = root.is_misspelt("access");
     let access = root.section("access");
     let are_topics_meant = root.is_misspelt("topics");
     let section = root.section("topics");
     let are_topics_meant = are_topics_meant || section.has_any();
     let topics = topics::topics(section, server.public_url.as_deref());
-    let access = access::access(access, topics.policies);
+    let access = access::access(access, topics.policies, is_access_misspelt);
     if !are_topics_meant && !diagnostics.any_in(&root.path.key("topics")) {
         let message = "no topics are configured: every delivery and every subscription is \
                        refused; write a section such as [topics.github]";

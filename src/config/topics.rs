@@ -220,11 +220,8 @@ fn read_topic(
     name: Option<&Topic>,
     public_url: Option<&str>,
 ) -> (Option<Policy>, Option<TopicSettings>) {
-    let access = if section.has("access") {
-        section.value("access", values::policy)
-    } else {
-        Some(Policy::default())
-    };
+    let has_access = section.has("access");
+    let access = section.value("access", values::policy);
     let dedup = section.value("dedup", values::dedup);
     let by_body = section.value("dedup_by", values::dedup_by);
     let rate_max = section.value("rate_max", values::rate);
@@ -254,6 +251,13 @@ fn read_topic(
         has_body_rule,
     );
     report_below(&mut section, name.map_or("*", Topic::as_str));
+    // What a misspelt key was meant to say is not known.
+    let is_default = !has_access && !section.is_misspelt("access");
+    let policy = if is_default {
+        Some(Policy::default())
+    } else {
+        access
+    };
     section.finish();
     let settings = verification.map(|verification| TopicSettings {
         name: name.cloned(),
@@ -262,11 +266,11 @@ fn read_topic(
         rate_max,
         verifier: verification.verifier,
         scheme: verification.scheme,
-        access: access.unwrap_or_default(),
+        access: policy.unwrap_or_default(),
         view: Arc::new(view),
         partition: partition.map(|located| located.value),
     });
-    (access, settings)
+    (policy, settings)
 }
 
 /// Reports sections below a topic's that were meant to be topics of their own:

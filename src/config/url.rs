@@ -1,5 +1,7 @@
 //! Parses URLs and the origins of browser pages.
 
+use hookrill_core::without_secrets;
+
 use super::{
     diagnostic::Mistake,
     tree::TreeValue,
@@ -10,7 +12,7 @@ use crate::http::{OriginError, OriginPattern};
 /// An `http` or `https` URL without a trailing slash.
 pub(super) fn public_url(value: &TreeValue) -> Result<String, Mistake> {
     let form = "a URL such as \"https://hooks.example.com\", without user, query or fragment";
-    base_url(as_str(value, form)?).ok_or_else(|| not_a(value, form))
+    base_url(as_str(value, form)?).ok_or_else(|| not_a_url(value, form))
 }
 
 /// The URL of a JSON Web Key Set. Over plain HTTP, anybody on the network path
@@ -21,7 +23,19 @@ pub(super) fn key_set_url(value: &TreeValue) -> Result<String, Mistake> {
     if is_key_set_url(text) {
         Ok(text.to_owned())
     } else {
-        Err(not_a(value, form))
+        Err(not_a_url(value, form))
+    }
+}
+
+/// "must be …, not `https://…@a`": a URL is repeated without what may be secret.
+fn not_a_url(value: &TreeValue, form: &str) -> Mistake {
+    match value {
+        TreeValue::Text(text)
+        | TreeValue::Untyped {
+            text,
+            secret: false,
+        } => not_a(&TreeValue::Text(without_secrets(text)), form),
+        _ => not_a(value, form),
     }
 }
 
@@ -73,7 +87,7 @@ pub(super) fn cors_origin(value: &TreeValue) -> Result<String, Mistake> {
     let text = as_str(value, form)?.to_ascii_lowercase();
     match text.parse::<OriginPattern>() {
         Ok(_) => Ok(text),
-        Err(OriginError::Form) => Err(not_a(value, form)),
+        Err(OriginError::Form) => Err(not_a_url(value, form)),
         Err(error) => Err(Mistake::from_error(error)),
     }
 }

@@ -232,6 +232,7 @@ impl Report<'_> {
             (SchemeError::SecretMissing, None, _) if section.is_misspelt("secrets") => {}
             (
                 SchemeError::SecretEmpty { index }
+                | SchemeError::SecretNotAPair { index }
                 | SchemeError::SecretEncoding { index, .. }
                 | SchemeError::SecretShort { index, .. }
                 | SchemeError::PublicKeyInvalid { index },

@@ -101,6 +101,7 @@ fn every_block_of_the_page_is_a_configuration() {
             _ => "c0ffee00c0ffee00c0ffee00c0ffee00",
         };
         let key = match (preset.scheme.kind, &*preset.name) {
+            (_, "postmark") => "user:password",
             (_, "telnyx") => "PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=",
             _ => key,
         };

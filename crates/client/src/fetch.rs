@@ -7,6 +7,7 @@
 use std::{fmt, time::Duration};
 
 use bytes::Bytes;
+use hookrill_core::without_secrets;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri,
     header::{HOST, PROXY_AUTHORIZATION, USER_AGENT},
@@ -16,7 +17,7 @@ use tokio::time::timeout;
 
 use crate::transport::{
     Answer, ConnectOptions, ConnectOptionsError, Connector, Exchange, ExchangeError,
-    IdleConnection, StatusError, UrlError, without_secrets,
+    IdleConnection, StatusError, UrlError,
 };
 
 const BYTES_MAX: usize = 1 << 20;

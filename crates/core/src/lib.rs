@@ -10,6 +10,7 @@ mod form;
 mod pointer;
 mod secret;
 mod selection;
+mod shown_url;
 mod steady_clock;
 mod swap;
 mod time;
@@ -23,6 +24,7 @@ pub use form::{FormReader, begins_as_json, form_parts, is_form, without_byte_ord
 pub use pointer::{Pointer, PointerError};
 pub use secret::Secret;
 pub use selection::{Selection, Topics};
+pub use shown_url::without_secrets;
 pub use steady_clock::{ClockJump, SteadyClock};
 pub use swap::Swap;
 pub use time::{Clock, Timestamp};

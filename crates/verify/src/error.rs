@@ -57,6 +57,16 @@ pub enum SchemeError {
         /// Which, from 0.
         index: usize,
     },
+    /// A secret that no sender by HTTP Basic can have.
+    #[error(
+        "secret {} is not `user:password`, which HTTP Basic sends: write both of them, with a \
+         colon between",
+        index + 1
+    )]
+    SecretNotAPair {
+        /// Which, from 0.
+        index: usize,
+    },
     /// A secret of fewer bytes than the scheme's secrets have.
     #[error(
         "secret {} has {bytes} bytes once it is decoded, and this scheme's secrets have at least \

@@ -1,6 +1,6 @@
 //! What people write on their first day, and what they are told.
 
-use super::{Machine, assert_says, usable::least};
+use super::{Machine, assert_says, says, usable::least};
 
 /// A section, lines in it, and what each diagnostic says.
 const FIRST_TRIES: &[(&str, &[&str])] = &[
@@ -290,4 +290,101 @@ fn a_secret_behind_a_prefix_is_not_repeated() {
         assert!(problem.contains(expected), "{reference}: {problem}");
         assert!(!problem.contains("MfKQ"), "{problem}");
     }
+}
+
+#[test]
+fn a_key_that_is_misspelt_is_named_and_nothing_that_only_follows_from_it() {
+    let topic = |line: &str| {
+        format!(
+            "[topics.github]\npreset = \"github\"\nsecrets = [\"hunter2hunter2hunter2\"]\n{line}"
+        )
+    };
+    let issuer = |lines: &str| least(&format!("[[access.issuers]]\n{lines}"));
+    let mut cases: Vec<(String, String)> = Vec::new();
+    for typo in ["acess", "cacess", "ACCESS", "accss", "acecss", "acces"] {
+        cases.push((
+            topic(&format!("{typo} = \"public\"")),
+            format!("topics.github.{typo}: there is no such key; did you mean `access`?"),
+        ));
+    }
+    let secret = "\"0123456789abcdef0123456789abcdef\"";
+    cases.extend([
+        (
+            topic(&format!("[acess]\nsecret = {secret}")),
+            "acess: there is no such key; did you mean `access`?".to_owned(),
+        ),
+        (
+            topic(&format!("[[access.isuers]]\nsecret = {secret}")),
+            "access.isuers: there is no such key; did you mean `issuers`?".to_owned(),
+        ),
+        (
+            issuer(&format!("secert = {secret}")),
+            "access.issuers[0].secert: there is no such key; did you mean `secret`?".to_owned(),
+        ),
+        (
+            issuer("jwks_url = \"https://a/keys\"\naudiense = \"a\""),
+            "access.issuers[0].audiense: there is no such key; did you mean `audience`?".to_owned(),
+        ),
+    ]);
+    for (toml, expected) in cases {
+        let found = Machine::with(&toml).diagnostics();
+        assert_says(&found, &[&expected], &toml);
+    }
+}
+
+#[test]
+fn a_secret_of_http_basic_has_a_user_and_is_not_shown() {
+    for scheme in [
+        "preset = \"postmark\"",
+        "scheme = { kind = \"token\", token = { authorization = \"basic\" } }",
+    ] {
+        for written in ["hunter2hunter2", "env:PAIR", "file:pair"] {
+            let topic = format!(
+                "[topics.a]\naccess = \"public\"\n{scheme}\nsecrets = [\"user:hunter2\", \"{written}\"]"
+            );
+            let machine = Machine::with(&topic)
+                .set("PAIR", "hunter2hunter2")
+                .file("pair", "hunter2hunter2\n");
+            let found = machine.diagnostics();
+            let [problem] = &found[..] else {
+                panic!("{topic}: {found:#?}");
+            };
+            let expected = "topics.a.secrets[1]: secret 2 is not `user:password`";
+            assert!(says(problem, expected), "{topic}: {problem}");
+            assert!(!problem.contains("hunter2"), "{problem}");
+        }
+    }
+}
+
+#[test]
+fn a_url_is_repeated_without_what_may_be_secret() {
+    for (section, line) in [
+        ("server", "public_url = \"https://user:hunter2@a\""),
+        ("server", "public_url = \"https://a/?token=hunter2\""),
+        ("server", "public_url = \"https://a/#hunter2\""),
+        ("server", "cors_origins = [\"https://user:hunter2@a\"]"),
+        ("server", "cors_origins = [\"https://a/?token=hunter2\"]"),
+        (
+            "[access.issuers]",
+            "audience = \"a\"\njwks_url = \"https://user:hunter2@a/keys\"",
+        ),
+        (
+            "[access.issuers]",
+            "audience = \"a\"\njwks_url = \"http://a/keys?key=hunter2\"",
+        ),
+    ] {
+        let toml = least(&format!("[{section}]\n{line}"));
+        let found = Machine::with(&toml).diagnostics();
+        assert!(!found.is_empty(), "{line}");
+        for problem in found {
+            assert!(!problem.contains("hunter2"), "{line}: {problem}");
+        }
+    }
+    let toml = least("[server]\n");
+    let machine = Machine::with(&toml).set("HOOKRILL__SERVER__PUBLIC_URL", "https://u:hunter2@a/b");
+    let found = machine.diagnostics();
+    let [problem] = &found[..] else {
+        panic!("{found:#?}");
+    };
+    assert!(problem.contains("not \"https://…@a/b\""), "{problem}");
 }

@@ -63,6 +63,9 @@ fn exchanges() -> BTreeMap<String, Vec<Exchange>> {
 }
 
 fn secret(preset: &Preset) -> &'static str {
+    if preset.name.as_ref() == "postmark" {
+        return "user:password";
+    }
     let key = PUBLIC_KEY.iter().find(|(name, _)| *name == &*preset.name);
     key.map_or(SECRET, |(_, key)| key)
 }

@@ -62,6 +62,40 @@ fn tail_says_what_gives_a_token() {
 }
 
 #[test]
+fn a_url_that_cannot_be_used_is_repeated_without_what_may_be_secret() {
+    let folder = folder();
+    for (url, shown) in [
+        ("http://user:hunter2@a", "http://…@a"),
+        ("http://a/?token=hunter2", "http://a/?…"),
+        ("http://a/#hunter2", "http://a/#…"),
+        ("nowhere", "nowhere"),
+    ] {
+        for arguments in [&["tail", "a"][..], &["send", "a", "1"], &["health"]] {
+            let exit = run(folder.path(), &[arguments, &["--url", url]].concat())
+                .has_status(2)
+                .says(&format!(
+                    "invalid value '{shown}' for '--url <URL>': must be a URL such as"
+                ));
+            assert!(!exit.stderr.contains("hunter2"), "{exit:?}");
+        }
+        let verify = [
+            "verify",
+            "-",
+            "--preset",
+            "github",
+            "--secret",
+            "s",
+            "--public-url",
+            url,
+        ];
+        let exit = run(folder.path(), &verify)
+            .has_status(2)
+            .says(&format!("invalid value '{shown}' for '--public-url <URL>'"));
+        assert!(!exit.stderr.contains("hunter2"), "{exit:?}");
+    }
+}
+
+#[test]
 fn https_to_a_port_without_tls_says_so() {
     let folder = folder();
     let folder = folder.path();

@@ -9,7 +9,7 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
-use hookrill_core::{Clock, Secret, Topic, TopicError};
+use hookrill_core::{Clock, Secret, Topic, TopicError, without_secrets};
 use hookrill_verify::{Delivery, SchemeError, Settings, SignError, Signed, Verifier};
 use http::{
     HeaderMap, Method, Request,
@@ -23,7 +23,7 @@ use crate::{
     backoff::Backoff,
     transport::{
         Answer, ConnectOptions, ConnectOptionsError, Connector, ExchangeError, IdleConnection,
-        StatusError, without_secrets,
+        StatusError,
     },
 };
 pub use webhook::{AcceptedEvent, Receipt, Webhook};

@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use hookrill_core::without_secrets;
 use http::HeaderValue;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -10,7 +11,7 @@ use crate::{
     backoff::RETRY,
     sse::EVENT_BYTES_MAX,
     token::{TokenSource, bearer},
-    transport::{ConnectOptions, Connector, without_secrets},
+    transport::{ConnectOptions, Connector},
 };
 
 /// A gateway gives a sign of life every 15 seconds, unless it is configured

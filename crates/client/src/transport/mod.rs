@@ -16,4 +16,3 @@ pub use connect::{ConnectError, ConnectOptions, ConnectOptionsError};
 pub use exchange::ExchangeError;
 pub(crate) use exchange::{Exchange, IdleConnection};
 pub use url::UrlError;
-pub(crate) use url::without_secrets;

@@ -2,11 +2,12 @@
 
 use std::io;
 
+use hookrill_core::without_secrets;
 use http::HeaderValue;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use super::url::{GatewayUrl, without_secrets};
+use super::url::GatewayUrl;
 
 /// The longest answer of a proxy that is read, in bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;

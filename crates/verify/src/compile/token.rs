@@ -22,7 +22,19 @@ pub(super) fn compile(scheme: Scheme, secrets: Vec<Secret>) -> Result<TokenCheck
     })?;
     let location = location(token)?;
     check_secrets(&secrets)?;
+    if matches!(location, TokenLocation::Basic) {
+        check_pairs(&secrets)?;
+    }
     Ok(TokenCheck::new(location, secrets))
+}
+
+/// Refuses what is not a user and a password (RFC 7617, section 2): no delivery could match.
+fn check_pairs(secrets: &[Secret]) -> Result<(), SchemeError> {
+    let is_pair = |secret: &Secret| secret.expose().contains(&b':');
+    match secrets.iter().position(|secret| !is_pair(secret)) {
+        Some(index) => Err(SchemeError::SecretNotAPair { index }),
+        None => Ok(()),
+    }
 }
 
 fn location(token: Token) -> Result<TokenLocation, SchemeError> {

@@ -259,6 +259,10 @@ fn secrets_that_cannot_serve_are_refused_and_never_shown() {
     let token = scheme("kind = \"token\"\ntoken = { header = \"a\" }");
     assert_eq!(make(token.clone(), &[]), SchemeError::SecretMissing);
     assert_eq!(make(token, &[""]), SchemeError::SecretEmpty { index: 0 });
+    let basic = scheme("kind = \"token\"\ntoken = { authorization = \"basic\" }");
+    let unpaired = make(basic, &["user:", "hunter2"]);
+    assert_eq!(unpaired, SchemeError::SecretNotAPair { index: 1 });
+    assert!(!unpaired.to_string().contains("hunter"), "{unpaired}");
 }
 
 #[test]
@@ -298,7 +302,7 @@ fn a_token_verifies_wherever_the_scheme_puts_it_and_goes_no_further() {
         ),
     ] {
         let toml = format!("kind = \"token\"\n{token}\ndedup_id = [{{ json = \"/id\" }}]");
-        let verifier = custom(&toml, &["other", "user:p+ss w"]).unwrap();
+        let verifier = custom(&toml, &["other:", "user:p+ss w"]).unwrap();
         let mut delivery = post(r#"{"id":7}"#, &[header]);
         delivery.path_and_query.push_str(query);
         let Ok(Outcome::Event(verified)) = verifier.verify(delivery.clone(), at(0)) else {
@@ -327,7 +331,11 @@ fn a_token_verifies_wherever_the_scheme_puts_it_and_goes_no_further() {
 #[test]
 fn a_token_in_another_form_is_refused() {
     let verify = |token: &str, header: &str, query: &str| {
-        let verifier = custom(&format!("kind = \"token\"\ntoken = {{ {token} }}"), &["s"]).unwrap();
+        let verifier = custom(
+            &format!("kind = \"token\"\ntoken = {{ {token} }}"),
+            &["s:s"],
+        )
+        .unwrap();
         let mut delivery = post("", &[("authorization", header)]);
         delivery.path_and_query.push_str(query);
         refusal(verifier.verify(delivery, at(0))).reason()

@@ -58,9 +58,11 @@ fn verifiers() -> Vec<Verifier> {
     let presets = presets.filter_map(|preset| Verifier::new(preset.scheme, with(&[KEY])).ok());
     let presets: Vec<_> = presets.collect();
     assert!(presets.len() > 60, "{}", presets.len());
-    let customs = CUSTOM
-        .iter()
-        .map(|toml| custom(toml, &[KEY, "old"]).unwrap());
+    let customs = CUSTOM.iter().map(|toml| {
+        let is_basic = toml.contains("basic");
+        let key = if is_basic { "user:password" } else { KEY };
+        custom(toml, &[key, "old:old"]).unwrap()
+    });
     presets.into_iter().chain(customs).collect()
 }
 
