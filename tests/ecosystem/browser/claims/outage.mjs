@@ -89,7 +89,7 @@ async function thePageOfTheReadme(setup, changes) {
   const relay = await setup.relay(gateway)
   const shown = await showThePageOfTheReadme(setup, site, `${relay.url}/events/open`, changes)
   // Before its stream is open, it misses what comes.
-  await eventually('its stream', () => relay.asked('GET', '/events/open').some(({ said }) => said.includes('hookrill.cursor')))
+  await eventually('its stream', () => relay.asked('GET', '/events/open').some(({ said }) => said.startsWith('HTTP/1.1 200')))
   return { gateway, relay, ...shown }
 }
 
