@@ -36,6 +36,12 @@ fn of_library(error: &(dyn Error + 'static)) -> Option<&'static str> {
         return of_http(http);
     }
     let io = error.downcast_ref::<io::Error>()?;
+    if io.kind() == io::ErrorKind::ConnectionRefused {
+        return Some(
+            "Connection refused: is a gateway running there, and are host and port right? \
+             `hookrill serve` prints its address",
+        );
+    }
     let tls = io.get_ref()?.downcast_ref::<TlsError>()?;
     Some(of_tls(tls))
 }

@@ -4,11 +4,17 @@
 //! missed; one may be printed again by the next process where this one was
 //! killed in between.
 
-use std::{future::ready, time::Duration};
+use std::{
+    error::Error,
+    future::ready,
+    io::{self, ErrorKind},
+    time::Duration,
+};
 
 use anyhow::{Context as _, anyhow};
 use hookrill_client::{
-    ConnectOptions, EventFormat, Interruption, Item, SubscribeError, Subscription,
+    ConnectError, ConnectOptions, EventFormat, ExchangeError, Interruption, Item, SubscribeError,
+    Subscription,
 };
 use hookrill_core::printable;
 use http::StatusCode;
@@ -170,6 +176,13 @@ async fn print_all(mut subscription: Subscription, url: &str, json: bool) -> any
             Item::Interrupted(Interruption {
                 cause, retry_in, ..
             }) => {
+                let secs = retry_in.as_secs_f64();
+                if let Some(why) = cause.as_ref().and_then(|cause| away(cause, has_answered)) {
+                    output::status(format_args!(
+                        "hookrill: cannot connect to {url}: {why}; trying again in {secs:.1} s"
+                    ));
+                    continue;
+                }
                 let why = match cause {
                     None => "the gateway has ended the stream".to_owned(),
                     Some(cause) => {
@@ -177,7 +190,6 @@ async fn print_all(mut subscription: Subscription, url: &str, json: bool) -> any
                         in_plain_words(error.as_ref())
                     }
                 };
-                let secs = retry_in.as_secs_f64();
                 output::status(format_args!(
                     "hookrill: {why}; connecting again in {secs:.1} s"
                 ));
@@ -188,8 +200,45 @@ async fn print_all(mut subscription: Subscription, url: &str, json: bool) -> any
     Err(anyhow!("the subscription has ended"))
 }
 
+/// Why nobody is there now: a gateway that starts or is moved, or a machine without a
+/// network. `None` where waiting is unlikely to help, or there was a connection.
+fn away(cause: &SubscribeError, has_answered: bool) -> Option<&'static str> {
+    const LATE: &str = "it took too long";
+    let SubscribeError::Exchange(error) = cause else {
+        return None;
+    };
+    match error {
+        ExchangeError::Connect(ConnectError::TimedOut(_)) => return Some(LATE),
+        ExchangeError::Connect(ConnectError::Resolve { .. }) => return None,
+        // A stream that broke.
+        ExchangeError::Http(_) if has_answered => return None,
+        _ => {}
+    }
+    Some(match io_error(error)?.kind() {
+        ErrorKind::ConnectionRefused => "Connection refused",
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => "Connection reset",
+        ErrorKind::TimedOut => LATE,
+        ErrorKind::HostUnreachable => "No route to host",
+        ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => "Network is unreachable",
+        _ => return None,
+    })
+}
+
+/// The first error of the system among the causes.
+fn io_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e io::Error> {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(found) = cause.downcast_ref() {
+            return Some(found);
+        }
+        next = cause.source();
+    }
+    None
+}
+
 /// What to say about an interruption; an error where the gateway has never
-/// answered. Its URL is more likely misspelt than it is restarting.
+/// answered, although somebody is there: its URL is more likely misspelt than it is
+/// restarting.
 fn explained(
     cause: SubscribeError,
     url: &str,

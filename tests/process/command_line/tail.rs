@@ -273,6 +273,60 @@ fn tail_waits_where_it_is_put_off_at_first() {
 }
 
 #[test]
+fn tail_waits_for_a_gateway_that_is_not_there_yet_and_send_and_health_do_not() {
+    const END: &str = "HTTP/1.1 403 No\r\nContent-Length: 16\r\n\r\n{\"detail\":\"end\"}";
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let (url, folder) = (format!("http://{address}"), folder());
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    for arguments in [&["health"][..], &["send", "a", "1", "--secret", secret]] {
+        run(folder.path(), &[arguments, &["--url", &url]].concat())
+            .has_status(1)
+            .says("Connection refused: is a gateway running there, and are host and port right?");
+    }
+    let mut command = hookrill(folder.path(), &["tail", "a", "--url", &url, "--token", "t"]);
+    let mut tail = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(tail.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    let waits = format!("hookrill: cannot connect to {url}: Connection refused; trying again in ");
+    assert!(line.starts_with(&waits) && line.ends_with(" s\n"), "{line}");
+    let listener = TcpListener::bind(address).unwrap();
+    // Where nobody takes what was sent, a connection that is closed is reset.
+    let (unread, _) = listener.accept().unwrap();
+    unread.peek(&mut [0]).unwrap();
+    drop(unread);
+    let (mut peer, _) = listener.accept().unwrap();
+    head(&peer);
+    peer.write_all(END.as_bytes()).unwrap();
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert!(
+        rest.contains(": Connection reset; trying again in "),
+        "{rest}"
+    );
+    assert!(rest.ends_with("403 Forbidden: end\n"), "{rest}");
+    assert_eq!(exit_status(tail), Some(1));
+}
+
+#[test]
+fn tail_ends_where_a_name_leads_nowhere() {
+    let folder = folder();
+    let tail = [
+        "tail",
+        "a",
+        "--token",
+        "t",
+        "--url",
+        "http://nowhere.invalid",
+    ];
+    run(folder.path(), &tail)
+        .has_status(1)
+        .says("cannot resolve nowhere.invalid");
+}
+
+#[test]
 fn send_needs_no_configuration() {
     const TAKEN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
     let folder = folder();
