@@ -50,7 +50,8 @@ async fn run(mut config: Config, context: &Context, watch: ConfigWatch) -> anyho
     let listener = serve::listen(config.listen)?;
     let address = listener.local_addr()?;
     let clock = system_clock();
-    let app = App::build(config.clone(), clock.clone()).await?;
+    let app = App::build(config.clone(), clock.clone()).await;
+    let app = app.map_err(serve::advised)?;
     config.listen = address;
     let _left = LeftAddress::leave(&config);
     serve::print_banner(&config, &app, &clock);

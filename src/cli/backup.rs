@@ -42,11 +42,25 @@ pub struct RestoreArgs {
     to: Option<PathBuf>,
 }
 
+/// Refuses what is no folder, which can't be written into.
+fn refuse_file(folder: &Path, instead: &str) -> anyhow::Result<()> {
+    if folder.is_file() {
+        let folder = folder.display();
+        anyhow::bail!("{folder} is a file; {instead}");
+    }
+    Ok(())
+}
+
 pub(super) fn backup(args: &BackupArgs, context: &Context) -> anyhow::Result<()> {
     let from = match &args.from {
         Some(folder) => folder.clone(),
         None => context.journal_folder("--from")?,
     };
+    refuse_file(
+        &args.to,
+        "name a folder that does not exist, or an empty one",
+    )?;
+    refuse_file(&from, "name the journal's folder")?;
     let mut pace = Pace::new(args.rate_max);
     let copy = journal::backup(&from, &args.to, &mut |bytes| pace.wait(bytes))?;
     output::print(summary(&args.to, &from, &copy))
@@ -57,6 +71,11 @@ pub(super) fn restore(args: &RestoreArgs, context: &Context) -> anyhow::Result<(
         Some(folder) => folder.clone(),
         None => context.journal_folder("--to")?,
     };
+    refuse_file(
+        &args.from,
+        "name the folder that `hookrill backup` has made",
+    )?;
+    refuse_file(&to, "name a folder that does not exist, or an empty one")?;
     let clock = SteadyClock::new(context.clock.clone(), |_| {});
     let copy = journal::restore(&args.from, &to, &clock, &mut |_| {})?;
     output::print(summary(&to, &args.from, &copy))

@@ -20,7 +20,7 @@ pub struct Args {
     /// Topic to send to
     topic: Topic,
 
-    /// Body of the event; "-", or leaving it out, reads it from stdin
+    /// Body of the event; "@FILE" reads it from a file; "-", or leaving it out, from stdin
     body: Option<String>,
 
     /// URL of the gateway [default: the gateway of this folder or configuration, on this
@@ -136,7 +136,12 @@ fn body(written: Option<&str>) -> anyhow::Result<Vec<u8>> {
             read.context("stdin cannot be read")?;
             Ok(body)
         }
-        Some(text) => Ok(text.as_bytes().to_owned()),
+        Some(text) => match text.strip_prefix('@') {
+            None => Ok(text.as_bytes().to_owned()),
+            Some(file) => std::fs::read(file).with_context(|| {
+                format!("{file} cannot be read (a text that begins with @ can come from stdin)")
+            }),
+        },
     }
 }
 

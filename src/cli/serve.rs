@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::anyhow;
 use hookrill_core::Clock;
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -18,9 +19,9 @@ use tokio::{
 use super::{Context, output, reload::ReloadLoop, token, watch::RecordingReader};
 use crate::{
     access::Claims,
-    app::{App, Reloader, raise_open_files_limit},
+    app::{App, BuildError, Reloader, raise_open_files_limit},
     config::{Config, ConfigError, MissingSecrets, ZeroConfig},
-    journal,
+    journal::{self, OpenError},
     telemetry::{COMMIT, LogFormat},
 };
 
@@ -106,6 +107,15 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
             source: error,
         }
     })
+}
+
+/// Why a gateway can't be built, with what to do about it.
+pub fn advised(error: BuildError) -> anyhow::Error {
+    if let BuildError::Journal(OpenError::Locked { .. }) = error {
+        anyhow!("{error} (stop that process, or give this one another folder: journal.path)")
+    } else {
+        error.into()
+    }
 }
 
 /// Signals within this time are one: GNU timeout, `tini -g`, npm and a shell's job

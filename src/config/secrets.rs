@@ -30,6 +30,35 @@ const OF_VARIABLES: [&str; 17] = [
 ];
 /// How references begin that only another tool can resolve.
 const OF_TOOLS: [&str; 5] = ["op://", "vault://", "arn:aws:", "ref+", "sops://"];
+/// The tools that others refer to by name, a colon, and what is meant there.
+const TOOLS: [&str; 26] = [
+    "1password",
+    "akeyless",
+    "akv",
+    "asm",
+    "aws",
+    "awssm",
+    "azure",
+    "azurekeyvault",
+    "bws",
+    "conjur",
+    "doppler",
+    "gcp",
+    "gcpsm",
+    "gsm",
+    "infisical",
+    "k8s",
+    "keychain",
+    "keyring",
+    "keyvault",
+    "op",
+    "pass",
+    "secret",
+    "secretsmanager",
+    "sops",
+    "ssm",
+    "vault",
+];
 /// How other tools say that a path follows.
 const OF_FILES: [&str; 5] = ["file://", "file:", "file.", "file=", "file("];
 /// How providers begin their secrets. No variable is named so in lower case.
@@ -110,7 +139,7 @@ pub(super) fn refuse_lookalike(value: &TreeValue) -> Result<(), Mistake> {
 pub(super) fn lookalike(text: &str) -> Option<String> {
     let text = text.trim();
     let lower = text.to_ascii_lowercase();
-    if OF_TOOLS.iter().any(|start| lower.starts_with(start)) {
+    if OF_TOOLS.iter().any(|start| lower.starts_with(start)) || is_of_tool(text) {
         return Some(
             "is a reference that only another tool resolves; let that tool set a variable or \
              write a file, and refer to it by env:NAME or file:PATH"
@@ -148,6 +177,20 @@ pub(super) fn lookalike(text: &str) -> Option<String> {
         return Some(message.to_owned());
     }
     None
+}
+
+/// `vault:secret/github`, `ssm:/prod/github`, `doppler:GITHUB_SECRET`; not the user and
+/// the password of somebody called so, unless that is several plain words as well.
+fn is_of_tool(text: &str) -> bool {
+    let Some((tool, rest)) = text.split_once(':') else {
+        return false;
+    };
+    let is_tool = TOOLS.contains(&tool.to_ascii_lowercase().as_str());
+    // What picks a field, a version or a region.
+    let mut words = rest.split(['/', '#', '?', '=', ':', '.', '-', '_']);
+    let is_path = rest.contains('/') && !rest.contains(char::is_whitespace);
+    let is_name = rest.contains('_') && rest.bytes().all(is_upper);
+    is_tool && (is_path || is_name) && words.all(is_word)
 }
 
 /// The name of the variable that was meant by `env://NAME`, `${NAME}` and the like.
@@ -383,6 +426,16 @@ mod tests {
                 "arn:aws:secretsmanager:eu-1:1:secret:a",
                 "only another tool",
             ),
+            ("vault:secret/github", "only another tool resolves"),
+            ("vault:secret/data/github#webhook_key", "only another tool"),
+            ("Vault:secret/data/github?version=2", "only another tool"),
+            ("aws:prod/github", "only another tool"),
+            ("gcp:projects/shop/secrets/github", "only another tool"),
+            ("ssm:/prod/github-secret", "only another tool"),
+            ("ssm://prod/github", "only another tool"),
+            ("doppler:GITHUB_SECRET", "only another tool"),
+            ("sops:secrets/a.yaml", "only another tool"),
+            ("op:vault/item/field", "only another tool"),
             ("{{ .Values.secret }}", "is a template"),
             ("$(cat secret)", "is a template"),
             ("<your secret>", "is a placeholder"),
@@ -405,6 +458,13 @@ mod tests {
             "envoy",
             "environment-secret",
             "user:password",
+            "aws:password",
+            "vault:pass-word",
+            "vault:kJ8sd7/fGhaa81xxyy",
+            "aws:kJ8sd7fGhaa81xxyy/MfKQ9r8GKYqr==",
+            "op:correct horse/battery",
+            "mia:prod/github",
+            "vault/secret",
             "/9j4AAQSkZJRg/abc=",
             "@home",
             "@a8sd/7fGhaa81kksd",

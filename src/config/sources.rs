@@ -73,6 +73,14 @@ pub enum ReferenceError {
     /// Several references in one text.
     #[error("must be a list with one reference in each item: [\"env:A\", \"env:B\"]")]
     Several,
+    /// Nothing follows `env:` or `file:`.
+    #[error("nothing follows {reference}: write {example}")]
+    Empty {
+        /// `file:`.
+        reference: &'static str,
+        /// How a whole one looks.
+        example: &'static str,
+    },
     /// There is no such file, and its path may be the secret itself.
     #[error(
         "there is no file where the text after file: says; is it the secret itself? (It is not \
@@ -297,6 +305,14 @@ fn resolve_all(node: &mut Node, path: &KeyPath, sources: Sources<'_>, diagnostic
 fn resolve(text: &str, sources: Sources<'_>) -> Option<Result<String, ReferenceError>> {
     match text.split_once(':')? {
         ("env" | "file", rest) if is_several(rest) => Some(Err(ReferenceError::Several)),
+        ("env", name) if name.trim().is_empty() => Some(Err(ReferenceError::Empty {
+            reference: "env:",
+            example: "the name of a variable, as in env:GITHUB_SECRET",
+        })),
+        ("file", path) if path.trim().is_empty() => Some(Err(ReferenceError::Empty {
+            reference: "file:",
+            example: "the path of a file, as in file:/run/secrets/github",
+        })),
         ("env", name) => Some(variable(name, sources.environment)),
         ("file", path) => Some(match values::unexpanded(path) {
             Some(problem) => Err(ReferenceError::FileUnexpanded {

@@ -255,6 +255,15 @@ fn a_bad_reference_is_told_the_nearest_one() {
         ("${OTHER}", "did you mean `env:OTHER`?"),
         ("ENV:OTHER", "did you mean `env:OTHER`?"),
         ("file:/none", "cannot read /none"),
+        (
+            "file:",
+            "nothing follows file:: write the path of a file, as in file:/run",
+        ),
+        (
+            "env: ",
+            "nothing follows env:: write the name of a variable, as in env:G",
+        ),
+        ("vault:secret/github", "only another tool resolves"),
     ] {
         let toml = toml(reference);
         let machine = Machine::with(&toml).set("GITHUB_SECRET", "hunter2");

@@ -85,3 +85,33 @@ fn a_backup_of_a_running_gateway_comes_back_under_another_epoch() {
     assert!(sequence > 2, "{sequence}");
     restored.end();
 }
+
+#[test]
+fn a_file_where_a_folder_should_be_is_called_a_file() {
+    let folder = folder();
+    let folder = folder.path();
+    Gateway::on_disk(folder).end();
+    run(folder, &["backup", "kept"]).has_status(0);
+    std::fs::write(folder.join("file"), "x").unwrap();
+    for (arguments, says) in [
+        (
+            &["backup", "file"][..],
+            "file is a file; name a folder that does not exist, or an empty one",
+        ),
+        (
+            &["backup", "other", "--from", "file"],
+            "file is a file; name the journal's folder",
+        ),
+        (
+            &["restore", "kept", "--to", "file"],
+            "file is a file; name a folder that does not exist, or an empty one",
+        ),
+        (
+            &["restore", "file", "--to", "other"],
+            "file is a file; name the folder that `hookrill backup` has made",
+        ),
+    ] {
+        run(folder, arguments).has_status(1).says(says);
+    }
+    assert_eq!(std::fs::read(folder.join("file")).unwrap(), b"x");
+}

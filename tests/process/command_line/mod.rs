@@ -419,6 +419,17 @@ fn a_file_where_the_journals_folder_should_be_is_said_plainly() {
 }
 
 #[test]
+fn a_second_gateway_on_a_folder_is_told_what_to_do() {
+    let folder = folder();
+    let gateway = Gateway::on_disk(folder.path());
+    Exit::of(hookrill(folder.path(), &["serve"]).env("PORT", "0"))
+        .has_status(1)
+        .says(&format!("is in use by process {}", gateway.process.id()))
+        .says("(stop that process, or give this one another folder: journal.path)");
+    gateway.end();
+}
+
+#[test]
 fn a_partition_is_shown_and_takes_deliveries_at_its_topic_alone() {
     let folder = folder();
     let folder = folder.path();

@@ -327,6 +327,21 @@ fn tail_ends_where_a_name_leads_nowhere() {
 }
 
 #[test]
+fn send_reads_a_body_from_a_file_byte_for_byte() {
+    let folder = folder();
+    let folder = folder.path();
+    let gateway = Gateway::on_disk(folder);
+    std::fs::write(folder.join("big.json"), "{\"a\": 1}\n").unwrap();
+    run(folder, &["send", "hello", "@big.json"]).has_status(0);
+    let seen = tail_until_lines(folder, &["tail", "hello", "--since", "earliest"], 1);
+    assert_eq!(seen, ["{\"a\": 1}"]);
+    run(folder, &["send", "hello", "@none.json"])
+        .has_status(1)
+        .says("none.json cannot be read (a text that begins with @ can come from stdin)");
+    gateway.end();
+}
+
+#[test]
 fn send_needs_no_configuration() {
     const TAKEN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
     let folder = folder();
