@@ -99,6 +99,14 @@ struct FolderCheck<'f> {
     report: JournalReport,
 }
 
+/// The header of a log, as far as it can be had.
+enum FoundHeader {
+    Known(SegmentHeader),
+    Lost,
+    /// A newer Hookrill wrote it.
+    Newer,
+}
+
 /// The files of a segment, as far as they are whole.
 struct LoadedSegment {
     header: SegmentHeader,
@@ -153,8 +161,9 @@ impl FolderCheck<'_> {
         };
         self.report.segments += 1;
         let header = match self.log_header(first, &log, index_header)? {
-            Some(header) => header,
-            None => return Ok(index_last.or(Some(first.previous()))),
+            FoundHeader::Known(header) => header,
+            FoundHeader::Lost => return self.check_by_position(first, &log, is_last).map(Some),
+            FoundHeader::Newer => return Ok(index_last.or(Some(first.previous()))),
         };
         if is_last {
             self.newest = Some((header.epoch, header.start));
@@ -227,32 +236,52 @@ impl FolderCheck<'_> {
         Ok(())
     }
 
-    /// How a log's groups are sealed: by its header, or by that of its index.
+    /// How a log's groups are sealed: by its header, which may have to be put right, or by
+    /// that of its index.
     fn log_header(
         &mut self,
         first: Sequence,
         log: &File,
         index: Option<IndexHeader>,
-    ) -> io::Result<Option<SegmentHeader>> {
+    ) -> io::Result<FoundHeader> {
         let mut bytes = [0; segment::HEADER_BYTES];
         let read = match log.read_exact_at(&mut bytes, 0) {
             Ok(()) => SegmentHeader::decode(&bytes),
             Err(e) if is_damage(&e) => Err(HeaderError::Damaged),
             Err(e) => return Err(e),
         };
-        let known = index.map(|header| header.segment);
         match read {
-            Ok(header) if header.first == first => return Ok(Some(header)),
+            Ok(header) if header.first == first => return Ok(FoundHeader::Known(header)),
             Err(HeaderError::Newer(_)) => {
                 self.damage(first, FileKind::Log, None, DamageKind::Newer);
-                return Ok(None);
+                return Ok(FoundHeader::Newer);
             }
             _ => {}
         }
         let place = Some(0..segment::HEADER_BYTES as u64);
         self.damage(first, FileKind::Log, place, DamageKind::LogHeader);
-        // Without one, the hole that it leaves says which events are lost.
-        Ok(known)
+        let known = match index {
+            Some(header) => Some(header.segment),
+            None => SegmentHeader::repair(log, first)?,
+        };
+        Ok(known.map_or(FoundHeader::Lost, FoundHeader::Known))
+    }
+
+    /// Checks the events of a log that has lost its header; returns the last one that is
+    /// known. The hole behind that says which are lost.
+    fn check_by_position(
+        &mut self,
+        first: Sequence,
+        log: &File,
+        is_last: bool,
+    ) -> io::Result<Sequence> {
+        let marked = self.mark.filter(|_| is_last).map(|mark| mark.sequence);
+        let until = LastEvent::AtLeast(marked.unwrap_or_default());
+        match IntactLog::by_position(log, first, until) {
+            Ok(intact) => Ok(self.tell_events(first, &intact)),
+            Err(ScanError::Io(e)) if !is_damage(&e) => Err(e),
+            Err(_) => Ok(first.previous()),
+        }
     }
 
     /// Checks the events of a log; returns the last one.
@@ -324,6 +353,14 @@ impl FolderCheck<'_> {
 
     /// Tells what is damaged in a log; returns its last event.
     fn tell(&mut self, first: Sequence, intact: &IntactLog) -> Sequence {
+        if intact.index.missing.is_empty() {
+            self.damage(first, FileKind::Log, None, DamageKind::Log);
+        }
+        self.tell_events(first, intact)
+    }
+
+    /// Tells which events of a log are lost; returns its last one.
+    fn tell_events(&mut self, first: Sequence, intact: &IntactLog) -> Sequence {
         let index = &intact.index;
         self.count(first, index.last());
         let before = self.report.damaged_events;
@@ -338,9 +375,6 @@ impl FolderCheck<'_> {
                 events,
                 DamageKind::Events,
             );
-        }
-        if runs.is_empty() {
-            self.damage(first, FileKind::Log, None, DamageKind::Log);
         }
         self.report.events -= self.report.damaged_events - before;
         index.last()

@@ -29,7 +29,10 @@ use bytes::{Buf as _, BufMut as _, Bytes};
 use hookrill_core::{Event, Sequence, Timestamp};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{dedup::Fingerprint, segment::u32_at};
+use super::{
+    dedup::Fingerprint,
+    segment::{u32_at, u64_at},
+};
 use crate::journal::stored;
 
 /// The length of a group's header.
@@ -104,7 +107,7 @@ impl GroupBuilder {
     }
 }
 
-/// What a group says of itself; its own checksum is right.
+/// What a group says of itself; its own checksum is right, if the log's salt is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct GroupHeader {
     pub(super) count: u32,
@@ -117,8 +120,15 @@ pub(super) struct GroupHeader {
 impl GroupHeader {
     /// The header that these bytes begin with, if they begin with one.
     pub(super) fn decode(bytes: &[u8], salt: u64) -> Option<Self> {
-        let (whole, _) = bytes.split_at_checked(HEADER_BYTES)?;
-        let mut rest = whole;
+        let header = Self::unverified(bytes)?;
+        let checksum = u64_at(bytes, 28)?;
+        (xxh3_64_with_seed(&bytes[..28], salt) == checksum).then_some(header)
+    }
+
+    /// The header that these bytes begin with, without a look at its checksum: for a
+    /// log of which the salt is lost.
+    pub(super) fn unverified(bytes: &[u8]) -> Option<Self> {
+        let (mut rest, _) = bytes.split_at_checked(HEADER_BYTES)?;
         if rest.get_u32_le() != u32::from_le_bytes(MAGIC) {
             return None;
         }
@@ -128,8 +138,7 @@ impl GroupHeader {
             first: Sequence(rest.get_u64_le()),
             checksum: rest.get_u64_le(),
         };
-        let is_right = xxh3_64_with_seed(&whole[..28], salt) == rest.get_u64_le();
-        (is_right && header.count > 0).then_some(header)
+        (header.count > 0).then_some(header)
     }
 
     /// The last event's sequence.

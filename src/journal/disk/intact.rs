@@ -2,7 +2,8 @@
 //!
 //! Believes an event that has its checksum in a place that another checksum
 //! vouches for: an index, a whole group, or a group's header of which the lengths
-//! in the records lead to the group's end. Refuses to search in bytes that are
+//! in the records lead to the group's end; or, where the salt of these checksums is lost,
+//! in the place where the group before it leads. Refuses to search in bytes that are
 //! not vouched for: a body can hold what looks like an event, with a checksum.
 //!
 //! Invariant: each event from the first to the last is in the index that comes
@@ -32,6 +33,8 @@ pub(super) struct IntactLog {
     pub(super) index: Index,
     /// The dedup entries of whole groups.
     pub(super) entries: Vec<DedupEntry>,
+    /// Up to where the log was read.
+    read_until: u64,
     /// What it took to find them.
     pub(super) work: ScanWork,
 }
@@ -59,6 +62,22 @@ impl IntactLog {
     ) -> Result<Self, ScanError> {
         let mut reader = LogReader::new(file, header)?;
         Self::read(&mut reader, header.first, last)
+    }
+
+    /// What is whole in a log of which the salt is lost: by the events' own checksums, as
+    /// far as its groups follow one another; blocks.
+    pub(super) fn by_position(
+        file: &File,
+        first: Sequence,
+        last: LastEvent,
+    ) -> Result<Self, ScanError> {
+        let mut reader = LogReader::without_salt(file)?;
+        Self::read(&mut reader, first, last)
+    }
+
+    /// Whether nothing but zeros comes behind what was read; blocks.
+    pub(super) fn is_all_of(&self, file: &File) -> io::Result<bool> {
+        LogReader::without_salt(file)?.is_blank(self.read_until)
     }
 
     fn read(
@@ -91,6 +110,7 @@ impl IntactLog {
         let mut log = Self {
             index: Index::new(first, segment::HEADER_BYTES as u32),
             entries: Vec::new(),
+            read_until: segment::HEADER_BYTES as u64,
             work: ScanWork::default(),
         };
         let until = last.unwrap_or(Sequence(u64::MAX));
@@ -112,7 +132,7 @@ impl IntactLog {
             log.miss_until(last, at)?;
             log.index.end = offset(reader.file_bytes().max(at))?;
         }
-        log.work = reader.work();
+        (log.read_until, log.work) = (at, reader.work());
         Ok((log, written))
     }
 
@@ -123,6 +143,7 @@ impl IntactLog {
         index: Index,
     ) -> Result<Self, ScanError> {
         let mut log = Self {
+            read_until: index.end.into(),
             index,
             entries: Vec::new(),
             work: ScanWork::default(),

@@ -1,7 +1,8 @@
 //! Reads whole groups out of a log, also where the log is damaged.
 //!
 //! Invariants: a group is handed out only with its checksums; a header alone
-//! only with its own, which nobody can forge who does not know the salt. A search takes
+//! only with its own, which nobody can forge who does not know the salt, or, where the salt
+//! is lost, only in its place behind the one before. A search takes
 //! time in proportion to the log's length, whatever bytes are in it: a torn
 //! end can hold what strangers sent.
 
@@ -27,7 +28,8 @@ const CHECKED_TIMES_MAX: u64 = 8;
 pub(super) struct LogReader<'f> {
     file: &'f File,
     file_bytes: u64,
-    salt: u64,
+    /// `None` if it is lost: then nothing has a checksum that could be verified.
+    salt: Option<u64>,
     window: Bytes,
     /// Where in the log the window begins.
     begin: u64,
@@ -49,10 +51,21 @@ pub(super) struct ScanWork {
 
 impl<'f> LogReader<'f> {
     pub(super) fn new(file: &'f File, header: &SegmentHeader) -> io::Result<Self> {
+        Self::with_salt(file, Some(header.salt))
+    }
+
+    /// A reader of a log of which the salt is lost. It has no whole groups, and only
+    /// those headers that follow one another from the first one on: further on, a body
+    /// can hold what looks like one.
+    pub(super) fn without_salt(file: &'f File) -> io::Result<Self> {
+        Self::with_salt(file, None)
+    }
+
+    fn with_salt(file: &'f File, salt: Option<u64>) -> io::Result<Self> {
         Ok(Self {
             file,
             file_bytes: file.metadata()?.len(),
-            salt: header.salt,
+            salt,
             window: Bytes::new(),
             begin: 0,
             work: ScanWork::default(),
@@ -72,12 +85,12 @@ impl<'f> LogReader<'f> {
         let Some(bytes) = self.bytes(at, group::HEADER_BYTES)? else {
             return Ok(None);
         };
-        let header = GroupHeader::decode(&bytes, self.salt);
+        let header = self.decode(&bytes);
         let Some(header) = header.filter(|header| header.first == first) else {
             return Ok(None);
         };
         let records = self.bytes(at + group::HEADER_BYTES as u64, header.len)?;
-        Ok(records.and_then(|records| header.check(records, self.salt)))
+        Ok(records.and_then(|records| self.checked(header, records)))
     }
 
     /// The first whole group from `from` on that does not begin before
@@ -108,6 +121,9 @@ impl<'f> LogReader<'f> {
         from: u64,
         sequences: RangeInclusive<Sequence>,
     ) -> io::Result<Option<(u64, GroupHeader)>> {
+        if self.salt.is_none() {
+            return self.next_unverified(from, sequences);
+        }
         let mut at = from;
         while let Some(candidate) = self.find_candidate(at)? {
             self.work.candidates += 1;
@@ -122,6 +138,23 @@ impl<'f> LogReader<'f> {
         Ok(None)
     }
 
+    /// The header at `at`, if it is that of the group that comes next, and the lengths in
+    /// its records lead to its end.
+    fn next_unverified(
+        &mut self,
+        at: u64,
+        sequences: RangeInclusive<Sequence>,
+    ) -> io::Result<Option<(u64, GroupHeader)>> {
+        let Some(header) = self.plausible_header(at)? else {
+            return Ok(None);
+        };
+        if header.first != *sequences.start() || header.last() > *sequences.end() {
+            return Ok(None);
+        }
+        let records = self.records(at, header)?.unwrap_or_default();
+        Ok(header.is_framing(&records).then_some((at, header)))
+    }
+
     /// The last event of a group that begins with `first` at `at`, if that was
     /// written to its end and has changed since: an interrupted write leaves the
     /// blank end of the log, or parts of it by sectors.
@@ -131,7 +164,7 @@ impl<'f> LogReader<'f> {
         first: Sequence,
     ) -> io::Result<Option<Sequence>> {
         let header = self.bytes(at, group::HEADER_BYTES)?;
-        let header = header.and_then(|bytes| GroupHeader::decode(&bytes, self.salt));
+        let header = header.and_then(|bytes| self.decode(&bytes));
         let Some(header) = header.filter(|header| header.first == first) else {
             return Ok(None);
         };
@@ -153,7 +186,7 @@ impl<'f> LogReader<'f> {
 
     /// Whether these are the records of the group with this header, all of them whole.
     pub(super) fn is_whole(&self, header: GroupHeader, records: &Bytes) -> bool {
-        header.check(records.clone(), self.salt).is_some()
+        self.checked(header, records.clone()).is_some()
     }
 
     /// Whether the group is whole that has the record at `offset`.
@@ -164,7 +197,7 @@ impl<'f> LogReader<'f> {
             at = begin + header.group_bytes();
             if offset < at {
                 let records = self.records(begin, header)?;
-                let group = records.and_then(|records| header.check(records, self.salt));
+                let group = records.and_then(|records| self.checked(header, records));
                 return Ok(begin < offset && group.is_some());
             }
         }
@@ -217,7 +250,7 @@ impl<'f> LogReader<'f> {
         let Some(bytes) = self.bytes(at, begin_bytes)? else {
             return Ok(None);
         };
-        let Some(header) = GroupHeader::decode(&bytes, self.salt) else {
+        let Some(header) = self.decode(&bytes) else {
             return Ok(None);
         };
         let fits = header.group_bytes() <= self.file_bytes - at;
@@ -242,7 +275,18 @@ impl<'f> LogReader<'f> {
         if !header.is_framing(&records) {
             return Ok(None);
         }
-        Ok(header.check(records, self.salt))
+        Ok(self.checked(header, records))
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Option<GroupHeader> {
+        match self.salt {
+            Some(salt) => GroupHeader::decode(bytes, salt),
+            None => GroupHeader::unverified(bytes),
+        }
+    }
+
+    fn checked(&self, header: GroupHeader, records: Bytes) -> Option<CheckedGroup> {
+        header.check(records, self.salt?)
     }
 
     /// The bytes at `at`; `None` if the file ends before them.

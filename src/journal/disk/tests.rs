@@ -30,6 +30,7 @@ mod crashes;
 mod damage;
 mod figures;
 mod gaps;
+mod headers;
 mod model;
 mod power_cuts;
 mod scarcity;

@@ -89,7 +89,7 @@ impl fmt::Display for DamageKind {
         f.write_str(match self {
             Self::Events => "events are damaged",
             Self::Log => "bytes between events are damaged; no event is lost",
-            Self::LogHeader => "the first bytes are damaged",
+            Self::LogHeader => "the first bytes are damaged; events behind them count as far as they can be verified",
             Self::LogLength => "it is longer than it was written",
             Self::LogMissing => "no file has these events",
             Self::Index => "damaged; it can be made from the log",

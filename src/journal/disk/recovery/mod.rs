@@ -56,7 +56,7 @@ pub(super) struct Recovered {
 /// Decides whether the folder is whole, and opens it; blocks.
 pub(super) fn recover(context: &RecoveryContext<'_>) -> Result<Recovered, OpenError> {
     if context.new_epoch {
-        salvage::salvage(context.folder)?;
+        salvage::salvage(context.folder, context.fresh_epoch)?;
     }
     let floor = floor::load(context.folder)?;
     let (mut segments, lost) = context.load_segments(&list(context.folder)?, floor)?;

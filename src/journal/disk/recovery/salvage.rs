@@ -3,8 +3,10 @@
 //!
 //! Keeps every whole event, also of sealed segments. A log with damage in it is
 //! written again as one log per run of whole events, and subscribers are told of
-//! a gap between them. A log of which nobody can say how its groups are sealed is
-//! set aside, since nothing in it can be believed.
+//! a gap between them. A header that is damaged is put right, or taken from the index.
+//! Where that can't be done, nobody can say how the groups are sealed: events are kept as
+//! far as the groups follow one another from the first one on. What is behind that can't
+//! be believed, since it can be part of a body, so the log as it was is set aside.
 //!
 //! Invariant: what is written here is in place before what it comes from is
 //! removed; so a second attempt finds at least as much as the first. A log that is
@@ -18,7 +20,7 @@ use std::{
     path::Path,
 };
 
-use hookrill_core::Sequence;
+use hookrill_core::{Epoch, Sequence};
 
 use super::directory::{SegmentFiles, list, newer, open_log};
 use crate::{
@@ -30,9 +32,11 @@ use crate::{
             dedup_file::DedupHeader,
             floor,
             group::{DedupStamp, GroupBuilder, RECORD_BYTES_MIN},
+            high_water::HighWaterMark,
             index::Index,
             index_file::{self, IndexHeader},
             intact::{self, IntactLog, LastEvent, OrdinalRun},
+            log,
             scan::{self, LogEnd, ScanError, ScannedLog},
             segment::{self, FileKind, HeaderError, SegmentHeader},
         },
@@ -54,9 +58,18 @@ struct SegmentToSalvage<'j> {
     journal: &'j Path,
     header: SegmentHeader,
     file: File,
-    /// Whether the log has a whole header.
-    has_header: bool,
+    source: HeaderSource,
     index: Option<(IndexHeader, Option<Index>)>,
+}
+
+/// Where the header of a log is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HeaderSource {
+    Log,
+    /// From the index, or it was put right.
+    Repair,
+    /// It is lost: this one is made up, and its salt is not that of the groups.
+    Nowhere,
 }
 
 /// What a strict scan of a log finds.
@@ -70,18 +83,17 @@ enum Scanned {
 
 /// Repairs what can be repaired, logs what is lost, and leaves the rest to
 /// recovery; blocks.
-pub(super) fn salvage(journal: &Path) -> Result<(), OpenError> {
+pub(super) fn salvage(journal: &Path, fresh_epoch: Epoch) -> Result<(), OpenError> {
     if let Err(error) = floor::load(journal) {
         tracing::warn!(error = %with_causes(&error), "events that retention had deleted may reappear");
         floor::store(journal, Sequence::ZERO).map_err(|e| io_error(journal, e))?;
     }
     let files = list(journal)?;
     tracing::info!(path = %journal.display(), "looking for damage in the whole journal");
+    let mark = HighWaterMark::load(journal).ok().flatten();
+    let epoch = mark.map_or(fresh_epoch, |mark| mark.epoch);
     for (first, _) in with_log(&files) {
-        let Some(segment) = SegmentToSalvage::open(journal, first)? else {
-            continue;
-        };
-        segment.salvage()?;
+        SegmentToSalvage::open(journal, first, epoch)?.salvage()?;
     }
     Ok(())
 }
@@ -99,9 +111,8 @@ fn io_error(journal: &Path, source: io::Error) -> OpenError {
 }
 
 impl<'j> SegmentToSalvage<'j> {
-    /// Opens a segment; `None` if nothing says how its groups are sealed, and it
-    /// is set aside.
-    fn open(journal: &'j Path, first: Sequence) -> Result<Option<Self>, OpenError> {
+    /// Opens a segment; a header that is lost is made up with this epoch.
+    fn open(journal: &'j Path, first: Sequence, epoch: Epoch) -> Result<Self, OpenError> {
         let io = |source| io_error(journal, source);
         let index = match IndexHeader::load(journal, first).map_err(io)? {
             Some(Ok(header)) => {
@@ -112,35 +123,31 @@ impl<'j> SegmentToSalvage<'j> {
             Some(Err(HeaderError::Newer(version))) => return Err(newer(journal, version)),
             Some(Err(HeaderError::Older | HeaderError::Damaged)) | None => None,
         };
-        let (header, file, has_header) = match (open_log(journal, first), &index) {
-            (Ok((header, file)), _) => (header, file, true),
-            (
-                Err(OpenError::Damaged {
-                    source: error @ DamageError::SegmentHeader(_),
-                    ..
-                }),
-                index,
-            ) => {
+        let (header, file, source) = match open_log(journal, first) {
+            Ok((header, file)) => (header, file, HeaderSource::Log),
+            Err(OpenError::Damaged {
+                source: error @ DamageError::SegmentHeader(_),
+                ..
+            }) => {
+                tracing::warn!(error = %with_causes(&error), "looking for it elsewhere");
                 let path = segment::path(journal, first, FileKind::Log);
-                let Some((known, _)) = index else {
-                    tracing::error!(error = %with_causes(&error), "the events of this segment are lost; its file is set aside");
-                    set_aside(journal, first).map_err(io)?;
-                    return Ok(None);
-                };
                 let file = File::options().read(true).write(true).open(path);
-                (known.segment, file.map_err(io)?, false)
+                let file = file.map_err(io)?;
+                let indexed = index.as_ref().map(|(known, _)| known.segment);
+                let (header, source) = lost_header(&file, first, indexed, epoch).map_err(io)?;
+                (header, file, source)
             }
-            (Err(e), _) => return Err(e),
+            Err(e) => return Err(e),
         };
         // An earlier attempt may have ended before it removed that of the log that was.
         let index = index.filter(|(known, _)| known.segment == header);
-        Ok(Some(Self {
+        Ok(Self {
             journal,
             header,
             file,
-            has_header,
+            source,
             index,
-        }))
+        })
     }
 
     /// Leaves a whole segment as it is, and writes the others again.
@@ -154,7 +161,7 @@ impl<'j> SegmentToSalvage<'j> {
         };
         let last = self.index.as_ref().map(|(header, _)| header.last());
         if let Some(log) = &scanned
-            && self.has_header
+            && self.source == HeaderSource::Log
             && log.end == LogEnd::Blank
             && last.is_none_or(|last| last == log.index.last())
         {
@@ -163,14 +170,18 @@ impl<'j> SegmentToSalvage<'j> {
         let (intact, stamps) = self.intact(last).map_err(|e| self.failed(e))?;
         let runs = intact.whole_runs();
         // A last write that was interrupted, and nothing whole behind it.
-        if let (Some(log), None, true) = (&scanned, last, self.has_header)
+        if let (Some(log), None, HeaderSource::Log) = (&scanned, last, self.source)
             && log.end == LogEnd::Torn
             && runs == [(0, log.index.events())]
             && intact.index.missing.is_empty()
         {
             return self.keep(log.index.end, log.end).map_err(io);
         }
-        self.tell(&intact);
+        let is_told =
+            self.source == HeaderSource::Nowhere && self.keep_rest(&intact).map_err(io)?;
+        if !is_told || !intact.index.missing.is_empty() {
+            self.tell(&intact);
+        }
         let salt = self.header.salt.wrapping_add(1);
         // The one that takes the damaged log's place comes last.
         for run in runs.iter().rev() {
@@ -228,7 +239,10 @@ impl<'j> SegmentToSalvage<'j> {
     ) -> Result<(IntactLog, HashMap<Sequence, DedupStamp>), ScanError> {
         let first = self.header.first;
         let last = last.map_or(LastEvent::AtLeast(Sequence::ZERO), LastEvent::Known);
-        let by_groups = || IntactLog::by_groups(&self.file, &self.header, last);
+        let by_groups = || match self.source {
+            HeaderSource::Nowhere => IntactLog::by_position(&self.file, first, last),
+            _ => IntactLog::by_groups(&self.file, &self.header, last),
+        };
         let of_file = match DedupHeader::load(self.journal, first)? {
             Some(dedup) => dedup.load_entries(self.journal)?,
             None => None,
@@ -249,6 +263,23 @@ impl<'j> SegmentToSalvage<'j> {
         };
         let stamp = |entry: DedupEntry| (entry.sequence, (entry.fingerprint, entry.until));
         Ok((intact, entries.into_iter().map(stamp).collect()))
+    }
+
+    /// Sets a copy of the log aside if there is more in it than was read; returns whether
+    /// there is.
+    fn keep_rest(&self, intact: &IntactLog) -> io::Result<bool> {
+        let has_events = !intact.whole_runs().is_empty();
+        if has_events && intact.is_all_of(&self.file)? {
+            return Ok(false);
+        }
+        let path = segment::path(self.journal, self.header.first, FileKind::Log);
+        let aside = path.with_added_extension(SET_ASIDE_END);
+        fs::copy(&path, &aside)?;
+        File::open(&aside)?.sync_all()?;
+        durable::sync_folder(&segment::folder(self.journal))?;
+        let (path, aside, last) = (path.display(), aside.display(), intact.index.last());
+        tracing::error!(%path, %aside, %last, "the first bytes of this file are lost, and with them what tells events from bytes that senders chose; events are kept up to this one, and the file as it was is set aside");
+        Ok(true)
     }
 
     fn tell(&self, intact: &IntactLog) {
@@ -313,10 +344,27 @@ impl<'j> SegmentToSalvage<'j> {
     }
 }
 
-fn set_aside(journal: &Path, first: Sequence) -> io::Result<()> {
-    let path = segment::path(journal, first, FileKind::Log);
-    fs::rename(&path, path.with_added_extension(SET_ASIDE_END))?;
-    durable::sync_folder(&segment::folder(journal))
+/// The header of a log that has lost its own, from wherever it can be had.
+fn lost_header(
+    log: &File,
+    first: Sequence,
+    indexed: Option<SegmentHeader>,
+    epoch: Epoch,
+) -> io::Result<(SegmentHeader, HeaderSource)> {
+    let repaired = match indexed {
+        None => SegmentHeader::repair(log, first)?,
+        indexed => indexed,
+    };
+    if let Some(header) = repaired {
+        return Ok((header, HeaderSource::Repair));
+    }
+    let made_up = SegmentHeader {
+        epoch,
+        start: Sequence::ZERO,
+        first,
+        salt: log::fresh_salt()?,
+    };
+    Ok((made_up, HeaderSource::Nowhere))
 }
 
 /// A sequence that no event in a log that was set aside is above.
