@@ -265,3 +265,56 @@ fn print(data: &str, json: bool) -> anyhow::Result<()> {
 fn one_line(json: &str) -> String {
     json.replace(['\n', '\r'], "")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_not_there_yet_is_told_from_what_no_wait_mends() {
+        let host = || "a".to_owned();
+        let tcp = |kind: ErrorKind| {
+            let (host, port, source) = (host(), 1, kind.into());
+            SubscribeError::from(ExchangeError::from(ConnectError::Tcp {
+                host,
+                port,
+                source,
+            }))
+        };
+        let broken = || {
+            let reset = io::Error::from(ErrorKind::ConnectionReset);
+            SubscribeError::from(ExchangeError::Http(reset.into()))
+        };
+        for (kind, why) in [
+            (ErrorKind::ConnectionRefused, Some("Connection refused")),
+            (ErrorKind::ConnectionReset, Some("Connection reset")),
+            (ErrorKind::TimedOut, Some("it took too long")),
+            (ErrorKind::HostUnreachable, Some("No route to host")),
+            (ErrorKind::PermissionDenied, None),
+        ] {
+            assert_eq!(away(&tcp(kind), false), why, "{kind}");
+        }
+        let late = ConnectError::TimedOut(Duration::from_secs(1));
+        let late = SubscribeError::from(ExchangeError::from(late));
+        assert_eq!(away(&late, false), Some("it took too long"));
+        assert_eq!(away(&broken(), false), Some("Connection reset"));
+        assert_eq!(away(&broken(), true), None, "a stream that broke");
+        for error in [
+            ConnectError::Resolve {
+                host: host(),
+                source: ErrorKind::TimedOut.into(),
+            },
+            ConnectError::Tls {
+                host: host(),
+                source: ErrorKind::InvalidData.into(),
+            },
+            ConnectError::NoTls {
+                host: host(),
+                source: ErrorKind::InvalidData.into(),
+            },
+        ] {
+            let error = SubscribeError::from(ExchangeError::from(error));
+            assert_eq!(away(&error, false), None, "{error}");
+        }
+    }
+}

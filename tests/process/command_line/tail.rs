@@ -293,37 +293,24 @@ fn tail_waits_for_a_gateway_that_is_not_there_yet_and_send_and_health_do_not() {
     let waits = format!("hookrill: cannot connect to {url}: Connection refused; trying again in ");
     assert!(line.starts_with(&waits) && line.ends_with(" s\n"), "{line}");
     let listener = TcpListener::bind(address).unwrap();
-    // Where nobody takes what was sent, a connection that is closed is reset.
-    let (unread, _) = listener.accept().unwrap();
-    unread.peek(&mut [0]).unwrap();
-    drop(unread);
     let (mut peer, _) = listener.accept().unwrap();
     head(&peer);
     peer.write_all(END.as_bytes()).unwrap();
     let mut rest = String::new();
     said.read_to_string(&mut rest).unwrap();
-    assert!(
-        rest.contains(": Connection reset; trying again in "),
-        "{rest}"
-    );
     assert!(rest.ends_with("403 Forbidden: end\n"), "{rest}");
     assert_eq!(exit_status(tail), Some(1));
 }
 
 #[test]
-fn tail_ends_where_a_name_leads_nowhere() {
+fn tail_ends_where_a_name_does_not_resolve() {
     let folder = folder();
-    let tail = [
-        "tail",
-        "a",
-        "--token",
-        "t",
-        "--url",
-        "http://nowhere.invalid",
-    ];
-    run(folder.path(), &tail)
+    // No name has so long a label, so no server is asked for it.
+    let name = "a".repeat(64);
+    let url = format!("http://{name}.invalid");
+    run(folder.path(), &["tail", "a", "--token", "t", "--url", &url])
         .has_status(1)
-        .says("cannot resolve nowhere.invalid");
+        .says(&format!("cannot resolve {name}.invalid"));
 }
 
 #[test]
