@@ -118,6 +118,10 @@ impl IntactLog {
         while log.index.last() < until {
             let expected = log.index.last().next()..=until;
             let Some((begin, group)) = reader.next_header(at, expected)? else {
+                // Its records are so damaged that a search passes over it.
+                let next = log.index.last().next();
+                let finished = reader.verified_finished_group_at(at, next)?;
+                written = finished.unwrap_or(written);
                 break;
             };
             log.miss_until(group.first.previous(), at)?;

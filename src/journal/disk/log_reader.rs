@@ -179,6 +179,18 @@ impl<'f> LogReader<'f> {
         Ok((has_end && !has_blank).then(|| header.last()))
     }
 
+    /// As [`Self::finished_group_at`], where the group's header has its checksum.
+    pub(super) fn verified_finished_group_at(
+        &mut self,
+        at: u64,
+        first: Sequence,
+    ) -> io::Result<Option<Sequence>> {
+        if self.salt.is_none() {
+            return Ok(None);
+        }
+        self.finished_group_at(at, first)
+    }
+
     /// The bytes of the records of the group with this header at `at`.
     pub(super) fn records(&mut self, at: u64, header: GroupHeader) -> io::Result<Option<Bytes>> {
         self.bytes(at + group::HEADER_BYTES as u64, header.len)

@@ -45,8 +45,19 @@ async fn a_check_reads_on_behind_a_damaged_event_whatever_the_mark_says() {
     let (folder, log, begins) = one_segment(EVENTS).await;
     let whole = fs::read(&log).unwrap();
     for mark in [0, 2, EVENTS - 1, EVENTS] {
-        // In the group's header, and in its event.
-        for (event, byte) in [(1, 60), (2, 14), (11, 60), (12, 14), (21, 60), (22, 60)] {
+        // In the group's header, in the length of its event, and in the event.
+        let places = [
+            (2, 14),
+            (12, 14),
+            (2, 36),
+            (22, 36),
+            (22, 38),
+            (1, 60),
+            (11, 60),
+            (21, 60),
+            (22, 60),
+        ];
+        for (event, byte) in places {
             let what = format!("event {event} under mark {mark}");
             fs::write(&log, &whole).unwrap();
             let at = begins[event - 1] + byte;
