@@ -31,6 +31,10 @@ struct Shared {
     encoder: Arc<Encoder>,
     /// `None` where nothing configures the topic any more.
     view: Option<Arc<View>>,
+    /// Whether the view hides something, and whether it names events: each subscriber asks
+    /// for both, several times for each event.
+    is_cut: bool,
+    is_named: bool,
     /// The body as JSON, where it is that and does not look like it.
     json: OnceLock<Option<Box<str>>>,
     /// Boxed, since most forms are never asked for.
@@ -51,8 +55,11 @@ impl Frame {
     /// Wraps an event; nothing is encoded yet.
     #[must_use]
     pub fn new(event: Arc<Event>, encoder: &Arc<Encoder>) -> Self {
+        let view = encoder.views.lookup(&event.draft.topic).cloned();
         Self(Arc::new(Shared {
-            view: encoder.views.lookup(&event.draft.topic).cloned(),
+            is_cut: view.as_ref().is_none_or(|view| view.projection.is_some()),
+            is_named: view.as_ref().is_some_and(|view| view.event_names),
+            view,
             event,
             encoder: Arc::clone(encoder),
             json: OnceLock::new(),
@@ -76,10 +83,8 @@ impl Frame {
     #[must_use]
     pub fn piece(&self, form: Form) -> &Piece {
         // Where nothing is hidden, all share what is full.
-        let view = self.0.view.as_deref();
-        let full = form.full || view.is_some_and(|view| view.projection.is_none());
-        let by_view = || view.is_some_and(|view| view.event_names);
-        let named = form.names.unwrap_or_else(by_view);
+        let full = form.full || !self.0.is_cut;
+        let named = form.names.unwrap_or(self.0.is_named);
         // Only what is not encoded yet needs the form: a changed copy of it costs
         // more than the rest of this, at each event of each subscriber.
         let encoded = self.0.encoded[form.index_if(full, named)]
