@@ -38,7 +38,7 @@ fn the_image_has_all_it_needs_and_keeps_events_over_a_restart() {
     }
     let image = Image::build();
     image.says_how_it_is_run();
-    image.holds_the_program_and_a_folder();
+    image.holds_the_program_and_two_folders();
     image.is_given_what_an_engine_gives();
 
     let port = free_port();
@@ -78,7 +78,7 @@ fn the_image_has_all_it_needs_and_keeps_events_over_a_restart() {
     let path = format!("/events/hello?since=earliest&token={token}");
     wait_for(&mut subscribe(restarted.address, &path), r#"data: {"n":1}"#);
     assert_eq!(restarted.stop(&image).code(), Some(0));
-    image.holds_the_program_and_a_folder();
+    image.holds_the_program_and_two_folders();
 }
 
 /// Whether all is there that this needs.
@@ -186,21 +186,22 @@ impl Image {
         }
     }
 
-    /// The user can write to the folder, and to nothing else.
-    fn holds_the_program_and_a_folder(&self) {
+    /// The user can write to the two folders, and to nothing else.
+    fn holds_the_program_and_two_folders(&self) {
         let mut names: Vec<_> = entries(&self.tree)
             .map(|path| path.file_name().unwrap().to_owned())
             .collect();
         names.retain(|name| name != "dev");
         names.sort();
-        assert_eq!(names, ["data", "hookrill"]);
+        assert_eq!(names, ["backup", "data", "hookrill"]);
         let program = fs::metadata(self.tree.join("hookrill")).unwrap();
         assert_eq!((program.uid(), program.mode() & 0o022), (0, 0));
         assert!(program.len() < IMAGE_BYTES_MAX, "{} bytes", program.len());
-        let data = self.tree.join("data");
-        for path in entries(&data).chain([data.clone()]) {
-            let owner = fs::metadata(&path).unwrap().uid();
-            assert_eq!(owner, 65532, "{}", path.display());
+        for folder in ["backup", "data"].map(|name| self.tree.join(name)) {
+            for path in entries(&folder).chain([folder.clone()]) {
+                let owner = fs::metadata(&path).unwrap().uid();
+                assert_eq!(owner, 65532, "{}", path.display());
+            }
         }
     }
 
