@@ -52,10 +52,7 @@ fn refuse_file(folder: &Path, instead: &str) -> anyhow::Result<()> {
 }
 
 pub(super) fn backup(args: &BackupArgs, context: &Context) -> anyhow::Result<()> {
-    let from = match &args.from {
-        Some(folder) => folder.clone(),
-        None => context.journal_folder("--from")?,
-    };
+    let from = context.journal_folder(args.from.as_deref(), "--from")?;
     refuse_file(
         &args.to,
         "name a folder that does not exist, or an empty one",
@@ -67,10 +64,7 @@ pub(super) fn backup(args: &BackupArgs, context: &Context) -> anyhow::Result<()>
 }
 
 pub(super) fn restore(args: &RestoreArgs, context: &Context) -> anyhow::Result<()> {
-    let to = match &args.to {
-        Some(folder) => folder.clone(),
-        None => context.journal_folder("--to")?,
-    };
+    let to = context.journal_folder(args.to.as_deref(), "--to")?;
     refuse_file(
         &args.from,
         "name the folder that `hookrill backup` has made",

@@ -47,10 +47,7 @@ struct CheckArgs {
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let JournalCommand::Check(args) = &args.command;
-    let folder = match &args.folder {
-        Some(folder) => folder.clone(),
-        None => context.journal_folder("a folder")?,
-    };
+    let folder = context.journal_folder(args.folder.as_deref(), "a folder")?;
     let mut bar = ProgressBar::new(&context.environment);
     let report = journal::check(&folder, &mut |done, total| bar.show(done, total));
     bar.clear();

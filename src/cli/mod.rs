@@ -163,9 +163,12 @@ impl Context {
         GatewayPlace::read(self.sources())
     }
 
-    /// The journal's folder as a gateway would have it: never a guess from a file that
-    /// can't be read. `instead` is what to give where there is none.
-    fn journal_folder(&self, instead: &str) -> anyhow::Result<PathBuf> {
+    /// The folder that was given, or else the journal's as a gateway would have it: never a
+    /// guess from a file that can't be read. `instead` is what to give where there is none.
+    fn journal_folder(&self, given: Option<&Path>, instead: &str) -> anyhow::Result<PathBuf> {
+        if let Some(folder) = given {
+            return Ok(folder.to_owned());
+        }
         let config = self.config(MissingSecrets::Assume).with_context(|| {
             format!("cannot read the journal's folder from the configuration; give {instead}")
         })?;

@@ -19,10 +19,11 @@ use super::{
     captured::{self, CapturedRequest},
     output, send,
 };
-use crate::{config::MissingSecrets, http::decode_captured, telemetry::with_causes};
-
-/// The longest body that any gateway can be told to take.
-const BODY_BYTES_MAX: usize = 64 << 20;
+use crate::{
+    config::{BODY_BYTES_MAX, MissingSecrets},
+    http::decode_captured,
+    telemetry::with_causes,
+};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]

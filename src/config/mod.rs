@@ -40,6 +40,7 @@ use hookrill_core::TopicMap;
 pub use place::GatewayPlace;
 pub use sources::{ReferenceError, Sources, read_file};
 pub use topics::TopicSettings;
+pub use values::BODY_BYTES_MAX;
 pub use zero_config::{MissingSecrets, ZeroConfig};
 
 use crate::{http, journal, subscribe, telemetry, wire::View};

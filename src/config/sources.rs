@@ -74,7 +74,7 @@ pub enum ReferenceError {
     #[error("must be a list with one reference in each item: [\"env:A\", \"env:B\"]")]
     Several,
     /// Nothing follows `env:` or `file:`.
-    #[error("nothing follows {reference}: write {example}")]
+    #[error("nothing follows `{reference}`; write {example}")]
     Empty {
         /// `file:`.
         reference: &'static str,

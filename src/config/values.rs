@@ -67,8 +67,11 @@ pub(super) fn boolean(value: &TreeValue) -> Result<bool, Mistake> {
     }
 }
 
+/// The longest body that a gateway can be told to take, in bytes.
+pub const BODY_BYTES_MAX: usize = 64 << 20;
+
 pub(super) fn body_bytes_max(value: &TreeValue) -> Result<usize, Mistake> {
-    let bytes = size(value, KIB..=64 * MIB)?;
+    let bytes = size(value, KIB..=BODY_BYTES_MAX as u64)?;
     usize::try_from(bytes).map_err(Mistake::from_error)
 }
 

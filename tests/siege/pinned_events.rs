@@ -17,6 +17,9 @@ const EVENT_BYTES: usize = 4 << 20;
 /// `subscribe.partial_events_bytes_max` by default, the newest frames, a page of
 /// history, and what the allocator keeps: far less than what all events take.
 const TAKEN_BYTES_MAX: usize = 200 << 20;
+/// What streams may hold of events that they have begun: 16 of these, and one that is
+/// begun before another goes, each with what is written around it.
+const HELD_BYTES_MAX: f64 = 17.0 * (EVENT_BYTES + 1024) as f64;
 const BROKEN_OFF: &str = "hookrill_streams_broken_off_total{reason=\"partial_events\"}";
 
 /// A gateway with many large events on its disk, and the id before each.
@@ -59,6 +62,8 @@ async fn check_memory(gateway: &Process, before: usize, enough: f64) {
         check_honest_traffic(gateway).await;
         let taken = gateway.resident_bytes().saturating_sub(before);
         assert!(taken < TAKEN_BYTES_MAX, "{} MiB taken", taken >> 20);
+        let held = gateway.metric("hookrill_partial_events_bytes").await;
+        assert!(held <= HELD_BYTES_MAX, "{held} bytes held");
         let broken_off = gateway.metric(BROKEN_OFF).await;
         if broken_off >= enough {
             eprintln!(

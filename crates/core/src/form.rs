@@ -40,9 +40,10 @@ pub fn is_form(content_type: &str) -> bool {
 }
 
 /// Names and values of a form of several parts (`multipart/form-data`, RFC 7578), of a
-/// file its name; `None` where it is no such form. At most the first 10,000 are read.
+/// file its name; `None` where it is no such form. At most the first 10,000 are read. No
+/// value is copied: it may be long, and nobody may want it.
 #[must_use]
-pub fn form_parts(form: &[u8]) -> Option<impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)>> {
+pub fn form_parts(form: &[u8]) -> Option<impl Iterator<Item = (Cow<'_, str>, Cow<'_, [u8]>)>> {
     let parts = parts(without_byte_order_mark(form))?;
     Some(parts.into_iter().take(FIELDS_MAX).map(field_of_part))
 }
@@ -72,7 +73,7 @@ impl FormReader {
     pub fn json(&self, form: &[u8]) -> Option<String> {
         let form = without_byte_order_mark(form);
         let fields = match parts(form) {
-            Some(parts) => gathered(parts.into_iter().map(field_of_part))?,
+            Some(parts) => gathered(parts.into_iter().map(shown_field))?,
             None => gathered(written_fields(written_form(form)?))?,
         };
         let wanted = self.json_field.as_deref();
@@ -157,6 +158,10 @@ fn parts(form: &[u8]) -> Option<Vec<&[u8]>> {
     if !(1..=70).contains(&boundary.len()) || !boundary.is_ascii() {
         return None;
     }
+    // What browsers send of a form without fields: the end alone.
+    if boundary.ends_with(b"--") && form.len() == line_end + 2 {
+        return Some(Vec::new());
+    }
     let delimiter = [b"\r\n--", boundary].concat();
     let (mut parts, mut begin) = (Vec::new(), line_end + 2);
     for end in memmem::find_iter(form, &delimiter) {
@@ -178,8 +183,18 @@ fn parts(form: &[u8]) -> Option<Vec<&[u8]>> {
     None
 }
 
+/// As [`field_of_part`], as text.
+fn shown_field(part: &[u8]) -> (Cow<'_, str>, Cow<'_, str>) {
+    let (name, value) = field_of_part(part);
+    let value = match value {
+        Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+        Cow::Owned(bytes) => String::from_utf8_lossy(&bytes).into_owned().into(),
+    };
+    (name, value)
+}
+
 /// Name and value of a part; of a file, its name.
-fn field_of_part(part: &[u8]) -> (Cow<'_, str>, Cow<'_, str>) {
+fn field_of_part(part: &[u8]) -> (Cow<'_, str>, Cow<'_, [u8]>) {
     let (head, value) = match memmem::find(part, b"\r\n\r\n") {
         _ if part.starts_with(b"\r\n") => (&[][..], &part[2..]),
         Some(end) => (&part[..end], &part[end + 4..]),
@@ -193,8 +208,8 @@ fn field_of_part(part: &[u8]) -> (Cow<'_, str>, Cow<'_, str>) {
     let disposition = head.split("\r\n").find(is_disposition).unwrap_or_default();
     let name = parameter(disposition, "name").unwrap_or_default();
     match parameter(disposition, "filename").or_else(|| extended(disposition)) {
-        Some(file) => (name.into(), file.into()),
-        None => (name.into(), String::from_utf8_lossy(value)),
+        Some(file) => (name.into(), file.into_bytes().into()),
+        None => (name.into(), value.into()),
     }
 }
 
@@ -395,6 +410,7 @@ mod tests {
                 r#"{"a":"b c"}"#,
             ),
             ("--x\r\n--x--".into(), r#"{"":""}"#),
+            ("------WebKitFormBoundaryx--\r\n".into(), "{}"),
         ] {
             assert_eq!(
                 reader.json(form.as_bytes()).as_deref(),

@@ -59,6 +59,23 @@ impl Process {
         process
     }
 
+    /// As [`Process::with_sections`], for whoever counts its memory in kilobytes: without
+    /// pages of 2 MiB, of which the allocator touches some more or less from run to run.
+    #[must_use]
+    pub fn with_small_pages(sections: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let address = free_address();
+        let config = format!(
+            "[server]\nlisten = \"{address}\"\nadmin_token = \"{ADMIN_TOKEN}\"\n{sections}"
+        );
+        fs::write(folder.path().join("hookrill.toml"), config).unwrap();
+        let mut serve = hookrill(folder.path());
+        serve.arg("serve").env("MIMALLOC_ALLOW_THP", "0");
+        let mut process = Self::start_as(&mut serve, folder.path(), address);
+        process.owned_folder = Some(folder);
+        process
+    }
+
     /// As [`Process::with_sections`], where the process may open so many files.
     #[must_use]
     pub fn with_open_files(open_files_max: u64, server: &str, sections: &str) -> Self {

@@ -257,11 +257,11 @@ fn a_bad_reference_is_told_the_nearest_one() {
         ("file:/none", "cannot read /none"),
         (
             "file:",
-            "nothing follows file:: write the path of a file, as in file:/run",
+            "nothing follows `file:`; write the path of a file, as in file:/run",
         ),
         (
             "env: ",
-            "nothing follows env:: write the name of a variable, as in env:G",
+            "nothing follows `env:`; write the name of a variable, as in env:G",
         ),
         ("vault:secret/github", "only another tool resolves"),
     ] {

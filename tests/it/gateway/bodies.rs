@@ -18,6 +18,13 @@ json_field = "payload"
 event_type = [{ json = "/a" }]
 dedup_id = [{ json = "/id" }]
 
+[topics.hid]
+access = "public"
+hide = ["/secret"]
+[topics.hid.scheme]
+kind = "none"
+json_field = "payload"
+
 [topics.text]
 access = "public"
 decode = "off"
@@ -156,6 +163,36 @@ async fn a_form_and_json_behind_a_byte_order_mark_are_cut_and_named_as_json_is()
         .zip(["cus_3", "cus_1", "cus_2"])
     {
         assert_eq!(event.data, format!("{{\"a\":\"{customer}\"}}"));
+    }
+}
+
+/// An object with other names would show all that is to be hidden.
+#[tokio::test]
+async fn what_is_called_a_form_and_is_none_is_withheld_where_something_is_hidden() {
+    const PART: &str = "Content-Disposition: form-data; name=\"secret\"\r\n\r\ns3cr3t\r\n";
+    let gateway = gateway().await;
+    for body in [
+        format!("preamble\r\n--x\r\n{PART}--x--"),
+        format!("--x\r\n{PART}"),
+        format!("--x\r\n{PART}--x--").replace("\r\n", "\n"),
+        "<a secret=\"s3cr3t\">x</a>".into(),
+        "payload={\"secret\":\"s3cr3t\"}&payload={}".into(),
+        "payload={\"secret\":\"s3cr3t\"}x".into(),
+    ] {
+        post(&gateway, "hid", FORM, body.as_bytes()).await;
+        let event = &all(&gateway, "hid?last=1").await.events(1).await[0];
+        assert_eq!(event.name, "hookrill.withheld", "{body}: {event:?}");
+        assert_eq!(event.data, r#"{"reason":"not_json"}"#);
+    }
+    for body in [
+        format!("\r\n--x \r\n{PART}--x--"),
+        "a=1&secret=s3cr3t".into(),
+        "payload={\"secret\":\"s3cr3t\"}".into(),
+    ] {
+        post(&gateway, "hid", FORM, body.as_bytes()).await;
+        let event = &all(&gateway, "hid?last=1").await.events(1).await[0];
+        assert!(!event.data.contains("s3cr3t"), "{body}: {event:?}");
+        assert_eq!(event.name, "message", "{body}: {event:?}");
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use hookrill_core::{begins_as_json, form_parts};
+use hookrill_core::{begins_as_json, form_parts, without_byte_order_mark};
 use percent_encoding::percent_decode_str;
 
 use crate::error::VerifyError;
@@ -45,11 +45,11 @@ fn only<T: PartialEq>(mut values: impl Iterator<Item = T>) -> Option<T> {
 /// The value of a field of a body, as [`value`]; of several parts, where it is such a form.
 pub(super) fn field(body: &[u8], name: &str) -> Option<String> {
     let Some(parts) = form_parts(body) else {
-        return value(std::str::from_utf8(body).ok()?, name);
+        let text = std::str::from_utf8(without_byte_order_mark(body)).ok()?;
+        return value(text, name);
     };
-    let found = only(parts.filter(|(key, _)| key == name).map(|(_, text)| text))?;
-    let is_utf8 = !found.contains(char::REPLACEMENT_CHARACTER);
-    is_utf8.then(|| found.into_owned())
+    let found = only(parts.filter(|(key, _)| key == name).map(|(_, bytes)| bytes))?;
+    String::from_utf8(found.into_owned()).ok()
 }
 
 /// The value of a field of a body that is a form, where one must be.
@@ -180,6 +180,7 @@ mod tests {
         // Without its end it is another form, which has no such field.
         assert_eq!(field(&form[..form.len() - 9], "a"), None);
         assert_eq!(field(b"a=1", "a").as_deref(), Some("1"));
+        assert_eq!(field(b"\xef\xbb\xbfa=1", "a").as_deref(), Some("1"));
     }
 
     #[test]
