@@ -112,7 +112,7 @@ async fn what_is_too_long_is_told_of_in_compressed_streams_too() {
         let count = blocks.iter().filter(|block| **block == told).count();
         assert_eq!(count, 1, "{text}");
     }
-    assert!(!text.contains("xx"), "{text}");
+    assert!(!text.contains(&long[..100]), "{text}");
     let whole = roomy.until(end).await;
     assert_eq!(whole.matches(&format!("\ndata: {long}\n\n")).count(), 2);
 }
