@@ -189,6 +189,32 @@ impl Access {
         };
         Ok(Grant::new(topics, verified, rules.leeway, version))
     }
+
+    /// Grants the deliveries of `topics` as they came to whoever presents `token`, which
+    /// has to say that it shows them: public topics need one as well.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessError`]; unknown topics first, since no token helps there.
+    pub fn check_deliveries(
+        &self,
+        topics: Topics,
+        token: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Grant, AccessError> {
+        let version = self.policy_version();
+        let rules = self.rules.load();
+        rules.needs_token(&topics)?;
+        let given = token.ok_or(AccessError::TokenMissing)?;
+        let verified = rules.verify(given, now).map_err(AccessError::TokenBad)?;
+        if let Some(topic) = verified.not_covered(&topics) {
+            return Err(AccessError::NotCovered(topic.into()));
+        }
+        if !verified.deliveries {
+            return Err(AccessError::NoDeliveries);
+        }
+        Ok(Grant::new(topics, Some(verified), rules.leeway, version))
+    }
 }
 
 #[cfg(test)]

@@ -40,6 +40,10 @@ pub struct Claims {
     /// Whether it shows whole bodies, whatever is hidden from others.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub full: bool,
+    /// Whether it shows deliveries as they came: every header that is kept, those that
+    /// signatures are in among them, the target, and the exact body.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub deliveries: bool,
 }
 
 /// Claims as a token has them, not yet checked.

@@ -23,6 +23,12 @@ pub enum AccessError {
     /// The token is valid, for other topics.
     #[error("the token does not cover {0}")]
     NotCovered(Box<str>),
+    /// The token is valid, and shows no deliveries.
+    #[error(
+        "the token does not show deliveries as they came: it needs the claim `\"deliveries\": true` \
+         (`hookrill token --deliveries`)"
+    )]
+    NoDeliveries,
 }
 
 /// Why a token is not valid. Repeats nothing of it.

@@ -24,6 +24,8 @@ use super::{
 pub const TOKEN_TOPICS_MAX: usize = 1_000;
 /// The claim that shows whole bodies where it is `true`.
 const FULL_CLAIM: &str = "full";
+/// The claim that shows deliveries as they came where it is `true`.
+const DELIVERIES_CLAIM: &str = "deliveries";
 
 /// What was configured, replaced as a whole.
 pub(super) struct Rules {
@@ -103,6 +105,7 @@ impl Rules {
             identity,
             covered: parse_topics(&verifier.topics(&claims)?)?,
             full: claims.is_true(FULL_CLAIM),
+            deliveries: claims.is_true(DELIVERIES_CLAIM),
             expires_at,
             valid_from: claims.time("nbf")?.map(Timestamp::from_unix_secs),
         })

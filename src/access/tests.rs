@@ -370,6 +370,45 @@ fn bodies_are_whole_where_the_token_covers_all_topics_and_nowhere_else() {
 }
 
 #[test]
+fn deliveries_need_a_token_that_says_so_on_public_topics_too() {
+    let access = access();
+    let with = |deliveries: Value| {
+        let covered = ["shut.a", "open.a"];
+        token(&json!({"topics": covered, "exp": 1_000_010, "deliveries": deliveries}))
+    };
+    let shows = with(json!(true));
+    let check =
+        |topic: &str, given: Option<&str>| access.check_deliveries(topics(&[topic]), given, NOW);
+    for topic in ["shut.a", "shut.a.b", "open.a", "open.a.b"] {
+        let grant = check(topic, Some(&shows)).unwrap();
+        // It ends with the token, which the topic's policy alone would not ask for.
+        assert!(grant.expires_at().is_some(), "{topic}");
+        assert!(!grant.is_full(), "another claim says that");
+        assert_eq!(
+            check(topic, None),
+            Err(AccessError::TokenMissing),
+            "{topic}"
+        );
+    }
+    // Public, and the token does not cover all of it.
+    for topic in ["shut.c", "open", "open.b"] {
+        let not_covered = AccessError::NotCovered(topic.into());
+        assert_eq!(check(topic, Some(&shows)), Err(not_covered));
+    }
+    let everything = access.check_deliveries(Topics::All, Some(&shows), NOW);
+    assert_eq!(everything, Err(AccessError::NotCovered("*".into())));
+    for not_true in [json!(false), json!("true"), json!(1), Value::Null] {
+        let shown = check("open.a", Some(&with(not_true)));
+        assert_eq!(shown, Err(AccessError::NoDeliveries));
+    }
+    let expired = token(&json!({"topics": ["open"], "exp": 999_000, "deliveries": true}));
+    let bad = AccessError::TokenBad(TokenError::Expired);
+    assert_eq!(check("open", Some(&expired)), Err(bad));
+    let unknown = AccessError::UnknownTopic("nowhere".parse().unwrap());
+    assert_eq!(check("nowhere", Some(&shows)), Err(unknown));
+}
+
+#[test]
 fn a_token_names_no_more_topics_than_it_may() {
     for (count, holds) in [(TOKEN_TOPICS_MAX, true), (TOKEN_TOPICS_MAX + 1, false)] {
         let covered = parse_topics(&vec!["a".to_owned(); count]);

@@ -109,6 +109,7 @@ mod tests {
             identity: TokenIdentity::default(),
             covered: Topics::these(topics.collect()),
             full: false,
+            deliveries: false,
             expires_at: Timestamp::from_unix_secs(1),
             valid_from: None,
         })

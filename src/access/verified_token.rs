@@ -6,9 +6,12 @@
 
 use std::sync::Arc;
 
-use hookrill_core::{Timestamp, Topics};
+use hookrill_core::{Timestamp, Topic, Topics};
 
-use super::{key::KeyFingerprint, revocation_list::TokenIdentity, token_verifier::TokenVerifier};
+use super::{
+    issuer::ALL_TOPICS, key::KeyFingerprint, revocation_list::TokenIdentity,
+    token_verifier::TokenVerifier,
+};
 
 /// What a verified token says.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub struct VerifiedToken {
     pub(super) covered: Topics,
     /// Whether it shows whole bodies.
     pub(super) full: bool,
+    /// Whether it shows deliveries as they came.
+    pub(super) deliveries: bool,
     /// When it expires (`exp`), without leeway.
     pub(super) expires_at: Timestamp,
     /// When it becomes valid (`nbf`), without leeway.
@@ -34,13 +39,18 @@ impl VerifiedToken {
     /// of them: a stream may include public topics that the token does not
     /// cover, and must not show more of those.
     pub(super) fn shows_full(&self, topics: &Topics) -> bool {
-        if !self.full {
-            return false;
-        }
+        self.full && self.not_covered(topics).is_none()
+    }
+
+    /// The first of these topics that the token does not cover itself, public or not.
+    pub(super) fn not_covered<'t>(&self, topics: &'t Topics) -> Option<&'t str> {
         match (&self.covered, topics) {
-            (Topics::All, _) => true,
-            (Topics::These(_), Topics::All) => false,
-            (covered, Topics::These(wanted)) => wanted.iter().all(|topic| covered.contains(topic)),
+            (Topics::All, _) => None,
+            (Topics::These(_), Topics::All) => Some(ALL_TOPICS),
+            (covered, Topics::These(wanted)) => wanted
+                .iter()
+                .find(|topic| !covered.contains(topic))
+                .map(Topic::as_str),
         }
     }
 

@@ -35,6 +35,11 @@ pub struct Args {
     /// Also show what the topics' `expose` and `hide` keep from others
     #[arg(long)]
     full: bool,
+
+    /// Also show deliveries as they came, with their signatures: for `hookrill forward`
+    /// and `resend`
+    #[arg(long)]
+    deliveries: bool,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
@@ -55,6 +60,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         topics: args.topics.clone(),
         sub: args.sub.clone(),
         full: args.full,
+        deliveries: args.deliveries,
         ..Claims::default()
     };
     let token = mint(&config, wanted, args.ttl, &context.clock)?;

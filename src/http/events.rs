@@ -111,6 +111,7 @@ impl SubscribeError {
             Self::Access(AccessError::TokenMissing) => "token_missing",
             Self::Access(AccessError::TokenBad(_)) => "token_bad",
             Self::Access(AccessError::NotCovered(_)) => "topic_not_covered",
+            Self::Access(AccessError::NoDeliveries) => "no_deliveries",
             Self::Draining => "draining",
             Self::Full => "subscribers_max",
             Self::Journal(_) => "journal",
@@ -291,7 +292,7 @@ fn rank(checked: &Result<Grant, AccessError>) -> u8 {
         Ok(grant) if grant.token().is_some() => 4,
         Ok(_) => 3,
         Err(AccessError::TokenBad(TokenError::KeysMissing(_))) => 2,
-        Err(AccessError::NotCovered(_)) => 1,
+        Err(AccessError::NotCovered(_) | AccessError::NoDeliveries) => 1,
         Err(_) => 0,
     }
 }

@@ -222,8 +222,10 @@ impl From<AccessError> for ProblemDetails {
             AccessError::UnknownTopic(_) => Self::new(StatusCode::NOT_FOUND, detail),
             AccessError::TokenMissing => Self::unauthorized(detail, BEARER),
             AccessError::TokenBad(_) => Self::unauthorized(detail, INVALID_TOKEN),
-            AccessError::NotCovered(_) => Self::new(StatusCode::FORBIDDEN, detail)
-                .with_header(header::WWW_AUTHENTICATE, INSUFFICIENT_SCOPE),
+            AccessError::NotCovered(_) | AccessError::NoDeliveries => {
+                Self::new(StatusCode::FORBIDDEN, detail)
+                    .with_header(header::WWW_AUTHENTICATE, INSUFFICIENT_SCOPE)
+            }
         }
     }
 }
