@@ -200,6 +200,12 @@ impl Ingest {
         self.route(topic).map(|route| Arc::clone(route.section()))
     }
 
+    /// The route of the section that covers a topic; `None` where none does.
+    #[must_use]
+    pub fn route_of(&self, topic: &Topic) -> Option<Arc<IngestRoute>> {
+        self.route(topic)
+    }
+
     /// Answers a handshake that comes by another method than events do; `None`
     /// where the topic has no handshake by that method.
     ///

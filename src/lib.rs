@@ -67,6 +67,9 @@ pub mod journal;
 pub mod ingest;
 
 #[cfg_attr(docsrs, doc(hidden))]
+pub mod recent;
+
+#[cfg_attr(docsrs, doc(hidden))]
 pub mod hub;
 
 #[cfg_attr(docsrs, doc(hidden))]

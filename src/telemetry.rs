@@ -62,6 +62,8 @@ pub struct Telemetry {
     /// Events stored of which subscribers see nothing: their bodies are not
     /// JSON, and their topic shows only parts of a body.
     pub withheld: Counter,
+    /// Refused deliveries that were kept to be looked at, and had to go for others.
+    pub refused_dropped: Counter,
     /// Events sent to subscribers.
     pub delivered: Counter,
     /// Bytes of those.
@@ -162,6 +164,7 @@ impl Telemetry {
             responses: Responses::new(Arc::clone(&recorder)),
             ingest_secs: metrics.histogram("hookrill_ingest_seconds", "Seconds from the head of a delivery until it was durable and answered."),
             withheld: metrics.counter("hookrill_withheld_total", "Events stored of which subscribers see nothing, because their bodies are not JSON."),
+            refused_dropped: metrics.counter("hookrill_refused_dropped_total", "Refused deliveries that were kept to be looked at, and had to go for newer ones."),
             delivered: metrics.counter("hookrill_delivered_total", "Events sent to subscribers."),
             delivered_bytes: metrics.counter("hookrill_delivered_bytes_total", "Bytes of events sent to subscribers."),
             subscribers: metrics.gauge("hookrill_subscribers", "Open streams."),

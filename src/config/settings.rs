@@ -20,7 +20,7 @@ use super::{
     tree::Node,
     url, values,
 };
-use crate::{http, journal, subscribe, telemetry};
+use crate::{http, journal, recent, subscribe, telemetry};
 
 pub(super) const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const BODY_BYTES_MAX: usize = 5 << 20;
@@ -57,6 +57,7 @@ pub(super) fn from_tree(
     let journal = journal(root.section("journal"), server.settings.body_bytes_max);
     let (subscribe, compression) = subscribe(root.section("subscribe"));
     server.settings.compression = compression;
+    server.settings.refused_max = console(root.section("console"));
     let log = log(root.section("log"), environment);
     let is_access_misspelt = root.is_misspelt("access");
     let access = root.section("access");
@@ -139,6 +140,7 @@ fn server(mut section: Section<'_>, environment: &Environment) -> ServerSection 
         metrics_public: section
             .value("metrics_public", values::boolean)
             .unwrap_or(false),
+        refused_max: recent::REFUSED_MAX,
     };
     warn_of_limits(&section, &settings);
     section.finish();
@@ -290,6 +292,13 @@ fn subscribe(mut section: Section<'_>) -> (subscribe::Settings, http::Compressio
     }
     section.finish();
     (settings, compression.unwrap_or_default())
+}
+
+/// How many refused deliveries are kept.
+fn console(mut section: Section<'_>) -> usize {
+    let refused_max = section.value("refused_max", values::refused_max);
+    section.finish();
+    refused_max.unwrap_or(recent::REFUSED_MAX)
 }
 
 fn log(mut section: Section<'_>, environment: &Environment) -> telemetry::Settings {

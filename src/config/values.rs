@@ -196,6 +196,10 @@ pub(super) fn subscribers_max(value: &TreeValue) -> Result<usize, Mistake> {
     integer(value, 1..=10_000_000)
 }
 
+pub(super) fn refused_max(value: &TreeValue) -> Result<usize, Mistake> {
+    integer(value, 0..=4_096)
+}
+
 /// How often something may happen.
 pub(super) fn rate(value: &TreeValue) -> Result<Rate, Mistake> {
     let form = "a rate such as \"100/s\", \"600/m\" or \"5/h\"";

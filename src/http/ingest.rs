@@ -29,6 +29,7 @@ use tracing::Instrument as _;
 use super::{
     Gateway,
     body::{self, BodyError, BodyHint, BodySender, Codings, ReceivedBody},
+    keep::Head,
     limits::{Address, RequestProgress},
     problem::{ProblemDetails, closing},
     request_log::{Caller, shown_topic},
@@ -122,11 +123,16 @@ fn admit(
 ) -> Result<Admitted, ProblemDetails> {
     gateway
         .admit_to_ingest(caller.client)
-        .inspect_err(|limit| gateway.note_limited_delivery(*limit, topic, caller))?;
+        .inspect_err(|limit| {
+            gateway.note_limited_delivery(*limit, topic, caller);
+            gateway.keep_unread(limit.reason(), limit, topic, Head::of(request), caller);
+        })?;
     let is_taken =
         request.method() == Method::POST || gateway.ingest.methods().contains(request.method());
     if let Err(refusal) = gateway.ingest.admit(topic, caller.client) {
         gateway.log_refusal(&refusal, topic, 0, caller);
+        let error = &refusal.error;
+        gateway.keep_unread(error.reason(), error, topic, Head::of(request), caller);
         // As a topic answers that has no handshake by this method.
         return if is_taken {
             Err(refusal.error.into())
@@ -140,6 +146,7 @@ fn admit(
     let codings = Codings::from_headers(request.headers()).map_err(|unknown| {
         let error = BodyError::from(unknown);
         gateway.note_unread(error, topic, caller);
+        gateway.keep_unread(error.reason(), &error, topic, Head::of(request), caller);
         error
     })?;
     Ok(Admitted::Delivery(codings))
@@ -166,6 +173,7 @@ fn deliver(
             Ok(received) => received,
             Err(error) => {
                 gateway.note_unread(error, &topic, &caller);
+                gateway.keep_unread(error.reason(), &error, &topic, (&head).into(), &caller);
                 return ProblemDetails::from(error).into_response();
             }
         };
@@ -181,12 +189,14 @@ fn deliver(
                     progress.verified();
                 }
                 gateway.log_handshake(&accepted, &caller);
+                gateway.keep_accepted(&accepted, body_bytes, &caller);
                 log_stored(&accepted, body_bytes, begun);
                 gateway.telemetry.ingest_secs.record(begun.elapsed());
                 success(accepted)
             }
             Err(refusal) => {
                 gateway.log_refusal(&refusal, &topic, body_bytes, &caller);
+                gateway.keep_refused(&refusal, &topic, body_bytes, &caller);
                 ProblemDetails::from(refusal.error).into_response()
             }
         };
@@ -255,10 +265,12 @@ async fn handshake(
     match gateway.ingest.handshake(&topic, delivery).await {
         Some(Ok(accepted)) => {
             gateway.log_handshake(&accepted, &caller);
+            gateway.keep_accepted(&accepted, 0, &caller);
             success(accepted)
         }
         Some(Err(refusal)) => {
             gateway.log_refusal(&refusal, &topic, 0, &caller);
+            gateway.keep_refused(&refusal, &topic, 0, &caller);
             ProblemDetails::method_not_taken(&gateway.ingest.methods()).into_response()
         }
         None => ProblemDetails::method_not_taken(&gateway.ingest.methods()).into_response(),

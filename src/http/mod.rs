@@ -16,6 +16,7 @@ mod guarded_body;
 mod hijack;
 mod host;
 mod ingest;
+mod keep;
 mod limits;
 mod log_budget;
 mod media_types;
@@ -57,6 +58,7 @@ use crate::{
     access::Access,
     identity::{KeySets, Revocations},
     ingest::Ingest,
+    recent::Recent,
     subscribe::Streams,
     telemetry::{Route, Telemetry},
 };
@@ -99,6 +101,8 @@ pub struct Settings {
     pub admin_token: Option<Secret>,
     /// Whether `/metrics` is open to everybody.
     pub metrics_public: bool,
+    /// How many refused deliveries are kept to be looked at; 0 keeps none.
+    pub refused_max: usize,
 }
 
 impl Settings {
@@ -146,6 +150,10 @@ pub struct Gateway {
     long_decodes: body::LongDecodes,
     /// Log lines about who was refused.
     log_budget: log_budget::LogBudget,
+    /// What came lately and was not stored, to be looked at.
+    recent: Recent,
+    /// Held while a long body is hashed that was refused.
+    digest_permit: Arc<Semaphore>,
 }
 
 impl Gateway {
@@ -171,6 +179,8 @@ impl Gateway {
             figures_permit: Arc::new(Semaphore::new(1)),
             long_decodes: body::LongDecodes::default(),
             log_budget: log_budget::LogBudget::default(),
+            recent: Recent::new(settings.refused_max, telemetry.refused_dropped.clone()),
+            digest_permit: Arc::new(Semaphore::new(1)),
             cors: Swap::new(cors::Cors::new(
                 &settings.cors_origins,
                 &settings.cors_headers,
@@ -234,6 +244,7 @@ impl Gateway {
         if before.limits != settings.limits {
             self.limits.store(limits::Limits::new(&settings.limits));
         }
+        self.recent.set_refused_max(settings.refused_max);
         self.settings.store(settings);
     }
 

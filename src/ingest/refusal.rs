@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use hookrill_core::printable;
-use hookrill_verify::Delivery;
+use hookrill_verify::{Confidential, Delivery};
 
 use super::{IngestError, IngestRoute};
 use crate::telemetry::SectionMetrics;
@@ -60,6 +60,21 @@ impl Refusal {
     #[must_use]
     pub fn section(&self) -> Option<&Arc<SectionMetrics>> {
         self.route.as_deref().map(IngestRoute::section)
+    }
+
+    /// What was not verified, as far as it is still there.
+    #[must_use]
+    pub fn unverified(&self) -> Option<&Delivery> {
+        match &self.named {
+            Named::Claim(delivery) => Some(delivery),
+            Named::Nothing | Named::Id(_) => None,
+        }
+    }
+
+    /// Where its section's secrets and signatures are in a delivery.
+    #[must_use]
+    pub fn confidential(&self) -> Option<Arc<Confidential>> {
+        self.route.as_deref().map(IngestRoute::confidential)
     }
 
     /// The delivery, where no key was tried on its body.

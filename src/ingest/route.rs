@@ -7,7 +7,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use hookrill_core::{Draft, Secret, Timestamp, Topic};
-use hookrill_verify::Verifier;
+use hookrill_verify::{Confidential, Verifier};
 use ipnet::IpNet;
 use parking_lot::RwLock;
 
@@ -30,6 +30,8 @@ pub struct IngestRoute {
     dedup: Option<DedupRule>,
     /// What subscribers are shown of its events.
     view: Arc<View>,
+    /// What of its deliveries is not to be shown.
+    confidential: Arc<Confidential>,
     /// Whether deliveries name the subtopic that they belong to.
     partitions: bool,
     /// Who may send; `None`: anybody.
@@ -58,6 +60,7 @@ impl IngestRoute {
             section,
             dedup,
             view,
+            confidential: Arc::new(verifier.confidential()),
             partitions: verifier.has_partition(),
             allow_from: None,
             rate: None,
@@ -113,6 +116,12 @@ impl IngestRoute {
     #[must_use]
     pub fn section(&self) -> &Arc<SectionMetrics> {
         &self.section
+    }
+
+    /// Where its scheme's secrets and signatures are in a delivery.
+    #[must_use]
+    pub fn confidential(&self) -> Arc<Confidential> {
+        Arc::clone(&self.confidential)
     }
 
     /// Whether this is the section's own topic.

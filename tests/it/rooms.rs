@@ -60,6 +60,11 @@ const ROOMS: &[Room] = &[
         avoids: &["axum", "hub::", "SystemTime", "env::"],
     },
     Room {
+        name: "recent",
+        uses: &[],
+        avoids: &["axum", "tokio", "SystemTime", "env::", "Instant::now"],
+    },
+    Room {
         name: "hub",
         uses: &["wire", "journal", "telemetry"],
         avoids: &["axum", "SystemTime", "env::"],
@@ -85,6 +90,7 @@ const ROOMS: &[Room] = &[
             "ingest",
             "journal",
             "rate",
+            "recent",
             "deliver",
             "subscribe",
             "telemetry",
@@ -100,6 +106,7 @@ const ROOMS: &[Room] = &[
             "ingest",
             "journal",
             "rate",
+            "recent",
             "subscribe",
             "telemetry",
         ],

@@ -1,13 +1,20 @@
 //! What is done with texts that others wrote, before they are shown or compared.
 
 /// A text of at most `chars_max` characters without what a terminal would act upon:
-/// control characters become U+FFFD.
+/// control characters, and those that turn the direction of what follows, become U+FFFD.
 #[must_use]
 pub fn printable(text: &str, chars_max: usize) -> String {
     let shown = text.chars().take(chars_max);
     shown
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| if acts(c) { '\u{fffd}' } else { c })
         .collect()
+}
+
+/// Whether whatever shows it does something else than show it: a line may end there, or
+/// be read from the other side (Unicode, annex 9).
+fn acts(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Whether a `Content-Type` says that the body is JSON: `application/json`,
@@ -30,6 +37,10 @@ mod tests {
             "a\u{fffd}[31mb\u{fffd}\u{fffd}"
         );
         assert_eq!(printable("äöü", 2), "äö");
+        assert_eq!(
+            printable("a\u{202e}b\u{2066}\u{2028}", 9),
+            "a\u{fffd}b\u{fffd}\u{fffd}"
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@
 
 mod check;
 mod compile;
+mod confidential;
 mod delivery;
 mod error;
 mod explain;
@@ -32,6 +33,7 @@ mod verifier;
 pub use hookrill_core::{Pointer, PointerError, Secret, Timestamp};
 pub use http;
 
+pub use confidential::{Confidential, ShownValue};
 pub use delivery::{Delivery, Facts, Outcome, Refused, Reply, Verified};
 pub use error::{SchemeError, SignError, VerifyError};
 pub use explain::Explanation;

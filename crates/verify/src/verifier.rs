@@ -13,7 +13,8 @@ use crate::{
         signature::{Algorithm, SignatureCheck},
         token::constant_time_eq,
     },
-    compile::{CompiledScheme, compile},
+    compile::{CompiledScheme, compile, with_secrets},
+    confidential::Confidential,
     delivery::{Delivery, Facts, Outcome, Refused, Verified},
     error::{SchemeError, VerifyError},
     limits::UNVERIFIED_BODY_BYTES_MAX,
@@ -136,6 +137,27 @@ impl Verifier {
             check.keys = vec![secret];
         }
         self
+    }
+
+    /// The same verifier with other secrets, written as the scheme's provider shows them.
+    ///
+    /// # Errors
+    ///
+    /// [`SchemeError`], which says what is wrong with one and shows none.
+    pub fn with_secrets(
+        &self,
+        secrets: impl IntoIterator<Item = impl Into<Secret>>,
+    ) -> Result<Self, SchemeError> {
+        let secrets = secrets.into_iter().map(Into::into).collect();
+        let compiled = with_secrets(&self.compiled, secrets)?;
+        Ok(Self { compiled })
+    }
+
+    /// What of a delivery is not for everybody who may look at it: where this scheme's
+    /// secrets and signatures are.
+    #[must_use]
+    pub fn confidential(&self) -> Confidential {
+        Confidential::of_compiled(&self.compiled)
     }
 
     /// Where in a JSON body the event's type may be taken from.

@@ -18,7 +18,7 @@ pub(super) fn fields(text: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// The bytes that a name or value of a form stands for: `+` is a space.
-pub(super) fn decode(text: &str) -> Vec<u8> {
+pub(crate) fn decode(text: &str) -> Vec<u8> {
     percent_decode_str(&text.replace('+', " ")).collect()
 }
 

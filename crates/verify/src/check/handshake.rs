@@ -125,6 +125,12 @@ impl Handshakes {
             .any(|value| matches!(value, PreparedValue::Hmac(_)))
     }
 
+    /// Where the tokens are that operator and provider agreed on.
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = &Source> {
+        let expected = self.0.iter().filter_map(|one| one.verify_token.as_ref());
+        expected.map(|expected| &expected.at)
+    }
+
     /// Makes MACs with this key from now on.
     pub(crate) fn set_key(&mut self, key: &Secret) {
         for value in self.0.iter_mut().flat_map(PreparedHandshake::values_mut) {

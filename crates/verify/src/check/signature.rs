@@ -23,7 +23,7 @@ use crate::{
     delivery::Delivery,
     error::VerifyError,
     limits::SIGNATURES_MAX,
-    scheme::{Encoding, HeaderNames, MessagePart, SecretProvisioning, TimeFormat},
+    scheme::{Encoding, HeaderNames, MessagePart, SecretForm, SecretProvisioning, TimeFormat},
     trace::Trace,
 };
 
@@ -38,6 +38,8 @@ pub(crate) struct SignatureCheck {
     /// Any may match. Empty only where `provisioning` is there, and until the
     /// provider has sent its secret.
     pub(crate) keys: Vec<Secret>,
+    /// How secrets are written.
+    pub(crate) secret_form: SecretForm,
     /// Where the provider sends its secret.
     pub(crate) provisioning: Option<SecretProvisioning>,
     /// What stands in front of the request target in the URL that the sender was

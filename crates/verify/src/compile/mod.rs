@@ -14,7 +14,7 @@ use hookrill_core::{FormReader, Secret};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use crate::{
-    check::{Check, handshake::Handshakes},
+    check::{Check, handshake::Handshakes, signature::SignatureCheck},
     delivery::Reply,
     error::SchemeError,
     facts::{FactSource, FactSources},
@@ -136,6 +136,36 @@ fn fact_sources(scheme: &Scheme, sources: &[Source]) -> Vec<FactSource> {
         signed: scheme.covers(source),
     };
     sources.iter().map(fact_source).collect()
+}
+
+/// The same check with other secrets, written as the scheme says.
+///
+/// # Errors
+///
+/// [`SchemeError`], the first that is found.
+pub(crate) fn with_secrets(
+    compiled: &CompiledScheme,
+    secrets: Vec<Secret>,
+) -> Result<CompiledScheme, SchemeError> {
+    let mut changed = compiled.clone();
+    changed.check = match &compiled.check {
+        Check::Signature(check) => {
+            let keys = signature::keys(check.algorithm, &secrets, &check.secret_form)?;
+            if let Some(key) = keys.first() {
+                changed.handshakes.set_key(key);
+            }
+            let check = SignatureCheck {
+                keys,
+                ..SignatureCheck::clone(check)
+            };
+            Check::Signature(Box::new(check))
+        }
+        Check::Token(check) => {
+            Check::Token(token::with_secrets(check.location().clone(), secrets)?)
+        }
+        Check::None => return Err(SchemeError::SecretUseless),
+    };
+    Ok(changed)
 }
 
 /// Refuses no secrets, too many, and empty ones.

@@ -65,11 +65,11 @@ pub(super) fn compile(
         vec![public_url]
     };
     let awaits_secret = scheme.provisioned_secret.is_some() && settings.secrets.is_empty();
+    let secret_form = scheme.secret.unwrap_or_default();
     let keys = if awaits_secret {
         Vec::new()
     } else {
-        let form = scheme.secret.unwrap_or_default();
-        keys(algorithm, &settings.secrets, &form)?
+        keys(algorithm, &settings.secrets, &secret_form)?
     };
     Ok(SignatureCheck {
         algorithm,
@@ -78,6 +78,7 @@ pub(super) fn compile(
         message: parts,
         timestamp,
         keys,
+        secret_form,
         provisioning: scheme.provisioned_secret,
         public_urls,
         covers_body,
@@ -118,7 +119,11 @@ pub(super) fn require_hash(scheme: &Scheme) -> Result<Hash, SchemeError> {
 }
 
 /// The keys that configured secrets stand for.
-fn keys(
+///
+/// # Errors
+///
+/// [`SchemeError`], the first that is found.
+pub(crate) fn keys(
     algorithm: Algorithm,
     secrets: &[Secret],
     form: &SecretForm,

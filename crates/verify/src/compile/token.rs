@@ -20,7 +20,18 @@ pub(super) fn compile(scheme: Scheme, secrets: Vec<Secret>) -> Result<TokenCheck
         key: "token",
         example: r#"{ header = "X-Token" }"#,
     })?;
-    let location = location(token)?;
+    with_secrets(location(token)?, secrets)
+}
+
+/// Compares the token there with these secrets.
+///
+/// # Errors
+///
+/// [`SchemeError`], the first that is found.
+pub(crate) fn with_secrets(
+    location: TokenLocation,
+    secrets: Vec<Secret>,
+) -> Result<TokenCheck, SchemeError> {
     check_secrets(&secrets)?;
     if matches!(location, TokenLocation::Basic) {
         check_pairs(&secrets)?;

@@ -126,7 +126,7 @@ pub struct Signature {
 }
 
 /// How a configured secret becomes key bytes.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SecretForm {
