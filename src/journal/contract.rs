@@ -69,6 +69,7 @@ macro_rules! suite {
             reading::of_many_types_those_that_are_wanted_are_read
             reading::the_last_n_are_found_further_back_than_one_step_looks
             reading::the_last_n_are_counted_after_types_and_with_subtopics
+            reading::what_is_read_backwards_is_what_is_read_forwards
             reading::a_time_leads_to_the_first_event_from_then_on
             reading::a_position_beyond_the_head_reads_nothing
             following::a_follower_sees_each_event_once_while_appends_race_it

@@ -22,9 +22,9 @@ use self::{
     stats::MemoryStatsScan,
 };
 use super::{
-    AppendError, Appended, Bounds, Commit, CommitMetrics, EventPage, FOLLOW_BYTES_MAX, FatalError,
-    Health, Journal, LAST_ENTRIES_MAX, OpenError, PAGE_ENTRIES_MAX, ReadError, StoredTopics,
-    StoredTopicsQuery, Usage,
+    AppendError, Appended, Bounds, Commit, CommitMetrics, EventPage, EventsBefore,
+    FOLLOW_BYTES_MAX, FatalError, Health, Journal, LAST_ENTRIES_MAX, OpenError, PAGE_ENTRIES_MAX,
+    ReadError, StoredTopics, StoredTopicsQuery, Usage,
     arrivals::{ArrivalAnswers, ArrivalSearch},
     dedup_shares::SectionHash,
     periodic::{NextRun, PeriodicTask, PeriodicThread},
@@ -162,6 +162,16 @@ impl Journal for Memory {
         bytes_max: usize,
     ) -> Result<EventPage, ReadError> {
         self.log.page(selection, after, bytes_max)
+    }
+
+    async fn read_back(
+        &self,
+        selection: &Selection,
+        before: Sequence,
+        count: usize,
+        bytes_max: usize,
+    ) -> Result<EventsBefore, ReadError> {
+        self.log.read_back(selection, before, count, bytes_max)
     }
 
     async fn start_of_last_n(
@@ -377,6 +387,40 @@ impl MemoryLog {
             }
         }
         Ok(page)
+    }
+
+    fn read_back(
+        &self,
+        selection: &Selection,
+        before: Sequence,
+        count: usize,
+        bytes_max: usize,
+    ) -> Result<EventsBefore, ReadError> {
+        let state = self.open_state()?;
+        let floor = self.tail.floor();
+        let older = before.previous().0.saturating_sub(floor.0);
+        let older = usize::try_from(older).unwrap_or(usize::MAX);
+        let older = state.events.range(..older.min(state.events.len()));
+        let matcher = Matcher::new(selection);
+        let mut found = EventsBefore {
+            events: Vec::new(),
+            from: floor.next(),
+        };
+        let mut bytes = 0;
+        for (looked_at, event) in older.rev().enumerate() {
+            let is_full = found.events.len() >= count
+                || (bytes > bytes_max && !found.events.is_empty())
+                || looked_at == PAGE_ENTRIES_MAX;
+            if is_full {
+                found.from = event.sequence.next();
+                break;
+            }
+            if matcher.wants(event) {
+                bytes += event.draft.weight();
+                found.events.push(Arc::clone(event));
+            }
+        }
+        Ok(found)
     }
 
     /// Looks at the next events towards the oldest; returns whether there may be

@@ -118,6 +118,21 @@ pub trait Journal: Send + Sync + 'static {
         bytes_max: usize,
     ) -> Result<EventPage, ReadError>;
 
+    /// The newest durable events of `selection` before `before`, the newest first: at most
+    /// `count` and about `bytes_max` bytes of them. Looks at a bounded number of events; the
+    /// answer says how far it looked. Damaged events are left out.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::read`].
+    async fn read_back(
+        &self,
+        selection: &Selection,
+        before: Sequence,
+        count: usize,
+        bytes_max: usize,
+    ) -> Result<EventsBefore, ReadError>;
+
     /// The position just before the newest `count` events of `selection` that
     /// are still stored, or before all of them if they are fewer; the head, if
     /// there are none. Looks at no more than the newest million events of the
@@ -221,6 +236,16 @@ pub struct EventPage {
     /// to `scanned` are damaged. `events` is empty then: what is whole comes
     /// with the next read.
     pub is_damaged: bool,
+}
+
+/// The newest events before a position, as one read found them.
+#[derive(Debug, Clone)]
+pub struct EventsBefore {
+    /// The events found, the newest first.
+    pub events: Vec<Arc<Event>>,
+    /// How far the read looked: what is older than this is left to the next read, before
+    /// this position. Not above the floor's next one where nothing is left.
+    pub from: Sequence,
 }
 
 /// What a journal measures of its commits; `app` makes the handles.

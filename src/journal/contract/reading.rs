@@ -160,6 +160,51 @@ pub(in crate::journal) async fn the_last_n_are_found_further_back_than_one_step_
     assert_eq!(position, journal.head());
 }
 
+pub(in crate::journal) async fn what_is_read_backwards_is_what_is_read_forwards(
+    factory: &impl Factory,
+) {
+    const EVENTS: usize = crate::journal::PAGE_ENTRIES_MAX + 10;
+    let (journal, _guard) = open(factory).await;
+    let each = (0..EVENTS).map(|n| {
+        let (name, kind) = (["a", "a.b", "c"][n % 3], ["x", "y"][n % 2]);
+        journal.append(typed(name, if n == 4 { "rare" } else { kind }), None)
+    });
+    join_all(each).await;
+    for (selection, count, bytes_max) in [
+        (Selection::all(), 100, 1 << 20),
+        (Selection::all(), EVENTS, 1),
+        (topics(&["a"]), 7, 1_000),
+        (topics(&["absent"]), 7, 1_000),
+        (of_types(topics(&["a"]), &["rare"]), 7, 1_000),
+        (of_types(Selection::all(), &["y"]), 3_000, 1 << 20),
+    ] {
+        let mut forwards = sequences(&read_all(&*journal, &selection, 1 << 20).await);
+        let (mut backwards, mut before, mut reads) = (Vec::new(), journal.head().next(), 0);
+        while before > journal.floor().next() && reads < 300 {
+            let found = journal.read_back(&selection, before, count, bytes_max);
+            let found = found.await.unwrap();
+            assert!(found.from < before && found.events.len() <= count);
+            assert!(
+                bytes_max > 1 || found.events.len() <= 2,
+                "the bytes are bounded"
+            );
+            backwards.extend(sequences(&found.events));
+            (before, reads) = (found.from, reads + 1);
+        }
+        forwards.reverse();
+        forwards.truncate(backwards.len().max(100));
+        assert_eq!(backwards, forwards, "{selection:?}");
+    }
+    let beyond = journal
+        .read_back(&Selection::all(), Sequence(u64::MAX), 1, 1)
+        .await;
+    assert_eq!(beyond.unwrap().events[0].sequence, journal.head());
+    let before_all = journal
+        .read_back(&Selection::all(), Sequence(1), 1, 1)
+        .await;
+    assert!(before_all.unwrap().events.is_empty());
+}
+
 pub(in crate::journal) async fn the_last_n_are_counted_after_types_and_with_subtopics(
     factory: &impl Factory,
 ) {

@@ -20,6 +20,7 @@
 
 mod arrivals;
 mod backup;
+mod backward;
 mod batcher;
 mod check;
 mod checksummed_file;
@@ -90,8 +91,9 @@ use self::{
     writer::{AppendRequest, LogWriter},
 };
 use super::{
-    AppendError, Appended, Bounds, Commit, CommitMetrics, EventPage, FOLLOW_BYTES_MAX, FatalError,
-    Health, Journal, OpenError, ReadError, Retention, StoredTopics, StoredTopicsQuery, Usage,
+    AppendError, Appended, Bounds, Commit, CommitMetrics, EventPage, EventsBefore,
+    FOLLOW_BYTES_MAX, FatalError, Health, Journal, OpenError, ReadError, Retention, StoredTopics,
+    StoredTopicsQuery, Usage,
     periodic::PeriodicThread,
     tail::{self, LiveTail},
 };
@@ -381,6 +383,17 @@ impl Journal for Disk {
         bytes_max: usize,
     ) -> Result<EventPage, ReadError> {
         self.reads.page(selection.clone(), after, bytes_max).await
+    }
+
+    async fn read_back(
+        &self,
+        selection: &Selection,
+        before: Sequence,
+        count: usize,
+        bytes_max: usize,
+    ) -> Result<EventsBefore, ReadError> {
+        let selection = selection.clone();
+        self.reads.back(selection, before, count, bytes_max).await
     }
 
     async fn start_of_last_n(

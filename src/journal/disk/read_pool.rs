@@ -16,6 +16,7 @@ use tokio::{
 
 use super::{
     arrivals,
+    backward::read_back,
     files::Files,
     index::Index,
     last_n::LastNSearch,
@@ -24,7 +25,7 @@ use super::{
     stats::SegmentStatsScan,
 };
 use crate::journal::{
-    EventPage, ReadError, StoredTopics, StoredTopicsQuery, Usage,
+    EventPage, EventsBefore, ReadError, StoredTopics, StoredTopicsQuery, Usage,
     arrivals::ArrivalAnswers,
     scarcity::{ScarcityLog, is_scarce},
     tail::LiveTail,
@@ -80,6 +81,23 @@ impl ReadPool {
             let selection = selection.clone();
             self.read(&self.permits, move |files, tail| {
                 read_page(files, tail, &selection, after, bytes_max)
+            })
+        })
+        .await
+    }
+
+    /// The newest events before a position.
+    pub(super) async fn back(
+        &self,
+        selection: Selection,
+        before: Sequence,
+        count: usize,
+        bytes_max: usize,
+    ) -> Result<EventsBefore, ReadError> {
+        self.patiently(SCARCITY_MAX, || {
+            let selection = selection.clone();
+            self.read(&self.permits, move |files, tail| {
+                read_back(files, tail, &selection, before, count, bytes_max)
             })
         })
         .await
