@@ -12,6 +12,7 @@ mod route;
 mod withheld;
 
 use std::{
+    borrow::Cow,
     net::IpAddr,
     sync::{
         Arc,
@@ -21,7 +22,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use hookrill_core::{Clock, Cursor, Draft, Secret, Swap, Topic, TopicError, TopicMap};
+use hookrill_core::{Clock, Cursor, Draft, Original, Secret, Swap, Topic, TopicError, TopicMap};
 use hookrill_verify::{Delivery, Outcome, Refused, Reply, Verified, VerifyError};
 use http::{Method, header::CONTENT_TYPE};
 use sha2::{Digest as _, Sha256};
@@ -34,6 +35,7 @@ use crate::{
 use dedup::dedup_key;
 pub use dedup::{DedupBy, DedupRule};
 pub use error::IngestError;
+use headers::KeptHeaders;
 pub use headers::keeps_header;
 pub use provisioned::{ProvisionedSecretError, ProvisionedSecrets, StoreSecretError};
 pub use refusal::Refusal;
@@ -371,6 +373,13 @@ impl Ingest {
         let Destination { topic, route } = to;
         let rule = route.dedup();
         let dedup = rule.and_then(|rule| dedup_key(topic, route.topic(), &verified, rule));
+        let verifier = route.verifier();
+        let proof: &[_] = if route.keeps_proof() {
+            verifier.proof_headers()
+        } else {
+            &[]
+        };
+        let kept = KeptHeaders::of(verified.delivery(), proof);
         let (delivery, facts) = verified.into_parts();
         let topic = match &facts.partition {
             // The start checked that any value makes a topic.
@@ -384,8 +393,21 @@ impl Ingest {
             event_type: facts.event_type.unwrap_or_else(|| "webhook".into()),
             content_type: headers::text(&delivery.headers, &CONTENT_TYPE),
             dedup_id: facts.dedup_id,
-            headers: headers::kept(&delivery.headers, delivery.sent.as_deref()),
+            headers: kept.headers,
+            original: Original {
+                method: method(&delivery.method),
+                target: target(&delivery.path_and_query).into(),
+                proof: kept.proof,
+                omitted: kept.omitted.into(),
+                headers_cut: kept.cut,
+                // The body of a GET is made of its query.
+                sent: match delivery.method {
+                    Method::GET => Some(Bytes::new()),
+                    _ => delivery.sent,
+                },
+            },
             body: delivery.body,
+            append_nonce: fastrand::u64(..),
         };
         Ok(Storing {
             appending: self.journal.append(draft, dedup),
@@ -450,6 +472,22 @@ struct Storing<'i> {
     topic: Topic,
     body_bytes: u64,
     respond: Option<Reply>,
+}
+
+/// The method as an event has it.
+fn method(method: &Method) -> Cow<'static, str> {
+    match *method {
+        Method::POST => Original::METHOD.into(),
+        ref other => Cow::Owned(other.as_str().to_owned()),
+    }
+}
+
+/// What stands behind the topic in a request's target: a slash, if any, and the query.
+fn target(path_and_query: &str) -> &str {
+    let path_end = path_and_query.find('?').unwrap_or(path_and_query.len());
+    let path = &path_and_query[..path_end];
+    let topic_end = path.strip_suffix('/').unwrap_or(path).len();
+    &path_and_query[topic_end..]
 }
 
 /// The methods of these routes, each once; where there are none, that of most.

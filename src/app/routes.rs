@@ -38,6 +38,7 @@ fn route(topic: &TopicSettings, telemetry: &Telemetry) -> IngestRoute {
         telemetry,
     );
     let route = route.with_allow_from(topic.allow_from.as_deref());
+    let route = route.with_proof(topic.keep_proof);
     route.with_rate_max(topic.rate_max)
 }
 

@@ -44,6 +44,8 @@ pub struct TopicSettings {
     /// How many verified deliveries are accepted, over all topics of the
     /// section; `None`: any number.
     pub rate_max: Option<Rate>,
+    /// Whether events keep the headers by which their deliveries were verified.
+    pub keep_proof: bool,
     /// What subscribers are shown of its events.
     pub view: Arc<View>,
     /// The subtopic that each delivery belongs to; `None`: the topic that it was
@@ -226,6 +228,7 @@ fn read_topic(
     let by_body = section.value("dedup_by", values::dedup_by);
     let rate_max = section.value("rate_max", values::rate);
     let allow_from = allow_from(&mut section);
+    let keep_proof = section.value("keep_proof", values::boolean);
     if let (Some(None), Some(true)) = (dedup, by_body) {
         section.report(
             "dedup_by",
@@ -264,6 +267,7 @@ fn read_topic(
         dedup: dedup_rule(dedup, by_body.unwrap_or(false), verification.has_id),
         allow_from,
         rate_max,
+        keep_proof: keep_proof.unwrap_or(true),
         verifier: verification.verifier,
         scheme: verification.scheme,
         access: policy.unwrap_or_default(),

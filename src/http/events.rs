@@ -22,6 +22,7 @@ use tracing::{Instrument as _, Level};
 
 use super::{
     Gateway,
+    grants::Wanted,
     hijack::{EventStream, Hijackable, StreamPermits},
     limits::LimitExceeded,
     media_types::{EVENT_STREAM_UTF_8, NDJSON, STREAM_CACHE_CONTROL},
@@ -37,7 +38,7 @@ use crate::{
     journal::ReadError,
     subscribe::{self, StreamBreaker, SubscriberStream},
     telemetry::with_causes,
-    wire::{Coding, Format},
+    wire::Coding,
 };
 
 const DRAINING: &str = "the gateway is shutting down";
@@ -64,7 +65,8 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
             let _entered = span.entered();
             gateway.note(&why, &request, client);
             let requester = Requester {
-                wants_event_stream: takes_event_stream(&request.headers),
+                wants_event_stream: takes_event_stream(&request.headers)
+                    && !params::is_for_gosmee(&request.uri, &request.headers),
                 place: params::place(&request.uri, &request.headers, gateway.streams.epoch()),
                 version: request.version,
             };
@@ -172,7 +174,12 @@ impl Gateway {
             self.settings().compression,
         )
         .map_err(SubscribeError::Malformed)?;
-        let grant = self.grant(&params.topics, &params.tokens).await?;
+        let wanted = if params.request.format.shows_deliveries() {
+            Wanted::Deliveries
+        } else {
+            Wanted::Events
+        };
+        let grant = self.grant(&params.topics, &params.tokens, wanted).await?;
         let who = Caller::new(client, &request.headers);
         let permit = self.permit(&grant)?;
         let slot = self.take_stream_slot(client)?;
@@ -194,42 +201,6 @@ impl Gateway {
             Some(Hijackable) => stream.attach_to(head.into_response()),
             None => (head, Body::new(StreamBody::new(stream))).into_response(),
         })
-    }
-
-    /// The grant of the first token that gives one. Where none is needed, of the first
-    /// that shows more than everybody sees.
-    async fn grant(&self, topics: &Topics, tokens: &[String]) -> Result<Grant, AccessError> {
-        let Some((first, others)) = tokens.split_first() else {
-            return self.grant_by(topics, None).await;
-        };
-        let mut checked = self.grant_by(topics, Some(first)).await;
-        for token in others {
-            if checked.as_ref().is_ok_and(|grant| grant.token().is_some()) {
-                break;
-            }
-            let next = self.grant_by(topics, Some(token)).await;
-            if rank(&next) > rank(&checked) {
-                checked = next;
-            }
-        }
-        checked
-    }
-
-    /// Verifies the token; a second time, where its issuer's keys were outdated.
-    async fn grant_by(&self, topics: &Topics, token: Option<&str>) -> Result<Grant, AccessError> {
-        let check = || self.access.check(topics.clone(), token, self.clock.now());
-        let checked = check();
-        let Err(AccessError::TokenBad(
-            TokenError::KeyUnknown(issuer) | TokenError::KeysMissing(issuer),
-        )) = checked
-        else {
-            return checked;
-        };
-        if self.key_sets.refresh(issuer).await {
-            check()
-        } else {
-            checked
-        }
     }
 
     /// The stream's place among all that there may be.
@@ -285,18 +256,6 @@ fn begin_streaming(request: &Parts, grant: &Grant, now: Timestamp) -> Option<Str
     Some(connection.begin(grant.expires_at().map(|end| end.since(now))))
 }
 
-/// Which of several tokens counts: the one that gives the most, or else that which the
-/// client can do most about.
-fn rank(checked: &Result<Grant, AccessError>) -> u8 {
-    match checked {
-        Ok(grant) if grant.token().is_some() => 4,
-        Ok(_) => 3,
-        Err(AccessError::TokenBad(TokenError::KeysMissing(_))) => 2,
-        Err(AccessError::NotCovered(_) | AccessError::NoDeliveries) => 1,
-        Err(_) => 0,
-    }
-}
-
 /// How many places a stream takes: each topic has a channel, and a stream of
 /// many must not cost as much as many streams for the price of one.
 fn weight(topics: &Topics) -> usize {
@@ -309,9 +268,10 @@ fn weight(topics: &Topics) -> usize {
 
 /// The headers of a stream's response.
 fn head(request: &subscribe::Request, now: Timestamp) -> HeaderMap {
-    let media_type = match request.format {
-        Format::NdJson => NDJSON,
-        Format::Raw | Format::CloudEvents => EVENT_STREAM_UTF_8,
+    let media_type = if request.format.is_lines() {
+        NDJSON
+    } else {
+        EVENT_STREAM_UTF_8
     };
     let mut head = HeaderMap::new();
     for (name, value) in [

@@ -105,6 +105,16 @@ impl Gateway {
         Ok(())
     }
 
+    /// Counts a request for one delivery, which costs as much as one for a stream.
+    ///
+    /// # Errors
+    ///
+    /// [`LimitExceeded`] where its address sends too many.
+    pub(super) fn admit_to_deliveries(&self, client: Option<IpAddr>) -> Result<(), LimitExceeded> {
+        let limits = self.limits.load();
+        self.check_rate(limits.subscribe.as_ref(), client)
+    }
+
     /// Takes one of the stream slots of its address; `None` where the address
     /// is not known. Only an authorised stream takes one, or others behind the
     /// same address could be kept out without a token.

@@ -10,8 +10,11 @@ mod captured;
 mod client_ip;
 mod cors;
 mod dead_peers;
+mod deliveries;
+mod delivery_error;
 mod events;
 mod first_head;
+mod grants;
 mod guarded_body;
 mod hijack;
 mod host;
@@ -267,13 +270,19 @@ impl Gateway {
             .route("/healthz", get(ops::healthz))
             .route("/readyz", get(ops::readyz))
             .route("/metrics", get(ops::metrics))
+            .route("/version", get(ops::version))
             .route("/admin/topics", get(admin::topics))
+            .method_not_allowed_fallback(problem::method_not_allowed);
+        let deliveries = Router::new()
+            .route("/deliveries/{cursor}", get(deliveries::delivery))
+            .route("/deliveries/{cursor}/body", get(deliveries::body))
             .method_not_allowed_fallback(problem::method_not_allowed);
         let admin = Router::new()
             .route("/admin/revoke", post(admin::revoke))
             .method_not_allowed_fallback(problem::not_a_post);
         Router::new()
             .merge(events)
+            .merge(deliveries)
             .merge(operator)
             .merge(admin)
             .route("/ingest", ingest::without_topic())

@@ -7,7 +7,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{Gateway, problem::ProblemDetails, tokens::bearer_token};
@@ -26,6 +26,18 @@ pub(super) fn is_operators(path: &str) -> bool {
 
 pub(super) async fn healthz() -> &'static str {
     "ok\n"
+}
+
+/// Which version this is. gosmee's client asks before it subscribes, and goes by the header
+/// where there is one: it refuses a server that is newer than itself, by numbers of its
+/// own, so this has none that could be.
+pub(super) async fn version() -> impl IntoResponse {
+    let body = serde_json::json!({ "name": "hookrill", "version": env!("CARGO_PKG_VERSION") });
+    let head = [
+        (HeaderName::from_static("x-gosmee-version"), "0.0.0"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (head, axum::Json(body))
 }
 
 pub(super) async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {

@@ -5,7 +5,7 @@
 //! stream is granted is for `access`.
 
 use hookrill_core::{Cursor, Epoch, Topic, Topics};
-use http::{HeaderMap, HeaderName, Uri};
+use http::{HeaderMap, HeaderName, Uri, header};
 use percent_encoding::percent_decode_str;
 
 use super::{
@@ -191,15 +191,33 @@ fn format(query: &QueryParams, headers: &HeaderMap) -> Result<Format, ProblemDet
     let named = match query.one("format")? {
         None | Some("raw") => Format::Raw,
         Some("cloudevents") => Format::CloudEvents,
+        Some("delivery") => Format::Delivery,
+        Some("smee") if is_gosmee(headers) => Format::Gosmee,
+        Some("smee") => Format::Smee,
+        Some("gosmee") => Format::Gosmee,
         Some(_) => {
-            let why = "it must be raw or cloudevents";
+            let why = "it must be raw, cloudevents, delivery, smee or gosmee";
             return Err(ProblemDetails::parameter("format", why));
         }
     };
-    if prefers_lines(headers) {
-        return Ok(Format::NdJson);
-    }
-    Ok(named)
+    Ok(match named {
+        Format::Raw | Format::CloudEvents if prefers_lines(headers) => Format::NdJson,
+        Format::Delivery if prefers_lines(headers) => Format::DeliveryLines,
+        named => named,
+    })
+}
+
+/// Whether this is gosmee's client, which needs other texts than smee's. All that it is
+/// sent with a 200 it takes for deliveries, so it must not be put off by one.
+pub(super) fn is_for_gosmee(uri: &Uri, headers: &HeaderMap) -> bool {
+    let query = uri.query().unwrap_or_default();
+    let mut pairs = query.split('&');
+    is_gosmee(headers) || pairs.any(|pair| pair == "format=gosmee")
+}
+
+fn is_gosmee(headers: &HeaderMap) -> bool {
+    let agent = headers.get(header::USER_AGENT);
+    agent.is_some_and(|agent| agent.as_bytes().starts_with(b"gosmee/"))
 }
 
 /// Who wants its stream compressed says `compress=gzip`; who can't read that, `off`.

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::{
     body::BodyError,
+    delivery_error::DeliveryError,
     limits::LimitExceeded,
     media_types::{EVENT_STREAM_UTF_8, STREAM_CACHE_CONTROL},
     stream_body::broken_off,
@@ -23,7 +24,7 @@ use crate::{
     rate::RateLimited,
     subscribe::{TopicStatsError, retry_later_body},
     telemetry::with_causes,
-    wire::AskedFrom,
+    wire::{AskedFrom, Withheld},
 };
 
 /// How long a client is asked to wait, in seconds, where nobody knows better.
@@ -226,6 +227,44 @@ impl From<AccessError> for ProblemDetails {
                 Self::new(StatusCode::FORBIDDEN, detail)
                     .with_header(header::WWW_AUTHENTICATE, INSUFFICIENT_SCOPE)
             }
+        }
+    }
+}
+
+impl From<DeliveryError> for ProblemDetails {
+    fn from(error: DeliveryError) -> Self {
+        let gone = |detail: String| Self::new(StatusCode::GONE, detail);
+        match error {
+            DeliveryError::NoCursor => {
+                let why = "this is no id of an event; one looks like 8bb8j9q3-17, as the answer to \
+                           its webhook and its `id:` say";
+                Self::new(StatusCode::BAD_REQUEST, why)
+            }
+            DeliveryError::Unknown(cursor) => {
+                let why = format!("there is no delivery {cursor}, or none that the token shows");
+                Self::new(StatusCode::NOT_FOUND, why)
+            }
+            DeliveryError::Deleted { asked, behind } => gone(format!(
+                "{asked} is deleted, as journal.retain_age and retain_bytes say; what is left \
+                 comes behind {behind}"
+            )),
+            DeliveryError::Damaged(cursor) => gone(format!(
+                "{cursor} is damaged in the journal, and can't be read"
+            )),
+            DeliveryError::Withheld(Withheld::Hidden) => {
+                let why = "the topic hides parts of its events, and a delivery shows all of it: \
+                           the token needs the claim `\"full\": true` as well \
+                           (`hookrill token --deliveries --full`)";
+                Self::new(StatusCode::FORBIDDEN, why)
+                    .with_header(header::WWW_AUTHENTICATE, INSUFFICIENT_SCOPE)
+            }
+            DeliveryError::Withheld(_) => {
+                let why = "the topic is not configured any more, so nothing says what of it may \
+                           be shown";
+                Self::new(StatusCode::FORBIDDEN, why)
+                    .with_header(header::WWW_AUTHENTICATE, INSUFFICIENT_SCOPE)
+            }
+            DeliveryError::Journal => Self::unavailable("the journal cannot be read"),
         }
     }
 }

@@ -46,11 +46,11 @@ pub(super) const EVENTS: &[Parameter] = &[
         folded: "bytesmax",
         ..Parameter::new("bytes_max", &["maxbytes", "maxsize", "sizemax"])
     },
-    Parameter::new(
-        "token",
-        &["accesstoken", "authtoken", "bearertoken", "authorization"],
-    ),
+    Parameter::new("token", TOKENS),
 ];
+
+/// What `/deliveries` takes.
+pub(super) const DELIVERIES: &[Parameter] = &[Parameter::new("token", TOKENS)];
 
 /// What `/admin/topics` takes.
 pub(super) const ADMIN_TOPICS: &[Parameter] = &[
@@ -58,6 +58,9 @@ pub(super) const ADMIN_TOPICS: &[Parameter] = &[
     Parameter::new("after", &["cursor", "offset", "page", "next"]),
     Parameter::new("under", &["prefix", "parent", "topic", "topics"]),
 ];
+
+/// What others call a token.
+const TOKENS: &[&str] = &["accesstoken", "authtoken", "bearertoken", "authorization"];
 
 /// What all spellings of it end in: see [`Given::is_last_event_id`].
 const LAST_EVENT_ID: &str = "lasteventid";

@@ -32,8 +32,10 @@ fn commit(from: u64, topics: &[&str], body_bytes: usize) -> Vec<Arc<Event>> {
             event_type: "t".into(),
             content_type: None,
             dedup_id: None,
-            headers: vec![],
+            headers: hookrill_core::HeaderList::default(),
             body: Bytes::from(vec![b'x'; body_bytes]),
+            original: hookrill_core::Original::default(),
+            append_nonce: 0,
         };
         Arc::new(draft.at(Sequence(n)))
     };

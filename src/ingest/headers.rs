@@ -1,21 +1,36 @@
-//! Which headers of a delivery its event keeps.
+//! Which headers of a delivery its event keeps, and in which of its lists.
 //!
-//! Invariant: no header is kept whose name says that it may be a secret.
+//! Invariant: no header is kept whose name says that it may be a secret, but as proof;
+//! and as proof none is kept that the scheme does not verify deliveries by.
 
-use data_encoding::BASE64;
-use hookrill_core::HEADERS_MAX;
+use hookrill_core::{HEADERS_MAX, HeaderList, PROOF_HEADERS_MAX, Proof};
+use hookrill_verify::Delivery;
 use http::{
-    HeaderMap, HeaderName, HeaderValue,
-    header::{CONTENT_ENCODING, CONTENT_LENGTH},
+    HeaderMap, HeaderName, HeaderValue, Method,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
 };
 
 /// The most bytes of header values that an event keeps.
-const KEPT_BYTES_MAX: usize = 4 * 1024;
+const KEPT_BYTES_MAX: usize = 8 * 1024;
+/// The most of those that are proof.
+const PROOF_BYTES_MAX: usize = 4 * 1024;
+/// The most bytes of names of headers that are not kept.
+const OMITTED_BYTES_MAX: usize = 512;
 
-/// Where an event keeps the body as it was sent, in Base64.
-const SENT_BODY: &str = ":sent";
+/// The headers that an event keeps, and what is known of the others.
+#[derive(Debug, Default)]
+pub(super) struct KeptHeaders {
+    /// Those that a view may show.
+    pub(super) headers: HeaderList,
+    /// Those that no view shows.
+    pub(super) proof: Proof,
+    /// The names of others, joined by commas.
+    pub(super) omitted: String,
+    /// Whether there were more than there is room for.
+    pub(super) cut: bool,
+}
 
-/// Whether events keep a header of this name, which is in lower case.
+/// Whether events keep a header of this name, which is in lower case, for views to show.
 #[must_use]
 pub fn keeps_header(name: &str) -> bool {
     !may_be_secret(name)
@@ -38,38 +53,94 @@ fn readable(value: &HeaderValue) -> Option<&str> {
     text.chars().all(is_shown).then_some(text)
 }
 
-/// The headers that an event keeps; beyond the bounds, the first of them. `sent`: the
-/// body as it was sent, where that is signed and the event has it decoded. It is kept
-/// under a name that no header can have.
-pub(super) fn kept(headers: &HeaderMap, sent: Option<&[u8]>) -> Vec<(Box<str>, Box<str>)> {
-    let mut kept: Vec<(Box<str>, Box<str>)> = Vec::new();
-    let was_decoded = headers.contains_key(CONTENT_ENCODING);
-    if let Some(sent) = sent {
-        let lines = headers.get_all(CONTENT_ENCODING).into_iter();
+impl KeptHeaders {
+    /// The headers of a delivery that was verified by `proof`; beyond the bounds, the
+    /// first of them.
+    pub(super) fn of(delivery: &Delivery, proof: &[HeaderName]) -> Self {
+        let mut sorted = Sorted::default();
+        // They are about what was sent, and the event has what that was decoded to.
+        let was_decoded = delivery.headers.contains_key(CONTENT_ENCODING);
+        for (name, value) in &delivery.headers {
+            let is_of_decoded = name == CONTENT_ENCODING || name == CONTENT_LENGTH;
+            // That of a GET is of the form that its query was made.
+            let is_of_query = delivery.method == Method::GET && name == CONTENT_TYPE;
+            if was_decoded && is_of_decoded || is_of_query {
+                continue;
+            }
+            sorted.add(name, value, proof);
+        }
+        let lines = delivery.headers.get_all(CONTENT_ENCODING).into_iter();
         let codings: Vec<&str> = lines.filter_map(readable).collect();
-        kept.push((SENT_BODY.into(), BASE64.encode(sent).into()));
-        kept.push((CONTENT_ENCODING.as_str().into(), codings.join(", ").into()));
+        let codings = codings.join(", ");
+        if delivery.sent.is_some() && was_decoded {
+            sorted.kept.truncate(HEADERS_MAX - 1);
+            sorted.kept.push((CONTENT_ENCODING.as_str(), &codings));
+        }
+        debug_assert!(sorted.kept.iter().all(|(name, _)| keeps_header(name)));
+        Self {
+            headers: sorted.kept.into_iter().collect(),
+            proof: Proof::new(sorted.proof.into_iter().collect()),
+            omitted: sorted.omitted,
+            cut: sorted.cut,
+        }
     }
-    let mut bytes = 0;
-    for (name, value) in headers {
-        if !keeps_header(name.as_str()) {
-            continue;
-        }
-        // They are about what was sent.
-        if was_decoded && (name == CONTENT_ENCODING || name == CONTENT_LENGTH) {
-            continue;
-        }
+}
+
+/// Headers, each in its list.
+#[derive(Default)]
+struct Sorted<'d> {
+    kept: Vec<(&'d str, &'d str)>,
+    kept_bytes: usize,
+    proof: Vec<(&'d str, &'d str)>,
+    proof_bytes: usize,
+    omitted: String,
+    cut: bool,
+}
+
+impl<'d> Sorted<'d> {
+    fn add(&mut self, name: &'d HeaderName, value: &'d HeaderValue, proof: &[HeaderName]) {
+        let is_proof = proof.contains(name);
+        let name = name.as_str();
         let Some(value) = readable(value) else {
-            continue;
+            return self.omit(name);
         };
-        bytes += value.len();
-        if kept.len() == HEADERS_MAX || bytes > KEPT_BYTES_MAX {
-            break;
+        let is_kept = keeps_header(name);
+        let fits = self.kept.len() < HEADERS_MAX && self.kept_bytes + value.len() <= KEPT_BYTES_MAX;
+        if is_kept && fits {
+            self.kept_bytes += value.len();
+            self.kept.push((name, value));
+        } else if is_proof {
+            self.keep_as_proof(name, value);
+        } else if is_kept {
+            self.cut = true;
+        } else {
+            self.omit(name);
         }
-        debug_assert!(!may_be_secret(name.as_str()));
-        kept.push((name.as_str().into(), value.into()));
     }
-    kept
+
+    fn keep_as_proof(&mut self, name: &'d str, value: &'d str) {
+        self.proof_bytes += value.len();
+        if self.proof.len() == PROOF_HEADERS_MAX || self.proof_bytes > PROOF_BYTES_MAX {
+            self.cut = true;
+        } else {
+            self.proof.push((name, value));
+        }
+    }
+
+    /// Lines of one name follow each other.
+    fn omit(&mut self, name: &str) {
+        if self.omitted.rsplit(',').next() == Some(name) {
+            return;
+        }
+        if self.omitted.len() + name.len() >= OMITTED_BYTES_MAX {
+            self.cut = true;
+            return;
+        }
+        if !self.omitted.is_empty() {
+            self.omitted.push(',');
+        }
+        self.omitted.push_str(name);
+    }
 }
 
 /// Whether a header's name, in lower case, says that its value may be a secret,
@@ -116,39 +187,95 @@ mod tests {
         }
     }
 
+    fn of(lines: &[(&str, &[u8])], proof: &[&'static str]) -> KeptHeaders {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            let name: HeaderName = name.parse().unwrap();
+            headers.append(name, HeaderValue::from_bytes(value).unwrap());
+        }
+        let at = hookrill_core::Timestamp::default();
+        let delivery = Delivery::new(Method::POST, "/ingest/a", headers, "", at);
+        let proof: Vec<_> = proof.iter().copied().map(HeaderName::from_static).collect();
+        KeptHeaders::of(&delivery, &proof)
+    }
+
+    fn lines(list: &HeaderList) -> Vec<(&str, &str)> {
+        list.iter().collect()
+    }
+
     #[test]
     fn a_value_in_utf_8_is_kept_and_other_bytes_are_not() {
-        let mut headers = HeaderMap::new();
-        for (name, bytes) in [
-            ("cf-ipcity", &b"Z\xc3\xbcrich"[..]),
-            ("x-latin-1", b"Z\xfcrich"),
-            ("x-control", b"a\xc2\x85b"),
-            ("x-empty", b""),
-        ] {
-            headers.insert(name, HeaderValue::from_bytes(bytes).unwrap());
-        }
-        let kept: Vec<_> = kept(&headers, None);
-        let city = ("cf-ipcity".into(), "Z\u{fc}rich".into());
-        assert_eq!(kept, [city, ("x-empty".into(), "".into())]);
+        let kept = of(
+            &[
+                ("cf-ipcity", b"Z\xc3\xbcrich"),
+                ("x-latin-1", b"Z\xfcrich"),
+                ("x-control", b"a\xc2\x85b"),
+                ("x-empty", b""),
+            ],
+            &[],
+        );
+        let expected = [("cf-ipcity", "Z\u{fc}rich"), ("x-empty", "")];
+        assert_eq!(lines(&kept.headers), expected);
+        assert_eq!(kept.omitted, "x-latin-1,x-control");
+        assert!(!kept.cut);
+    }
+
+    #[test]
+    fn what_verified_a_delivery_is_proof_and_other_secrets_are_named_alone() {
+        let kept = of(
+            &[
+                ("x-signature", b"abc"),
+                ("webhook-id", b"1"),
+                ("cookie", b"hush"),
+                ("cookie", b"hush"),
+                ("authorization", b"hush"),
+            ],
+            &["webhook-id", "x-signature"],
+        );
+        assert_eq!(lines(&kept.headers), [("webhook-id", "1")]);
+        assert_eq!(lines(kept.proof.headers()), [("x-signature", "abc")]);
+        assert_eq!(kept.omitted, "cookie,authorization");
+        let without = of(&[("x-signature", b"abc")], &[]);
+        assert!(without.proof.headers().is_empty());
+        assert_eq!(without.omitted, "x-signature");
     }
 
     #[test]
     fn no_more_is_kept_than_the_bounds_and_the_first_come_first() {
-        let mut headers = HeaderMap::new();
-        for n in 0..HEADERS_MAX + 10 {
-            let name: HeaderName = format!("x-{n}").parse().unwrap();
-            headers.insert(name, HeaderValue::from_static("v"));
+        let names: Vec<_> = (0..HEADERS_MAX + 10).map(|n| format!("x-{n}")).collect();
+        let many: Vec<_> = names.iter().map(|name| (&**name, &b"v"[..])).collect();
+        let kept = of(&many, &[]);
+        assert_eq!((kept.headers.len(), kept.cut), (HEADERS_MAX, true));
+        let (long, two) = ("v".repeat(KEPT_BYTES_MAX - 1), b"vv");
+        let lengthy = of(
+            &[
+                ("x-a", long.as_bytes()),
+                ("x-b", two),
+                ("x-c", b"v"),
+                ("x-id", two),
+            ],
+            &["x-id"],
+        );
+        let first: Vec<_> = lengthy.headers.iter().map(|(name, _)| name).collect();
+        assert_eq!(first, ["x-a", "x-c"]);
+        // What verified it is not lost to what there is too much of.
+        assert_eq!(lines(lengthy.proof.headers()), [("x-id", "vv")]);
+        assert!(lengthy.cut);
+    }
+
+    #[test]
+    fn proof_and_names_have_bounds_of_their_own() {
+        let most = "v".repeat(PROOF_BYTES_MAX);
+        for (lines, left) in [
+            (&[("x-sign", most.as_bytes()), ("x-sign", b"v")][..], 1),
+            (&[("x-sign", &b"v"[..]); 9], PROOF_HEADERS_MAX),
+        ] {
+            let kept = of(lines, &["x-sign"]);
+            assert_eq!((kept.proof.headers().len(), kept.cut), (left, true));
         }
-        assert_eq!(kept(&headers, None).len(), HEADERS_MAX);
-        let mut long = HeaderMap::new();
-        for (name, bytes) in [("x-a", KEPT_BYTES_MAX - 1), ("x-b", 2), ("x-c", 1)] {
-            long.insert(name, "v".repeat(bytes).parse().unwrap());
-        }
-        long.insert("x-binary", HeaderValue::from_bytes(b"\xff").unwrap());
-        let names: Vec<_> = kept(&long, None)
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect();
-        assert_eq!(names, ["x-a".into()]);
+        let names: Vec<_> = (0..100).map(|n| format!("x-token-{n}")).collect();
+        let many: Vec<_> = names.iter().map(|name| (&**name, &b"v"[..])).collect();
+        let kept = of(&many, &[]);
+        assert!(kept.omitted.len() <= OMITTED_BYTES_MAX && kept.cut);
     }
 }

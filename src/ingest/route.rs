@@ -32,6 +32,8 @@ pub struct IngestRoute {
     view: Arc<View>,
     /// What of its deliveries is not to be shown.
     confidential: Arc<Confidential>,
+    /// Whether events keep the headers by which their deliveries were verified.
+    keeps_proof: bool,
     /// Whether deliveries name the subtopic that they belong to.
     partitions: bool,
     /// Who may send; `None`: anybody.
@@ -61,6 +63,7 @@ impl IngestRoute {
             dedup,
             view,
             confidential: Arc::new(verifier.confidential()),
+            keeps_proof: true,
             partitions: verifier.has_partition(),
             allow_from: None,
             rate: None,
@@ -80,6 +83,19 @@ impl IngestRoute {
     pub fn with_allow_from(mut self, networks: Option<&[IpNet]>) -> Self {
         self.allow_from = networks.map(Into::into);
         self
+    }
+
+    /// The same, and events keep the headers by which their deliveries were verified, or
+    /// not.
+    #[must_use]
+    pub fn with_proof(mut self, is_kept: bool) -> Self {
+        self.keeps_proof = is_kept;
+        self
+    }
+
+    /// Whether events keep the headers by which their deliveries were verified.
+    pub(super) fn keeps_proof(&self) -> bool {
+        self.keeps_proof
     }
 
     /// Whether it is for some senders alone.

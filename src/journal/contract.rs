@@ -24,7 +24,8 @@ use std::{
 use bytes::Bytes;
 use futures_util::{StreamExt, future::join_all};
 use hookrill_core::{
-    Clock, Dedup, Draft, Event, Selection, Sequence, SteadyClock, Timestamp, Topics,
+    Clock, Dedup, Draft, Event, Original, Proof, Selection, Sequence, SteadyClock, Timestamp,
+    Topics,
 };
 
 use super::{AppendError, Appended, Bounds, CommitMetrics, EventPage, Journal, Retention};
@@ -184,8 +185,10 @@ pub(super) fn draft(topic: &str, body: impl Into<Bytes>) -> Draft {
         event_type: "webhook".into(),
         content_type: None,
         dedup_id: None,
-        headers: Vec::new(),
+        headers: hookrill_core::HeaderList::default(),
         body: body.into(),
+        original: hookrill_core::Original::default(),
+        append_nonce: 0,
     }
 }
 

@@ -1,28 +1,53 @@
-//! The stored form of an event, version 1.
+//! The stored form of an event, version 2; version 1 is read as well.
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
-//! | 0 | 1 | version: 1 |
+//! | 0 | 1 | version: 2 |
 //! | 1 | 8 | xxh3-64 of all that follows, little-endian |
 //! | 9 | 8 | sequence, little-endian |
 //! | 17 | 8 | arrival, milliseconds since the Unix epoch, little-endian |
-//! | 25 | | topic, type: each a length (u32, little-endian) and UTF-8 |
-//! | | | content type, dedup id: each a 0, or a 1 and a text as above |
-//! | | 1 | number of headers; then name and value of each, as texts |
+//! | 25 | 8 | nonce of the append, little-endian |
+//! | 33 | 1 | which of the optional parts there are, and whether headers were cut |
+//! | 34 | | texts: topic, type, [content type], [dedup id], [method], target, headers, proof, names of omitted headers, [body as sent] |
 //! | | | the body, to the end |
+//!
+//! A text is its length (LEB128) and its bytes, which are UTF-8 but for those of the
+//! body as sent. Headers are a text of lines: [`HeaderList`]. Without a method it is POST.
+//!
+//! Version 1 had neither nonce nor flags. From offset 25 on: topic and type, each with a
+//! length of four bytes; content type and dedup id, each behind a 0 or a 1; the number of
+//! headers, and name and value of each; the body. A body as it was sent stood among the
+//! headers, in Base64, as `:sent`.
 //!
 //! What a newer version wrote, or what fails its checksum, is refused and
 //! never cut short in silence.
 
+mod version_1;
+
+use std::borrow::Cow;
+
 use bytes::{Buf, BufMut, Bytes};
 use xxhash_rust::xxh3::xxh3_64;
 
-use hookrill_core::{Draft, Event, HEADERS_MAX, Sequence, Timestamp, Topic};
+use hookrill_core::{
+    Draft, Event, HEADERS_MAX, HeaderList, Original, PROOF_HEADERS_MAX, Proof, Sequence, Timestamp,
+    Topic,
+};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const CHECKED_FROM: usize = 9;
 /// Where in a stored event its arrival ends.
 pub(crate) const ARRIVAL_END: usize = 25;
+/// The fewest bytes of a stored event, of either version.
+pub(crate) const STORED_BYTES_MIN: usize = version_1::STORED_BYTES_MIN;
+
+const HAS_CONTENT_TYPE: u8 = 1;
+const HAS_DEDUP_ID: u8 = 1 << 1;
+const HAS_METHOD: u8 = 1 << 2;
+const HAS_SENT: u8 = 1 << 3;
+const HEADERS_CUT: u8 = 1 << 4;
+/// Others are a form that nobody wrote.
+const FLAGS: u8 = HAS_CONTENT_TYPE | HAS_DEDUP_ID | HAS_METHOD | HAS_SENT | HEADERS_CUT;
 
 /// Why stored bytes are not an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -39,28 +64,51 @@ pub enum DecodeError {
     )]
     Checksum,
     /// Has its checksum and still no sense.
-    #[error("stored event has its checksum but not the form of version {VERSION}")]
+    #[error("stored event has its checksum but not the form of its version")]
     Form,
 }
 
 /// Encodes an event for storage, behind what is in `out` already.
 pub(crate) fn encode_into(event: &Event, out: &mut Vec<u8>) {
     let draft = &event.draft;
+    let original = &draft.original;
+    let method = (original.method != Original::METHOD).then_some(original.method.as_bytes());
+    let content_type = draft.content_type.as_deref().map(str::as_bytes);
+    let dedup_id = draft.dedup_id.as_deref().map(str::as_bytes);
     let begin = out.len();
-    out.reserve(draft.weight() + 8 * draft.headers.len());
+    out.reserve(draft.weight());
     out.put_u8(VERSION);
     out.put_u64_le(0);
     out.put_u64_le(event.sequence.0);
     out.put_u64_le(draft.received_at.unix_ms());
-    put_text(out, draft.topic.as_str());
-    put_text(out, &draft.event_type);
-    put_optional(out, draft.content_type.as_deref());
-    put_optional(out, draft.dedup_id.as_deref());
-    let headers = &draft.headers[..draft.headers.len().min(HEADERS_MAX)];
-    out.put_u8(headers.len() as u8);
-    for (name, value) in headers {
-        put_text(out, name);
-        put_text(out, value);
+    out.put_u64_le(draft.append_nonce);
+    let mut flags = 0;
+    for (flag, is_set) in [
+        (HAS_CONTENT_TYPE, content_type.is_some()),
+        (HAS_DEDUP_ID, dedup_id.is_some()),
+        (HAS_METHOD, method.is_some()),
+        (HAS_SENT, original.sent.is_some()),
+        (HEADERS_CUT, original.headers_cut),
+    ] {
+        flags |= flag * u8::from(is_set);
+    }
+    out.put_u8(flags);
+    for text in [
+        Some(draft.topic.as_str().as_bytes()),
+        Some(draft.event_type.as_bytes()),
+        content_type,
+        dedup_id,
+        method,
+        Some(original.target.as_bytes()),
+        Some(draft.headers.as_bytes()),
+        Some(original.proof.headers().as_bytes()),
+        Some(original.omitted.as_bytes()),
+        original.sent.as_deref(),
+    ]
+    .into_iter()
+    .flatten()
+    {
+        put_bytes(out, text);
     }
     out.put_slice(&draft.body);
     let stored = &mut out[begin..];
@@ -76,17 +124,18 @@ pub(crate) fn arrival(begin: &[u8; ARRIVAL_END]) -> Timestamp {
     Timestamp::from_unix_ms(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
 }
 
-/// Decodes a stored event; its body shares the bytes given.
+/// Decodes a stored event; its body and its headers share the bytes given.
 ///
 /// # Errors
 ///
 /// [`DecodeError`], which says what to do about it.
 pub(crate) fn decode(mut stored: Bytes) -> Result<Event, DecodeError> {
-    match stored.first() {
-        Some(&VERSION) => {}
+    let read = match stored.first() {
+        Some(&version_1::VERSION) => version_1::read_event,
+        Some(&VERSION) => read_event,
         Some(&newer) if newer > VERSION => return Err(DecodeError::Newer(newer)),
         _ => return Err(DecodeError::Checksum),
-    }
+    };
     if stored.len() < CHECKED_FROM {
         return Err(DecodeError::Checksum);
     }
@@ -95,24 +144,28 @@ pub(crate) fn decode(mut stored: Bytes) -> Result<Event, DecodeError> {
     if xxh3_64(&stored) != checksum {
         return Err(DecodeError::Checksum);
     }
-    read_event(&mut stored).ok_or(DecodeError::Form)
+    read(&mut stored).ok_or(DecodeError::Form)
 }
 
 fn read_event(stored: &mut Bytes) -> Option<Event> {
     let sequence = Sequence(stored.try_get_u64_le().ok()?);
     let received_at = Timestamp::from_unix_ms(stored.try_get_u64_le().ok()?);
-    let topic: Topic = take_text(stored)?.parse().ok()?;
-    let event_type = take_text(stored)?;
-    let content_type = take_optional(stored)?;
-    let dedup_id = take_optional(stored)?;
-    let count = usize::from(stored.try_get_u8().ok()?);
-    if count > HEADERS_MAX {
+    let append_nonce = stored.try_get_u64_le().ok()?;
+    let flags = stored.try_get_u8().ok()?;
+    if flags & !FLAGS != 0 {
         return None;
     }
-    let mut headers = Vec::with_capacity(count);
-    for _ in 0..count {
-        headers.push((take_text(stored)?, take_text(stored)?));
-    }
+    let has = |flag| flags & flag != 0;
+    let topic: Topic = take_text(stored)?.parse().ok()?;
+    let event_type = take_text(stored)?;
+    let content_type = take_if(has(HAS_CONTENT_TYPE), stored, take_text)?;
+    let dedup_id = take_if(has(HAS_DEDUP_ID), stored, take_text)?;
+    let method = take_if(has(HAS_METHOD), stored, take_text)?;
+    let target = take_text(stored)?;
+    let headers = take_headers(stored, HEADERS_MAX)?;
+    let proof = Proof::new(take_headers(stored, PROOF_HEADERS_MAX)?);
+    let omitted = take_text(stored)?;
+    let sent = take_if(has(HAS_SENT), stored, take_bytes)?;
     let draft = Draft {
         received_at,
         topic,
@@ -121,37 +174,62 @@ fn read_event(stored: &mut Bytes) -> Option<Event> {
         dedup_id,
         headers,
         body: std::mem::take(stored),
+        original: Original {
+            method: method.map_or(Original::METHOD.into(), |other| Cow::Owned(other.into())),
+            target,
+            proof,
+            omitted,
+            headers_cut: has(HEADERS_CUT),
+            sent,
+        },
+        append_nonce,
     };
-    Some(draft.at(sequence))
+    (sequence > Sequence::ZERO).then(|| draft.at(sequence))
 }
 
-fn put_text(out: &mut Vec<u8>, text: &str) {
-    // A text longer than 4 GiB cannot arrive: bodies and heads are bounded.
-    out.put_u32_le(text.len() as u32);
-    out.put_slice(text.as_bytes());
-}
-
-fn put_optional(out: &mut Vec<u8>, text: Option<&str>) {
-    out.put_u8(u8::from(text.is_some()));
-    if let Some(text) = text {
-        put_text(out, text);
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    let mut len = bytes.len();
+    while len >= 0x80 {
+        out.put_u8(len as u8 | 0x80);
+        len >>= 7;
     }
+    out.put_u8(len as u8);
+    out.put_slice(bytes);
+}
+
+fn take_bytes(stored: &mut Bytes) -> Option<Bytes> {
+    let mut len = 0_u64;
+    for shift in (0..35).step_by(7) {
+        let byte = stored.try_get_u8().ok()?;
+        len |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            let len = usize::try_from(len).ok()?;
+            return (len <= stored.len()).then(|| stored.split_to(len));
+        }
+    }
+    None
 }
 
 fn take_text(stored: &mut Bytes) -> Option<Box<str>> {
-    let len = usize::try_from(stored.try_get_u32_le().ok()?).ok()?;
-    if len > stored.len() {
-        return None;
-    }
-    let text = stored.split_to(len);
+    let text = take_bytes(stored)?;
     Some(std::str::from_utf8(&text).ok()?.into())
 }
 
-fn take_optional(stored: &mut Bytes) -> Option<Option<Box<str>>> {
-    match stored.try_get_u8().ok()? {
-        0 => Some(None),
-        1 => take_text(stored).map(Some),
-        _ => None,
+fn take_headers(stored: &mut Bytes, most: usize) -> Option<HeaderList> {
+    let headers = HeaderList::from_bytes(take_bytes(stored)?)?;
+    (headers.len() <= most).then_some(headers)
+}
+
+/// What `take` reads, where it is there; `None` where that can't be read.
+fn take_if<T>(
+    is_there: bool,
+    stored: &mut Bytes,
+    take: fn(&mut Bytes) -> Option<T>,
+) -> Option<Option<T>> {
+    if is_there {
+        take(stored).map(Some)
+    } else {
+        Some(None)
     }
 }
 
@@ -175,21 +253,31 @@ mod tests {
             event_type: "order.paid".into(),
             content_type: Some("application/json".into()),
             dedup_id: None,
-            headers: vec![("x-github-event".into(), "push".into())],
+            headers: [("x-github-event", "push")].into_iter().collect(),
             body: Bytes::from_static(b"{\"a\":\0\xff}"),
+            original: Original {
+                method: "PUT".into(),
+                target: "?a=b".into(),
+                proof: Proof::new([("x-hub-signature-256", "sha256=ab")].into_iter().collect()),
+                omitted: "authorization,cookie".into(),
+                headers_cut: true,
+                sent: Some(Bytes::from_static(b"\x1f\x8b")),
+            },
+            append_nonce: 0x0102_0304_0506_0708,
         }
         .at(Sequence(42))
     }
 
     #[test]
-    fn version_1_is_pinned_to_the_byte() {
+    fn version_2_is_pinned_to_the_byte() {
         let hex = data_encoding::HEXLOWER.encode(&encode(&sample()));
         assert_eq!(
             hex,
-            "01a9257d72230977ab2a000000000000007b68e5cf8b010000090000006f7264657273\
-             2e65750a0000006f726465722e7061696401100000006170706c69636174696f6e2f6a\
-             736f6e00010e000000782d6769746875622d6576656e7404000000707573687b226122\
-             3a00ff7d"
+            "029e118add912dfe1c2a000000000000007b68e5cf8b01000008070605040302011d09\
+             6f72646572732e65750a6f726465722e70616964106170706c69636174696f6e2f6a73\
+             6f6e03505554043f613d6214782d6769746875622d6576656e740a707573680a1e782d\
+             6875622d7369676e61747572652d3235360a7368613235363d61620a14617574686f72\
+             697a6174696f6e2c636f6f6b6965021f8b7b2261223a00ff7d"
         );
     }
 
@@ -214,18 +302,48 @@ mod tests {
     #[test]
     fn what_a_newer_version_wrote_is_named() {
         let mut newer = encode(&sample()).to_vec();
-        newer[0] = 2;
-        assert_eq!(decode(newer.into()), Err(DecodeError::Newer(2)));
+        newer[0] = 3;
+        assert_eq!(decode(newer.into()), Err(DecodeError::Newer(3)));
+    }
+
+    /// A delivery's headers of few enough lines.
+    fn headers(most: usize) -> impl Strategy<Value = HeaderList> {
+        let lines = proptest::collection::vec((".{0,9}", ".{0,9}"), 0..most);
+        lines.prop_map(HeaderList::from_iter)
+    }
+
+    fn originals() -> impl Strategy<Value = Original> {
+        let all = (
+            prop_oneof![Just("POST".to_owned()), "[A-Z]{1,9}"],
+            ".{0,200}",
+            headers(PROOF_HEADERS_MAX),
+            "[a-z,]{0,20}",
+            any::<bool>(),
+            proptest::option::of(any::<Vec<u8>>()),
+        );
+        all.prop_map(
+            |(method, target, proof, omitted, headers_cut, sent)| Original {
+                method: method.into(),
+                target: target.into(),
+                proof: Proof::new(proof),
+                omitted: omitted.into(),
+                headers_cut,
+                sent: sent.map(Bytes::from),
+            },
+        )
     }
 
     proptest! {
         #[test]
         fn an_event_comes_back_as_it_was(
-            sequence: u64, ms: u64,
-            event_type in ".{0,40}",
+            sequence in 1_u64..,
+            ms: u64,
+            append_nonce: u64,
+            event_type in ".{0,200}",
             content_type in proptest::option::of(".{0,20}"),
             dedup_id in proptest::option::of(".{0,20}"),
-            headers in proptest::collection::vec((".{0,9}", ".{0,9}"), 0..HEADERS_MAX),
+            headers in headers(HEADERS_MAX),
+            original in originals(),
             body: Vec<u8>,
         ) {
             let event = Draft {
@@ -234,10 +352,26 @@ mod tests {
                 event_type: event_type.into(),
                 content_type: content_type.map(Into::into),
                 dedup_id: dedup_id.map(Into::into),
-                headers: headers.into_iter().map(|(n, v)| (n.into(), v.into())).collect(),
+                headers,
                 body: body.into(),
+                original,
+                append_nonce,
             }.at(Sequence(sequence));
             prop_assert_eq!(decode(encode(&event)), Ok(event));
+        }
+
+        #[test]
+        fn whatever_has_a_checksum_is_read_or_refused(
+            version in prop_oneof![Just(1_u8), Just(VERSION)],
+            rest in proptest::collection::vec(prop_oneof![0_u8..4, any::<u8>()], 0..80),
+        ) {
+            let mut stored = vec![version];
+            stored.extend_from_slice(&xxh3_64(&rest).to_le_bytes());
+            stored.extend_from_slice(&rest);
+            if let Ok(event) = decode(stored.into()) {
+                let again = encode(&event);
+                prop_assert_eq!(decode(again), Ok(event));
+            }
         }
 
         #[test]

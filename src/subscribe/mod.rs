@@ -12,6 +12,7 @@
 //! no event of the selection is left out without a gap that says so.
 
 mod context;
+mod event_lookup;
 mod heartbeats;
 mod history;
 mod interrupts;
@@ -40,6 +41,7 @@ use crate::{
     },
 };
 use context::{StreamContext, jitter};
+pub use event_lookup::EventLookup;
 use history::History;
 pub use history::HistoryPage;
 pub use interrupts::Interrupts;

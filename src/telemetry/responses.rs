@@ -18,7 +18,15 @@ pub struct Route(usize);
 
 /// The first segments of all routes; what is none of them comes last.
 const ROUTES: &[&str] = &[
-    "/ingest", "/events", "/healthz", "/readyz", "/metrics", "/admin", "other",
+    "/ingest",
+    "/events",
+    "/deliveries",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/version",
+    "/admin",
+    "other",
 ];
 const OTHER: Route = Route(ROUTES.len() - 1);
 

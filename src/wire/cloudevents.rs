@@ -13,7 +13,7 @@ use serde_json::{Value, value::RawValue};
 
 use hookrill_core::{Event, is_json};
 
-use super::{Encoder, View};
+use super::{Encoder, View, ndjson};
 
 /// The media type of bytes nobody described (RFC 2046, section 4.5.1).
 const OCTETS: &str = "application/octet-stream";
@@ -88,8 +88,8 @@ impl Shown<'_> {
             Data::Json(text) => push_member(&mut out, "data", &compact(text)),
             other => push_other(&mut out, &other),
         }
-        out.push_str("}\n");
-        with_escaped_line_ends(out).into()
+        out.push('}');
+        ndjson::line(out)
     }
 
     fn data(&self) -> Data<'_> {
@@ -146,38 +146,9 @@ pub(super) fn notice_line(name: &str, id: &dyn Display, json: &str, encoder: &En
     let source = Value::from(format!("{}/events", encoder.public_url));
     let line = format!(
         "{{\"specversion\":\"1.0\",\"id\":{id},\"source\":{source},\"type\":\"hookrill.{name}\",\
-         \"datacontenttype\":\"application/json\",\"data\":{json}}}\n"
+         \"datacontenttype\":\"application/json\",\"data\":{json}}}"
     );
-    with_escaped_line_ends(line).into()
-}
-
-/// The same JSON, in which nothing but `\n` ends a line for anybody: U+2028,
-/// U+2029 and U+0085, which stand in strings alone, as escapes. Python's
-/// `splitlines` and what is built on it cut lines there.
-fn with_escaped_line_ends(json: String) -> String {
-    const LINE_ENDS: [(char, &str); 3] = [
-        ('\u{85}', "\\u0085"),
-        ('\u{2028}', "\\u2028"),
-        ('\u{2029}', "\\u2029"),
-    ];
-    let is_one = |c: char| LINE_ENDS.iter().any(|(end, _)| *end == c);
-    if !json.contains(is_one) {
-        return json;
-    }
-    let mut escaped = String::with_capacity(json.len() + 64);
-    let mut rest = &*json;
-    while let Some(at) = rest.find(is_one) {
-        let (before, from) = rest.split_at(at);
-        let mut chars = from.chars();
-        let escape = chars
-            .next()
-            .and_then(|c| LINE_ENDS.iter().find(|(end, _)| *end == c));
-        escaped.push_str(before);
-        escaped.push_str(escape.map_or("", |(_, escape)| escape));
-        rest = chars.as_str();
-    }
-    escaped.push_str(rest);
-    escaped
+    ndjson::line(line)
 }
 
 fn push_other(out: &mut String, data: &Data<'_>) {
@@ -238,8 +209,10 @@ mod tests {
             event_type: "a\"b\r".into(),
             content_type: content_type.map(Into::into),
             dedup_id: None,
-            headers: vec![],
+            headers: hookrill_core::HeaderList::default(),
             body: Bytes::copy_from_slice(body),
+            original: hookrill_core::Original::default(),
+            append_nonce: 0,
         }
         .at(Sequence(9))
     }
@@ -346,8 +319,8 @@ mod tests {
             ("x-a", "\"3"),
             ("x-secret", "4"),
         ]
-        .map(|(name, value)| (name.into(), value.into()))
-        .into();
+        .into_iter()
+        .collect();
         let names = ["X-A", "X-C", "x-b"];
         let view = View {
             headers: names.map(|name| ShownHeader::new(name).unwrap()).into(),

@@ -11,6 +11,42 @@ pub enum Format {
     CloudEvents,
     /// One CloudEvents 1.0 JSON object per line (`application/x-ndjson`).
     NdJson,
+    /// SSE, the delivery as it came as data: for those who may have that.
+    Delivery,
+    /// The same, one per line.
+    DeliveryLines,
+    /// SSE, the delivery as smee's clients read it.
+    Smee,
+    /// SSE, the delivery as gosmee's client reads it.
+    Gosmee,
+}
+
+impl Format {
+    /// Whether this is newline-delimited JSON, and no SSE.
+    #[must_use]
+    pub fn is_lines(self) -> bool {
+        matches!(self, Self::NdJson | Self::DeliveryLines)
+    }
+
+    /// Whether this shows deliveries as they came.
+    #[must_use]
+    pub fn shows_deliveries(self) -> bool {
+        match self {
+            Self::Raw | Self::CloudEvents | Self::NdJson => false,
+            Self::Delivery | Self::DeliveryLines | Self::Smee | Self::Gosmee => true,
+        }
+    }
+
+    /// In the order of their discriminants.
+    pub(super) const ALL: [Self; 7] = [
+        Self::Raw,
+        Self::CloudEvents,
+        Self::NdJson,
+        Self::Delivery,
+        Self::DeliveryLines,
+        Self::Smee,
+        Self::Gosmee,
+    ];
 }
 
 /// All that two subscribers may want differently of one event.
@@ -46,12 +82,17 @@ impl Form {
     /// SSE of two formats, each with names or without, and lines, which have none.
     const TEXTS_COUNT: usize = 5;
     pub(super) const COUNT: usize = 2 * Self::TEXTS_COUNT * Coding::COUNT;
+    /// Those that show deliveries, none of them with names.
+    pub(super) const DELIVERIES_COUNT: usize = 2 * 4 * Coding::COUNT;
 
-    /// The place of this form's encoding among all, were it `full` or not, and named or
-    /// not.
+    /// The place of this form's encoding among all of its kind, were it `full` or not, and
+    /// named or not.
     pub(super) fn index_if(self, full: bool, named: bool) -> usize {
-        let named = named && self.format != Format::NdJson;
-        let text = 2 * self.format as usize + usize::from(named);
+        let text = match self.format {
+            Format::Raw | Format::CloudEvents => 2 * self.format as usize + usize::from(named),
+            Format::NdJson => Self::TEXTS_COUNT - 1,
+            other => other as usize - Format::Delivery as usize,
+        };
         let written = text * Coding::COUNT + self.coding as usize;
         2 * written + usize::from(full)
     }
@@ -61,7 +102,7 @@ impl Form {
 #[derive(Debug, Clone, Copy)]
 pub struct PackedForm {
     data_bytes_max: [u8; 4],
-    /// Two bits of the format, one of the coding, one of `full`, two of the names.
+    /// Three bits of the format, one of the coding, one of `full`, two of the names.
     bits: u8,
 }
 
@@ -71,7 +112,7 @@ impl From<Form> for PackedForm {
         let full = u8::from(form.full);
         Self {
             data_bytes_max: form.data_bytes_max.to_ne_bytes(),
-            bits: form.format as u8 | (form.coding as u8) << 2 | full << 3 | names << 4,
+            bits: form.format as u8 | (form.coding as u8) << 3 | full << 4 | names << 5,
         }
     }
 }
@@ -80,18 +121,14 @@ impl From<PackedForm> for Form {
     fn from(packed: PackedForm) -> Self {
         let bits = packed.bits;
         Self {
-            format: match bits & 3 {
-                0 => Format::Raw,
-                1 => Format::CloudEvents,
-                _ => Format::NdJson,
-            },
-            coding: if bits & 4 == 0 {
+            format: Format::ALL[usize::from(bits & 7)],
+            coding: if bits & 8 == 0 {
                 Coding::Identity
             } else {
                 Coding::Gzip
             },
-            full: bits & 8 != 0,
-            names: (bits >> 4 != 0).then_some(bits >> 4 == 2),
+            full: bits & 16 != 0,
+            names: (bits >> 5 != 0).then_some(bits >> 5 == 2),
             data_bytes_max: u32::from_ne_bytes(packed.data_bytes_max),
         }
     }
@@ -103,7 +140,8 @@ mod tests {
 
     #[test]
     fn a_packed_form_is_the_same_form_and_small() {
-        for format in [Format::Raw, Format::CloudEvents, Format::NdJson] {
+        for (n, format) in Format::ALL.into_iter().enumerate() {
+            assert_eq!(format as usize, n);
             for coding in [Coding::Identity, Coding::Gzip] {
                 for (full, names) in [(false, None), (true, Some(false)), (false, Some(true))] {
                     let form = Form {

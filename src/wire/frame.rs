@@ -9,13 +9,14 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use hookrill_core::{Event, Sequence};
+use bytes::Bytes;
+use hookrill_core::{Cursor, Event, Sequence};
 
 use super::{
-    cloudevents,
+    cloudevents, delivery,
     encoder::Encoder,
     form::{Form, Format},
-    notices,
+    ndjson, notices,
     piece::Piece,
     sse,
     view::View,
@@ -39,6 +40,8 @@ struct Shared {
     json: OnceLock<Option<Box<str>>>,
     /// Boxed, since most forms are never asked for.
     encoded: [OnceLock<Box<EncodedEvent>>; Form::COUNT],
+    /// The same of deliveries, which few ask for.
+    deliveries: OnceLock<Box<[OnceLock<Box<EncodedEvent>>; Form::DELIVERIES_COUNT]>>,
 }
 
 /// An event in one form.
@@ -64,6 +67,7 @@ impl Frame {
             encoder: Arc::clone(encoder),
             json: OnceLock::new(),
             encoded: Default::default(),
+            deliveries: OnceLock::new(),
         }))
     }
 
@@ -87,14 +91,49 @@ impl Frame {
         let named = form.names.unwrap_or(self.0.is_named);
         // Only what is not encoded yet needs the form: a changed copy of it costs
         // more than the rest of this, at each event of each subscriber.
-        let encoded = self.0.encoded[form.index_if(full, named)]
-            .get_or_init(|| Box::new(self.encode(Form { full, ..form }, named)));
+        let index = form.index_if(full, named);
+        let encoded = if form.format.shows_deliveries() {
+            &self.0.deliveries.get_or_init(Box::default)[index]
+        } else {
+            &self.0.encoded[index]
+        };
+        let encoded = encoded.get_or_init(|| Box::new(self.encode(Form { full, ..form }, named)));
         if encoded.data_bytes <= form.data_bytes_max {
             return &encoded.piece;
         }
         let bytes = encoded.data_bytes;
         let told = || Box::new(self.withheld(form, Withheld::TooLong { bytes }));
         encoded.too_long.get_or_init(told)
+    }
+
+    /// The delivery as it came, as one JSON object.
+    ///
+    /// # Errors
+    ///
+    /// [`Withheld`] where parts of it are hidden and `full` does not show them.
+    pub fn delivery(&self, full: bool) -> Result<String, Withheld> {
+        self.check_shown(full)?;
+        Ok(delivery::delivery(self.event(), &self.0.encoder))
+    }
+
+    /// The body as it was sent.
+    ///
+    /// # Errors
+    ///
+    /// As [`Frame::delivery`].
+    pub fn delivered_body(&self, full: bool) -> Result<&[u8], Withheld> {
+        self.check_shown(full)?;
+        Ok(delivery::body(&self.event().draft))
+    }
+
+    /// Refuses to show a delivery of which parts are hidden: without them it has another
+    /// body than was signed.
+    fn check_shown(&self, full: bool) -> Result<(), Withheld> {
+        if full || !self.0.is_cut {
+            return Ok(());
+        }
+        let view = self.0.view.as_ref();
+        Err(view.map_or(Withheld::Unconfigured, |_| Withheld::Hidden))
     }
 
     /// The same event for another encoder; nothing is encoded yet.
@@ -127,6 +166,11 @@ impl Frame {
         let (event, encoder) = (self.event(), &*self.0.encoder);
         let id = encoder.cursor(event.sequence);
         let view = self.0.view.as_deref();
+        if form.format.shows_deliveries()
+            && let Err(why) = self.check_shown(form.full)
+        {
+            return EncodedEvent::new(self.withheld(form, why), 0);
+        }
         let json = view.and_then(|view| self.json(view));
         let cut = match (form.full, view) {
             (true, _) => None,
@@ -153,8 +197,24 @@ impl Frame {
                 let data_bytes = line.len() - 1;
                 (line, data_bytes)
             }
+            format => self.delivery_text(format, id, json),
         };
         EncodedEvent::new(Piece::new(&text, form.coding), data_bytes)
+    }
+
+    /// The delivery as it came, and how long its data is.
+    fn delivery_text(&self, format: Format, id: Cursor, json: Option<&str>) -> (Bytes, usize) {
+        let event = self.event();
+        let data = match format {
+            Format::Smee => delivery::smee(event, json),
+            Format::Gosmee => delivery::gosmee(event),
+            _ => delivery::delivery(event, &self.0.encoder),
+        };
+        let data_bytes = data.len();
+        match format {
+            Format::DeliveryLines => (ndjson::line(data), data_bytes),
+            _ => (sse::event(id, None, &data), data_bytes),
+        }
     }
 
     /// What stands in the event's place.
@@ -187,8 +247,6 @@ mod tests {
     use super::*;
     use hookrill_core::{Draft, Timestamp, TopicMap};
 
-    use bytes::Bytes;
-
     use crate::wire::{Coding, Framing, Projection};
 
     const PLAIN: Form = Form::PLAIN;
@@ -209,8 +267,10 @@ mod tests {
             event_type: "webhook".into(),
             content_type: None,
             dedup_id: None,
-            headers: vec![],
+            headers: hookrill_core::HeaderList::default(),
             body: Bytes::from_static(body),
+            original: hookrill_core::Original::default(),
+            append_nonce: 0,
         };
         Frame::new(Arc::new(draft.at(Sequence(1))), &Arc::new(encoder))
     }

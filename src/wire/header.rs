@@ -88,8 +88,8 @@ impl ShownHeader {
     pub(super) fn value(&self, event: &Event) -> Option<String> {
         let lines = event.draft.headers.iter();
         let values: Vec<&str> = lines
-            .filter(|(name, _)| *name == self.name)
-            .map(|(_, value)| &**value)
+            .filter(|(name, _)| *name == &*self.name)
+            .map(|(_, value)| value)
             .collect();
         (!values.is_empty()).then(|| values.join(", "))
     }

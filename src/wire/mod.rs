@@ -8,12 +8,14 @@
 
 mod chunk;
 mod cloudevents;
+mod delivery;
 mod encoder;
 mod form;
 mod frame;
 mod gap;
 pub mod gzip;
 mod header;
+mod ndjson;
 pub mod notices;
 mod piece;
 mod projection;

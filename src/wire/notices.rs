@@ -44,11 +44,11 @@ pub fn opening(
     encoder: &Encoder,
 ) -> Vec<u8> {
     let begin: &dyn Display = gap.map_or(&at, |gap| &gap.asked);
-    let cursor = match format {
-        Format::Raw | Format::CloudEvents => {
-            sse::notice_with_retry("cursor", Some(begin), millis(retry), liveness.json())
-        }
-        Format::NdJson => notice_line("cursor", begin, liveness.json(), encoder),
+    let cursor = if format.is_lines() {
+        notice_line("cursor", begin, liveness.json(), encoder)
+    } else {
+        let name = opening_name(format);
+        sse::notice_with_retry(name, Some(begin), millis(retry), liveness.json())
     };
     let mut opening = Vec::from(cursor);
     if let Some(told) = gap {
@@ -87,12 +87,11 @@ pub fn expiring(format: Format, at: Cursor, secs: u64, encoder: &Encoder) -> Byt
 /// `retry` before they reconnect. Newline-delimited JSON has no such word.
 #[must_use]
 pub fn closing(format: Format, at: Cursor, retry: Duration, encoder: &Encoder) -> Bytes {
-    match format {
-        Format::Raw | Format::CloudEvents => {
-            sse::notice_with_retry("cursor", Some(&at), millis(retry), Liveness::Unsaid.json())
-        }
-        Format::NdJson => cursor(format, at, Liveness::Unsaid, encoder),
+    if format.is_lines() {
+        return cursor(format, at, Liveness::Unsaid, encoder);
     }
+    let json = Liveness::Unsaid.json();
+    sse::notice_with_retry("hookrill.cursor", Some(&at), millis(retry), json)
 }
 
 /// All that an SSE client is sent that can't be served now: why, and how long to
@@ -102,13 +101,27 @@ pub fn closing(format: Format, at: Cursor, retry: Duration, encoder: &Encoder) -
 pub fn come_back(place: Option<&AskedFrom>, wait: Duration, why: &str) -> Bytes {
     let json = json!({ "detail": why }).to_string();
     let place = place.map(|place| place as &dyn Display);
-    sse::notice_with_retry("wait", place, millis(wait), &json)
+    sse::notice_with_retry("hookrill.wait", place, millis(wait), &json)
 }
 
 fn notice(format: Format, name: &str, id: Cursor, json: &str, encoder: &Encoder) -> Bytes {
+    if format.is_lines() {
+        return notice_line(name, &id, json, encoder);
+    }
+    // gosmee's client sends on whatever has data, but for what it knows by name.
+    let (name, json) = match (format, name) {
+        (Format::Gosmee, "gap" | "withheld") => ("gosmee-gap".into(), json),
+        (Format::Gosmee, name) => (format!("hookrill.{name}"), Liveness::Unsaid.json()),
+        (_, name) => (format!("hookrill.{name}"), json),
+    };
+    sse::notice(&name, id, json)
+}
+
+/// The name of a stream's first event: smee's clients wait for one of their own.
+fn opening_name(format: Format) -> &'static str {
     match format {
-        Format::Raw | Format::CloudEvents => sse::notice(name, id, json),
-        Format::NdJson => notice_line(name, &id, json, encoder),
+        Format::Smee | Format::Gosmee => "ready",
+        _ => "hookrill.cursor",
     }
 }
 
@@ -124,7 +137,6 @@ mod tests {
     use super::*;
     use crate::wire::{ForeignId, GapReason};
 
-    const FORMATS: [Format; 3] = [Format::Raw, Format::CloudEvents, Format::NdJson];
     const RETRY: Duration = Duration::from_millis(3000);
     /// What a notice may take more than one without data once did.
     const GROWTH_BYTES_MAX: usize = 16;
@@ -167,11 +179,20 @@ mod tests {
         .concat()
     }
 
+    /// Whether the clients of smee know an event by its name.
+    fn is_of_smee(format: Format, name: &str) -> bool {
+        match format {
+            Format::Smee => name == "ready",
+            Format::Gosmee => name == "ready" || name == "gosmee-gap",
+            _ => false,
+        }
+    }
+
     #[test]
     fn every_block_has_an_id_and_data_that_is_json() {
-        for format in FORMATS {
+        for format in Format::ALL {
             let text = String::from_utf8(all(format)).unwrap();
-            if format == Format::NdJson {
+            if format.is_lines() {
                 for line in text.lines() {
                     let line: serde_json::Value = serde_json::from_str(line).unwrap();
                     assert!(line["type"].as_str().unwrap().starts_with("hookrill."));
@@ -187,7 +208,9 @@ mod tests {
                 let data: serde_json::Value = serde_json::from_str(field("data").unwrap()).unwrap();
                 assert!(data.is_object(), "{block}");
                 assert!(field("id").is_some(), "{block}");
-                assert!(field("event").unwrap().starts_with("hookrill."), "{block}");
+                let name = field("event").unwrap();
+                let is_known = name.starts_with("hookrill.") || is_of_smee(format, name);
+                assert!(is_known, "{block}");
             }
         }
     }

@@ -31,7 +31,7 @@ pub(super) fn event(id: Cursor, name: Option<&str>, data: &str) -> Bytes {
 
 /// What Hookrill itself says; `name` and `json` need no escape.
 pub(super) fn notice(name: &str, id: Cursor, json: &str) -> Bytes {
-    format!("event: hookrill.{name}\nid: {id}\ndata: {json}\n\n").into()
+    format!("event: {name}\nid: {id}\ndata: {json}\n\n").into()
 }
 
 /// As [`notice`], after which a client is to wait so many milliseconds before it
@@ -42,7 +42,7 @@ pub(super) fn notice_with_retry(
     retry_ms: u64,
     json: &str,
 ) -> Bytes {
-    let mut out = format!("retry: {retry_ms}\nevent: hookrill.{name}\n");
+    let mut out = format!("retry: {retry_ms}\nevent: {name}\n");
     if let Some(id) = id {
         _ = writeln!(out, "id: {id}");
     }

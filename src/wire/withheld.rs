@@ -7,6 +7,8 @@ pub enum Withheld {
     NotJson,
     /// Its topic is not configured any more, so nothing says what may be shown.
     Unconfigured,
+    /// Parts of it are hidden, and the delivery would show them.
+    Hidden,
     /// Its data has more bytes than the subscriber takes.
     TooLong {
         /// So many.
@@ -21,6 +23,7 @@ impl Withheld {
         match self {
             Self::NotJson => "not_json",
             Self::Unconfigured => "unconfigured",
+            Self::Hidden => "hidden",
             Self::TooLong { .. } => "too_long",
         }
     }

@@ -1,13 +1,14 @@
 //! What is stored and streamed: a verified webhook and its place in the journal.
 //!
 //! Invariants, asserted where a draft gets its place: the place is not that
-//! before the first event; there are at most [`HEADERS_MAX`] headers.
+//! before the first event; there are at most [`HEADERS_MAX`] headers, and at most
+//! [`PROOF_HEADERS_MAX`] of proof.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 
-use crate::{Sequence, Timestamp, Topic};
+use crate::{HeaderList, Sequence, Timestamp, Topic};
 
 /// A verified webhook at its place in the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,16 +37,50 @@ pub struct Draft {
     pub content_type: Option<Box<str>>,
     /// The provider's id of the delivery, where the scheme names one.
     pub dedup_id: Option<Box<str>>,
-    /// The headers worth keeping, name and value, without secrets. Names are in
-    /// lower case. At most [`HEADERS_MAX`].
-    pub headers: Vec<(Box<str>, Box<str>)>,
+    /// The headers worth keeping, without secrets. At most [`HEADERS_MAX`].
+    pub headers: HeaderList,
     /// The body, byte for byte as it was signed, or what that was decoded to
     /// (`Content-Encoding`).
     pub body: Bytes,
+    /// What else it takes to deliver it again as it came.
+    pub original: Original,
+    /// A random number of this append: whoever lost the answer to one knows by it
+    /// whether what the journal has is its own.
+    pub append_nonce: u64,
 }
+
+/// What subscribers are never shown of a delivery, and what it takes to deliver it again
+/// as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Original {
+    /// The method.
+    pub method: Cow<'static, str>,
+    /// What stood behind the topic in the URL: a path, nearly always empty, and the query
+    /// with its `?`. Without the token that may have been there.
+    pub target: Box<str>,
+    /// The headers that show that the delivery is the sender's.
+    pub proof: Proof,
+    /// The names of headers that came and were not kept, joined by commas.
+    pub omitted: Box<str>,
+    /// Whether headers are missing that are not even named: there were too many, or an
+    /// older version stored the event.
+    pub headers_cut: bool,
+    /// The body as it was sent, where that is not [`Draft::body`].
+    pub sent: Option<Bytes>,
+}
+
+/// The headers by which a delivery was verified, as far as they are not kept among the
+/// others: signatures above all. A type of its own, so that no view can take it for
+/// headers that subscribers are shown. At most [`PROOF_HEADERS_MAX`].
+///
+/// Its `Debug` shows names alone.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Proof(HeaderList);
 
 /// The most headers that an event keeps.
 pub const HEADERS_MAX: usize = 64;
+/// The most headers of proof that an event keeps.
+pub const PROOF_HEADERS_MAX: usize = 8;
 
 /// How a delivery is recognised when it comes again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +103,7 @@ impl Draft {
     pub fn at(self, sequence: Sequence) -> Event {
         debug_assert!(sequence > Sequence::ZERO, "the first event has 1");
         debug_assert!(self.headers.len() <= HEADERS_MAX);
+        debug_assert!(self.original.proof.0.len() <= PROOF_HEADERS_MAX);
         Event {
             sequence,
             draft: self,
@@ -80,13 +116,55 @@ impl Draft {
     pub fn weight(&self) -> usize {
         const FIXED_BYTES: usize = 128;
         let optional = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
-        let headers: usize = self.headers.iter().map(|(n, v)| n.len() + v.len()).sum();
         FIXED_BYTES
             + self.topic.as_str().len()
             + self.event_type.len()
             + optional(&self.content_type)
             + optional(&self.dedup_id)
-            + headers
+            + self.headers.as_bytes().len()
+            + self.original.weight()
             + self.body.len()
+    }
+}
+
+impl Original {
+    /// The method of nearly all deliveries.
+    pub const METHOD: &'static str = "POST";
+
+    /// About how much memory and disk this takes, in bytes.
+    fn weight(&self) -> usize {
+        self.method.len()
+            + self.target.len()
+            + self.proof.0.as_bytes().len()
+            + self.omitted.len()
+            + self.sent.as_ref().map_or(0, Bytes::len)
+    }
+}
+
+/// A POST with nothing behind its topic, of which no headers were left out.
+impl Default for Original {
+    fn default() -> Self {
+        Self {
+            method: Self::METHOD.into(),
+            target: Box::default(),
+            proof: Proof::default(),
+            omitted: Box::default(),
+            headers_cut: false,
+            sent: None,
+        }
+    }
+}
+
+impl Proof {
+    /// These headers as proof.
+    #[must_use]
+    pub fn new(headers: HeaderList) -> Self {
+        Self(headers)
+    }
+
+    /// The headers: for the journal, and for those who may have deliveries as they came.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderList {
+        &self.0
     }
 }

@@ -4,7 +4,7 @@
 //! Time is an argument; nothing here reads a clock.
 
 use hookrill_core::{FormReader, Pointer, Secret, Timestamp};
-use http::Method;
+use http::{HeaderName, Method};
 
 use crate::{
     check::{
@@ -179,6 +179,15 @@ impl Verifier {
     #[must_use]
     pub fn forms(&self) -> Option<&FormReader> {
         self.compiled.forms.as_ref()
+    }
+
+    /// The headers by which a delivery is verified, so that whoever gets them with its
+    /// body can verify it as well: those of signature, time and id, and others that are
+    /// signed. In lower case; none where a shared secret is sent along, or nothing is
+    /// verified.
+    #[must_use]
+    pub fn proof_headers(&self) -> &[HeaderName] {
+        &self.compiled.proof_headers
     }
 
     /// By which methods events come.

@@ -53,7 +53,16 @@ pub(in crate::journal) async fn an_event_comes_back_as_it_was_appended(factory: 
     let whole = Draft {
         content_type: Some("text/plain".into()),
         dedup_id: Some("d-1".into()),
-        headers: vec![("x-a".into(), "b".into())],
+        headers: [("x-a", "b")].into_iter().collect(),
+        original: Original {
+            method: "PUT".into(),
+            target: "/?a=b".into(),
+            proof: Proof::new([("x-signature", "c")].into_iter().collect()),
+            omitted: "authorization".into(),
+            headers_cut: true,
+            sent: Some("sent".into()),
+        },
+        append_nonce: 7,
         ..typed("orders.eu", "any \0\n characters")
     };
     append(&*journal, whole.clone()).await;

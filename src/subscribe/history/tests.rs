@@ -101,8 +101,10 @@ impl Fixture {
             event_type: event_type.into(),
             content_type: None,
             dedup_id: None,
-            headers: vec![],
+            headers: hookrill_core::HeaderList::default(),
             body: vec![b'x'; bytes].into(),
+            original: hookrill_core::Original::default(),
+            append_nonce: 0,
         };
         self.journal.append(draft, None).await.unwrap().sequence
     }
@@ -654,16 +656,11 @@ async fn no_page_of_an_older_encoder_is_found_after_it_was_replaced() {
         // Sets the reader off, and comes upon it anywhere.
         fixture.history.clear();
         (0..fastrand::u32(..20_000)).for_each(|_| std::hint::spin_loop());
-        fixture
-            .history
-            .hub
-            .replace_encoder(encoder(fixture.journal.epoch(), named));
-        fixture.history.clear();
-        let page = fixture
-            .history
-            .page(&Selection::all(), Sequence(0))
-            .await
-            .unwrap();
+        let history = &fixture.history;
+        let next = encoder(fixture.journal.epoch(), named);
+        history.hub.replace_encoder(next);
+        history.clear();
+        let page = history.page(&Selection::all(), Sequence(0)).await.unwrap();
         if page.frames.iter().any(|frame| is_named(frame) != named) {
             stale = Some(round);
             break;

@@ -130,8 +130,10 @@ impl Fixture {
             event_type: event_type.into(),
             content_type: None,
             dedup_id: None,
-            headers: vec![],
+            headers: hookrill_core::HeaderList::default(),
             body: body.to_owned().into(),
+            original: hookrill_core::Original::default(),
+            append_nonce: 0,
         };
         self.journal.append(draft, None).await.unwrap().sequence
     }

@@ -21,8 +21,10 @@ async fn long_history(way: Way) -> Fixture {
             event_type: event_type.into(),
             content_type: None,
             dedup_id: None,
-            headers: vec![],
+            headers: hookrill_core::HeaderList::default(),
             body: bytes::Bytes::new(),
+            original: hookrill_core::Original::default(),
+            append_nonce: 0,
         };
         fixture.journal.append(draft, None).await.unwrap();
     }

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod damage;
+mod deliveries;
 mod foreign_clients;
 mod groups;
 mod handshakes;

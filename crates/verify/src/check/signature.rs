@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     ed25519, form,
     grammar::SignatureGrammar,
+    grammar::SignatureLocation,
     headers,
     lookup::required_json,
     mac::{MacAlgorithm, SignedMessage},
@@ -123,6 +124,23 @@ impl TimestampPolicy {
 }
 
 impl SignatureCheck {
+    /// The headers that it reads.
+    pub(crate) fn header_names(&self) -> impl Iterator<Item = &HeaderNames> {
+        let signature = match &self.grammar.location {
+            SignatureLocation::Header(names) => Some(names),
+            SignatureLocation::Json(_) | SignatureLocation::Form(_) => None,
+        };
+        let timestamp = self.timestamp.as_ref().and_then(|it| match &it.source {
+            TimestampSource::Header(names) => Some(names),
+            _ => None,
+        });
+        let signed = self.message.iter().filter_map(|part| match part {
+            MessagePart::Header(names) => Some(names),
+            _ => None,
+        });
+        signature.into_iter().chain(timestamp).chain(signed)
+    }
+
     /// Verifies a delivery.
     ///
     /// Freshness is judged last: a genuine delivery that is stale is a replay,

@@ -11,7 +11,7 @@ mod signature;
 mod token;
 
 use hookrill_core::{FormReader, Secret};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::{
     check::{Check, handshake::Handshakes, signature::SignatureCheck},
@@ -19,7 +19,7 @@ use crate::{
     error::SchemeError,
     facts::{FactSource, FactSources},
     limits::SECRETS_MAX,
-    scheme::{MessagePart, Respond, Scheme, SchemeKind, Source},
+    scheme::{HeaderNames, MessagePart, Respond, Scheme, SchemeKind, Source},
     settings::Settings,
 };
 
@@ -33,6 +33,8 @@ pub(crate) struct CompiledScheme {
     pub(crate) check: Check,
     pub(crate) handshakes: Handshakes,
     pub(crate) facts: FactSources,
+    /// See [`Verifier::proof_headers`](crate::Verifier::proof_headers).
+    pub(crate) proof_headers: Box<[HeaderName]>,
 }
 
 /// Checks a scheme and its settings, and compiles them.
@@ -44,6 +46,7 @@ pub(crate) fn compile(scheme: Scheme, settings: Settings) -> Result<CompiledSche
     refuse_inapplicable(&scheme)?;
     let mut handshakes = handshake::compile(&scheme, &settings)?;
     partition::check(&scheme, settings.partition.as_ref())?;
+    let dedup_id = scheme.dedup_id.clone();
     let facts = FactSources {
         event_type: fact_sources(&scheme, &scheme.event_type),
         dedup_id: fact_sources(&scheme, &scheme.dedup_id),
@@ -66,13 +69,37 @@ pub(crate) fn compile(scheme: Scheme, settings: Settings) -> Result<CompiledSche
         SchemeKind::None if settings.secrets.is_empty() => Check::None,
         SchemeKind::None => return Err(SchemeError::SecretUseless),
     };
+    let proof_headers = match &check {
+        Check::Signature(signature) => proof_headers(signature, &dedup_id),
+        Check::Token(_) | Check::None => Box::default(),
+    };
     Ok(CompiledScheme {
         methods,
         forms,
         check,
         handshakes,
         facts,
+        proof_headers,
     })
+}
+
+/// The headers by which a delivery is verified, and that of its id.
+fn proof_headers(signature: &SignatureCheck, dedup_id: &[Source]) -> Box<[HeaderName]> {
+    let id = dedup_id.iter().filter_map(|source| match source {
+        Source::Header(names) => Some(names),
+        _ => None,
+    });
+    let mut all = Vec::new();
+    for name in signature
+        .header_names()
+        .chain(id)
+        .flat_map(HeaderNames::iter)
+    {
+        if !all.contains(name) {
+            all.push(name.clone());
+        }
+    }
+    all.into()
 }
 
 /// The methods of events. A GET has no body: its event is the query, which a signature

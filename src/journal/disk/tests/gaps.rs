@@ -158,8 +158,8 @@ async fn a_version_byte_that_changed_is_damage_and_one_that_was_written_is_not()
     let log = logs(copied.path()).remove(0);
     let begin = segment::HEADER_BYTES + group::HEADER_BYTES;
     change(&log, |bytes| {
-        assert_eq!(bytes[begin + 4], 1, "the version of the first event");
-        bytes[begin + 4] = 2;
+        assert_eq!(bytes[begin + 4], 2, "the version of the first event");
+        bytes[begin + 4] = 3;
     });
     let disk = reopen(copied.path()).await;
     // Twice, since the second time it is known.
