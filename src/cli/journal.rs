@@ -175,7 +175,7 @@ impl ProgressBar {
     }
 }
 
-fn bar(percent: u64) -> String {
+pub(super) fn bar(percent: u64) -> String {
     let full = percent.min(100) as usize * BAR_CHARS / 100;
     format!("[{:<BAR_CHARS$}] {percent:>3} %", "=".repeat(full))
 }

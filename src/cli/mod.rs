@@ -9,12 +9,14 @@ mod backup;
 mod captured;
 mod check;
 mod completions;
+mod forward;
 mod health;
 mod journal;
 mod output;
 mod plain;
 mod presets;
 mod reload;
+mod resend;
 mod send;
 pub mod serve;
 mod tail;
@@ -70,6 +72,14 @@ pub enum Command {
     Send(send::Args),
     /// Print events as they arrive; reconnects and resumes
     Tail(tail::Args),
+    /// Bring deliveries to a program on this machine, as they came; resumes, waits, replays
+    ///
+    /// Each delivery has its method, path, query, headers and bytes, so that the program's own
+    /// check of signatures passes. A program that is down is waited for, and nothing is lost.
+    #[command(visible_alias = "listen")]
+    Forward(forward::ForwardArgs),
+    /// Send deliveries again that a gateway has, by their ids, then end
+    Resend(resend::Args),
     /// Create a subscriber token
     Token(token::Args),
     /// Ask a running gateway whether it is healthy
@@ -202,6 +212,8 @@ pub fn run(command: Command, context: &Context) -> anyhow::Result<()> {
         Command::Serve(_) => Err(UsageError::new("main runs serve").into()),
         Command::Send(args) => send::run(&args, context),
         Command::Tail(args) => tail::run(&args, context),
+        Command::Forward(args) => forward::run(&args, context),
+        Command::Resend(args) => resend::run(&args, context),
         Command::Token(args) => token::run(&args, context),
         Command::Health(args) => health::run(&args, context),
         Command::Check(args) => check::run(&args, context),
@@ -277,6 +289,14 @@ mod tests {
             "send orders",
             "tail a b --json --since earliest --url https://a/b --token t",
             "tail * --last 10 --types push,issues",
+            "forward github 3000/webhooks/github",
+            "listen github=3000 stripe=:4000/x *=https://127.0.0.1:1 --insecure",
+            "forward a b 3000 --since 2h --until now --types x --match /a=b --match /n>1 --json",
+            "forward a 3000 --last 10 --no-follow --concurrency 4 --retries 10 --timeout 5s",
+            "forward a 3000 --signature fresh --secret env:S --preset stripe --save out",
+            "forward a 3000 -H X:y --drop-header Accept --public-url https://a --url http://b",
+            "forward 3000 --id e-1 --id e-2",
+            "resend e-1 e-2 3000/hooks --token t",
             "token --topic a --topic * --ttl 1h --sub me",
             "health --url http://127.0.0.1:1",
             "presets --json",
@@ -312,6 +332,18 @@ mod tests {
             "tail a --last 1001",
             "tail a --last 5 --since earliest",
             "tail a..b",
+            "forward",
+            "forward a 3000 --id e-1 --since 2h",
+            "forward a 3000 --id ../x",
+            "forward a 3000 --since 2h --last 3",
+            "forward a 3000 --no-follow --until now",
+            "forward a 3000 --until noon",
+            "forward a 3000 --retries 11",
+            "forward a 3000 --concurrency 0",
+            "forward a 3000 --timeout 0s",
+            "forward a 3000 --match a=b",
+            "forward a 3000 --signature again",
+            "resend e-1",
             "token",
             "token --topic a --ttl 1",
             "journal",

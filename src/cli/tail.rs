@@ -23,10 +23,10 @@ use super::{Context, USER_AGENT, block_on, output, plain::in_plain_words, token}
 use crate::{access::Claims, config::MissingSecrets};
 
 /// Longer than any event: the largest body, in base64, in its envelope.
-const EVENT_BYTES_MAX: usize = 128 << 20;
+pub(super) const EVENT_BYTES_MAX: usize = 128 << 20;
 /// The most that is shown of what a gateway says of a gap, in characters.
 const SHOWN_CHARS_MAX: usize = 500;
-const TOKEN_TTL: Duration = Duration::from_secs(60 * 60);
+pub(super) const TOKEN_TTL: Duration = Duration::from_secs(60 * 60);
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -65,7 +65,7 @@ pub struct Args {
 
 /// Where the token comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TokenOrigin {
+pub(super) enum TokenOrigin {
     /// `--token` or its variable.
     Given,
     /// Signed here, with the configured secret.
@@ -78,7 +78,7 @@ enum TokenOrigin {
 
 impl TokenOrigin {
     /// What to do where the gateway refuses it.
-    fn hint(self) -> &'static str {
+    pub(super) fn hint(self) -> &'static str {
         match self {
             Self::Given => {
                 "the token is that of --token or HOOKRILL_TOKEN: `hookrill token`, run where the \
@@ -202,7 +202,7 @@ async fn print_all(mut subscription: Subscription, url: &str, json: bool) -> any
 
 /// Why nobody is there now: a gateway that starts or is moved, or a machine without a
 /// network. `None` where waiting is unlikely to help, or there was a connection.
-fn away(cause: &SubscribeError, has_answered: bool) -> Option<&'static str> {
+pub(super) fn away(cause: &SubscribeError, has_answered: bool) -> Option<&'static str> {
     const LATE: &str = "it took too long";
     let SubscribeError::Exchange(error) = cause else {
         return None;
@@ -239,7 +239,7 @@ fn io_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e io::Error> {
 /// What to say about an interruption; an error where the gateway has never
 /// answered, although somebody is there: its URL is more likely misspelt than it is
 /// restarting.
-fn explained(
+pub(super) fn explained(
     cause: SubscribeError,
     url: &str,
     has_answered: &mut bool,

@@ -309,7 +309,7 @@ fn printable(bytes: &[u8]) -> Vec<u8> {
     shown
 }
 
-fn header(text: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
+pub(super) fn header(text: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
     const FORM: &str = "must be a header such as 'X-Hub-Signature-256: sha256=…'";
     let (name, value) = text.split_once(':').ok_or(FORM)?;
     let name = name.trim().parse().map_err(|_| FORM)?;

@@ -10,6 +10,7 @@
 
 mod command_line;
 mod crash;
+mod forward;
 mod numbers;
 #[cfg(feature = "shuttle")]
 mod shuttle;

@@ -5,6 +5,7 @@
 //! - [`Sender`] sends signed webhooks, again where that helps.
 //! - [`SseReader`](sse::SseReader) reads any `text/event-stream`, without I/O.
 //! - [`Fetch`] fetches a small document, such as a token.
+//! - [`Relay`] passes requests on exactly as they are.
 //!
 //! Everything runs on tokio, and no task is spawned. A whole subscription,
 //! against a server of three lines:
@@ -43,6 +44,7 @@ mod backoff;
 mod cloud_event;
 mod fetch;
 mod gzip;
+mod relay;
 mod sender;
 pub mod sse;
 mod subscription;
@@ -53,6 +55,7 @@ pub use cloud_event::{CloudEvent, CloudEventError};
 pub use fetch::{Document, Fetch, FetchError};
 pub use hookrill_core::{Clock, Secret};
 pub use hookrill_verify;
+pub use relay::{Relay, RelayAnswer};
 pub use sender::{
     AcceptedEvent, Receipt, SendError, Sender, SenderBuilder, SenderOptionsError, Webhook,
 };

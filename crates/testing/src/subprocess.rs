@@ -36,6 +36,12 @@ impl Subprocess {
         }
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The next line, waited for until `deadline`.
     pub fn next_line(&self, deadline: Instant) -> String {
         let left = deadline.saturating_duration_since(Instant::now());

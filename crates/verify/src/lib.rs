@@ -21,6 +21,7 @@ mod hint;
 mod limits;
 mod partition;
 mod preset;
+mod replay;
 pub mod scheme;
 mod settings;
 mod sign;
@@ -42,6 +43,7 @@ pub use limits::{
 };
 pub use partition::{Partition, PartitionError};
 pub use preset::{BodySize, Coverage, Expectation, Preset, SetupTraffic, preset, presets};
+pub use replay::Replay;
 pub use scheme::{Scheme, SchemeSyntaxError};
 pub use settings::Settings;
 pub use sign::Signed;

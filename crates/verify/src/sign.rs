@@ -20,7 +20,7 @@ use crate::{
     delivery::Delivery,
     error::SignError,
     facts::FactSource,
-    scheme::Source,
+    scheme::{HeaderNames, Source},
     verifier::Verifier,
 };
 
@@ -100,6 +100,19 @@ impl Signing {
         Ok(())
     }
 
+    /// Puts `text` into each of `names` that the draft has, since its receiver may read
+    /// any of them, or else into the first.
+    fn put_named(&mut self, names: &HeaderNames, text: &str) -> Result<(), SignError> {
+        let there = names
+            .iter()
+            .filter(|name| self.draft.headers.contains_key(*name));
+        let mut there: Vec<_> = there.cloned().collect();
+        if there.is_empty() {
+            there.push(names.first().clone());
+        }
+        there.iter().try_for_each(|name| self.put(name, text))
+    }
+
     /// Puts `text` into the first source that is a header, unless the draft has
     /// it; returns whether there is such a source.
     fn put_first(&mut self, sources: &[FactSource], text: &str) -> Result<bool, SignError> {
@@ -147,7 +160,7 @@ impl Signing {
         let timestamp = policy.map(|policy| policy.format.format(now));
         let mut field = None;
         match (policy.map(|policy| &policy.source), &timestamp) {
-            (Some(TimestampSource::Header(own)), Some(text)) => self.put(own.first(), text)?,
+            (Some(TimestampSource::Header(own)), Some(text)) => self.put_named(own, text)?,
             (Some(TimestampSource::Field(key)), Some(text)) => field = Some((&**key, &**text)),
             _ => {}
         }
@@ -155,14 +168,14 @@ impl Signing {
         let key = check.keys.first().ok_or(SignError::SecretPending)?;
         let mac = algorithm.compute(key, &message);
         let value = check.grammar.format(field, &check.encoding.encode(&mac));
-        self.put(names.first(), &value)
+        self.put_named(names, &value)
     }
 
     fn put_token(&mut self, location: &TokenLocation, secret: &Secret) -> Result<(), SignError> {
         let text = String::from_utf8_lossy(secret.expose());
         match location {
             TokenLocation::Header { names, prefix } => {
-                self.put(names.first(), &format!("{prefix}{text}"))
+                self.put_named(names, &format!("{prefix}{text}"))
             }
             TokenLocation::Bearer => self.put(&AUTHORIZATION, &format!("Bearer {text}")),
             TokenLocation::Basic => {

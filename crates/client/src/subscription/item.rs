@@ -20,6 +20,11 @@ pub enum Item {
     /// The stream is open: what is sent from now on arrives. Comes once per
     /// connection, before anything that the connection brings.
     Connected,
+    /// All that was stored when the stream was opened has been handed out, and what
+    /// follows is live. Comes once per connection, right after what was replayed.
+    CaughtUp,
+    /// The token ends so soon, and there is no [source](crate::TokenSource) of another.
+    Expiring(Duration),
     /// The connection ended; another one will follow by itself. Nothing is
     /// lost: it resumes where this one ended.
     Interrupted(Interruption),
@@ -106,24 +111,26 @@ pub struct Interruption {
     pub retry_in: Duration,
 }
 
-/// What `hookrill.gap` and `hookrill.withheld` say; other fields may join.
+/// What the events of the gateway itself say; other fields may join.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Notice {
+pub(super) struct Notice {
     reason: String,
     asked: Option<String>,
+    pub(super) live: bool,
+    pub(super) seconds: u64,
 }
 
 impl Notice {
-    /// What says nothing that is understood still says that there is a gap.
-    fn parse(data: &str) -> Self {
+    /// What says nothing that is understood still says what its name says.
+    pub(super) fn parse(data: &str) -> Self {
         serde_json::from_str(data).unwrap_or_default()
     }
 }
 
 impl ReceivedGap {
     pub(super) fn new(id: String, data: String) -> Self {
-        let Notice { reason, asked } = Notice::parse(&data);
+        let Notice { reason, asked, .. } = Notice::parse(&data);
         let reason = match &*reason {
             "retention" => ReceivedGapReason::Retention,
             "epoch" => ReceivedGapReason::Epoch,

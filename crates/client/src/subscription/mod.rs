@@ -300,9 +300,10 @@ impl Subscription {
             }
             StreamBlock::Position(id) => (id, None),
             StreamBlock::Item(id, item) => (id, Some(Ok(item))),
-            StreamBlock::Expiring(id) => {
+            StreamBlock::Expiring(id, left) => {
                 self.ask_for_renewal();
-                (id, None)
+                let is_last = self.source.is_none();
+                (id, is_last.then_some(Ok(Item::Expiring(left))))
             }
         };
         match self.move_to(id) {

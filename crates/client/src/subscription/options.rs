@@ -37,6 +37,9 @@ pub enum EventFormat {
     /// A CloudEvent 1.0, whose body is exact to the byte:
     /// [`ReceivedEvent::cloud_event`](crate::ReceivedEvent::cloud_event).
     CloudEvents,
+    /// The delivery as its sender posted it: method, target, headers and body, as JSON. For
+    /// tokens with the claim `deliveries`.
+    Delivery,
 }
 
 /// Makes a [`Subscription`].
@@ -254,6 +257,7 @@ impl SubscriptionBuilder {
         let format = match self.format {
             EventFormat::Text => None,
             EventFormat::CloudEvents => Some("cloudevents"),
+            EventFormat::Delivery => Some("delivery"),
         };
         for (key, value) in [
             ("since", self.since.as_deref()),

@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::{
     SubscribeError,
-    item::{Item, ReceivedEvent, ReceivedGap, WithheldEvent},
+    item::{Item, Notice, ReceivedEvent, ReceivedGap, WithheldEvent},
 };
 use crate::{
     gzip::Inflater,
@@ -36,8 +36,8 @@ pub(super) enum StreamBlock {
     /// The gateway can't serve the stream now, and may say why. It cuts the connection
     /// then, which is not what went wrong.
     ComeBack(Option<String>),
-    /// The token expires soon.
-    Expiring(String),
+    /// The token expires so soon.
+    Expiring(String, Duration),
     /// Something for the subscriber; the position moves with it.
     Item(String, Item),
 }
@@ -171,7 +171,11 @@ fn block(event: SseEvent<'_>) -> StreamBlock {
     let id = event.id().into_owned();
     let item = match &*event.name() {
         "hookrill.wait" => return StreamBlock::ComeBack(detail(&event.data())),
-        "hookrill.expiring" => return StreamBlock::Expiring(id),
+        "hookrill.expiring" => {
+            let left = Duration::from_secs(Notice::parse(&event.data()).seconds);
+            return StreamBlock::Expiring(id, left);
+        }
+        "hookrill.cursor" if Notice::parse(&event.data()).live => Item::CaughtUp,
         "hookrill.gap" => Item::Gap(ReceivedGap::new(id.clone(), event.data().into_owned())),
         "hookrill.withheld" => {
             Item::Withheld(WithheldEvent::new(id.clone(), event.data().into_owned()))

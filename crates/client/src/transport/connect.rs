@@ -181,11 +181,21 @@ impl ConnectOptions {
 
     /// Uses these trust anchors, client certificates and versions for TLS, in
     /// place of Mozilla's certificate authorities.
+    ///
+    /// [`trust_any_certificate`](Self::trust_any_certificate) is the other choice.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(mut self, config: Arc<tokio_rustls::rustls::ClientConfig>) -> Self {
         self.tls = Some(config);
         self
+    }
+
+    /// Takes any certificate, whoever signed it and whatever its name: only for a server on
+    /// this machine, since whoever is in between reads and changes everything.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn trust_any_certificate(self) -> Self {
+        self.tls(super::tls::config_that_trusts_any())
     }
 }
 

@@ -142,7 +142,7 @@ pub(crate) async fn event(subscription: &mut Subscription) -> ReceivedEvent {
     loop {
         match item(subscription).await {
             Item::Event(event) => return event,
-            Item::Connected | Item::Interrupted(_) => {}
+            Item::Connected | Item::CaughtUp | Item::Expiring(_) | Item::Interrupted(_) => {}
             other => panic!("{other:?}"),
         }
     }

@@ -19,17 +19,33 @@ impl Pointer {
     /// `None` where there is none, or where this is not JSON.
     #[must_use]
     pub fn emptied(&self, body: &[u8]) -> Option<Vec<u8>> {
+        self.replaced(body, b"\"\"")
+    }
+
+    /// The body with this JSON in place of each value that is at this place; `None` where
+    /// there is none, or where this is not JSON.
+    #[must_use]
+    pub fn replaced(&self, body: &[u8], json: &[u8]) -> Option<Vec<u8>> {
         let spans = self.spans(body)?;
-        let mut emptied = Vec::with_capacity(body.len());
+        let mut replaced = Vec::with_capacity(body.len() + json.len());
         let mut at = 0;
         for span in &spans {
             debug_assert!(at <= span.start, "values come in their order");
-            emptied.extend_from_slice(&body[at..span.start]);
-            emptied.extend_from_slice(b"\"\"");
+            replaced.extend_from_slice(&body[at..span.start]);
+            replaced.extend_from_slice(json);
             at = span.end;
         }
-        emptied.extend_from_slice(&body[at..]);
-        (!spans.is_empty()).then_some(emptied)
+        replaced.extend_from_slice(&body[at..]);
+        (!spans.is_empty()).then_some(replaced)
+    }
+
+    /// The value at this place as it is written: `"a"`, `12.50`, `{ }`. Of a key that
+    /// occurs more than once it is the last one. `None` where there is none, or where
+    /// this is not JSON.
+    #[must_use]
+    pub fn value(&self, body: &[u8]) -> Option<String> {
+        let span = self.spans(body)?.pop()?;
+        String::from_utf8(body[span].to_vec()).ok()
     }
 
     fn spans(&self, body: &[u8]) -> Option<Vec<Range<usize>>> {

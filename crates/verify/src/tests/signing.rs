@@ -174,3 +174,35 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn headers_are_replaced_by_the_name_that_they_came_with() {
+    const SCHEME: &str = r#"
+    kind = "hmac"
+    hash = "sha256"
+    encoding = "hex"
+    message = ["timestamp", { literal = "." }, "body"]
+    timestamp = { header = ["webhook-timestamp", "svix-timestamp"] }
+    signature = { header = ["webhook-signature", "svix-signature"] }
+    "#;
+    let verifier = custom(SCHEME, &["s"]).unwrap();
+    let old = [
+        ("svix-timestamp", "1"),
+        ("svix-signature", "00"),
+        ("svix-other", "o"),
+    ];
+    let headers = old.map(|(name, value)| {
+        let value = http::HeaderValue::from_static(value);
+        (http::HeaderName::from_static(name), value)
+    });
+    let headers = http::HeaderMap::from_iter(headers);
+    let draft = Delivery::new(http::Method::POST, "/", headers, "{}", at(SIGNED_AT));
+    let signed = verifier.sign(&draft, None, "i", at(SIGNED_AT)).unwrap();
+    let mut names: Vec<_> = signed
+        .headers
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, ["svix-signature", "svix-timestamp"]);
+}
