@@ -77,7 +77,7 @@ pub enum Command {
     /// Each delivery has its method, path, query, headers and bytes, so that the program's own
     /// check of signatures passes. A program that is down is waited for, and nothing is lost.
     #[command(visible_alias = "listen")]
-    Forward(forward::ForwardArgs),
+    Forward(forward::Args),
     /// Send deliveries again that a gateway has, by their ids, then end
     Resend(resend::Args),
     /// Create a subscriber token

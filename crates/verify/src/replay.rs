@@ -15,8 +15,8 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Replay {
-    /// Nothing proves it.
-    Unproven,
+    /// Nothing was signed, and no token came.
+    Unsigned,
     /// A token came with it, which nobody keeps.
     Token,
     /// It was signed.
@@ -35,7 +35,7 @@ impl Replay {
     #[must_use]
     pub fn of(scheme: &Scheme) -> Self {
         match scheme.kind {
-            SchemeKind::None => Self::Unproven,
+            SchemeKind::None => Self::Unsigned,
             SchemeKind::Token => Self::Token,
             SchemeKind::Hmac | SchemeKind::Ed25519 => Self::Signature {
                 tolerance: scheme.timestamp.as_ref().map(|rule| rule.tolerance),
@@ -51,7 +51,7 @@ impl Verifier {
     #[must_use]
     pub fn replay(&self) -> Replay {
         match &self.compiled.check {
-            Check::None => Replay::Unproven,
+            Check::None => Replay::Unsigned,
             Check::Token(_) => Replay::Token,
             Check::Signature(check) => Replay::Signature {
                 tolerance: check.timestamp.as_ref().map(|policy| policy.tolerance),

@@ -28,7 +28,7 @@ const LINE_CHARS_MAX: usize = 100;
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
 /// A program that takes deliveries.
-pub(super) struct App {
+pub(super) struct LocalApp {
     pub(super) target: Target,
     relay: Relay,
     timeout: Duration,
@@ -36,7 +36,7 @@ pub(super) struct App {
 
 /// What came of an attempt.
 #[derive(Debug)]
-pub(super) enum Attempt {
+pub(super) enum SendAttempt {
     Answered(RelayAnswer, Duration),
     /// It was sent, and there was no answer in time.
     TimedOut(Duration),
@@ -46,7 +46,7 @@ pub(super) enum Attempt {
     Away(String),
 }
 
-impl App {
+impl LocalApp {
     pub(super) fn new(target: Target, timeout: Duration, trusts_any: bool) -> anyhow::Result<Self> {
         let mut options = ConnectOptions::new()
             .user_agent(USER_AGENT)
@@ -66,31 +66,31 @@ impl App {
     }
 
     /// Sends a request once.
-    pub(super) async fn attempt(&self, outgoing: &Outgoing) -> Attempt {
+    pub(super) async fn attempt(&self, outgoing: &Outgoing) -> SendAttempt {
         let Some(request) = outgoing.request() else {
-            return Attempt::Broken("its path can't be sent".to_owned());
+            return SendAttempt::Broken("its path can't be sent".to_owned());
         };
         let began = Instant::now();
         let sent = timeout(self.timeout, self.relay.send(request, ANSWER_BYTES_MAX)).await;
         match sent {
-            Ok(Ok(answer)) => Attempt::Answered(answer, began.elapsed()),
+            Ok(Ok(answer)) => SendAttempt::Answered(answer, began.elapsed()),
             Ok(Err(error)) => self.failed(&error),
-            Err(_) => Attempt::TimedOut(self.timeout),
+            Err(_) => SendAttempt::TimedOut(self.timeout),
         }
     }
 
-    fn failed(&self, error: &ExchangeError) -> Attempt {
+    fn failed(&self, error: &ExchangeError) -> SendAttempt {
         let host = self.target.host();
         match error {
-            ExchangeError::Connect(error) => Attempt::Away(away(error, host)),
-            ExchangeError::NeedsTls(_) => Attempt::Away(format!(
+            ExchangeError::Connect(error) => SendAttempt::Away(away(error, host)),
+            ExchangeError::NeedsTls(_) => SendAttempt::Away(format!(
                 "{host} speaks TLS: its target begins with https://"
             )),
             ExchangeError::Http(source) => {
                 let http = source.downcast_ref::<hyper::Error>();
-                Attempt::Broken(broken(http).to_owned())
+                SendAttempt::Broken(broken(http).to_owned())
             }
-            _ => Attempt::Broken("the connection broke".to_owned()),
+            _ => SendAttempt::Broken("the connection broke".to_owned()),
         }
     }
 }

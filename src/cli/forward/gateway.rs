@@ -29,7 +29,7 @@ use crate::{
 const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A gateway, and what is needed to ask it.
-pub(super) struct Gateway {
+pub(super) struct RemoteGateway {
     pub(super) url: String,
     token: Option<String>,
     origin: TokenOrigin,
@@ -48,15 +48,15 @@ pub(super) struct Beginning {
 }
 
 /// A delivery was asked for by its id.
-pub(super) enum Fetched {
-    Delivery(Box<StoredDelivery>),
+pub(super) enum FetchedDelivery {
+    Found(Box<StoredDelivery>),
     /// The gateway has it no longer, or never had it; and what it says of that.
     Gone(String),
     /// It is away, or can't answer now.
     Later(String),
 }
 
-impl Gateway {
+impl RemoteGateway {
     pub(super) fn new(
         url: Option<&str>,
         token: Option<&str>,
@@ -118,6 +118,8 @@ impl Gateway {
         Claims {
             topics: topics.to_vec(),
             deliveries: true,
+            // For topics with `expose` or `hide`.
+            full: true,
             ..Claims::default()
         }
     }
@@ -127,7 +129,7 @@ impl Gateway {
     /// # Errors
     ///
     /// Where asking again can't help.
-    pub(super) async fn fetch(&self, id: &Cursor) -> anyhow::Result<Fetched> {
+    pub(super) async fn fetch(&self, id: &Cursor) -> anyhow::Result<FetchedDelivery> {
         let mut fetch = Fetch::new(format!("{}/deliveries/{id}", self.url))
             .bytes_max(EVENT_BYTES_MAX)
             .timeout(FETCH_TIMEOUT)
@@ -141,7 +143,9 @@ impl Gateway {
         let document = match fetch.get().await {
             Ok(document) => document,
             Err(error @ (FetchError::Exchange(_) | FetchError::TimedOut(_))) => {
-                return Ok(Fetched::Later(super::super::plain::in_plain_words(&error)));
+                return Ok(FetchedDelivery::Later(super::super::plain::in_plain_words(
+                    &error,
+                )));
             }
             Err(error) => return Err(anyhow::Error::new(error).context(self.url.clone())),
         };
@@ -151,11 +155,11 @@ impl Gateway {
                 if delivery.id != *id {
                     return Err(anyhow!("the gateway sent another delivery than {id}"));
                 }
-                Ok(Fetched::Delivery(Box::new(delivery)))
+                Ok(FetchedDelivery::Found(Box::new(delivery)))
             }
-            Err(error) if error.is_temporary() => Ok(Fetched::Later(error.to_string())),
+            Err(error) if error.is_temporary() => Ok(FetchedDelivery::Later(error.to_string())),
             Err(error) if matches!(error.status, StatusCode::NOT_FOUND | StatusCode::GONE) => {
-                Ok(Fetched::Gone(error.to_string()))
+                Ok(FetchedDelivery::Gone(error.to_string()))
             }
             Err(error) => Err(self.refused(&error)),
         }
@@ -203,8 +207,9 @@ impl Gateway {
             .collect();
         let topics = topics.join(" ").replace('*', "'*'");
         format!(
-            "it needs a token with --deliveries: `hookrill token {topics} --deliveries`, run where \
-             the gateway's configuration is, creates one for --token or HOOKRILL_TOKEN"
+            "it needs a token with --deliveries, and where the topic has expose or hide with --full \
+             too: `hookrill token {topics} --deliveries --full`, run where the gateway's \
+             configuration is, creates one for --token or HOOKRILL_TOKEN"
         )
     }
 }

@@ -28,7 +28,7 @@ use super::{
     gateway::Beginning,
     matching::{Match, is_wanted},
     session::{Patience, Session},
-    target::{Route, route_of},
+    target::{ForwardRoute, route_of},
 };
 
 /// How often it is looked whether `--until` was passed while nothing came.
@@ -60,7 +60,7 @@ pub(super) struct LaneOptions {
 /// One target and its topics.
 pub(super) struct Lane<'a> {
     pub(super) session: &'a Session,
-    pub(super) routes: &'a [Route],
+    pub(super) routes: &'a [ForwardRoute],
     /// Which of the routes, and of the session's programs.
     pub(super) index: usize,
     pub(super) options: &'a LaneOptions,
@@ -70,7 +70,7 @@ pub(super) struct Lane<'a> {
 
 /// The deliveries that are being sent, in their order.
 #[derive(Default)]
-struct Pending(VecDeque<(Cursor, bool)>);
+struct PendingDeliveries(VecDeque<(Cursor, bool)>);
 
 /// How far a stream has come.
 struct StreamProgress {
@@ -85,7 +85,7 @@ struct StreamProgress {
     shown: Option<Instant>,
 }
 
-impl Pending {
+impl PendingDeliveries {
     fn begin(&mut self, id: Cursor) {
         self.0.push_back((id, false));
     }
@@ -134,7 +134,7 @@ impl Lane<'_> {
             count: 0,
             shown: None,
         };
-        let mut pending = Pending::default();
+        let mut pending = PendingDeliveries::default();
         let mut running = FuturesUnordered::new();
         let looks = matches!(options.until, Until::Position(_));
         while !progress.has_ended || !running.is_empty() {
@@ -352,7 +352,7 @@ mod tests {
     #[test]
     fn the_position_is_in_front_of_the_oldest_that_is_not_done() {
         let cursor = |number: u64| -> Cursor { format!("e-{number}").parse().unwrap() };
-        let mut pending = Pending::default();
+        let mut pending = PendingDeliveries::default();
         assert_eq!(pending.position(), None);
         for number in [5, 8, 9] {
             pending.begin(cursor(number));

@@ -1,78 +1,27 @@
-//! The arguments of `forward` and `resend`, and what follows from them.
+//! The arguments that `forward` and `resend` share: how deliveries are sent.
 
 use std::{cell::RefCell, collections::BTreeSet, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
-use hookrill_core::{Cursor, Secret};
+use hookrill_core::Secret;
 use http::{HeaderName, HeaderValue};
 
 use super::{
     super::{Context, UsageError, verify::header},
-    app::App,
-    gateway::{Beginning, Gateway},
-    lane::{LaneOptions, Until},
-    matching::Match,
+    app::LocalApp,
+    gateway::RemoteGateway,
     outgoing::HeaderChanges,
     saved::Saved,
     screen::Screen,
     session::Session,
-    signing::{SignatureMode, Signing, SigningArgs},
+    signing::{SignatureChoice, SignatureMode, SigningArgs},
     tally::word,
-    target::Route,
+    target::ForwardRoute,
 };
 use crate::config::MissingSecrets;
 
 /// The longest that a program may take.
 const TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
-
-/// Arguments of `hookrill forward`.
-#[derive(Debug, clap::Args)]
-pub struct ForwardArgs {
-    /// Topics, including their subtopics, and where their deliveries go: 3000, :3000/hooks,
-    /// localhost:3000/hooks or http://…; each topic has a target of its own, or that at the end
-    #[arg(required = true, value_name = "TOPIC[=TARGET]... [TARGET]", num_args = 1..=65)]
-    pub(super) words: Vec<String>,
-
-    /// Send exactly this delivery again, then end; repeat it for more
-    #[arg(long = "id", value_name = "ID")]
-    #[arg(conflicts_with_all = ["since", "last", "until", "no_follow", "types", "matches"])]
-    pub(super) ids: Vec<Cursor>,
-
-    /// Start at "earliest", after a cursor, with the last "2h", or at a time such as
-    /// "2026-11-30T08:00:00Z", instead of with new deliveries
-    #[arg(long, value_name = "WHEN")]
-    since: Option<String>,
-
-    /// Start with the newest COUNT deliveries
-    #[arg(long, value_name = "COUNT", conflicts_with = "since")]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
-    last: Option<u16>,
-
-    /// End after this cursor, or at what is stored "now"
-    #[arg(long, value_name = "CURSOR|now", conflicts_with = "no_follow", value_parser = until)]
-    until: Option<Until>,
-
-    /// End once all that is stored was sent; with --since or --last
-    #[arg(long)]
-    no_follow: bool,
-
-    /// Only events of these types, separated by commas
-    #[arg(long)]
-    types: Option<String>,
-
-    /// Only deliveries whose body has this, such as /repository/name=demo or '/amount>100';
-    /// repeat it for more, all of which have to hold
-    #[arg(long = "match", value_name = "/POINTER=VALUE")]
-    matches: Vec<Match>,
-
-    /// How many deliveries of a target are sent at once; more than one changes their order
-    #[arg(long, value_name = "COUNT", default_value_t = 1)]
-    #[arg(value_parser = clap::value_parser!(u8).range(1..=64))]
-    concurrency: u8,
-
-    #[command(flatten)]
-    pub(super) sending: SendingArgs,
-}
 
 /// Arguments about how deliveries are sent.
 #[derive(Debug, clap::Args)]
@@ -134,54 +83,12 @@ pub(in super::super) struct SendingArgs {
     json: bool,
 }
 
-impl ForwardArgs {
-    pub(super) fn lane_options(&self) -> anyhow::Result<LaneOptions> {
-        let until = match self.until {
-            Some(until) => until,
-            None if self.no_follow => Until::Now,
-            None => Until::Never,
-        };
-        if until == Until::Now && self.since.is_none() && self.last.is_none() {
-            return Err(UsageError::new(
-                "what is stored is sent from where --since or --last says: add one of them, such \
-                 as --since 2h",
-            )
-            .into());
-        }
-        Ok(LaneOptions {
-            begin: Beginning {
-                since: self.since.clone(),
-                last: self.last,
-            },
-            until,
-            types: self.types.clone(),
-            matches: self.matches.clone(),
-            concurrency: usize::from(self.concurrency),
-        })
-    }
-
-    /// What says which deliveries are wanted, for a command that goes on.
-    pub(super) fn reading_options(&self) -> String {
-        let mut text = String::new();
-        if let Some(types) = &self.types {
-            text.push_str(&format!(" --types {}", word(types)));
-        }
-        for one in &self.matches {
-            text.push_str(&format!(" --match {}", word(&one.written())));
-        }
-        if self.concurrency > 1 {
-            text.push_str(&format!(" --concurrency {}", self.concurrency));
-        }
-        text
-    }
-}
-
 impl SendingArgs {
     /// A run with one program for each route.
     pub(super) fn session(
         &self,
         topics: Vec<String>,
-        routes: &[Route],
+        routes: &[ForwardRoute],
         context: &Context,
     ) -> anyhow::Result<Session> {
         let secret = match &self.secret {
@@ -192,7 +99,7 @@ impl SendingArgs {
                 Some(Secret::new(value.into_bytes()))
             }
         };
-        let signing = Signing::new(
+        let signing = SignatureChoice::new(
             SigningArgs {
                 mode: self.signature,
                 secret,
@@ -204,9 +111,14 @@ impl SendingArgs {
         )?;
         let apps = routes
             .iter()
-            .map(|route| App::new(route.target.clone(), self.timeout, self.insecure));
+            .map(|route| LocalApp::new(route.target.clone(), self.timeout, self.insecure));
         Ok(Session {
-            gateway: Gateway::new(self.url.as_deref(), self.token.as_deref(), topics, context),
+            gateway: RemoteGateway::new(
+                self.url.as_deref(),
+                self.token.as_deref(),
+                topics,
+                context,
+            ),
             clock: context.clock.clone(),
             signing,
             headers: HeaderChanges {
@@ -250,17 +162,5 @@ fn timeout(text: &str) -> Result<Duration, &'static str> {
         Ok(timeout) if !timeout.is_zero() && timeout <= TIMEOUT_MAX => Ok(timeout),
         Ok(_) => Err("must be more than nothing and at most 1h"),
         Err(_) => Err("must be a duration with a unit, such as 30s or 2m"),
-    }
-}
-
-fn until(text: &str) -> Result<Until, &'static str> {
-    match text {
-        "now" => Ok(Until::Now),
-        text => {
-            let cursor = text
-                .parse()
-                .map_err(|_| "must be \"now\", or the id of an event")?;
-            Ok(Until::Position(cursor))
-        }
     }
 }

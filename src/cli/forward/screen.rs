@@ -12,7 +12,7 @@ use std::{
 use hookrill_core::{Timestamp, printable};
 use serde_json::{Value, json};
 
-use super::{super::output, delivery::StoredDelivery, signing::Proof};
+use super::{super::output, delivery::StoredDelivery, signing::SignatureState};
 use crate::config::Environment;
 
 /// The most characters of a line in place: one that wraps can't be taken back.
@@ -44,7 +44,7 @@ pub(super) struct AttemptLine<'a> {
     pub(super) host: Option<&'a str>,
     pub(super) at: Timestamp,
     pub(super) number: u32,
-    pub(super) proof: Proof,
+    pub(super) proof: SignatureState,
     /// `delivered`, `refused`, `retrying`, `failed` or `waiting`.
     pub(super) outcome: &'static str,
     pub(super) status: Option<u16>,
@@ -157,7 +157,7 @@ fn text(line: &AttemptLine<'_>) -> String {
     if let Some(took) = line.took {
         text.push_str(&format!("{:>4} ms  ", took.as_millis()));
     }
-    if line.proof == Proof::Fresh {
+    if line.proof == SignatureState::Fresh {
         text.push_str("signed again  ");
     }
     text.push_str(&printable(&line.message, MESSAGE_CHARS_MAX));
@@ -181,7 +181,7 @@ fn object(line: &AttemptLine<'_>) -> Value {
         "bytes": delivery.body.len(),
         "headers_cut": delivery.is_cut,
         "attempt": line.number,
-        "signature": match line.proof { Proof::Kept => "kept", Proof::Fresh => "fresh" },
+        "signature": match line.proof { SignatureState::Kept => "kept", SignatureState::Fresh => "fresh" },
         "outcome": line.outcome,
         "status": line.status,
         "ms": line.took.map(ms),
@@ -221,7 +221,7 @@ mod tests {
             host: None,
             at: Timestamp::from_unix_ms(1_614_265_330_123),
             number: 1,
-            proof: Proof::Kept,
+            proof: SignatureState::Kept,
             outcome: "delivered",
             status: Some(200),
             took: Some(Duration::from_millis(14)),

@@ -16,14 +16,14 @@ use hookrill_core::{Clock, Cursor};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    app::{App, Attempt, first_line, is_temporary, retry_after},
+    app::{LocalApp, SendAttempt, first_line, is_temporary, retry_after},
     delivery::StoredDelivery,
-    gateway::{Fetched, Gateway},
+    gateway::{FetchedDelivery, RemoteGateway},
     outgoing::{HeaderChanges, Outgoing},
     saved::Saved,
     screen::{AttemptLine, Screen, duration},
-    signing::{Proof, Signing},
-    tally::{LastSent, Tally},
+    signing::{SignatureChoice, SignatureState},
+    tally::{ForwardTally, LastSent},
 };
 
 /// Before a program that is away is tried again; it doubles up to the maximum.
@@ -41,15 +41,15 @@ const NOTES_MAX: usize = 100;
 
 /// What a run of the command has.
 pub(super) struct Session {
-    pub(super) gateway: Gateway,
+    pub(super) gateway: RemoteGateway,
     pub(super) clock: Clock,
-    pub(super) signing: Signing,
+    pub(super) signing: SignatureChoice,
     pub(super) headers: HeaderChanges,
     pub(super) retries: u32,
     pub(super) saved: Option<Saved>,
-    pub(super) apps: Vec<App>,
+    pub(super) apps: Vec<LocalApp>,
     pub(super) screen: RefCell<Screen>,
-    pub(super) tally: RefCell<Tally>,
+    pub(super) tally: RefCell<ForwardTally>,
     /// What was said once.
     pub(super) notes: RefCell<BTreeSet<String>>,
 }
@@ -63,7 +63,7 @@ pub(super) enum Patience {
 }
 
 /// What follows from an attempt.
-enum Verdict {
+enum AttemptVerdict {
     Delivered,
     /// Not taken, and not to be sent again.
     Refused,
@@ -75,7 +75,7 @@ enum Verdict {
 
 /// One delivery on its way.
 struct Passage<'a> {
-    app: &'a App,
+    app: &'a LocalApp,
     delivery: &'a StoredDelivery,
     /// How often it was sent.
     sent: u32,
@@ -116,7 +116,7 @@ impl Session {
             }
             let attempt = passage.app.attempt(&outgoing).await;
             let verdict = passage.verdict(&attempt, self.retries);
-            if let Verdict::Away(why) = verdict {
+            if let AttemptVerdict::Away(why) = verdict {
                 if patience == Patience::Once {
                     let message = format!("{why}; it was not sent");
                     self.show(&passage, proof, "failed", None, None, message)?;
@@ -130,21 +130,23 @@ impl Session {
             self.report(&passage, proof, &attempt, &verdict)?;
             let mut tally = self.tally.borrow_mut();
             match verdict {
-                Verdict::Delivered => tally.count_delivered(&delivery.id),
-                Verdict::Refused | Verdict::Failed => tally.count_failed(delivery.id, app_index),
-                Verdict::Again(wait) => {
+                AttemptVerdict::Delivered => tally.count_delivered(&delivery.id),
+                AttemptVerdict::Refused | AttemptVerdict::Failed => {
+                    tally.count_failed(delivery.id, app_index);
+                }
+                AttemptVerdict::Again(wait) => {
                     drop(tally);
                     sleep(wait).await;
                     continue;
                 }
-                Verdict::Away(_) => {}
+                AttemptVerdict::Away(_) => {}
             }
-            return Ok(matches!(verdict, Verdict::Delivered));
+            return Ok(matches!(verdict, AttemptVerdict::Delivered));
         }
     }
 
     /// The request of a delivery, with its signature.
-    fn outgoing(&self, app: &App, delivery: &StoredDelivery) -> (Outgoing, Proof) {
+    fn outgoing(&self, app: &LocalApp, delivery: &StoredDelivery) -> (Outgoing, SignatureState) {
         let mut outgoing = Outgoing::new(delivery, &app.target);
         let (proof, note) = self
             .signing
@@ -179,7 +181,7 @@ impl Session {
     async fn wait_for_app(
         &self,
         passage: &mut Passage<'_>,
-        proof: Proof,
+        proof: SignatureState,
         why: String,
     ) -> anyhow::Result<()> {
         let since = *passage.away_since.get_or_insert_with(Instant::now);
@@ -203,10 +205,10 @@ impl Session {
         app: usize,
         delivery: &Rc<StoredDelivery>,
         outgoing: &Outgoing,
-        attempt: &Attempt,
+        attempt: &SendAttempt,
     ) {
         let answer = match attempt {
-            Attempt::Answered(answer, _) => Some(answer.clone()),
+            SendAttempt::Answered(answer, _) => Some(answer.clone()),
             _ => None,
         };
         self.tally.borrow_mut().last = Some(LastSent {
@@ -220,13 +222,13 @@ impl Session {
     fn report(
         &self,
         passage: &Passage<'_>,
-        proof: Proof,
-        attempt: &Attempt,
-        verdict: &Verdict,
+        proof: SignatureState,
+        attempt: &SendAttempt,
+        verdict: &AttemptVerdict,
     ) -> anyhow::Result<()> {
         let (status, took, mut message) = match attempt {
-            Attempt::Answered(answer, took) => {
-                let is_taken = matches!(verdict, Verdict::Delivered);
+            SendAttempt::Answered(answer, took) => {
+                let is_taken = matches!(verdict, AttemptVerdict::Delivered);
                 let line = if is_taken {
                     String::new()
                 } else {
@@ -234,20 +236,20 @@ impl Session {
                 };
                 (Some(answer.status.as_u16()), Some(*took), line)
             }
-            Attempt::TimedOut(after) => {
+            SendAttempt::TimedOut(after) => {
                 (None, None, format!("no answer within {}", duration(*after)))
             }
-            Attempt::Broken(why) | Attempt::Away(why) => (None, None, why.clone()),
+            SendAttempt::Broken(why) | SendAttempt::Away(why) => (None, None, why.clone()),
         };
         let outcome = match verdict {
-            Verdict::Delivered => "delivered",
-            Verdict::Refused => "refused",
-            Verdict::Again(wait) => {
+            AttemptVerdict::Delivered => "delivered",
+            AttemptVerdict::Refused => "refused",
+            AttemptVerdict::Again(wait) => {
                 message.push_str(&format!("; again in {}", duration(*wait)));
                 "retrying"
             }
-            Verdict::Failed => "failed",
-            Verdict::Away(_) => "waiting",
+            AttemptVerdict::Failed => "failed",
+            AttemptVerdict::Away(_) => "waiting",
         };
         self.show(passage, proof, outcome, status, took, message)
     }
@@ -255,7 +257,7 @@ impl Session {
     fn show(
         &self,
         passage: &Passage<'_>,
-        proof: Proof,
+        proof: SignatureState,
         outcome: &'static str,
         status: Option<u16>,
         took: Option<Duration>,
@@ -291,16 +293,16 @@ impl Session {
         let mut wait = RETRY_WAIT;
         loop {
             match self.gateway.fetch(id).await? {
-                Fetched::Delivery(delivery) => return Ok(Some(Rc::from(delivery))),
-                Fetched::Gone(why) => {
+                FetchedDelivery::Found(delivery) => return Ok(Some(Rc::from(delivery))),
+                FetchedDelivery::Gone(why) => {
                     self.status(&format!("{id} can't be sent again: {why}"));
                     return Ok(None);
                 }
-                Fetched::Later(why) if patience == Patience::Once => {
+                FetchedDelivery::Later(why) if patience == Patience::Once => {
                     self.status(&format!("{id} can't be fetched now: {why}"));
                     return Ok(None);
                 }
-                Fetched::Later(why) => {
+                FetchedDelivery::Later(why) => {
                     let secs = wait.as_secs();
                     self.status(&format!("gateway away: {why}; again in {secs} s"));
                 }
@@ -312,32 +314,32 @@ impl Session {
 }
 
 impl Passage<'_> {
-    fn verdict(&mut self, attempt: &Attempt, retries: u32) -> Verdict {
-        if let Attempt::Away(why) = attempt {
-            return Verdict::Away(why.clone());
+    fn verdict(&mut self, attempt: &SendAttempt, retries: u32) -> AttemptVerdict {
+        if let SendAttempt::Away(why) = attempt {
+            return AttemptVerdict::Away(why.clone());
         }
         self.away_since = None;
         self.away_wait = AWAY_WAIT;
         self.away_said.clear();
         self.sent = self.sent.saturating_add(1);
         let (again, wait, asked) = match attempt {
-            Attempt::Answered(answer, _) if answer.status.is_success() => {
-                return Verdict::Delivered;
+            SendAttempt::Answered(answer, _) if answer.status.is_success() => {
+                return AttemptVerdict::Delivered;
             }
-            Attempt::Answered(answer, _) if is_temporary(answer.status) => {
+            SendAttempt::Answered(answer, _) if is_temporary(answer.status) => {
                 (retries, RETRY_WAIT, retry_after(answer))
             }
-            Attempt::Answered(..) => return Verdict::Refused,
-            Attempt::TimedOut(_) => (retries, RETRY_WAIT, None),
-            Attempt::Broken(_) | Attempt::Away(_) => {
+            SendAttempt::Answered(..) => return AttemptVerdict::Refused,
+            SendAttempt::TimedOut(_) => (retries, RETRY_WAIT, None),
+            SendAttempt::Broken(_) | SendAttempt::Away(_) => {
                 (retries.max(BROKEN_RETRIES_MIN), BROKEN_WAIT, None)
             }
         };
         if self.sent > again {
-            return Verdict::Failed;
+            return AttemptVerdict::Failed;
         }
         let doubled = wait.saturating_mul(1 << (self.sent - 1).min(10));
-        Verdict::Again(doubled.min(RETRY_WAIT_MAX).max(asked.unwrap_or_default()))
+        AttemptVerdict::Again(doubled.min(RETRY_WAIT_MAX).max(asked.unwrap_or_default()))
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) enum SignatureMode {
 
 /// What became of the proof of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Proof {
+pub(super) enum SignatureState {
     /// It is as it came, or there is none.
     Kept,
     /// It was made again.
@@ -38,7 +38,7 @@ pub(super) enum Proof {
 }
 
 /// Decides on the signature of each request, and signs.
-pub(super) struct Signing {
+pub(super) struct SignatureChoice {
     mode: SignatureMode,
     secret: Option<Secret>,
     preset: Option<Preset>,
@@ -68,7 +68,7 @@ pub(super) struct SigningArgs<'a> {
     pub(super) public_url: Option<&'a str>,
 }
 
-impl Signing {
+impl SignatureChoice {
     /// # Errors
     ///
     /// Where nothing could ever be signed as was asked for.
@@ -110,7 +110,7 @@ impl Signing {
         let (Some(preset), Some(_)) = (&self.preset, &self.secret) else {
             return Ok(());
         };
-        if Replay::of(&preset.scheme) == Replay::Unproven {
+        if Replay::of(&preset.scheme) == Replay::Unsigned {
             return Ok(());
         }
         let compiled = self.compiled(&preset.scheme, &Method::POST, "http://localhost");
@@ -124,17 +124,18 @@ impl Signing {
         request: &mut Outgoing,
         delivery: &StoredDelivery,
         origin: &str,
-    ) -> (Proof, Option<String>) {
+    ) -> (SignatureState, Option<String>) {
         let Some(plan) = self.plan(delivery, origin) else {
-            return (Proof::Kept, self.without_plan());
+            return (SignatureState::Kept, self.without_plan());
         };
         match plan.replay {
             Replay::Token => self.put_token_back(&plan, request, delivery),
-            Replay::Signature { .. } if self.keeps(&plan, delivery) => {
-                (Proof::Kept, self.about_url(&plan, delivery, origin))
-            }
+            Replay::Signature { .. } if self.keeps(&plan, delivery) => (
+                SignatureState::Kept,
+                self.about_url(&plan, delivery, origin),
+            ),
             Replay::Signature { .. } => self.sign_again(&plan, request, delivery),
-            _ => (Proof::Kept, None),
+            _ => (SignatureState::Kept, None),
         }
     }
 
@@ -188,16 +189,16 @@ impl Signing {
         plan: &Plan,
         request: &mut Outgoing,
         delivery: &StoredDelivery,
-    ) -> (Proof, Option<String>) {
+    ) -> (SignatureState, Option<String>) {
         let Some(verifier) = &plan.verifier else {
-            return (Proof::Kept, Some(plan.without_secret(self.mode)));
+            return (SignatureState::Kept, Some(plan.without_secret(self.mode)));
         };
         match self.signed(verifier, request, delivery) {
             Ok(signed) => {
                 put(request, signed, false);
-                (Proof::Fresh, None)
+                (SignatureState::Fresh, None)
             }
-            Err(error) => (Proof::Kept, Some(plan.unsignable(&error))),
+            Err(error) => (SignatureState::Kept, Some(plan.unsignable(&error))),
         }
     }
 
@@ -206,12 +207,12 @@ impl Signing {
         plan: &Plan,
         request: &mut Outgoing,
         delivery: &StoredDelivery,
-    ) -> (Proof, Option<String>) {
+    ) -> (SignatureState, Option<String>) {
         if self.mode == SignatureMode::Keep {
-            return (Proof::Kept, None);
+            return (SignatureState::Kept, None);
         }
         let Some(verifier) = &plan.verifier else {
-            return (Proof::Kept, Some(plan.without_token()));
+            return (SignatureState::Kept, Some(plan.without_token()));
         };
         if let Some(body) = verifier.with_token_in(&request.body) {
             request.secrets.body = Some(std::mem::replace(&mut request.body, body.into()));
@@ -219,9 +220,9 @@ impl Signing {
         match self.signed(verifier, request, delivery) {
             Ok(signed) => {
                 put(request, signed, true);
-                (Proof::Fresh, None)
+                (SignatureState::Fresh, None)
             }
-            Err(error) => (Proof::Kept, Some(plan.unsignable(&error))),
+            Err(error) => (SignatureState::Kept, Some(plan.unsignable(&error))),
         }
     }
 
@@ -288,7 +289,7 @@ impl Signing {
                 verifier: verifier.map(|verifier| verifier.with_public_url(url)),
             });
         };
-        if !has_proof(&preset.scheme, delivery) {
+        if !may_be_of(&preset.scheme, delivery) {
             return None;
         }
         let mut plan = self.preset_plan(preset, delivery, url, true);
@@ -300,17 +301,18 @@ impl Signing {
 
     /// The preset whose headers a delivery has, and whether there is only one.
     fn guessed(&self, delivery: &StoredDelivery) -> Option<(&Preset, bool)> {
+        let topic = delivery.topic.as_str().split('.').next();
+        let namesake = self
+            .presets
+            .iter()
+            .find(|preset| Some(&*preset.name) == topic);
+        if let Some(preset) = namesake.filter(|preset| may_be_of(&preset.scheme, delivery)) {
+            return Some((preset, true));
+        }
         let of_headers = self.presets.iter();
         let of_headers: Vec<_> = of_headers
             .filter(|preset| has_proof(&preset.scheme, delivery))
             .collect();
-        let topic = delivery.topic.as_str().split('.').next();
-        let namesake = of_headers
-            .iter()
-            .find(|preset| Some(&*preset.name) == topic);
-        if let Some(preset) = namesake {
-            return Some((preset, true));
-        }
         let first = *of_headers.first()?;
         let replay = Replay::of(&first.scheme);
         let is_shared = of_headers
@@ -392,6 +394,11 @@ fn put(request: &mut Outgoing, signed: Signed, is_token: bool) {
     }
 }
 
+/// Whether a delivery can be one of this scheme: a token leaves no trace.
+fn may_be_of(scheme: &Scheme, delivery: &StoredDelivery) -> bool {
+    Replay::of(scheme) == Replay::Token || has_proof(scheme, delivery)
+}
+
 /// Whether a delivery has what this scheme verifies, or had it.
 fn has_proof(scheme: &Scheme, delivery: &StoredDelivery) -> bool {
     let has = |name: &HeaderName| delivery.headers.contains_key(name);
@@ -458,7 +465,7 @@ mod tests {
         case: &Case<'_>,
         topic: &str,
         headers: &[(&str, &str)],
-    ) -> (Outgoing, Proof, String) {
+    ) -> (Outgoing, SignatureState, String) {
         let omitted: Vec<_> = headers
             .iter()
             .filter(|(_, value)| value.is_empty())
@@ -475,7 +482,7 @@ mod tests {
             preset: case.preset,
             public_url: case.public_url,
         };
-        let signing = Signing::new(args, None, Clock::fixed(now)).unwrap();
+        let signing = SignatureChoice::new(args, None, Clock::fixed(now)).unwrap();
         let mut outgoing = Outgoing::new(&stored, &Target::parse("3000").unwrap());
         let (proof, note) = signing.apply(&mut outgoing, &stored, ORIGIN);
         (outgoing, proof, note.unwrap_or_default())
@@ -501,15 +508,15 @@ mod tests {
     fn a_signature_is_kept_while_it_is_good_and_then_made_again_where_there_is_a_secret() {
         let stripe = [("stripe-signature", "t=1796040000,v1=00")];
         for (later, secret, expected, says) in [
-            (0, None, Proof::Kept, ""),
-            (0, Some("whsec_s"), Proof::Kept, ""),
-            (149, Some("whsec_s"), Proof::Kept, ""),
-            (150, Some("whsec_s"), Proof::Fresh, ""),
-            (86_400, Some("whsec_s"), Proof::Fresh, ""),
+            (0, None, SignatureState::Kept, ""),
+            (0, Some("whsec_s"), SignatureState::Kept, ""),
+            (149, Some("whsec_s"), SignatureState::Kept, ""),
+            (150, Some("whsec_s"), SignatureState::Fresh, ""),
+            (86_400, Some("whsec_s"), SignatureState::Fresh, ""),
             (
                 150,
                 None,
-                Proof::Kept,
+                SignatureState::Kept,
                 "refuse signatures older than 300 s: --preset stripe --secret \
                  env:STRIPE_WEBHOOK_SECRET signs again",
             ),
@@ -523,7 +530,7 @@ mod tests {
             assert_eq!(proof, expected, "{later} {secret:?}");
             assert!(note.contains(says), "{note}");
             assert_eq!(note.is_empty(), says.is_empty(), "{note}");
-            if proof == Proof::Fresh {
+            if proof == SignatureState::Fresh {
                 verifies(&outgoing, "stripe", "whsec_s", ORIGIN, ARRIVED + later);
             } else {
                 assert_eq!(outgoing.headers["stripe-signature"], stripe[0].1);
@@ -542,23 +549,23 @@ mod tests {
             later: 1 << 30,
             ..AUTO
         };
-        assert_eq!(applied(&old, "github", &github).1, Proof::Kept);
+        assert_eq!(applied(&old, "github", &github).1, SignatureState::Kept);
         let fresh = Case {
             mode: SignatureMode::Fresh,
             ..old
         };
         let (outgoing, proof, _) = applied(&fresh, "github", &github);
-        assert_eq!(proof, Proof::Fresh);
+        assert_eq!(proof, SignatureState::Fresh);
         verifies(&outgoing, "github", "s", ORIGIN, ARRIVED);
         // Several presets have this header, and the topic is named like none of them.
         let unknown = applied(&fresh, "code", &github);
-        assert_eq!(unknown.1, Proof::Kept);
+        assert_eq!(unknown.1, SignatureState::Kept);
         assert!(unknown.2.contains("--preset"), "{}", unknown.2);
         let named = Case {
             preset: Some("github"),
             ..fresh
         };
-        assert_eq!(applied(&named, "code", &github).1, Proof::Fresh);
+        assert_eq!(applied(&named, "code", &github).1, SignatureState::Fresh);
     }
 
     #[test]
@@ -577,7 +584,7 @@ mod tests {
                 ..AUTO
             };
             let (_, proof, note) = applied(&case, "discord", &discord);
-            assert_eq!(proof, Proof::Kept);
+            assert_eq!(proof, SignatureState::Kept);
             assert!(
                 note.contains("private key") || note.contains("public key"),
                 "{note}"
@@ -589,7 +596,7 @@ mod tests {
     fn a_token_is_put_back_or_left_out_with_a_word() {
         let gitlab = [("x-gitlab-token", "")];
         let (outgoing, proof, note) = applied(&AUTO, "gitlab", &gitlab);
-        assert_eq!((proof, outgoing.headers.len()), (Proof::Kept, 0));
+        assert_eq!((proof, outgoing.headers.len()), (SignatureState::Kept, 0));
         assert!(note.contains("left out"), "{note}");
         assert!(
             note.contains("--preset gitlab --secret env:GITLAB_WEBHOOK_SECRET"),
@@ -600,7 +607,7 @@ mod tests {
             ..AUTO
         };
         let (restored, restored_proof, _) = applied(&case, "gitlab", &gitlab);
-        assert_eq!(restored_proof, Proof::Fresh);
+        assert_eq!(restored_proof, SignatureState::Fresh);
         assert_eq!(restored.headers["x-gitlab-token"], "hunter2");
         assert!(!format!("{:?}", restored.without_secrets()).contains("hunter2"));
     }
@@ -609,7 +616,7 @@ mod tests {
     fn a_url_that_is_signed_is_the_one_that_the_program_has() {
         let twilio = [("x-twilio-signature", "AA==")];
         let (_, kept, note) = applied(&AUTO, "twilio", &twilio);
-        assert_eq!(kept, Proof::Kept);
+        assert_eq!(kept, SignatureState::Kept);
         assert!(
             note.contains("…/ingest/twilio") && note.contains(ORIGIN),
             "{note}"
@@ -620,7 +627,7 @@ mod tests {
             ..AUTO
         };
         let (outgoing, proof, _) = applied(&fresh, "twilio", &twilio);
-        assert_eq!(proof, Proof::Fresh);
+        assert_eq!(proof, SignatureState::Fresh);
         verifies(&outgoing, "twilio", "s", ORIGIN, ARRIVED);
         let public_url = Some("https://tunnel.example");
         let case = Case {
@@ -629,7 +636,7 @@ mod tests {
             ..AUTO
         };
         let (for_tunnel, proof_for_tunnel, _) = applied(&case, "twilio", &twilio);
-        assert_eq!(proof_for_tunnel, Proof::Fresh);
+        assert_eq!(proof_for_tunnel, SignatureState::Fresh);
         verifies(
             &for_tunnel,
             "twilio",
@@ -656,7 +663,7 @@ mod tests {
                 "--secret cannot be used",
             ),
         ] {
-            let error = Signing::new(wrong, None, clock()).err().unwrap();
+            let error = SignatureChoice::new(wrong, None, clock()).err().unwrap();
             assert!(error.is::<UsageError>(), "{error:#}");
             assert!(format!("{error:#}").contains(says), "{error:#}");
         }

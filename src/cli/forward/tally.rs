@@ -27,7 +27,7 @@ pub(super) struct LastSent {
 
 /// Counts.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(super) struct ForwardTally {
     pub(super) delivered: u64,
     pub(super) failed: u64,
     /// Deliveries that were not wanted.
@@ -36,7 +36,7 @@ pub(super) struct Tally {
     pub(super) last: Option<LastSent>,
 }
 
-impl Tally {
+impl ForwardTally {
     pub(super) fn count_failed(&mut self, id: Cursor, app: usize) {
         self.failed += 1;
         if self.failed_ids.iter().any(|(other, _)| *other == id) {
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn what_failed_is_named_until_it_is_delivered_and_never_without_bound() {
-        let mut tally = Tally::default();
+        let mut tally = ForwardTally::default();
         for number in 1..=30 {
             tally.count_failed(cursor(number), 0);
         }

@@ -28,7 +28,7 @@ pub(super) struct Target {
 
 /// Topics whose deliveries go to one target.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Route {
+pub(super) struct ForwardRoute {
     /// None: whatever the topic is.
     pub(super) topics: Vec<String>,
     pub(super) target: Target,
@@ -114,7 +114,7 @@ impl Target {
     }
 }
 
-impl Route {
+impl ForwardRoute {
     /// The length of the longest topic here that covers this one; `None`: it has no part
     /// in it.
     fn reach(&self, topic: &Topic) -> Option<usize> {
@@ -144,7 +144,7 @@ impl Route {
 }
 
 /// Which of the routes a delivery to this topic takes.
-pub(super) fn route_of(routes: &[Route], topic: &Topic) -> Option<usize> {
+pub(super) fn route_of(routes: &[ForwardRoute], topic: &Topic) -> Option<usize> {
     let reaches = routes.iter().enumerate();
     let reaches = reaches.filter_map(|(index, route)| Some((route.reach(topic)?, index)));
     // The first one where two reach as far.
@@ -153,7 +153,7 @@ pub(super) fn route_of(routes: &[Route], topic: &Topic) -> Option<usize> {
 }
 
 /// Reads `TOPIC[=TARGET]... [TARGET]`.
-pub(super) fn routes(words: &[String]) -> anyhow::Result<Vec<Route>> {
+pub(super) fn routes(words: &[String]) -> anyhow::Result<Vec<ForwardRoute>> {
     let mut pairs: Vec<(String, Option<Target>)> = Vec::new();
     let mut last = None;
     for (index, word) in words.iter().enumerate() {
@@ -171,7 +171,7 @@ pub(super) fn routes(words: &[String]) -> anyhow::Result<Vec<Route>> {
         Some(word) if pairs.is_empty() => return Err(without_target(word)),
         Some(word) => Some(Target::parse(word).map_err(|error| {
             if word.parse::<Topic>().is_ok() {
-                without_target(word)
+                UsageError::new(format!("{error}; as a topic it needs one: {word}=3000")).into()
             } else {
                 error
             }
@@ -199,19 +199,19 @@ fn without_target(topic: &str) -> anyhow::Error {
 }
 
 /// One route for each target.
-fn joined(pairs: Vec<(String, Option<Target>)>, fallback: Option<&Target>) -> Vec<Route> {
-    let mut routes: Vec<Route> = Vec::new();
+fn joined(pairs: Vec<(String, Option<Target>)>, fallback: Option<&Target>) -> Vec<ForwardRoute> {
+    let mut routes: Vec<ForwardRoute> = Vec::new();
     for (topic, target) in pairs {
         let Some(target) = target.or_else(|| fallback.cloned()) else {
             continue;
         };
-        let same = |route: &&mut Route| {
+        let same = |route: &&mut ForwardRoute| {
             route.target.origin == target.origin
                 && route.target.path_and_query("") == target.path_and_query("")
         };
         match routes.iter_mut().find(same) {
             Some(route) => route.topics.push(topic),
-            None => routes.push(Route {
+            None => routes.push(ForwardRoute {
                 topics: vec![topic],
                 target,
             }),
@@ -328,8 +328,9 @@ mod tests {
         }
         for (line, says) in [
             ("github", "github has no target"),
-            ("github stripe", "stripe has no target"),
-            ("github=3000 stripe", "stripe has no target"),
+            ("github stripe", "'stripe' is not a target such as"),
+            ("github stripe", "as a topic it needs one: stripe=3000"),
+            ("github=3000 stripe", "as a topic it needs one: stripe=3000"),
             ("github=3000 4000", "so 4000 is for none of them"),
             ("a/b 3000", "a/b"),
             ("a..b=3000", "a..b"),

@@ -58,7 +58,7 @@ impl FakeApp {
         behave: impl Fn(&mut TcpStream, usize) + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind(address).unwrap();
-        let address = listener.local_addr().unwrap();
+        let bound = listener.local_addr().unwrap();
         let (sender, requests) = sync_channel(100_000);
         let is_closed = Arc::new(AtomicBool::new(false));
         let closed = Arc::clone(&is_closed);
@@ -85,7 +85,7 @@ impl FakeApp {
             }
         });
         Self {
-            address,
+            address: bound,
             requests,
             is_closed,
         }

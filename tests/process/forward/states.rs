@@ -20,7 +20,7 @@ fn a_program_that_is_down_is_waited_for_and_what_is_behind_it_waits_too() {
     let message = format!("nothing listens at {target}; it waits");
     assert_eq!(waiting["message"], json!(message));
     let app = FakeApp::at(address, |stream, _| {
-        app::answer(stream, "200 OK", "Content-Length: 0", "")
+        app::answer(stream, "200 OK", "Content-Length: 0", "");
     });
     for number in ["1", "2"] {
         assert_eq!(app.next().header("x-number"), Some(number));
@@ -125,7 +125,7 @@ fn a_gateway_that_refuses_ends_it_with_what_helps() {
         ),
         (
             "403 Forbidden",
-            "`hookrill token --topic orders --deliveries`",
+            "`hookrill token --topic orders --deliveries --full`",
         ),
         (
             "404 Not Found",

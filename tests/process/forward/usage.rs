@@ -10,9 +10,15 @@ fn a_newcomers_mistakes_are_told_with_what_to_do() {
             "forward github",
             "github has no target: write where your program listens",
         ),
-        ("forward github stripe", "stripe has no target"),
+        (
+            "forward github stripe",
+            "'stripe' is not a target such as 3000",
+        ),
         ("forward github /webhooks", "is not a target such as 3000"),
-        ("forward github localhost", "localhost has no target"),
+        (
+            "forward github localhost",
+            "'localhost' is not a target such as 3000",
+        ),
         ("forward github http://u:p@localhost", "is not a target"),
         ("forward git/hub 3000", "git/hub"),
         (
