@@ -26,3 +26,4 @@ mod proxies;
 mod real_input;
 mod recipes;
 mod senders;
+mod smee;

@@ -3,7 +3,7 @@
 use std::{
     os::unix::{fs::chown, process::CommandExt as _},
     path::Path,
-    process::{Child, Command},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 use rustix::process::{Pid, Signal, getuid, kill_process_group};
@@ -37,6 +37,13 @@ impl Group {
         let name = command.get_program().to_owned();
         let started = command.process_group(0).spawn();
         Self(started.unwrap_or_else(|error| panic!("{}: {error}", name.display())))
+    }
+
+    /// As [`Group::start`], and what it writes, which is piped.
+    pub(crate) fn start_with_output(command: &mut Command) -> (Self, ChildStdout) {
+        let mut group = Self::start(command.stdout(Stdio::piped()));
+        let out = group.0.stdout.take().expect("it is piped");
+        (group, out)
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {
