@@ -473,10 +473,117 @@ proptest! {
 mod gateway {
     //! The same deliveries over a socket, to the binary that people run.
 
-    use std::{collections::BTreeMap, fmt::Write as _};
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        fmt::Write as _,
+        io::{BufRead as _, BufReader},
+    };
+
+    use data_encoding::BASE64;
+    use hookrill::ingest::keeps_header;
+    use hookrill_verify::{Delivery, Outcome};
+    use serde_json::Value;
 
     use super::line::{Line, known, signed_now};
     use hookrill_testing::Process;
+
+    /// The shortest value that is looked for: others may stand anywhere.
+    const SECRET_CHARS_MIN: usize = 16;
+
+    /// What each preset's sender signed is verified again of what the journal has of it,
+    /// and nobody sees the signature who may not.
+    #[test]
+    fn what_is_kept_of_a_delivery_is_enough_to_verify_it_and_is_shown_to_few() {
+        let folder = tempfile::tempdir().unwrap();
+        let lines: Vec<&Line> = signed_now()
+            .iter()
+            .filter(|line| known(&line.preset).is_some() && line.is_for_the_gateway())
+            .collect();
+        let gateway = Process::start(folder.path(), &config(&lines));
+        for line in &lines {
+            line.send(&gateway.url(), &line.headers);
+        }
+        let token = gateway.run(&["token", "--topic", "*", "--full", "--deliveries"]);
+        let token = token.trim();
+        let deliveries = history(&gateway, &format!("format=delivery&token={token}"));
+        let mut verified = BTreeSet::new();
+        for line in deliveries.lines() {
+            let delivery: Value = serde_json::from_str(line).unwrap();
+            let Some(topic) = delivery["topic"].as_str() else {
+                continue;
+            };
+            let is_of_it = |line: &&&Line| line.topic() == topic && !line.hands_over();
+            let mut of_it = lines.iter().filter(is_of_it);
+            let holds = of_it.any(|line| {
+                let outcome = line.verifier().verify(rebuilt(&delivery, line), line.at());
+                matches!(outcome, Ok(Outcome::Event(_)))
+            });
+            let signs = known(topic).is_some_and(|preset| preset.scheme.kind.signs());
+            assert!(holds || !signs, "{topic}: {delivery}");
+            assert_eq!(delivery["headers_cut"], false, "{topic}");
+            verified.extend(signs.then(|| topic.to_owned()));
+        }
+        assert!(verified.len() >= 80, "{}: {verified:?}", verified.len());
+        let secrets = lines.iter().flat_map(|line| &line.headers);
+        let secrets: Vec<&str> = secrets
+            .filter(|(name, value)| {
+                !keeps_header(&name.to_ascii_lowercase()) && value.len() >= SECRET_CHARS_MIN
+            })
+            .map(|(_, value)| &**value)
+            .collect();
+        assert!(secrets.len() > 80, "{}", secrets.len());
+        let full = gateway.run(&["token", "--topic", "*", "--full"]);
+        for asked in ["format=raw", "format=cloudevents", "names=on", ""] {
+            let seen = history(&gateway, &format!("{asked}&token={}", full.trim()));
+            assert!(seen.lines().count() > 80);
+            let leaked = secrets.iter().find(|secret| seen.contains(**secret));
+            assert_eq!(leaked, None, "{asked}");
+        }
+        let log = gateway.stop();
+        assert_eq!(secrets.iter().find(|secret| log.contains(**secret)), None);
+    }
+
+    /// All that a stream has of the history: lines for deliveries and where no format is
+    /// asked for, else Server-Sent Events.
+    fn history(gateway: &Process, query: &str) -> String {
+        let lines = query.contains("delivery") || query.starts_with('&');
+        let accept = if lines {
+            "application/x-ndjson"
+        } else {
+            "text/event-stream"
+        };
+        let url = format!("{}/events?since=earliest&{query}", gateway.url());
+        let response = ureq::get(&url).header("Accept", accept).call().unwrap();
+        let mut seen = String::new();
+        for line in BufReader::new(response.into_body().into_reader()).lines() {
+            let line = line.unwrap();
+            if line.contains(r#"{"live":true}"#) {
+                break;
+            }
+            seen += &line;
+            seen += "\n";
+        }
+        seen
+    }
+
+    /// The delivery as whoever is shown it can build it.
+    fn rebuilt(told: &Value, line: &Line) -> Delivery {
+        let text = |member: &str| told[member].as_str().unwrap();
+        let header = |line: &Value| {
+            let name: http::HeaderName = line[0].as_str().unwrap().parse().unwrap();
+            let value = http::HeaderValue::from_str(line[1].as_str().unwrap()).unwrap();
+            (name, value)
+        };
+        let target = format!("/ingest/{}{}", line.topic(), text("target"));
+        let headers = told["headers"].as_array().unwrap().iter().map(header);
+        Delivery::new(
+            text("method").parse().unwrap(),
+            target,
+            headers.collect(),
+            BASE64.decode(text("body_base64").as_bytes()).unwrap(),
+            line.at(),
+        )
+    }
 
     #[test]
     fn takes_them_all_and_answers_every_handshake() {
@@ -536,7 +643,8 @@ mod gateway {
             }
         }
         let mut toml = "public_url = \"https://hooks.example.com\"\n\
-                        [journal]\nkind = \"memory\"\n"
+                        [journal]\nkind = \"memory\"\n\
+                        [access]\nsecret = \"0123456789abcdef0123456789abcdef\"\n"
             .to_owned();
         for (topic, known) in secrets {
             let preset = topic.trim_end_matches("-new");
