@@ -507,8 +507,8 @@ mod gateway {
         let token = token.trim();
         let deliveries = history(&gateway, &format!("format=delivery&token={token}"));
         let mut verified = BTreeSet::new();
-        for line in deliveries.lines() {
-            let delivery: Value = serde_json::from_str(line).unwrap();
+        for json in deliveries.lines() {
+            let delivery: Value = serde_json::from_str(json).unwrap();
             let Some(topic) = delivery["topic"].as_str() else {
                 continue;
             };
@@ -569,9 +569,9 @@ mod gateway {
     /// The delivery as whoever is shown it can build it.
     fn rebuilt(told: &Value, line: &Line) -> Delivery {
         let text = |member: &str| told[member].as_str().unwrap();
-        let header = |line: &Value| {
-            let name: http::HeaderName = line[0].as_str().unwrap().parse().unwrap();
-            let value = http::HeaderValue::from_str(line[1].as_str().unwrap()).unwrap();
+        let header = |pair: &Value| {
+            let name: http::HeaderName = pair[0].as_str().unwrap().parse().unwrap();
+            let value = http::HeaderValue::from_str(pair[1].as_str().unwrap()).unwrap();
             (name, value)
         };
         let target = format!("/ingest/{}{}", line.topic(), text("target"));
