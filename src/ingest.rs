@@ -9,6 +9,7 @@ mod headers;
 mod provisioned;
 mod refusal;
 mod route;
+mod second_look;
 mod withheld;
 
 use std::{
@@ -40,6 +41,7 @@ pub use headers::keeps_header;
 pub use provisioned::{ProvisionedSecretError, ProvisionedSecrets, StoreSecretError};
 pub use refusal::Refusal;
 pub use route::IngestRoute;
+pub use second_look::{SecondLook, SecondLookError};
 
 /// A delivery that was accepted.
 #[derive(Debug)]

@@ -28,6 +28,8 @@ const NANOS_PER_MS: u64 = 1_000_000;
 pub struct Rate {
     count: u64,
     period: Period,
+    /// How many may come at once, if that is not by the period.
+    burst: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +79,11 @@ impl FromStr for Rate {
         if !COUNT.contains(&count) {
             return Err(RateError::Count);
         }
-        Ok(Self { count, period })
+        Ok(Self {
+            count,
+            period,
+            burst: None,
+        })
     }
 }
 
@@ -93,11 +99,24 @@ impl fmt::Display for Rate {
 }
 
 impl Rate {
+    /// One a second, and so many at once.
+    #[must_use]
+    pub const fn each_second_after(burst: u64) -> Self {
+        Self {
+            count: 1,
+            period: Period::Second,
+            burst: Some(burst),
+        }
+    }
+
     /// How many may come at once: a whole period's count, but at most
     /// 1,000 or one second's worth, whichever is more. Without that
     /// bound, `100000/h` would let an hour's worth pass in one second.
     #[must_use]
     pub fn burst(self) -> u64 {
+        if let Some(burst) = self.burst {
+            return burst;
+        }
         let per_second = self.count.div_ceil(self.period.secs());
         self.count.min(per_second.max(BURST_MAX))
     }
@@ -174,6 +193,16 @@ impl Bucket {
             return Err(RateLimited { wait });
         }
         Ok(())
+    }
+
+    /// Whether one could be taken now; takes none.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimited`], as of [`Bucket::take`].
+    pub fn check(&self, rate: Rate, now: Timestamp) -> Result<(), RateLimited> {
+        let full_at_ns = AtomicU64::new(self.full_at_ns.load(Ordering::Relaxed));
+        Self { full_at_ns }.take(rate, now)
     }
 
     /// Whether it is as good as a new one. Also where the clock was set back so

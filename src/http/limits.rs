@@ -14,6 +14,8 @@ mod stream_slots;
 
 use std::net::IpAddr;
 
+use hookrill_core::Timestamp;
+
 use super::Gateway;
 use crate::rate::{Rate, RateLimited};
 pub(super) use address::Address;
@@ -51,6 +53,36 @@ impl Limits {
             subscribe: settings.subscribe_rate_per_address_max.map(Buckets::new),
             subscribers_max: settings.subscribers_per_address_max,
         }
+    }
+}
+
+/// How many wrong admin tokens an address may try at once; then one request a second.
+const WRONG_TOKENS_MAX: u64 = 5;
+
+/// Holds addresses to few wrong admin tokens.
+pub(super) struct WrongTokens(Buckets);
+
+impl WrongTokens {
+    pub(super) fn new() -> Self {
+        Self(Buckets::new(Rate::each_second_after(WRONG_TOKENS_MAX)))
+    }
+
+    /// Whether this address may try another one.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimited`] where it has tried too many.
+    pub(super) fn check(&self, client: Option<IpAddr>, now: Timestamp) -> Result<(), RateLimited> {
+        self.0.check(Self::address(client), now)
+    }
+
+    /// Counts a wrong one.
+    pub(super) fn count(&self, client: Option<IpAddr>, now: Timestamp) {
+        _ = self.0.take(Self::address(client), now);
+    }
+
+    fn address(client: Option<IpAddr>) -> Address {
+        client.map_or(Address::UNKNOWN, Address::from)
     }
 }
 

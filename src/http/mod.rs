@@ -41,7 +41,7 @@ mod tokens;
 use std::{
     net::IpAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -52,9 +52,10 @@ use axum::{
     extract::{Request, State},
     middleware::{Next, from_fn_with_state},
     response::Response,
-    routing::{get, post},
+    routing::get,
 };
 use hookrill_core::{Clock, Secret, Swap};
+use hookrill_verify::Confidential;
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -70,6 +71,11 @@ pub use cors::{LOOPBACK_ORIGINS, OriginError, OriginPattern};
 pub use limits::AddressLimits;
 pub use negotiation::Compression;
 pub use server::{Drained, Server, raise_open_files_limit};
+
+/// How many requests may list deliveries at a time; each holds some megabytes.
+const LISTS_MAX: usize = 4;
+/// How many may have them listed as they come.
+const LIVE_MAX: usize = 8;
 
 /// The bounds of what a stranger may do, and who the operator is.
 #[derive(Debug, Clone, PartialEq)]
@@ -157,6 +163,15 @@ pub struct Gateway {
     recent: Recent,
     /// Held while a long body is hashed that was refused.
     digest_permit: Arc<Semaphore>,
+    /// Held while a refused delivery is explained.
+    explain_permit: Arc<Semaphore>,
+    /// Held while deliveries are listed, and while they are listed as they come.
+    list_permits: Semaphore,
+    live_permits: Arc<Semaphore>,
+    /// Where the secrets of all known schemes are in a delivery, once somebody looks at one.
+    confidential: OnceLock<Confidential>,
+    /// Who has tried wrong admin tokens.
+    wrong_tokens: limits::WrongTokens,
 }
 
 impl Gateway {
@@ -184,6 +199,11 @@ impl Gateway {
             log_budget: log_budget::LogBudget::default(),
             recent: Recent::new(settings.refused_max, telemetry.refused_dropped.clone()),
             digest_permit: Arc::new(Semaphore::new(1)),
+            explain_permit: Arc::new(Semaphore::new(1)),
+            list_permits: Semaphore::new(LISTS_MAX),
+            live_permits: Arc::new(Semaphore::new(LIVE_MAX)),
+            confidential: OnceLock::new(),
+            wrong_tokens: limits::WrongTokens::new(),
             cors: Swap::new(cors::Cors::new(
                 &settings.cors_origins,
                 &settings.cors_headers,
@@ -271,15 +291,13 @@ impl Gateway {
             .route("/readyz", get(ops::readyz))
             .route("/metrics", get(ops::metrics))
             .route("/version", get(ops::version))
-            .route("/admin/topics", get(admin::topics))
+            .merge(admin::questions())
             .method_not_allowed_fallback(problem::method_not_allowed);
         let deliveries = Router::new()
             .route("/deliveries/{cursor}", get(deliveries::delivery))
             .route("/deliveries/{cursor}/body", get(deliveries::body))
             .method_not_allowed_fallback(problem::method_not_allowed);
-        let admin = Router::new()
-            .route("/admin/revoke", post(admin::revoke))
-            .method_not_allowed_fallback(problem::not_a_post);
+        let admin = admin::orders().method_not_allowed_fallback(problem::not_a_post);
         Router::new()
             .merge(events)
             .merge(deliveries)

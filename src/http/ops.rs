@@ -4,13 +4,13 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use axum::{
-    extract::State,
+    extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderName, header};
 use tokio::{task::spawn_blocking, time::timeout};
 
-use super::{Gateway, problem::ProblemDetails, tokens::bearer_token};
+use super::{Gateway, problem::ProblemDetails};
 use crate::journal::Health;
 
 /// Prometheus text exposition format 0.0.4.
@@ -68,13 +68,16 @@ fn unready_reason(permanent: Option<&str>, health: Health) -> Option<Cow<'_, str
     Some(reason.into())
 }
 
-pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
-    if !gateway.settings().metrics_public && !gateway.is_operator(&headers) {
-        return ProblemDetails::operator_only(bearer_token(&headers).is_some()).into_response();
+pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let (head, _) = request.into_parts();
+    if !gateway.settings().metrics_public
+        && let Err(problem) = gateway.check_operator(&head.extensions, &head.headers)
+    {
+        return problem.into_response();
     }
     gateway.read_figures().await;
-    let head = [(header::CONTENT_TYPE, METRICS_TYPE)];
-    (head, gateway.telemetry.render()).into_response()
+    let about = [(header::CONTENT_TYPE, METRICS_TYPE)];
+    (about, gateway.telemetry.render()).into_response()
 }
 
 impl Gateway {

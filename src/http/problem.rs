@@ -20,7 +20,7 @@ use crate::{
     access::{AccessError, TokenError},
     identity::RevokeError,
     ingest::IngestError,
-    journal::AppendError,
+    journal::{AppendError, ReadError},
     rate::RateLimited,
     subscribe::{TopicStatsError, retry_later_body},
     telemetry::with_causes,
@@ -118,6 +118,50 @@ impl ProblemDetails {
             "this route needs the admin token, as Authorization: Bearer",
             challenge,
         )
+    }
+
+    /// 429 after too many wrong admin tokens of one address.
+    pub(super) fn wrong_tokens(limited: RateLimited) -> Self {
+        Self::rate_limited(limited, "too many wrong admin tokens from this address")
+    }
+
+    /// 503: as many as may are reading deliveries.
+    pub(super) fn lists_busy() -> Self {
+        Self::unavailable("deliveries are being listed for others; try again shortly")
+    }
+
+    /// 503, with the cause in the log.
+    pub(super) fn journal_unreadable(error: &ReadError) -> Self {
+        let cause = with_causes(error);
+        tracing::error!(error = %cause, "deliveries cannot be listed");
+        Self::unavailable("the journal cannot be read")
+    }
+
+    /// 410: it was here.
+    pub(super) fn delivery_gone(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::GONE, detail)
+    }
+
+    /// 404 for a delivery.
+    pub(super) fn no_such_delivery(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    /// 403: the admin token is not enough.
+    pub(super) fn second_token(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, detail)
+    }
+
+    /// 403: the token that it was sent with can't be cut out.
+    pub(super) fn body_withheld() -> Self {
+        let detail = "the body may have the sender's token in it, and cannot be read to cut that \
+                      out";
+        Self::new(StatusCode::FORBIDDEN, detail)
+    }
+
+    /// 409: a refused delivery can't be taken.
+    pub(super) fn not_taken(why: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::CONFLICT, why.to_string())
     }
 
     /// RFC 9110, section 15.5.2: a 401 says how to log in. The same for all topics.

@@ -62,6 +62,32 @@ pub(super) const ADMIN_TOPICS: &[Parameter] = &[
 /// What others call a token.
 const TOKENS: &[&str] = &["accesstoken", "authtoken", "bearertoken", "authorization"];
 
+/// What `/admin/deliveries` takes.
+pub(super) const ADMIN_DELIVERIES: &[Parameter] = &[
+    Parameter::new("outcome", OUTCOME_ELSEWHERE),
+    Parameter::new("topic", TOPIC_ELSEWHERE),
+    Parameter::new("type", TYPE_ELSEWHERE),
+    Parameter::new("reason", &["error", "why"]),
+    Parameter::new("address", ADDRESS_ELSEWHERE),
+    Parameter::new("before", &["cursor", "offset", "page", "next", "after"]),
+    Parameter::new("limit", &["count", "pagesize", "perpage"]),
+];
+
+/// What `/admin/deliveries/live` takes.
+pub(super) const ADMIN_DELIVERIES_LIVE: &[Parameter] = &[
+    Parameter::new("outcome", OUTCOME_ELSEWHERE),
+    Parameter::new("topic", TOPIC_ELSEWHERE),
+    Parameter::new("type", TYPE_ELSEWHERE),
+    Parameter::new("reason", &["error", "why"]),
+    Parameter::new("address", ADDRESS_ELSEWHERE),
+    Parameter::new("after", &["cursor", "since", "position", "lasteventid"]),
+];
+
+const OUTCOME_ELSEWHERE: &[&str] = &["outcomes", "status", "result", "kind"];
+const TOPIC_ELSEWHERE: &[&str] = &["topics", "section", "channel"];
+const TYPE_ELSEWHERE: &[&str] = &["types", "eventtype"];
+const ADDRESS_ELSEWHERE: &[&str] = &["ip", "client", "from", "sender"];
+
 /// What all spellings of it end in: see [`Given::is_last_event_id`].
 const LAST_EVENT_ID: &str = "lasteventid";
 
@@ -331,7 +357,14 @@ mod tests {
             name,
             folded: own,
             elsewhere,
-        } in EVENTS.iter().chain(ADMIN_TOPICS)
+        } in [
+            EVENTS,
+            ADMIN_TOPICS,
+            ADMIN_DELIVERIES,
+            ADMIN_DELIVERIES_LIVE,
+        ]
+        .into_iter()
+        .flatten()
         {
             assert_eq!(*own, folded(name));
             for other in *elsewhere {
@@ -403,7 +436,12 @@ mod tests {
 
     #[test]
     fn no_parameter_is_near_another_of_its_route() {
-        for known in [EVENTS, ADMIN_TOPICS] {
+        for known in [
+            EVENTS,
+            ADMIN_TOPICS,
+            ADMIN_DELIVERIES,
+            ADMIN_DELIVERIES_LIVE,
+        ] {
             for Parameter { name, .. } in known {
                 let uri: Uri = format!("/?{name}=1").parse().unwrap();
                 assert!(QueryParams::of_route(&uri, known).is_ok(), "{name}");

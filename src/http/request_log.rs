@@ -399,7 +399,7 @@ pub(super) fn shown_topic(text: &str) -> String {
 
 /// An error's text, in which a topic that may be a token is shown as by [`shown_topic`].
 /// Errors name no others that are not topics.
-fn shown_error(error: &str, topic: &str) -> String {
+pub(super) fn shown_error(error: &str, topic: &str) -> String {
     if topic.contains(TOKEN_BEGIN) {
         error.replace(topic, &shown_topic(topic))
     } else {

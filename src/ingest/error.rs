@@ -86,6 +86,23 @@ impl IngestError {
         }
     }
 
+    /// Whether it has nothing to do with the delivery, and passes.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::RateLimited { .. }
+            | Self::SecretNotStored { .. }
+            | Self::Interrupted(_)
+            | Self::Journal(_) => true,
+            Self::Topic(_)
+            | Self::Unconfigured(_)
+            | Self::BelowPartition(_)
+            | Self::AddressNotAllowed(_)
+            | Self::Unverified { .. }
+            | Self::SecretNotAccepted(_) => false,
+        }
+    }
+
     /// The reason as a metric's label.
     #[must_use]
     pub fn reason(&self) -> &'static str {

@@ -165,7 +165,8 @@ impl IngestRoute {
     }
 
     /// Whether subscribers see only parts of its events' bodies.
-    pub(super) fn cuts(&self) -> bool {
+    #[must_use]
+    pub fn cuts(&self) -> bool {
         self.view.projection.is_some()
     }
 

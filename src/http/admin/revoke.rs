@@ -1,36 +1,25 @@
 //! `POST /admin/revoke` with `{"jti":"…"}` or `{"sub":"…"}`.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
-    body::{Body, to_bytes},
+    body::Body,
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 use serde_json::{Map, Value, json};
-use tokio::time::timeout;
 
-use super::json_response;
+use super::{json_response, read_body};
 use crate::{
     access::{Revocation, RevokedClaim},
-    http::{Gateway, problem::ProblemDetails, tokens::bearer_token},
+    http::{Gateway, problem::ProblemDetails},
     telemetry::with_causes,
 };
 
-/// The longest request body, in bytes.
-const BODY_BYTES_MAX: usize = 16 * 1024;
-/// How long it may take to arrive.
-const BODY_TIME_MAX: Duration = Duration::from_secs(10);
-
 /// Revokes one token, or all of a subject's, and ends their streams.
-pub(in crate::http) async fn revoke(
-    State(gateway): State<Arc<Gateway>>,
-    request: Request,
-) -> Response {
-    if !gateway.is_operator(request.headers()) {
-        return ProblemDetails::operator_only(bearer_token(request.headers()).is_some())
-            .into_response();
+pub(super) async fn revoke(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    if let Err(problem) = gateway.check_operator(request.extensions(), request.headers()) {
+        return problem.into_response();
     }
     match gateway.revoke(request.into_body()).await {
         Ok(ended) => json_response(&json!({"ended": ended})),
@@ -41,7 +30,7 @@ pub(in crate::http) async fn revoke(
 impl Gateway {
     /// Revokes what the body names; returns how many streams that ended.
     async fn revoke(&self, body: Body) -> Result<usize, ProblemDetails> {
-        let body = read(body).await?;
+        let body = read_body(body).await?;
         let (claim, value) = parse(&body)?;
         // Where the clock was set back, no token may pass for a later one.
         let now = self.clock.now().max(self.revocations.now());
@@ -62,20 +51,6 @@ impl Gateway {
                 Err(error.into())
             }
         }
-    }
-}
-
-async fn read(body: Body) -> Result<Bytes, ProblemDetails> {
-    match timeout(BODY_TIME_MAX, to_bytes(body, BODY_BYTES_MAX)).await {
-        Err(_) => Err(ProblemDetails::parameter(
-            "body",
-            "it took too long to arrive",
-        )),
-        Ok(Err(_)) => {
-            let why = format_args!("it is incomplete or longer than {BODY_BYTES_MAX} bytes");
-            Err(ProblemDetails::parameter("body", why))
-        }
-        Ok(Ok(bytes)) => Ok(bytes),
     }
 }
 

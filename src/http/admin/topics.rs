@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::State,
+    extract::{Request, State},
     response::{IntoResponse, Response},
 };
 use hookrill_core::{Topic, Topics};
-use http::{HeaderMap, Uri};
+use http::Uri;
 use serde_json::{Value, json};
 
 use super::json_response;
@@ -17,7 +17,6 @@ use crate::{
         Gateway,
         problem::ProblemDetails,
         query::{ADMIN_TOPICS, QueryParams},
-        tokens::bearer_token,
     },
     subscribe::{StuckSubscriber, TopicFigures, TopicPage, TopicPageRequest, TopicStatsError},
     telemetry::with_causes,
@@ -29,15 +28,12 @@ const COUNT: usize = 100;
 const COUNT_MAX: usize = 1_000;
 
 /// Answers with one page of topics.
-pub(in crate::http) async fn topics(
-    State(gateway): State<Arc<Gateway>>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    if !gateway.is_operator(&headers) {
-        return ProblemDetails::operator_only(bearer_token(&headers).is_some()).into_response();
+pub(super) async fn topics(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let (head, _) = request.into_parts();
+    if let Err(problem) = gateway.check_operator(&head.extensions, &head.headers) {
+        return problem.into_response();
     }
-    match gateway.topics_page(&uri).await {
+    match gateway.topics_page(&head.uri).await {
         Ok(page) => json_response(&page),
         Err(problem) => problem.into_response(),
     }

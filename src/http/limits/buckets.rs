@@ -77,6 +77,19 @@ impl Buckets {
         }
     }
 
+    /// Whether one more request of `address` would be within its rate; counts none.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimited`] where it has sent too many.
+    pub(super) fn check(&self, address: Address, now: Timestamp) -> Result<(), RateLimited> {
+        match self.buckets.get(&address) {
+            Some(bucket) => bucket.check(self.rate, now),
+            None if self.reserved.load(Ordering::Relaxed) < self.addresses_max => Ok(()),
+            None => self.overflow.check(self.rate, now),
+        }
+    }
+
     /// Reserves a place in the map before it is filled: otherwise as many
     /// threads as there are could exceed the bound at once.
     fn reserve(&self) -> bool {

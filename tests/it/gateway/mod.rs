@@ -1,6 +1,7 @@
 //! The whole gateway over real sockets, in this process.
 
 mod bodies;
+mod came;
 mod damage;
 mod deliveries;
 mod foreign_clients;

@@ -1,0 +1,53 @@
+//! What a stranger writes is shown as text that nothing acts upon, and bounded.
+
+use super::*;
+
+#[tokio::test]
+async fn what_a_stranger_wrote_is_cut_and_has_nothing_that_is_acted_upon() {
+    let gateway = gateway().await;
+    let query = "a=1&".repeat(3_000);
+    let requests = [
+        b"POST /ingest/github?x=%E2%80%AE&token=topsecret HTTP/1.1\r\nHost: g\r\nX-Evil: \xe2\x80\xae\xff<script>\t\xc2\x9b31m\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}".to_vec(),
+        "POST /ingest/eyJhbGciOiJIUzI1NiJ9.eyJ0.c2ln&token=topsecret HTTP/1.1\r\nHost: g\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".into(),
+        format!("POST /ingest/github?{query}token=topsecret HTTP/1.1\r\nHost: g\r\nAuthorization: Basic topsecret\r\nCookie: a=topsecret\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").into_bytes(),
+    ];
+    for request in requests {
+        assert_eq!(gateway.send(request).await.status, 401);
+    }
+    let mut pages = vec![ask(&gateway, "/admin/deliveries").await.text().to_owned()];
+    for n in 1..=3 {
+        let page = ask(&gateway, &format!("/admin/deliveries/r-{n}")).await;
+        pages.push(page.text().to_owned());
+        let explained = tell(&gateway, &format!("/admin/deliveries/r-{n}/explain"), "").await;
+        pages.push(explained.text().to_owned());
+    }
+    for page in pages {
+        for never in ["topsecret", "eyJ", "\u{202e}", "\u{9b}", "\\u001b"] {
+            assert!(!page.contains(never), "{never:?} in {page}");
+        }
+        assert!(page.len() < 20_000);
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_sockets_at_once_are_answered_as_ever_and_kept_within_the_bounds() {
+    let gateway = gateway().await;
+    let posting = (0..1_000).map(|n| {
+        let gateway = &gateway;
+        async move {
+            let body = format!("{{\"n\":{n}}}");
+            let answer = deliver(gateway, "github", "wrong", &body).await;
+            (answer.status, answer.body)
+        }
+    });
+    let answers = join_all(posting).await;
+    let unknown = gateway.post("nobody", "{}").await;
+    assert!(
+        answers
+            .iter()
+            .all(|(status, body)| (*status, body) == (401, &unknown.body))
+    );
+    let listed = list(&gateway, "outcome=refused&topic=github&limit=200").await;
+    assert_eq!(listed.len(), 8, "one address has its share");
+    assert_eq!(list(&gateway, "topic=nobody").await.len(), 1);
+}
