@@ -121,7 +121,7 @@ pub mod settings {
     #[doc(inline)]
     pub use crate::access::{Issuer, Key, KeySource, Policy, Settings as Access, TopicSource};
     #[doc(inline)]
-    pub use crate::http::{AddressLimits, Settings as Server};
+    pub use crate::http::{AddressLimits, Settings as Server, StreamsSettings};
     #[doc(inline)]
     pub use crate::ingest::{DedupBy, DedupRule};
     #[doc(inline)]

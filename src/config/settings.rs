@@ -58,6 +58,7 @@ pub(super) fn from_tree(
     let (subscribe, compression) = subscribe(root.section("subscribe"));
     server.settings.compression = compression;
     server.settings.refused_max = console(root.section("console"));
+    server.settings.streams = streams(root.section("streams"));
     let log = log(root.section("log"), environment);
     let is_access_misspelt = root.is_misspelt("access");
     let access = root.section("access");
@@ -121,6 +122,7 @@ fn server(mut section: Section<'_>, environment: &Environment) -> ServerSection 
         subscribers_max_is_written: subscribers_max.is_some(),
         limits: http::AddressLimits {
             ingest_rate_per_address_max: section.value("ingest_rate_per_address_max", values::rate),
+            page_rate_per_address_max: section.value("page_rate_per_address_max", values::rate),
             subscribe_rate_per_address_max: section
                 .value("subscribe_rate_per_address_max", values::rate),
             subscribers_per_address_max: section
@@ -141,6 +143,7 @@ fn server(mut section: Section<'_>, environment: &Environment) -> ServerSection 
             .value("metrics_public", values::boolean)
             .unwrap_or(false),
         refused_max: recent::REFUSED_MAX,
+        streams: http::StreamsSettings::default(),
     };
     warn_of_limits(&section, &settings);
     section.finish();
@@ -299,6 +302,22 @@ fn console(mut section: Section<'_>) -> usize {
     let refused_max = section.value("refused_max", values::refused_max);
     section.finish();
     refused_max.unwrap_or(recent::REFUSED_MAX)
+}
+
+fn streams(mut section: Section<'_>) -> http::StreamsSettings {
+    let mut settings = http::StreamsSettings::default();
+    let enabled = section.value("enabled", values::boolean);
+    settings.enabled = enabled.unwrap_or(settings.enabled);
+    let long_poll = section.value("long_poll", values::long_poll);
+    settings.long_poll = long_poll.unwrap_or(settings.long_poll);
+    let sse_ttl = section.value("sse_ttl", values::sse_ttl);
+    settings.sse_ttl = sse_ttl.unwrap_or(settings.sse_ttl);
+    let page_bytes = section.value("page_bytes", values::page_bytes);
+    settings.page_bytes = page_bytes.unwrap_or(settings.page_bytes);
+    let immutable = section.value("immutable", values::boolean);
+    settings.immutable = immutable.unwrap_or(settings.immutable);
+    section.finish();
+    settings
 }
 
 fn log(mut section: Section<'_>, environment: &Environment) -> telemetry::Settings {

@@ -118,6 +118,20 @@ pub(super) fn stream_age_max(value: &TreeValue) -> Result<Duration, Mistake> {
     duration(value, SECOND..=365 * DAY)
 }
 
+/// How long a long poll waits: proxies end what is silent for a minute.
+pub(super) fn long_poll(value: &TreeValue) -> Result<Duration, Mistake> {
+    duration(value, SECOND..=10 * MINUTE)
+}
+
+pub(super) fn sse_ttl(value: &TreeValue) -> Result<Duration, Mistake> {
+    duration(value, SECOND..=DAY)
+}
+
+pub(super) fn page_bytes(value: &TreeValue) -> Result<usize, Mistake> {
+    let bytes = size(value, KIB..=MIB)?;
+    usize::try_from(bytes).map_err(Mistake::from_error)
+}
+
 /// Who is sent compressed streams.
 pub(super) fn compression(value: &TreeValue) -> Result<Compression, Mistake> {
     let form = "\"browsers\", \"accept\" or \"off\"";

@@ -40,17 +40,23 @@ pub const LOOPBACK_ORIGINS: [&str; 6] = [
 
 /// What a preflight allows besides `server.cors_headers`: what a subscriber sends, and
 /// what tracing adds to every request of a page without asking.
-const HEADERS: [&str; 9] = [
+const HEADERS: [&str; 10] = [
     "accept",
     "authorization",
     "baggage",
     "cache-control",
     "content-type",
+    "if-none-match",
     "last-event-id",
     "sentry-trace",
     "traceparent",
     "tracestate",
 ];
+/// What a page may read besides: for how long it was put off, and where a stream goes on.
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "retry-after, etag, link, stream-next-offset, stream-up-to-date, stream-cursor, \
+     stream-earliest-offset",
+);
 /// For how many seconds a browser may remember a preflight.
 const PREFLIGHT_SECS: HeaderValue = HeaderValue::from_static("3600");
 const VARY_PREFLIGHT: HeaderValue = HeaderValue::from_static(
@@ -109,9 +115,7 @@ impl Cors {
         let headers = response.headers_mut();
         if let Some(allowed) = allowed {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
-            // A page that was put off has to know for how long.
-            let exposed = HeaderValue::from_static("retry-after");
-            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
             self.allow_credentials(headers);
         }
         if self.depends_on_origin() {
@@ -223,7 +227,7 @@ impl PathKind {
             let rest = path.strip_prefix(root);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        if is_below("/events") {
+        if is_below("/events") || is_below("/streams") {
             Self::Stream
         } else if is_below("/metrics") || is_below("/admin") {
             Self::Operator

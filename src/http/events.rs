@@ -43,7 +43,8 @@ use crate::{
 
 const DRAINING: &str = "the gateway is shutting down";
 const FULL: &str = "the limit of subscribers is reached";
-const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const PAGES_FULL: &str = "too many pages are on their way to others";
+pub(super) const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     // A body that nobody asked for is dropped after the response was made.
@@ -76,7 +77,7 @@ pub(super) async fn subscribe(State(gateway): State<Arc<Gateway>>, request: Requ
 }
 
 /// Why there is no stream.
-enum SubscribeError {
+pub(super) enum SubscribeError {
     /// The request can't be read.
     Malformed(ProblemDetails),
     /// Its address has too much already.
@@ -87,6 +88,8 @@ enum SubscribeError {
     Draining,
     /// There are as many streams as there may be.
     Full,
+    /// As many pages are on their way as there may be.
+    PagesFull,
     /// The journal can't say where to begin.
     Journal(ReadError),
 }
@@ -116,6 +119,7 @@ impl SubscribeError {
             Self::Access(AccessError::NoDeliveries) => "no_deliveries",
             Self::Draining => "draining",
             Self::Full => "subscribers_max",
+            Self::PagesFull => "pages",
             Self::Journal(_) => "journal",
         }
     }
@@ -137,25 +141,50 @@ impl SubscribeError {
             Self::Access(error) => with_causes(error).to_string().into(),
             Self::Draining => DRAINING.into(),
             Self::Full => FULL.into(),
+            Self::PagesFull => PAGES_FULL.into(),
             Self::Journal(error) => with_causes(error).to_string().into(),
         }
     }
 
     /// The response; where waiting helps, one that does not end an `EventSource`.
     fn response(self, requester: &Requester) -> Response {
-        let what = match self {
-            Self::Malformed(problem) => return problem.into_response(),
-            Self::LimitExceeded(over) => return retry_when_allowed(requester, over),
+        match self {
+            Self::LimitExceeded(over) => retry_when_allowed(requester, over),
+            _ => match self.passing() {
+                Some(what) => retry_later(requester, what),
+                None => self.problem().into_response(),
+            },
+        }
+    }
+
+    /// Why the client is to wait, where waiting helps.
+    fn passing(&self) -> Option<&'static str> {
+        Some(match self {
             // Its issuer may be back before the token expires.
             Self::Access(AccessError::TokenBad(TokenError::KeysMissing(_))) => {
                 "the keys of the token's issuer cannot be fetched"
             }
-            Self::Access(error) => return ProblemDetails::from(error).into_response(),
             Self::Draining => DRAINING,
             Self::Full => FULL,
+            Self::PagesFull => PAGES_FULL,
             Self::Journal(_) => "the journal cannot be read",
-        };
-        retry_later(requester, what)
+            Self::Malformed(_) | Self::LimitExceeded(_) | Self::Access(_) => return None,
+        })
+    }
+
+    /// The response to whoever is no `EventSource`.
+    pub(super) fn problem(self) -> ProblemDetails {
+        if let Some(what) = self.passing() {
+            return ProblemDetails::unavailable(what);
+        }
+        match self {
+            Self::Malformed(problem) => problem,
+            Self::LimitExceeded(over) => over.into(),
+            Self::Access(error) => error.into(),
+            Self::Draining | Self::Full | Self::PagesFull | Self::Journal(_) => {
+                ProblemDetails::unavailable(DRAINING)
+            }
+        }
     }
 }
 
@@ -204,7 +233,7 @@ impl Gateway {
     }
 
     /// The stream's place among all that there may be.
-    fn permit(&self, grant: &Grant) -> Result<OwnedSemaphorePermit, SubscribeError> {
+    pub(super) fn permit(&self, grant: &Grant) -> Result<OwnedSemaphorePermit, SubscribeError> {
         if self.streams.is_draining() {
             return Err(SubscribeError::Draining);
         }
@@ -236,7 +265,7 @@ impl Gateway {
     }
 
     /// Counts and logs it, for the operator.
-    fn note(&self, why: &SubscribeError, request: &Parts, client: Option<IpAddr>) {
+    pub(super) fn note(&self, why: &SubscribeError, request: &Parts, client: Option<IpAddr>) {
         let refusal = SubscribeRefusal {
             level: why.level(),
             reason: why.reason(),
@@ -251,7 +280,11 @@ impl Gateway {
 
 /// Lets the connection be quiet for as long as the stream may last. A server that
 /// only took the router has no stall timeout of ours.
-fn begin_streaming(request: &Parts, grant: &Grant, now: Timestamp) -> Option<StreamingGuard> {
+pub(super) fn begin_streaming(
+    request: &Parts,
+    grant: &Grant,
+    now: Timestamp,
+) -> Option<StreamingGuard> {
     let connection = request.extensions.get::<StreamingFlag>()?;
     Some(connection.begin(grant.expires_at().map(|end| end.since(now))))
 }

@@ -10,6 +10,7 @@
 mod address;
 mod buckets;
 mod connections;
+mod page_places;
 mod stream_slots;
 
 use std::net::IpAddr;
@@ -22,8 +23,9 @@ pub(super) use address::Address;
 use buckets::Buckets;
 pub(super) use connections::{
     ConnectionBounds, ConnectionPermit, ConnectionRequests, ConnectionSlot, Connections,
-    RequestGuard, RequestProgress,
+    RequestGuard, RequestProgress, WaitingRequest,
 };
+pub(super) use page_places::{PagePlace, PagePlaces, PagePlacesFull, PageProgress};
 pub(super) use stream_slots::{StreamSlot, StreamSlots};
 
 /// What one address may do; `None` is no limit.
@@ -32,6 +34,8 @@ pub(super) use stream_slots::{StreamSlot, StreamSlots};
 pub struct AddressLimits {
     /// How often it may send requests to ingest.
     pub ingest_rate_per_address_max: Option<Rate>,
+    /// How often it may request a page of history, or wait for one.
+    pub page_rate_per_address_max: Option<Rate>,
     /// How often it may request a stream.
     pub subscribe_rate_per_address_max: Option<Rate>,
     /// How many streams it may have open.
@@ -42,6 +46,7 @@ pub struct AddressLimits {
 /// counted elsewhere, in [`StreamSlots`], since they outlive a change of limits.
 pub(super) struct Limits {
     ingest: Option<Buckets>,
+    pages: Option<Buckets>,
     subscribe: Option<Buckets>,
     subscribers_max: Option<usize>,
 }
@@ -50,6 +55,7 @@ impl Limits {
     pub(super) fn new(settings: &AddressLimits) -> Self {
         Self {
             ingest: settings.ingest_rate_per_address_max.map(Buckets::new),
+            pages: settings.page_rate_per_address_max.map(Buckets::new),
             subscribe: settings.subscribe_rate_per_address_max.map(Buckets::new),
             subscribers_max: settings.subscribers_per_address_max,
         }
@@ -95,6 +101,9 @@ pub(super) enum LimitExceeded {
     /// Of open streams.
     #[error("too many open streams from this address")]
     Subscribers,
+    /// Of pages that are on their way.
+    #[error("too many pages are on their way to this address")]
+    Pages,
 }
 
 impl LimitExceeded {
@@ -103,6 +112,7 @@ impl LimitExceeded {
         match self {
             Self::Rate(_) => "rate_address",
             Self::Subscribers => "subscribers_per_address_max",
+            Self::Pages => "pages_per_address",
         }
     }
 }
@@ -145,6 +155,16 @@ impl Gateway {
     pub(super) fn admit_to_deliveries(&self, client: Option<IpAddr>) -> Result<(), LimitExceeded> {
         let limits = self.limits.load();
         self.check_rate(limits.subscribe.as_ref(), client)
+    }
+
+    /// Counts a request for a page of history.
+    ///
+    /// # Errors
+    ///
+    /// [`LimitExceeded`] where its address sends too many.
+    pub(super) fn admit_to_pages(&self, client: Option<IpAddr>) -> Result<(), LimitExceeded> {
+        let limits = self.limits.load();
+        self.check_rate(limits.pages.as_ref(), client)
     }
 
     /// Takes one of the stream slots of its address; `None` where the address

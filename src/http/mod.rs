@@ -36,6 +36,7 @@ mod socket;
 mod stall_timeout;
 mod stream_body;
 mod stream_tasks;
+mod streams;
 mod tokens;
 
 use std::{
@@ -71,6 +72,7 @@ pub use cors::{LOOPBACK_ORIGINS, OriginError, OriginPattern};
 pub use limits::AddressLimits;
 pub use negotiation::Compression;
 pub use server::{Drained, Server, raise_open_files_limit};
+pub use streams::Settings as StreamsSettings;
 
 /// How many requests may list deliveries at a time; each holds some megabytes.
 const LISTS_MAX: usize = 4;
@@ -112,6 +114,8 @@ pub struct Settings {
     pub metrics_public: bool,
     /// How many refused deliveries are kept to be looked at; 0 keeps none.
     pub refused_max: usize,
+    /// How `/streams` answers.
+    pub streams: StreamsSettings,
 }
 
 impl Settings {
@@ -149,6 +153,8 @@ pub struct Gateway {
     limits: Swap<limits::Limits>,
     /// The open streams of each address.
     stream_slots: Arc<limits::StreamSlots>,
+    /// Memory for pages that are on their way.
+    page_places: Arc<limits::PagePlaces>,
     /// Memory for bodies that are being read.
     body_budget: body::BodyBudget,
     /// Numbers for spans, so that a request's lines can be told from another's.
@@ -192,6 +198,7 @@ impl Gateway {
             stream_permits: Arc::new(Semaphore::new(settings.subscribers_max)),
             limits: Swap::new(limits::Limits::new(&settings.limits)),
             stream_slots: Arc::default(),
+            page_places: limits::PagePlaces::new(),
             body_budget: body::BodyBudget::new(settings.body_bytes_max),
             request_numbers: AtomicU64::new(0),
             figures_permit: Arc::new(Semaphore::new(1)),
@@ -286,6 +293,12 @@ impl Gateway {
             .route("/events/", get(events::subscribe))
             .route("/events/{*topic}", get(events::subscribe))
             .method_not_allowed_fallback(problem::method_not_allowed);
+        let read = || get(streams::read).options(streams::options);
+        let streams = Router::new()
+            .route("/streams", read())
+            .route("/streams/", read())
+            .route("/streams/{*topic}", read())
+            .method_not_allowed_fallback(streams::method_not_allowed);
         let operator = Router::new()
             .route("/healthz", get(ops::healthz))
             .route("/readyz", get(ops::readyz))
@@ -301,6 +314,7 @@ impl Gateway {
         Router::new()
             .merge(events)
             .merge(deliveries)
+            .merge(streams)
             .merge(operator)
             .merge(admin)
             .route("/ingest", ingest::without_topic())

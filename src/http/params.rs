@@ -48,7 +48,7 @@ impl SubscribeParams {
         let format = format(&query, headers)?;
         let start = start(&query, headers)?;
         Ok(Self {
-            topics: topics(uri.path(), &query)?,
+            topics: topics(uri.path(), "/events/", &query)?,
             request: subscribe::Request {
                 start: start.start,
                 foreign_id: start.foreign_id,
@@ -64,8 +64,13 @@ impl SubscribeParams {
     }
 }
 
-fn topics(path: &str, query: &QueryParams) -> Result<Topics, ProblemDetails> {
-    let in_path = path.strip_prefix("/events/");
+/// The topics in the path below `root`, and in the query.
+pub(super) fn topics(
+    path: &str,
+    root: &str,
+    query: &QueryParams,
+) -> Result<Topics, ProblemDetails> {
+    let in_path = path.strip_prefix(root);
     let in_path = in_path.filter(|raw| !raw.is_empty()).map(without_slash);
     let in_path = in_path.map(|raw| percent_decode_str(raw).decode_utf8_lossy());
     let mut topics: Vec<Topic> = Vec::new();
@@ -157,7 +162,7 @@ fn last_event_id<'i>(ids: impl Iterator<Item = &'i str>) -> Option<Result<Cursor
     Some(id.parse().map_err(|_| ForeignId::new(id)))
 }
 
-fn last(text: &str) -> Result<Start, ProblemDetails> {
+pub(super) fn last(text: &str) -> Result<Start, ProblemDetails> {
     let is_plain = text.bytes().all(|b| b.is_ascii_digit());
     match text.parse() {
         Ok(count) if is_plain && (1..=LAST_MAX).contains(&count) => Ok(Start::Last(count)),
@@ -168,7 +173,7 @@ fn last(text: &str) -> Result<Start, ProblemDetails> {
     }
 }
 
-fn types(query: &QueryParams) -> Result<Option<Box<[Box<str>]>>, ProblemDetails> {
+pub(super) fn types(query: &QueryParams) -> Result<Option<Box<[Box<str>]>>, ProblemDetails> {
     let Some(list) = query.one("types")? else {
         return Ok(None);
     };

@@ -78,7 +78,7 @@ impl ProblemDetails {
     }
 
     /// 503: the client may retry in a few seconds.
-    fn unavailable(detail: impl Into<String>) -> Self {
+    pub(super) fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
             .with_header(header::RETRY_AFTER, RETRY_AFTER_SECS)
     }
@@ -104,6 +104,12 @@ impl ProblemDetails {
     pub(super) fn topic_missing() -> Self {
         let detail = "the URL names no topic: webhooks are sent to /ingest/<topic>";
         Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    /// 405 on `/streams`, which others fill.
+    pub(super) fn read_only_stream() -> Self {
+        let detail = "this route takes GET and HEAD: events are added by POST /ingest/<topic>";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, detail)
     }
 
     fn not_post(detail: &str) -> Self {
@@ -248,8 +254,10 @@ impl From<LimitExceeded> for ProblemDetails {
         let detail = limit.to_string();
         match limit {
             LimitExceeded::Rate(limited) => Self::rate_limited(limited, detail),
-            LimitExceeded::Subscribers => Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
-                .with_header(header::RETRY_AFTER, RETRY_AFTER_SECS),
+            LimitExceeded::Subscribers | LimitExceeded::Pages => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
+                    .with_header(header::RETRY_AFTER, RETRY_AFTER_SECS)
+            }
         }
     }
 }
@@ -384,7 +392,7 @@ pub(super) fn retry_later(requester: &Requester, what: &'static str) -> Response
 pub(super) fn retry_when_allowed(requester: &Requester, limit: LimitExceeded) -> Response {
     let wait_min = match limit {
         LimitExceeded::Rate(limited) => limited.wait,
-        LimitExceeded::Subscribers => Duration::ZERO,
+        LimitExceeded::Subscribers | LimitExceeded::Pages => Duration::ZERO,
     };
     retry_after(requester, wait_min, limit.into())
 }
@@ -413,12 +421,31 @@ pub(super) fn closing(mut response: Response, version: Version) -> Response {
     response
 }
 
+/// 410 for a place in a stream behind which history has a gap, and where it goes on.
+pub(super) fn history_gone(reason: &str, earliest: &str, detail: &str) -> Response {
+    let status = StatusCode::GONE;
+    let body = json!({
+        "type": "about:blank",
+        "title": "Gone",
+        "status": status.as_u16(),
+        "detail": detail,
+        "reason": reason,
+        "earliest": earliest,
+    });
+    let head = [
+        (header::CONTENT_TYPE, "application/problem+json"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (status, head, body.to_string()).into_response()
+}
+
 /// 404 for a path that is not a route.
 pub(super) async fn no_such_route(uri: Uri) -> ProblemDetails {
     let detail = if uri.path().starts_with("//") {
         "no such route; the path begins with two slashes: remove one"
     } else {
-        "no such route; the main ones are POST /ingest/<topic> and GET /events/<topic>"
+        "no such route; the main ones are POST /ingest/<topic>, GET /events/<topic> and GET \
+         /streams/<topic>"
     };
     ProblemDetails::new(StatusCode::NOT_FOUND, detail)
 }

@@ -162,7 +162,12 @@ impl QueryParams {
         Ok(query)
     }
 
-    fn from_uri(uri: &Uri) -> Result<Self, ProblemDetails> {
+    /// The parameters of a route that ignores those that it does not know.
+    ///
+    /// # Errors
+    ///
+    /// A problem where the query can't be read.
+    pub(super) fn from_uri(uri: &Uri) -> Result<Self, ProblemDetails> {
         if has_too_many(uri) {
             let why = format!("it has more than {PARAMETERS_MAX} parameters");
             return Err(ProblemDetails::parameter("query", why));

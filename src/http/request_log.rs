@@ -29,7 +29,8 @@ use crate::{
 const TEXT_CHARS_MAX: usize = 200;
 /// The longest user agent that is shown, in characters.
 const AGENT_CHARS_MAX: usize = 100;
-const EVENTS_PREFIX: &str = "/events/";
+/// Below which paths name a topic to subscribe to.
+const PREFIXES: [&str; 2] = ["/events/", "/streams/"];
 /// How each JWT begins: with `{"`, in Base64.
 const TOKEN_BEGIN: &str = "eyJ";
 
@@ -363,7 +364,9 @@ impl Gateway {
     }
 
     fn asked_topics<'u>(&self, uri: &'u Uri) -> AskedTopics<'u> {
-        let path = uri.path().strip_prefix(EVENTS_PREFIX);
+        let path = PREFIXES
+            .iter()
+            .find_map(|prefix| uri.path().strip_prefix(prefix));
         let in_path = path.map(|raw| percent_decode_str(raw).decode_utf8_lossy());
         let in_query = topics_in_query(uri).into_iter().map(Cow::Owned);
         let topics: Vec<_> = in_path.into_iter().chain(in_query).collect();
@@ -409,8 +412,11 @@ pub(super) fn shown_error(error: &str, topic: &str) -> String {
 
 /// The path of a subscription, as [`shown_topic`].
 pub(super) fn shown_path(path: &str) -> String {
-    match path.strip_prefix(EVENTS_PREFIX) {
-        Some(topic) => format!("{EVENTS_PREFIX}{}", shown_topic(topic)),
+    let mut prefixes = PREFIXES.into_iter();
+    let found = prefixes.find_map(|prefix| Some((prefix, path.strip_prefix(prefix)?)));
+    match found {
+        Some((prefix, topic)) => format!("{prefix}{}", shown_topic(topic)),
+        None if path.starts_with("/streams") => "/streams".to_owned(),
         None => "/events".to_owned(),
     }
 }

@@ -54,9 +54,11 @@ use super::{
     socket::{SocketSink, stream_writer},
     stall_timeout::{HTTP2_PING_EVERY, StallTimeout, StreamingFlag},
     stream_tasks::StreamTasks,
+    streams,
 };
 use crate::{
     deliver::Fanout,
+    subscribe::StreamBreaker,
     telemetry::{Route, Telemetry},
 };
 
@@ -246,7 +248,16 @@ struct Connection {
 
 /// A response whose stream takes its connection; put here by the service, and
 /// found by the connection that calls it. Never locked while anything else is done.
-type Hijack = Arc<Mutex<Option<(GuardedResponse, EventStream)>>>;
+type Hijack = Arc<Mutex<Takeover>>;
+
+/// What ends hyper's part in an HTTP/1.1 connection.
+#[derive(Default)]
+struct Takeover {
+    stream: Option<(GuardedResponse, EventStream)>,
+    /// Of the page that is on its way, if any.
+    breaker: Option<Arc<StreamBreaker>>,
+}
+
 /// A response that is counted as under way until it was sent.
 type GuardedResponse = http::Response<GuardedBody>;
 
@@ -288,16 +299,16 @@ impl Connection {
             .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(io, self.http1_service(&hijack));
         tokio::select! {
-            () = run_until_hijacked(&mut connection, &hijack) => {}
+            () = run_until_taken(&mut connection, &hijack) => {}
             () = self.closing.cancelled() => {
                 Pin::new(&mut connection).graceful_shutdown();
                 tokio::select! {
-                    () = run_until_hijacked(&mut connection, &hijack) => {}
+                    () = run_until_taken(&mut connection, &hijack) => {}
                     () = self.cutting.cancelled() => return,
                 }
             }
         }
-        let hijacked = hijack.lock().take();
+        let hijacked = hijack.lock().stream.take();
         if let Some((head, events)) = hijacked {
             self.hand_over(connection.into_parts(), &head, events);
         }
@@ -320,6 +331,11 @@ impl Connection {
             if request.method() == Method::GET {
                 request.extensions_mut().insert(Hijackable);
             }
+            if streams::is_below(request.uri().path()) {
+                let breaker = Arc::new(StreamBreaker::default());
+                hijack.lock().breaker = Some(Arc::clone(&breaker));
+                request.extensions_mut().insert(breaker);
+            }
             let (answering, hijack) = (responder.answer(request, None), Arc::clone(&hijack));
             async move {
                 let mut response = answering.await;
@@ -327,7 +343,7 @@ impl Connection {
                     return Ok(response);
                 };
                 *response.version_mut() = version;
-                *hijack.lock() = Some((response, stream));
+                hijack.lock().stream = Some((response, stream));
                 std::future::pending().await
             }
         })
@@ -483,11 +499,13 @@ fn head_bytes<B>(request: &Request<B>) -> usize {
     uri.path().len() + uri.query().map_or(0, str::len) + lines.sum::<usize>()
 }
 
-/// Runs the connection until it ends or a stream takes it.
-async fn run_until_hijacked<C: Future + Unpin>(connection: &mut C, hijack: &Hijack) {
+/// Runs the connection until it ends, a stream takes it, or its page is broken off.
+async fn run_until_taken<C: Future + Unpin>(connection: &mut C, hijack: &Hijack) {
     poll_fn(|cx| {
         let ended = Pin::new(&mut *connection).poll(cx).is_ready();
-        if ended || hijack.lock().is_some() {
+        let takeover = hijack.lock();
+        let is_broken = |breaker: &Arc<StreamBreaker>| breaker.is_broken_or_wakes(cx.waker());
+        if ended || takeover.stream.is_some() || takeover.breaker.as_ref().is_some_and(is_broken) {
             Poll::Ready(())
         } else {
             Poll::Pending

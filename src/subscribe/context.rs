@@ -43,8 +43,20 @@ pub(super) struct StreamContext {
     begun: Instant,
     /// How often the hub's encoder was replaced.
     encoder_generation: AtomicU32,
+    /// Tells its encoders from those of other processes.
+    process: u64,
     pub(super) settings: Settings,
     pub(super) telemetry: Arc<Telemetry>,
+}
+
+/// How events are encoded: differs after each reload that changes what is shown, and
+/// after each start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edition {
+    /// Random.
+    pub process: u64,
+    /// How often the encoder was replaced.
+    pub generation: u32,
 }
 
 /// When a stream is too old, in ticks since the context was made: every stream has one,
@@ -87,6 +99,7 @@ impl StreamContext {
             ),
             begun: Instant::now(),
             encoder_generation: AtomicU32::new(0),
+            process: fastrand::u64(..),
             settings,
             telemetry,
         }
@@ -96,6 +109,14 @@ impl StreamContext {
     /// must not go out any more.
     pub(super) fn encoder_generation(&self) -> u32 {
         self.encoder_generation.load(Ordering::Acquire)
+    }
+
+    /// How events are encoded now.
+    pub(super) fn edition(&self) -> Edition {
+        Edition {
+            process: self.process,
+            generation: self.encoder_generation(),
+        }
     }
 
     /// The encoder was replaced.

@@ -16,6 +16,7 @@ mod event_lookup;
 mod heartbeats;
 mod history;
 mod interrupts;
+mod page;
 mod partial_events;
 mod shared_reader;
 mod state;
@@ -40,11 +41,13 @@ use crate::{
         notices::{self, Liveness},
     },
 };
+pub use context::Edition;
 use context::{StreamContext, jitter};
 pub use event_lookup::EventLookup;
 use history::History;
 pub use history::HistoryPage;
 pub use interrupts::Interrupts;
+pub use page::{HistoryReader, PageError, PageGap, PageRequest, StreamPage, Waited};
 pub use partial_events::StreamBreaker;
 pub use shared_reader::{SharedReader, Turn};
 use state::Opening;

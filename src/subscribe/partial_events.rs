@@ -284,6 +284,12 @@ impl Drop for Hold {
 }
 
 impl StreamBreaker {
+    /// Has the stream broken off.
+    pub fn break_off(&self) {
+        self.is_broken.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
     /// Whether the stream is to be broken off.
     #[must_use]
     pub fn is_broken(&self) -> bool {

@@ -16,6 +16,7 @@ use super::*;
 use fixture::Fixture;
 
 pub(crate) mod fixture;
+mod pages;
 mod searches;
 mod shared_reader;
 mod topic_stats;

@@ -20,6 +20,7 @@ pub struct Route(usize);
 const ROUTES: &[&str] = &[
     "/ingest",
     "/events",
+    "/streams",
     "/deliveries",
     "/healthz",
     "/readyz",

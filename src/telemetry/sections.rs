@@ -74,6 +74,8 @@ pub const SUBSCRIBE_REASONS: &[&str] = &[
     "draining",
     "journal",
     "malformed",
+    "pages",
+    "pages_per_address",
     "rate_address",
     "subscribers_max",
     "subscribers_per_address_max",

@@ -92,6 +92,16 @@ impl Shown<'_> {
         ndjson::line(out)
     }
 
+    /// The body alone as one line of JSON: as in [`Shown::line`], or as a string where it
+    /// is not JSON.
+    pub(super) fn raw_line(&self) -> Bytes {
+        ndjson::line(match self.data() {
+            Data::Json(text) => compact(text),
+            Data::Text(text) => Value::from(text).to_string(),
+            Data::Bytes(bytes) => Value::from(String::from_utf8_lossy(bytes)).to_string(),
+        })
+    }
+
     fn data(&self) -> Data<'_> {
         match self.json {
             Some(json) => Data::Json(json),

@@ -11,6 +11,8 @@ pub enum Format {
     CloudEvents,
     /// One CloudEvents 1.0 JSON object per line (`application/x-ndjson`).
     NdJson,
+    /// The body per line, as JSON: what is not JSON is a string.
+    RawNdJson,
     /// SSE, the delivery as it came as data: for those who may have that.
     Delivery,
     /// The same, one per line.
@@ -25,23 +27,24 @@ impl Format {
     /// Whether this is newline-delimited JSON, and no SSE.
     #[must_use]
     pub fn is_lines(self) -> bool {
-        matches!(self, Self::NdJson | Self::DeliveryLines)
+        matches!(self, Self::NdJson | Self::RawNdJson | Self::DeliveryLines)
     }
 
     /// Whether this shows deliveries as they came.
     #[must_use]
     pub fn shows_deliveries(self) -> bool {
         match self {
-            Self::Raw | Self::CloudEvents | Self::NdJson => false,
+            Self::Raw | Self::CloudEvents | Self::NdJson | Self::RawNdJson => false,
             Self::Delivery | Self::DeliveryLines | Self::Smee | Self::Gosmee => true,
         }
     }
 
     /// In the order of their discriminants.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Raw,
         Self::CloudEvents,
         Self::NdJson,
+        Self::RawNdJson,
         Self::Delivery,
         Self::DeliveryLines,
         Self::Smee,
@@ -79,8 +82,9 @@ impl Form {
         data_bytes_max: Self::DATA_BYTES_UNBOUNDED,
     };
 
-    /// SSE of two formats, each with names or without, and lines, which have none.
-    const TEXTS_COUNT: usize = 5;
+    /// SSE of two formats, each with names or without, and two kinds of lines, which have
+    /// none.
+    const TEXTS_COUNT: usize = 6;
     pub(super) const COUNT: usize = 2 * Self::TEXTS_COUNT * Coding::COUNT;
     /// Those that show deliveries, none of them with names.
     pub(super) const DELIVERIES_COUNT: usize = 2 * 4 * Coding::COUNT;
@@ -90,7 +94,8 @@ impl Form {
     pub(super) fn index_if(self, full: bool, named: bool) -> usize {
         let text = match self.format {
             Format::Raw | Format::CloudEvents => 2 * self.format as usize + usize::from(named),
-            Format::NdJson => Self::TEXTS_COUNT - 1,
+            Format::NdJson => 4,
+            Format::RawNdJson => 5,
             other => other as usize - Format::Delivery as usize,
         };
         let written = text * Coding::COUNT + self.coding as usize;

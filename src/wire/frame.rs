@@ -192,11 +192,8 @@ impl Frame {
                 let data = shown.exact(encoder);
                 (sse::event(id, name, &data), data.len())
             }
-            Format::NdJson => {
-                let line = shown.line(encoder);
-                let data_bytes = line.len() - 1;
-                (line, data_bytes)
-            }
+            Format::NdJson => of_line(shown.line(encoder)),
+            Format::RawNdJson => of_line(shown.raw_line()),
             format => self.delivery_text(format, id, json),
         };
         EncodedEvent::new(Piece::new(&text, form.coding), data_bytes)
@@ -224,6 +221,12 @@ impl Frame {
         let text = notices::withheld(form.format, id, why, encoder);
         Piece::new(&text, form.coding)
     }
+}
+
+/// A line, and how long it is without its end.
+fn of_line(line: Bytes) -> (Bytes, usize) {
+    let data_bytes = line.len() - 1;
+    (line, data_bytes)
 }
 
 impl EncodedEvent {
@@ -293,7 +296,12 @@ mod tests {
     #[test]
     fn of_a_topic_that_nothing_configures_only_a_full_form_shows_anything() {
         let frame = frame(b"{\"a\":\"secret\"}", TopicMap::default());
-        for format in [Format::Raw, Format::CloudEvents, Format::NdJson] {
+        for format in [
+            Format::Raw,
+            Format::CloudEvents,
+            Format::NdJson,
+            Format::RawNdJson,
+        ] {
             for full in [false, true] {
                 let coding = Coding::Identity;
                 let piece = frame.piece(Form {

@@ -12,6 +12,7 @@ fn nothing_is_limited_that_nobody_wrote() {
     let limits = config.server.limits;
     assert_eq!(limits.ingest_rate_per_address_max, None);
     assert_eq!(limits.subscribe_rate_per_address_max, None);
+    assert_eq!(limits.page_rate_per_address_max, None);
     assert_eq!(limits.subscribers_per_address_max, None);
     assert_eq!(config.topics.lookup(&topic("a")).unwrap().rate_max, None);
 }
@@ -21,6 +22,7 @@ fn limits_are_read_to_the_letter_from_the_file_and_the_environment() {
     let toml = format!(
         "[server]\ningest_rate_per_address_max = \"50/s\"\n\
          subscribe_rate_per_address_max = \"30/m\"\n\
+         page_rate_per_address_max = \"20/s\"\n\
          subscribers_per_address_max = 100\n{TOPIC}rate_max = \"100/s\"\n\
          [topics.b]\naccess = \"public\"\nscheme = {{ kind = \"none\" }}\n"
     );
@@ -34,6 +36,10 @@ fn limits_are_read_to_the_letter_from_the_file_and_the_environment() {
     assert_eq!(
         limits.subscribe_rate_per_address_max.unwrap().to_string(),
         "30/m"
+    );
+    assert_eq!(
+        limits.page_rate_per_address_max.unwrap().to_string(),
+        "20/s"
     );
     assert_eq!(limits.subscribers_per_address_max, Some(100));
     for (name, rate) in [("a", "100/s"), ("a.sub", "100/s"), ("b", "7/h")] {

@@ -61,6 +61,11 @@ fn what_is_not_written_has_the_documented_defaults() {
     assert_eq!(config.subscribe.heartbeat, Duration::from_secs(15));
     assert_eq!(config.subscribe.retry, Duration::from_secs(3));
     assert_eq!(config.subscribe.stream_age_max, None);
+    let streams = &config.server.streams;
+    assert!(streams.enabled && !streams.immutable);
+    assert_eq!(streams.long_poll, Duration::from_secs(30));
+    assert_eq!(streams.sse_ttl, Duration::from_secs(60));
+    assert_eq!(streams.page_bytes, 256 << 10);
     assert_eq!(
         config.server.compression,
         crate::http::Compression::Browsers

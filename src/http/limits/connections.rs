@@ -27,7 +27,9 @@ use super::address::Address;
 use crate::telemetry::Telemetry;
 pub(in crate::http) use bounds::ConnectionBounds;
 use pool::{PlaceKind, Pool, PoolEntry};
-pub(in crate::http) use requests::{ConnectionRequests, RequestGuard, RequestProgress};
+pub(in crate::http) use requests::{
+    ConnectionRequests, RequestGuard, RequestProgress, WaitingRequest,
+};
 
 /// How often another connection is looked for where the one that was found has just
 /// begun a request.

@@ -23,7 +23,7 @@ const NOTICE_SHARE: u64 = 10;
 const NOTICE_SECS_MIN: u8 = 5;
 const NOTICE_SECS_MAX: u8 = 60;
 
-pub(super) struct Entitlement {
+pub(in crate::subscribe) struct Entitlement {
     /// When the token expires.
     expires_at: Option<Instant>,
     /// How many seconds before that the client is told; 0 once it was.
@@ -38,7 +38,7 @@ pub(super) struct Entitlement {
 
 /// How a token stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TokenStatus {
+pub(in crate::subscribe) enum TokenStatus {
     Valid,
     /// It expires this soon, and the client has not been told.
     Expiring(Duration),
@@ -49,7 +49,7 @@ pub(super) enum TokenStatus {
 
 impl Entitlement {
     /// The right of a stream that `grant` allows for `lifetime` from `now`.
-    pub(super) fn new(
+    pub(in crate::subscribe) fn new(
         context: &StreamContext,
         grant: &Grant,
         lifetime: Option<Duration>,
@@ -64,8 +64,13 @@ impl Entitlement {
         }
     }
 
+    /// When the token expires.
+    pub(in crate::subscribe) fn expires_at(&self) -> Option<Instant> {
+        self.expires_at
+    }
+
     /// When the token calls for a look: to tell the client, or to end.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(in crate::subscribe) fn deadline(&self) -> Option<Instant> {
         let notice = Duration::from_secs(self.notice_secs.into());
         self.expires_at
             .map(|at| at.checked_sub(notice).unwrap_or(at))
@@ -73,7 +78,7 @@ impl Entitlement {
 
     /// How the token stands at `now`, which is asked for only where a token
     /// expires at all.
-    pub(super) fn token_status(&self, now: impl FnOnce() -> Instant) -> TokenStatus {
+    pub(in crate::subscribe) fn token_status(&self, now: impl FnOnce() -> Instant) -> TokenStatus {
         let (Some(expires_at), Some(deadline)) = (self.expires_at, self.deadline()) else {
             return TokenStatus::Valid;
         };
@@ -104,7 +109,11 @@ impl Entitlement {
 
     /// Whether the stream has to end: its token was revoked, or the policy of
     /// today would not grant it.
-    pub(super) fn is_revoked(&mut self, context: &StreamContext, topics: &Topics) -> bool {
+    pub(in crate::subscribe) fn is_revoked(
+        &mut self,
+        context: &StreamContext,
+        topics: &Topics,
+    ) -> bool {
         let session = self.session.as_ref();
         session.is_some_and(|session| session.is_revoked()) || !self.is_granted(context, topics)
     }
@@ -125,7 +134,7 @@ impl Entitlement {
     }
 
     /// The stream has ended.
-    pub(super) fn end(&self, context: &StreamContext) {
+    pub(in crate::subscribe) fn end(&self, context: &StreamContext) {
         if let Some(session) = &self.session {
             context.sessions.close(session);
         }

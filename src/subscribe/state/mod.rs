@@ -49,7 +49,7 @@ use crate::{
 pub use batch::Batch;
 pub(super) use counters::DeliveryCounters;
 use due_position::DuePosition;
-use entitlement::{Entitlement, TokenStatus};
+pub(super) use entitlement::{Entitlement, TokenStatus};
 pub(super) use hand_over::ReaderSignals;
 pub use pending::Ready;
 pub(super) use pending::last_sequence;
@@ -61,7 +61,7 @@ pub(super) const PAGE_BYTES_MAX: usize = 32 * 1024;
 
 /// So many reads in a row that find nothing bring the client a cursor, from which
 /// it can go on if it is cut off: at most some 260,000 entries of the journal's index.
-const SEARCH_READS_MAX: u8 = 32;
+pub(super) const SEARCH_READS_MAX: u8 = 32;
 
 /// One subscriber's stream: where it is, and what it is given next.
 pub struct StreamState {

@@ -8,10 +8,10 @@ use super::*;
 use fixture::Fixture;
 
 /// More than one read looks at, and more reads than bring a cursor.
-const EVENTS: u64 = 40 * 8192;
+pub(super) const EVENTS: u64 = 40 * 8192;
 
 /// A history in which the last event alone is `rare`, none of it in the ring.
-async fn long_history(way: Way) -> Fixture {
+pub(super) async fn long_history(way: Way) -> Fixture {
     let fixture = Fixture::with(way, 0, 1 << 40, Fixture::HEARTBEAT).await;
     for n in 1..=EVENTS {
         let event_type = if n == EVENTS - 1 { "rare" } else { "t" };

@@ -22,6 +22,7 @@ mod senders;
 mod setup;
 mod slow;
 mod stopping;
+mod stream_limits;
 mod stuck;
 mod topic_stats;
 mod who_sees_what;
@@ -35,6 +36,8 @@ mod to_a_socket {
     mod cross_origin;
     #[path = "events.rs"]
     mod events;
+    #[path = "streams.rs"]
+    mod streams;
 }
 
 /// …and where a server takes the routes and knows nothing of that.
@@ -65,4 +68,6 @@ mod as_a_body {
     mod cross_origin;
     #[path = "events.rs"]
     mod events;
+    #[path = "streams.rs"]
+    mod streams;
 }

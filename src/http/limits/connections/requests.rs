@@ -23,6 +23,10 @@ pub(in crate::http) struct RequestGuard {
     is_stream: bool,
 }
 
+/// A request that waits for events: its connection has no place in the pool, as one that
+/// carries a stream.
+pub(in crate::http) struct WaitingRequest(Arc<Registration>);
+
 /// What a request says to its connection's pool. Cheap to clone.
 #[derive(Clone)]
 pub(in crate::http) struct RequestProgress(Arc<Registration>);
@@ -69,6 +73,14 @@ impl RequestProgress {
         self.0.entry.has_body();
     }
 
+    /// It waits for events from now on, which is bounded elsewhere, until the guard is
+    /// dropped.
+    pub(in crate::http) fn waits_for_events(&self) -> WaitingRequest {
+        let Registration { connections, entry } = &*self.0;
+        connections.pool.lock().stream_begins(entry);
+        WaitingRequest(Arc::clone(&self.0))
+    }
+
     /// The delivery was verified, which counts once its request has ended.
     pub(in crate::http) fn verified(&self) {
         self.0.entry.delivery_is_verified();
@@ -88,6 +100,13 @@ impl RequestGuard {
         self.is_stream = true;
         let Registration { connections, entry } = &*self.registration;
         connections.pool.lock().stream_begins(entry);
+    }
+}
+
+impl Drop for WaitingRequest {
+    fn drop(&mut self) {
+        let Registration { connections, entry } = &*self.0;
+        connections.take_back(entry);
     }
 }
 
