@@ -248,9 +248,10 @@ impl fmt::Debug for Frame {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hookrill_core::{Draft, Timestamp, TopicMap};
+    use hookrill_core::{Draft, Original, Proof, Timestamp, TopicMap};
+    use proptest::prelude::*;
 
-    use crate::wire::{Coding, Framing, Projection};
+    use crate::wire::{Coding, Framing, Projection, ShownHeader};
 
     const PLAIN: Form = Form::PLAIN;
 
@@ -423,6 +424,61 @@ mod tests {
                     }))
                 };
                 assert_eq!(lines(names), lines(None), "a line has no name");
+            }
+        }
+    }
+
+    /// Every form but those that show deliveries.
+    fn forms_for_subscribers() -> impl Iterator<Item = Form> {
+        let formats = Format::ALL.into_iter();
+        let formats = formats.filter(|format| !format.shows_deliveries());
+        formats.flat_map(|format| {
+            [(false, None), (true, Some(true)), (true, Some(false))].map(|(full, names)| Form {
+                format,
+                full,
+                names,
+                ..PLAIN
+            })
+        })
+    }
+
+    proptest! {
+        /// Whatever the header is called, and whatever the view shows.
+        #[test]
+        fn no_byte_of_the_proof_is_in_what_subscribers_are_shown(
+            value in "[a-z0-9]{24,60}",
+            name in prop_oneof![Just("x-kind".to_owned()), "[a-z-]{1,20}"],
+            hides: bool,
+        ) {
+            let proof = [(&*name, &*value), ("x-kind", &*value)];
+            let mut draft = frame(b"{\"a\":1}", TopicMap::default()).event().draft.clone();
+            draft.original = Original {
+                proof: Proof::new(proof.into_iter().collect()),
+                target: format!("?q={value}").into(),
+                omitted: value.clone().into(),
+                sent: Some(value.clone().into()),
+                ..Original::default()
+            };
+            draft.headers = [("x-kind", "shown")].into_iter().collect();
+            let view = View {
+                headers: [ShownHeader::new("X-Kind").unwrap()].into(),
+                projection: hides.then(|| Projection::new(None, vec!["/b".parse().unwrap()])),
+                ..View::default()
+            };
+            let encoder = Encoder {
+                epoch: "e".parse().unwrap(),
+                public_url: "".into(),
+                views: TopicMap::new([].into(), Some(Arc::new(view))),
+            };
+            let whole = Frame::new(Arc::new(draft.at(Sequence(1))), &Arc::new(encoder));
+            let base64 = data_encoding::BASE64.encode(value.as_bytes());
+            for form in forms_for_subscribers() {
+                let shown = text(&whole, form);
+                prop_assert!(!shown.contains(&value) && !shown.contains(&base64), "{}", shown);
+            }
+            for format in [Format::Delivery, Format::Smee, Format::Gosmee] {
+                let shown = text(&whole, Form { format, ..PLAIN });
+                prop_assert_eq!(shown.contains(&value), !hides, "{}", shown);
             }
         }
     }

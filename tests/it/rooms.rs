@@ -142,11 +142,13 @@ const FOR_ALL: &[&str] = &["durable"];
 /// speak with one, or with a server of keys.
 const CLIENT: (&str, &[&str]) = ("hookrill_client", &["identity", "cli"]);
 
-/// What may be built in certain rooms only, by how its building is written.
+/// What may be built or read in certain rooms only, by how that is written.
 const BUILT_IN: &[(&str, &[&str])] = &[
     // `journal` reads back what was stored.
     ("= Draft {", &["ingest", "journal"]),
     ("draft.at(", &["journal"]),
+    // It is stored, and shown to those who may have deliveries.
+    ("original.proof", &["journal", "wire"]),
     // `subscribe` wraps what it reads from the journal.
     ("Frame::new(", &["hub", "subscribe"]),
 ];

@@ -1,9 +1,12 @@
 //! Deliveries as they came: to whom they are shown, and to the byte.
 
+use std::fs;
+
 use data_encoding::BASE64;
 use hookrill::access::{self, Claims};
 use hookrill_core::Secret;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use hookrill_testing::{
     ADMIN_TOKEN, BEGIN_SECS, GITHUB_SECRET, Gateway, GatewayBuilder, TOKEN_SECRET, github_signature,
@@ -288,4 +291,57 @@ async fn the_version_is_told_as_gosmee_asks() {
         )
         .await;
     assert_eq!(refused.status, 401);
+}
+
+/// A folder as the version before wrote it: three of GitHub's deliveries, the second
+/// compressed and signed as it was sent.
+fn folder_of_version_1() -> TempDir {
+    const LOG_BYTES: usize = 1 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let segments = folder.path().join("segments");
+    fs::create_dir(&segments).unwrap();
+    // Space that nothing was written to yet.
+    let mut log = include_bytes!("version_1/first.log").to_vec();
+    log.resize(LOG_BYTES, 0);
+    fs::write(segments.join("00000000000000000001.log"), log).unwrap();
+    let high_water = include_bytes!("version_1/high-water");
+    fs::write(folder.path().join("high-water"), high_water).unwrap();
+    folder
+}
+
+#[tokio::test]
+async fn a_folder_of_the_version_before_opens_is_read_and_goes_on() {
+    let token = token(&["*"], true, true);
+    let plan = |folder| Gateway::in_folder(folder).journal("retain_age = \"3650d\"");
+    let gateway = gateway(plan(folder_of_version_1())).await;
+    let mut stream = gateway
+        .subscriber(&format!("/events?since=earliest&token={token}"))
+        .await;
+    let events = stream.events(3).await;
+    let bodies: Vec<_> = events.iter().map(|event| &*event.data).collect();
+    let first = "{\"ref\": \"x\",\n \"n\": 1.0}";
+    assert_eq!(bodies, [first, r#"{"coded":true}"#, "a\u{fffd}\0b"]);
+    let shown = gateway
+        .get(&format!("/deliveries/{}?token={token}", events[1].id), &[])
+        .await;
+    let delivery = shown.json();
+    assert_eq!(delivery["headers_cut"], true);
+    assert_eq!(header(&delivery, "content-encoding"), Some("gzip"));
+    assert_eq!(header(&delivery, ":sent"), None);
+    assert_eq!(body_of(&delivery)[..2], *b"\x1f\x8b");
+    drop(stream);
+    let (fourth, _) = send(&gateway, "named", b"{}").await;
+    let folder = gateway.stop().await.unwrap();
+    let again = self::gateway(plan(folder)).await;
+    let mut all = again
+        .subscriber(&format!("/events?since=earliest&token={token}"))
+        .await;
+    let ids: Vec<_> = all
+        .events(4)
+        .await
+        .into_iter()
+        .map(|event| event.id)
+        .collect();
+    let before: Vec<_> = events.into_iter().map(|event| event.id).collect();
+    assert_eq!(ids, [before, vec![fourth]].concat());
 }
