@@ -92,7 +92,7 @@ impl Gateway {
         client: Option<IpAddr>,
         show: impl FnOnce(Cursor, &Frame, bool) -> Result<Response, Withheld> + Send,
     ) -> Result<Response, ProblemDetails> {
-        self.admit_to_deliveries(client)?;
+        self.admit_to_pages(client)?;
         let query = QueryParams::of_route(&request.uri, DELIVERIES)?;
         let tokens = tokens(&query, &request.headers)?;
         // Before anything is read: whether the token shows any deliveries.

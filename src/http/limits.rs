@@ -147,17 +147,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// Counts a request for one delivery, which costs as much as one for a stream.
-    ///
-    /// # Errors
-    ///
-    /// [`LimitExceeded`] where its address sends too many.
-    pub(super) fn admit_to_deliveries(&self, client: Option<IpAddr>) -> Result<(), LimitExceeded> {
-        let limits = self.limits.load();
-        self.check_rate(limits.subscribe.as_ref(), client)
-    }
-
-    /// Counts a request for a page of history.
+    /// Counts a request for a page of history, or for one delivery.
     ///
     /// # Errors
     ///
