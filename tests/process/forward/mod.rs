@@ -4,6 +4,7 @@ mod app;
 mod gateway;
 mod hostile;
 mod keys;
+mod kills;
 mod real;
 mod states;
 mod usage;

@@ -156,3 +156,52 @@ fn a_token_without_the_claim_is_told_which_one_is_needed() {
         assert!(said.contains("--deliveries"), "{said}");
     }
 }
+
+#[test]
+fn what_retention_took_while_the_program_was_down_is_told() {
+    let folder = folder();
+    let journal = "[journal]\nretain_bytes = \"512 KiB\"\n\
+                   [topics.\"*\".scheme]\nkind = \"none\"\n";
+    let gateway = Process::start(folder.path(), &format!("{}{journal}", config()));
+    let address = hookrill_testing::free_address();
+    let target = address.to_string();
+    let mut command = command(folder.path(), &["forward", "a", &target]);
+    let forward = Forward::of(folder.path(), &mut command);
+    forward.wait_until_it_says("Ready:");
+    // More than the sockets in between hold, and much more than is retained.
+    let body = "x".repeat(100_000);
+    let mut connection = gateway.connection();
+    for number in 1..=200 {
+        let number = number.to_string();
+        let posted = connection
+            .post("/ingest/a", &[("X-Number", &number)], &body)
+            .unwrap();
+        assert_eq!(posted.status, 200);
+    }
+    assert_eq!(forward.next()["outcome"], "waiting");
+    // Its stream ends with the gateway, and what it had not read is gone.
+    let _gateway = gateway.restart();
+    let app = FakeApp::at(address, |stream, _| {
+        app::answer(stream, "200 OK", "Content-Length: 0", "");
+    });
+    let mut numbers = Vec::new();
+    let mut gap_at = None;
+    while numbers.last() != Some(&200) {
+        let line = forward.next();
+        if line["gap"]["reason"] == "retention" {
+            gap_at = Some(numbers.len());
+            continue;
+        }
+        assert_eq!(line["outcome"], "delivered", "{line}");
+        let number: usize = app.next().header("x-number").unwrap().parse().unwrap();
+        numbers.push(number);
+    }
+    let gap_at = gap_at.unwrap_or_else(|| panic!("no gap among {numbers:?}"));
+    for (index, pair) in numbers.windows(2).enumerate() {
+        assert_eq!(
+            pair[1] == pair[0] + 1,
+            index + 1 != gap_at,
+            "{numbers:?}, a gap at {gap_at}"
+        );
+    }
+}
