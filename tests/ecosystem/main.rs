@@ -18,6 +18,7 @@ mod browser;
 mod clients;
 mod compat;
 mod deploy;
+mod forward;
 mod habits;
 mod image;
 mod movies;
