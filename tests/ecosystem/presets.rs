@@ -7,6 +7,7 @@
 //!
 //! `scripts/test` installs the packages into `tests/ecosystem/presets/`.
 
+mod forwarded;
 mod line;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -627,7 +628,7 @@ mod gateway {
     }
 
     /// A topic for each preset with all the secrets that its lines have.
-    fn config(lines: &[&Line]) -> String {
+    pub(super) fn config(lines: &[&Line]) -> String {
         let mut secrets = BTreeMap::<String, Vec<String>>::new();
         let mut words = BTreeMap::<String, String>::new();
         // The first secret answers handshakes.
