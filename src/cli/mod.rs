@@ -5,10 +5,13 @@
 //! wrong usage. Only here and in `main` may errors be `anyhow`'s.
 
 pub mod address;
+mod admin;
 mod backup;
 mod captured;
 mod check;
 mod completions;
+mod deliveries;
+mod explain;
 mod forward;
 mod health;
 mod journal;
@@ -90,6 +93,10 @@ pub enum Command {
     Presets(presets::Args),
     /// Check a captured delivery's signature offline and explain failures
     Verify(verify::Args),
+    /// List what came to a gateway, refused deliveries too
+    Deliveries(deliveries::Args),
+    /// Explain why a gateway refused a delivery; with --take, store it once it verifies
+    Explain(explain::Args),
     /// Look after a journal's folder
     Journal(journal::Args),
     /// Copy the journal's folder, also while a gateway uses it
@@ -219,6 +226,8 @@ pub fn run(command: Command, context: &Context) -> anyhow::Result<()> {
         Command::Check(args) => check::run(&args, context),
         Command::Presets(args) => presets::run(&args),
         Command::Verify(args) => verify::run(&args, context),
+        Command::Deliveries(args) => deliveries::run(&args, context),
+        Command::Explain(args) => explain::run(&args, context),
         Command::Journal(args) => journal::run(&args, context),
         Command::Backup(args) => backup::backup(&args, context),
         Command::Restore(args) => backup::restore(&args, context),
@@ -302,6 +311,12 @@ mod tests {
             "presets --json",
             "presets github",
             "verify --preset github --secret s --header H:v body.json --show-signed",
+            "deliveries",
+            "deliveries --refused --follow --topic a --reason mismatch --address 192.0.2.7",
+            "deliveries --outcome stored,duplicate --type push --limit 500 --json --url http://a",
+            "explain r-41",
+            "explain r-41 --secret env:A --secret b --admin-token env:T",
+            "explain r-41 --take",
             "journal check",
             "journal check /data --json",
             "backup /backups/monday",
@@ -346,6 +361,13 @@ mod tests {
             "resend e-1",
             "token",
             "token --topic a --ttl 1",
+            "deliveries --refused --outcome stored",
+            "deliveries --limit 0",
+            "deliveries --topic a..b",
+            "explain",
+            "explain k3f9x2ab-1",
+            "explain r-x",
+            "explain r-1 --take --secret a",
             "journal",
             "journal mend",
             "journal check a b",

@@ -262,7 +262,7 @@ fn render(explanation: &Explanation, matched: Option<&str>, use_color: bool) -> 
 }
 
 /// How a step begins, in four columns.
-fn mark(passed: bool, use_color: bool) -> &'static str {
+pub(super) fn mark(passed: bool, use_color: bool) -> &'static str {
     match (passed, use_color) {
         (true, true) => "\x1b[32mok\x1b[0m  ",
         (true, false) => "ok  ",

@@ -55,7 +55,7 @@ pub use cloud_event::{CloudEvent, CloudEventError};
 pub use fetch::{Document, Fetch, FetchError};
 pub use hookrill_core::{Clock, Secret};
 pub use hookrill_verify;
-pub use relay::{Relay, RelayAnswer};
+pub use relay::{Relay, RelayAnswer, RelayBody};
 pub use sender::{
     AcceptedEvent, Receipt, SendError, Sender, SenderBuilder, SenderOptionsError, Webhook,
 };

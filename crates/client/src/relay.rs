@@ -4,7 +4,7 @@
 //! connection and tries nothing again. Invariant: of an answer no more is kept than was
 //! asked for.
 
-use std::fmt;
+use std::{fmt, future::poll_fn};
 
 use bytes::Bytes;
 use http::{
@@ -14,7 +14,7 @@ use http::{
 use http_body_util::Full;
 
 use crate::transport::{
-    ConnectOptions, ConnectOptionsError, Connector, ExchangeError, IdleConnection,
+    ConnectOptions, ConnectOptionsError, Connector, Exchange, ExchangeError, IdleConnection,
 };
 
 /// Sends requests to one server as they are: a webhook that somebody else signed.
@@ -49,6 +49,12 @@ pub struct RelayAnswer {
     pub is_whole: bool,
 }
 
+/// What a server answers, while it comes.
+#[must_use]
+pub struct RelayBody {
+    exchange: Exchange,
+}
+
 impl Relay {
     /// Requests to the server with this URL, such as `http://localhost:3000`.
     ///
@@ -69,9 +75,21 @@ impl Relay {
     /// [`ExchangeError::Connect`] means that the request was not sent.
     pub async fn send(
         &self,
-        mut request: Request<Bytes>,
+        request: Request<Bytes>,
         answer_bytes_max: usize,
     ) -> Result<RelayAnswer, ExchangeError> {
+        self.begin(request)
+            .await?
+            .into_answer(answer_bytes_max)
+            .await
+    }
+
+    /// As [`Relay::send`], for an answer that is read as it comes.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Relay::send`].
+    pub async fn begin(&self, mut request: Request<Bytes>) -> Result<RelayBody, ExchangeError> {
         let route = request.uri().path_and_query();
         let target = self
             .connector
@@ -87,14 +105,44 @@ impl Relay {
             headers.insert(PROXY_AUTHORIZATION, authorization.clone());
         }
         let connection = IdleConnection::open(&self.connector).await?;
-        let mut exchange = connection.ask(request.map(Full::new)).await?;
-        let (body, is_whole) = exchange.read_body(answer_bytes_max).await?;
+        let exchange = connection.ask(request.map(Full::new)).await?;
+        Ok(RelayBody { exchange })
+    }
+}
+
+impl RelayBody {
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.exchange.status()
+    }
+
+    /// The next bytes, once there are some; `None` at the end.
+    pub async fn next(&mut self) -> Option<Result<Bytes, ExchangeError>> {
+        poll_fn(|cx| self.exchange.poll_data(cx)).await
+    }
+
+    /// Reads the first `bytes_max` bytes of what is left.
+    ///
+    /// # Errors
+    ///
+    /// Where the connection broke before that.
+    pub async fn into_answer(mut self, bytes_max: usize) -> Result<RelayAnswer, ExchangeError> {
+        let (body, is_whole) = self.exchange.read_body(bytes_max).await?;
         Ok(RelayAnswer {
-            status: exchange.status(),
-            headers: exchange.head.headers,
+            status: self.exchange.status(),
+            headers: self.exchange.head.headers,
             body,
             is_whole,
         })
+    }
+}
+
+impl fmt::Debug for RelayBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RelayBody")
+            .field("status", &self.status())
+            .finish_non_exhaustive()
     }
 }
 

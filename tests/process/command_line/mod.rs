@@ -1,6 +1,7 @@
 //! The program as a shell sees it: output, errors, exit status.
 
 mod backup;
+mod deliveries;
 mod tail;
 mod verify;
 
