@@ -28,3 +28,4 @@ mod real_input;
 mod recipes;
 mod senders;
 mod smee;
+mod streams;

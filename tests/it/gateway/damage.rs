@@ -98,6 +98,39 @@ async fn check_damaged_ready(gateway: &Client, events: usize) {
 }
 
 #[tokio::test]
+async fn a_page_tells_of_damage_in_its_place_and_has_what_is_behind_it() {
+    let (folder, ids) = filled().await;
+    flip(folder.path(), 7);
+    let gateway = small_segments(Gateway::in_folder(folder)).start().await;
+    let (mut offset, mut events, mut gaps) = ("-1".to_owned(), Vec::new(), Vec::new());
+    loop {
+        let page = gateway
+            .get(&format!("/streams/open?offset={offset}"), &[])
+            .await;
+        assert_eq!(page.status, 200, "{page:?}");
+        for event in page.json().as_array().unwrap() {
+            if event["type"] == "hookrill.gap" {
+                gaps.push(event["data"].clone());
+            } else {
+                events.push(event["id"].as_str().unwrap().to_owned());
+            }
+        }
+        offset = page.header("stream-next-offset").unwrap().to_owned();
+        if page.header("stream-up-to-date").is_some() {
+            break;
+        }
+    }
+    let whole: Vec<_> = ids.iter().filter(|id| **id != ids[6]).cloned().collect();
+    assert_eq!(events, whole);
+    let told = serde_json::json!({"reason": "damaged", "asked": ids[5], "resumed": ids[6]});
+    assert_eq!(gaps, [told]);
+    // Who asks for just that is not stuck either.
+    let path = format!("/streams/open?offset={}&limit=1", ids[5]);
+    let page = gateway.get(&path, &[]).await;
+    assert_eq!(page.json()[0]["type"], "hookrill.gap");
+}
+
+#[tokio::test]
 async fn a_flipped_bit_is_a_gap_and_the_stream_goes_on_behind_it() {
     let (folder, ids) = filled().await;
     flip(folder.path(), 7);
