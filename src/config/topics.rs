@@ -324,6 +324,11 @@ fn warn_of_identity(
         let message = "has no effect, since this scheme reads no id of a delivery; write \"body\"";
         section.warn("dedup_by", message);
     }
+    if section.has_taken("keep_proof") && verification.verifier.proof_headers().is_empty() {
+        let message = "has no effect, since this scheme verifies deliveries by no header that \
+                       could be kept; remove it";
+        section.warn("keep_proof", message);
+    }
 }
 
 /// Reads `allow_from`. An empty list allows nobody, which nobody means.

@@ -49,11 +49,12 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\" }\ntolerance = \"5m\"\nevent_names = true\ndedup_by = \"id\"",
+        "[topics.a]\naccess = \"public\"\nscheme = { kind = \"none\" }\ntolerance = \"5m\"\nevent_names = true\ndedup_by = \"id\"\nkeep_proof = true",
         &[
             "topics.a.tolerance: has no effect",
             "topics.a.event_names: has no effect, since this scheme reads no type",
             "topics.a.dedup_by: has no effect, since this scheme reads no id",
+            "topics.a.keep_proof: has no effect, since this scheme verifies deliveries by no header",
         ],
     ),
     (
