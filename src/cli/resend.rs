@@ -12,7 +12,7 @@ use super::{
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Ids of deliveries, then where they go: 3000, :3000/hooks, localhost:3000/hooks or http://…
-    #[arg(required = true, value_name = "ID... TARGET", num_args = 2..=1025)]
+    #[arg(required = true, value_names = ["ID", "TARGET"], num_args = 2..=1025)]
     words: Vec<String>,
 
     #[command(flatten)]

@@ -12,9 +12,10 @@ use super::{
 };
 
 /// What the program itself reads, and what its build does.
-const READ: [&str; 4] = [
+const READ: [&str; 5] = [
     "HOOKRILL_CONFIG",
     "HOOKRILL_TOKEN",
+    "HOOKRILL_URL",
     "HOOKRILL_COMMIT",
     "HOOKRILL_COMMIT_DATE",
 ];

@@ -20,6 +20,8 @@ use super::{
     target::Target,
 };
 
+/// How long a connection may take to something on this machine or near it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// So much of an answer is read; of longer ones, the rest is left.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// So much of an answer's first line is shown, in characters.
@@ -50,7 +52,7 @@ impl LocalApp {
     pub(super) fn new(target: Target, timeout: Duration, trusts_any: bool) -> anyhow::Result<Self> {
         let mut options = ConnectOptions::new()
             .user_agent(USER_AGENT)
-            .connect_timeout(timeout)
+            .connect_timeout(timeout.min(CONNECT_TIMEOUT))
             // What is on this machine or near it.
             .no_proxy();
         if trusts_any {
@@ -71,7 +73,9 @@ impl LocalApp {
             return SendAttempt::Broken("its path can't be sent".to_owned());
         };
         let began = Instant::now();
-        let sent = timeout(self.timeout, self.relay.send(request, ANSWER_BYTES_MAX)).await;
+        // Who can't be connected to is away, and not slow.
+        let within = self.timeout + self.timeout.min(CONNECT_TIMEOUT);
+        let sent = timeout(within, self.relay.send(request, ANSWER_BYTES_MAX)).await;
         match sent {
             Ok(Ok(answer)) => SendAttempt::Answered(answer, began.elapsed()),
             Ok(Err(error)) => self.failed(&error),
@@ -101,6 +105,7 @@ fn away(error: &ConnectError, host: &str) -> String {
         ConnectError::Tcp { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused => {
             format!("nothing listens at {host}")
         }
+        ConnectError::TimedOut(_) => format!("{host} can't be connected to"),
         ConnectError::NoTls { .. } => {
             format!("{host} speaks no TLS: its target begins with http://")
         }

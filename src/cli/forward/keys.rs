@@ -21,7 +21,7 @@ use http::{HeaderMap, header::CONTENT_ENCODING};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
-    process::{Signal, getpgrp},
+    process::{Signal, getpgrp, getpid, kill_process},
     termios::{
         LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcsetattr,
     },
@@ -144,12 +144,18 @@ pub(super) async fn serve(session: &Session) -> anyhow::Result<Infallible> {
     session.screen.borrow_mut().status(
         "Keys: r sends the last one again, f those that failed, i shows the last one; Ctrl-C ends",
     );
-    // After a stop the shell has set the terminal as it likes it.
-    let continued = SignalKind::from_raw(Signal::CONT.as_raw());
-    let mut continued = signal(continued)?;
+    // A shell finds the terminal as it was, and may leave it otherwise.
+    let of_terminal = |own: Signal| signal(SignalKind::from_raw(own.as_raw()));
+    let mut stopped = of_terminal(Signal::TSTP)?;
+    let mut continued = of_terminal(Signal::CONT)?;
     loop {
         let key = tokio::select! {
             key = keyboard.keys.recv() => key,
+            _ = stopped.recv() => {
+                set(&keyboard.before);
+                kill_process(getpid(), Signal::STOP)?;
+                continue;
+            }
             _ = continued.recv() => {
                 keyboard.take();
                 continue;

@@ -10,9 +10,13 @@ use http::header::CONTENT_TYPE;
 use serde_json::Value;
 
 use super::delivery::StoredDelivery;
+use crate::http::decode_captured;
 
 /// The field that has the JSON where a provider sends forms: GitHub's and Slack's.
 const JSON_FIELD: &str = "payload";
+
+/// The most bytes that a coded body is decoded to.
+const DECODED_BYTES_MAX: usize = 64 << 20;
 
 /// One condition on a body.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,15 +97,21 @@ pub(super) fn is_wanted(matches: &[Match], delivery: &StoredDelivery) -> bool {
     if matches.is_empty() {
         return true;
     }
+    // What was signed in its coding comes in it.
+    let decoded = decode_captured(&delivery.headers, &delivery.body, DECODED_BYTES_MAX);
+    let body = decoded
+        .ok()
+        .flatten()
+        .unwrap_or_else(|| delivery.body.clone());
     let content_type = delivery.headers.get(CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok());
-    let form = if content_type.is_some_and(is_form) && !begins_as_json(&delivery.body) {
-        FormReader::new(Some(JSON_FIELD.into())).json(&delivery.body)
+    let form = if content_type.is_some_and(is_form) && !begins_as_json(&body) {
+        FormReader::new(Some(JSON_FIELD.into())).json(&body)
     } else {
         None
     };
-    let body = form.as_deref().map_or(&delivery.body[..], str::as_bytes);
-    matches.iter().all(|one| one.fits(body))
+    let json = form.as_deref().map_or(&body[..], str::as_bytes);
+    matches.iter().all(|one| one.fits(json))
 }
 
 #[cfg(test)]

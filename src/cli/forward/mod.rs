@@ -42,7 +42,7 @@ use {
 pub struct Args {
     /// Topics, including their subtopics, and where their deliveries go: 3000, :3000/hooks,
     /// localhost:3000/hooks or http://…; each topic has a target of its own, or that at the end
-    #[arg(required = true, value_name = "TOPIC[=TARGET]... [TARGET]", num_args = 1..=65)]
+    #[arg(required = true, value_name = "TOPIC[=TARGET]|TARGET", num_args = 1..=65)]
     words: Vec<String>,
 
     /// Send exactly this delivery again, then end; repeat it for more

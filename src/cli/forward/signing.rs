@@ -4,17 +4,17 @@
 //! deliveries could then have anything signed. Invariant: a signature is made only for
 //! what a gateway has verified, and only by the scheme that it came with.
 
+mod plan;
+
 use anyhow::Context as _;
 use clap::ValueEnum;
 use hookrill_core::{Clock, Secret};
-use hookrill_verify::{
-    Delivery, Preset, Replay, Scheme, Settings, SignError, Signed, Verifier,
-    scheme::{Authorization, HeaderNames},
-};
-use http::{HeaderName, Method};
+use hookrill_verify::{Delivery, Preset, Replay, Scheme, Settings, SignError, Signed, Verifier};
+use http::Method;
 
 use super::{super::UsageError, delivery::StoredDelivery, outgoing::Outgoing};
 use crate::config::{Config, no_such_preset};
+use plan::{Plan, has_proof, is_signed, may_be_of};
 
 /// Which signature is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -48,16 +48,6 @@ pub(super) struct SignatureChoice {
     config: Option<Config>,
     presets: Vec<Preset>,
     clock: Clock,
-}
-
-/// How deliveries of a provider are signed, and what is there to sign with.
-struct Plan {
-    replay: Replay,
-    /// Who signs like this.
-    title: String,
-    /// Its name as one of the presets.
-    preset: Option<String>,
-    verifier: Option<Verifier>,
 }
 
 /// What the arguments say of signatures.
@@ -163,6 +153,7 @@ impl SignatureChoice {
             SignatureMode::Fresh => false,
             // It was said which URL the program has.
             SignatureMode::Auto if signs_url && self.public_url.is_some() => false,
+            SignatureMode::Auto if !plan.is_signed => false,
             SignatureMode::Auto => {
                 let age = self.clock.now().since(delivery.arrived);
                 tolerance.is_none_or(|tolerance| age < tolerance / 2)
@@ -269,6 +260,7 @@ impl SignatureChoice {
             title: preset.title.to_string(),
             preset: Some(preset.name.to_string()),
             verifier: compiled.ok().filter(|_| is_certain),
+            is_signed: is_signed(&preset.scheme, delivery),
         }
     }
 
@@ -286,6 +278,7 @@ impl SignatureChoice {
                 replay: topic.verifier.replay(),
                 title: format!("the topic {}", delivery.topic),
                 preset: None,
+                is_signed: is_signed_for(&topic.verifier, delivery),
                 verifier: verifier.map(|verifier| verifier.with_public_url(url)),
             });
         };
@@ -329,55 +322,10 @@ impl SignatureChoice {
     }
 }
 
-impl Plan {
-    /// The argument that would help.
-    fn secret_argument(&self) -> String {
-        match &self.preset {
-            Some(name) => {
-                let variable = name.to_ascii_uppercase().replace('-', "_");
-                format!("--preset {name} --secret env:{variable}_WEBHOOK_SECRET")
-            }
-            None => "--preset NAME --secret env:NAME".to_owned(),
-        }
-    }
-
-    fn without_secret(&self, mode: SignatureMode) -> String {
-        let Replay::Signature {
-            tolerance,
-            is_by_public_key,
-            ..
-        } = self.replay
-        else {
-            return String::new();
-        };
-        let secs = tolerance.unwrap_or_default().as_secs();
-        let title = &self.title;
-        if is_by_public_key {
-            return format!(
-                "{title} signs with a private key, so its signature can only be kept: a program \
-                 that checks the time refuses it"
-            );
-        }
-        let why = match (mode, tolerance) {
-            (SignatureMode::Auto, Some(_)) => {
-                format!("receivers of {title} refuse signatures older than {secs} s")
-            }
-            _ => format!("there is no secret to sign with as {title} does"),
-        };
-        format!("{why}: {} signs again", self.secret_argument())
-    }
-
-    fn without_token(&self) -> String {
-        format!(
-            "{} sends a token, which no gateway keeps, so it is left out: {} puts it back",
-            self.title,
-            self.secret_argument()
-        )
-    }
-
-    fn unsignable(&self, error: &SignError) -> String {
-        format!("the signature of {} stays as it came: {error}", self.title)
-    }
+/// Whether a header is there by which a scheme of one's own verifies, or it has none.
+fn is_signed_for(verifier: &Verifier, delivery: &StoredDelivery) -> bool {
+    let names = verifier.proof_headers();
+    names.is_empty() || names.iter().any(|name| delivery.headers.contains_key(name))
 }
 
 /// Adds what was signed; `is_token`: that is a secret itself.
@@ -394,278 +342,5 @@ fn put(request: &mut Outgoing, signed: Signed, is_token: bool) {
     }
 }
 
-/// Whether a delivery can be one of this scheme: a token leaves no trace.
-fn may_be_of(scheme: &Scheme, delivery: &StoredDelivery) -> bool {
-    Replay::of(scheme) == Replay::Token || has_proof(scheme, delivery)
-}
-
-/// Whether a delivery has what this scheme verifies, or had it.
-fn has_proof(scheme: &Scheme, delivery: &StoredDelivery) -> bool {
-    let has = |name: &HeaderName| delivery.headers.contains_key(name);
-    let has_any = |names: &HeaderNames| names.iter().any(&has);
-    if let Some(signature) = &scheme.signature {
-        let has_signature = match (&signature.header, signature.numbered) {
-            (Some(names), None) => has_any(names),
-            (Some(names), Some(_)) => {
-                let first = format!("{}1", names.first());
-                delivery.headers.contains_key(first)
-            }
-            (None, _) => false,
-        };
-        let time = scheme
-            .timestamp
-            .as_ref()
-            .and_then(|rule| rule.header.as_ref());
-        return has_signature && time.is_none_or(has_any);
-    }
-    let Some(token) = &scheme.token else {
-        return false;
-    };
-    match (&token.header, token.authorization) {
-        (Some(names), _) => names
-            .iter()
-            .any(|name| delivery.omitted.contains(name.as_str())),
-        (None, Some(Authorization::Bearer | Authorization::Basic)) => {
-            delivery.omitted.contains("authorization")
-        }
-        _ => false,
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    use super::super::{delivery::tests::stored, target::Target};
-    use hookrill_core::Timestamp;
-    use hookrill_verify::Outcome;
-
-    const ORIGIN: &str = "http://localhost:3000";
-    /// When the deliveries of these tests arrived.
-    const ARRIVED: u64 = 1_796_040_000;
-
-    struct Case<'a> {
-        mode: SignatureMode,
-        secret: Option<&'a str>,
-        preset: Option<&'a str>,
-        public_url: Option<&'a str>,
-        later: u64,
-    }
-
-    const AUTO: Case<'_> = Case {
-        mode: SignatureMode::Auto,
-        secret: None,
-        preset: None,
-        public_url: None,
-        later: 0,
-    };
-
-    fn applied(
-        case: &Case<'_>,
-        topic: &str,
-        headers: &[(&str, &str)],
-    ) -> (Outgoing, SignatureState, String) {
-        let omitted: Vec<_> = headers
-            .iter()
-            .filter(|(_, value)| value.is_empty())
-            .collect();
-        let stored = stored(serde_json::json!({
-            "topic": topic,
-            "headers": headers.iter().filter(|(_, value)| !value.is_empty()).collect::<Vec<_>>(),
-            "omitted": omitted.iter().map(|(name, _)| name).collect::<Vec<_>>(),
-        }));
-        let now = Timestamp::from_unix_secs(ARRIVED).plus(Duration::from_secs(case.later));
-        let args = SigningArgs {
-            mode: case.mode,
-            secret: case.secret.map(Secret::from),
-            preset: case.preset,
-            public_url: case.public_url,
-        };
-        let signing = SignatureChoice::new(args, None, Clock::fixed(now)).unwrap();
-        let mut outgoing = Outgoing::new(&stored, &Target::parse("3000").unwrap());
-        let (proof, note) = signing.apply(&mut outgoing, &stored, ORIGIN);
-        (outgoing, proof, note.unwrap_or_default())
-    }
-
-    fn verifies(outgoing: &Outgoing, preset: &str, secret: &str, url: &str, at: u64) {
-        let scheme = hookrill_verify::preset(preset).unwrap().scheme;
-        let settings = Settings::new([secret]).with_public_url(url);
-        let verifier = Verifier::offline(scheme, settings).unwrap();
-        let at = Timestamp::from_unix_secs(at);
-        let delivery = Delivery::new(
-            outgoing.method.clone(),
-            outgoing.path_and_query.clone(),
-            outgoing.headers.clone(),
-            outgoing.body.clone(),
-            at,
-        );
-        let outcome = verifier.verify(delivery, at);
-        assert!(matches!(outcome, Ok(Outcome::Event(_))), "{outcome:?}");
-    }
-
-    #[test]
-    fn a_signature_is_kept_while_it_is_good_and_then_made_again_where_there_is_a_secret() {
-        let stripe = [("stripe-signature", "t=1796040000,v1=00")];
-        for (later, secret, expected, says) in [
-            (0, None, SignatureState::Kept, ""),
-            (0, Some("whsec_s"), SignatureState::Kept, ""),
-            (149, Some("whsec_s"), SignatureState::Kept, ""),
-            (150, Some("whsec_s"), SignatureState::Fresh, ""),
-            (86_400, Some("whsec_s"), SignatureState::Fresh, ""),
-            (
-                150,
-                None,
-                SignatureState::Kept,
-                "refuse signatures older than 300 s: --preset stripe --secret \
-                 env:STRIPE_WEBHOOK_SECRET signs again",
-            ),
-        ] {
-            let case = Case {
-                secret,
-                later,
-                ..AUTO
-            };
-            let (outgoing, proof, note) = applied(&case, "pay", &stripe);
-            assert_eq!(proof, expected, "{later} {secret:?}");
-            assert!(note.contains(says), "{note}");
-            assert_eq!(note.is_empty(), says.is_empty(), "{note}");
-            if proof == SignatureState::Fresh {
-                verifies(&outgoing, "stripe", "whsec_s", ORIGIN, ARRIVED + later);
-            } else {
-                assert_eq!(outgoing.headers["stripe-signature"], stripe[0].1);
-            }
-        }
-    }
-
-    #[test]
-    fn what_dates_nothing_is_kept_for_good_unless_asked_otherwise() {
-        let github = [
-            ("x-hub-signature-256", "sha256=00"),
-            ("x-github-event", "push"),
-        ];
-        let old = Case {
-            secret: Some("s"),
-            later: 1 << 30,
-            ..AUTO
-        };
-        assert_eq!(applied(&old, "github", &github).1, SignatureState::Kept);
-        let fresh = Case {
-            mode: SignatureMode::Fresh,
-            ..old
-        };
-        let (outgoing, proof, _) = applied(&fresh, "github", &github);
-        assert_eq!(proof, SignatureState::Fresh);
-        verifies(&outgoing, "github", "s", ORIGIN, ARRIVED);
-        // Several presets have this header, and the topic is named like none of them.
-        let unknown = applied(&fresh, "code", &github);
-        assert_eq!(unknown.1, SignatureState::Kept);
-        assert!(unknown.2.contains("--preset"), "{}", unknown.2);
-        let named = Case {
-            preset: Some("github"),
-            ..fresh
-        };
-        assert_eq!(applied(&named, "code", &github).1, SignatureState::Fresh);
-    }
-
-    #[test]
-    fn what_only_a_private_key_signs_is_kept_and_says_so() {
-        let discord = [
-            ("x-signature-ed25519", "00"),
-            ("x-signature-timestamp", "1796040000"),
-        ];
-        for mode in [SignatureMode::Auto, SignatureMode::Fresh] {
-            let key = "11".repeat(32);
-            let secret = (mode == SignatureMode::Fresh).then_some(&*key);
-            let case = Case {
-                mode,
-                secret,
-                later: 1 << 20,
-                ..AUTO
-            };
-            let (_, proof, note) = applied(&case, "discord", &discord);
-            assert_eq!(proof, SignatureState::Kept);
-            assert!(
-                note.contains("private key") || note.contains("public key"),
-                "{note}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_token_is_put_back_or_left_out_with_a_word() {
-        let gitlab = [("x-gitlab-token", "")];
-        let (outgoing, proof, note) = applied(&AUTO, "gitlab", &gitlab);
-        assert_eq!((proof, outgoing.headers.len()), (SignatureState::Kept, 0));
-        assert!(note.contains("left out"), "{note}");
-        assert!(
-            note.contains("--preset gitlab --secret env:GITLAB_WEBHOOK_SECRET"),
-            "{note}"
-        );
-        let case = Case {
-            secret: Some("hunter2"),
-            ..AUTO
-        };
-        let (restored, restored_proof, _) = applied(&case, "gitlab", &gitlab);
-        assert_eq!(restored_proof, SignatureState::Fresh);
-        assert_eq!(restored.headers["x-gitlab-token"], "hunter2");
-        assert!(!format!("{:?}", restored.without_secrets()).contains("hunter2"));
-    }
-
-    #[test]
-    fn a_url_that_is_signed_is_the_one_that_the_program_has() {
-        let twilio = [("x-twilio-signature", "AA==")];
-        let (_, kept, note) = applied(&AUTO, "twilio", &twilio);
-        assert_eq!(kept, SignatureState::Kept);
-        assert!(
-            note.contains("…/ingest/twilio") && note.contains(ORIGIN),
-            "{note}"
-        );
-        let fresh = Case {
-            mode: SignatureMode::Fresh,
-            secret: Some("s"),
-            ..AUTO
-        };
-        let (outgoing, proof, _) = applied(&fresh, "twilio", &twilio);
-        assert_eq!(proof, SignatureState::Fresh);
-        verifies(&outgoing, "twilio", "s", ORIGIN, ARRIVED);
-        let public_url = Some("https://tunnel.example");
-        let case = Case {
-            public_url,
-            secret: Some("s"),
-            ..AUTO
-        };
-        let (for_tunnel, proof_for_tunnel, _) = applied(&case, "twilio", &twilio);
-        assert_eq!(proof_for_tunnel, SignatureState::Fresh);
-        verifies(
-            &for_tunnel,
-            "twilio",
-            "s",
-            "https://tunnel.example",
-            ARRIVED,
-        );
-    }
-
-    #[test]
-    fn fresh_without_anything_to_sign_with_is_wrong_usage() {
-        let args = |preset, secret: Option<&str>| SigningArgs {
-            mode: SignatureMode::Fresh,
-            secret: secret.map(Secret::from),
-            preset,
-            public_url: None,
-        };
-        let clock = || Clock::fixed(Timestamp::default());
-        for (wrong, says) in [
-            (args(None, None), "--signature fresh needs a secret"),
-            (args(Some("gihtub"), Some("s")), "did you mean"),
-            (
-                args(Some("standard-webhooks"), Some("%")),
-                "--secret cannot be used",
-            ),
-        ] {
-            let error = SignatureChoice::new(wrong, None, clock()).err().unwrap();
-            assert!(error.is::<UsageError>(), "{error:#}");
-            assert!(format!("{error:#}").contains(says), "{error:#}");
-        }
-    }
-}
+mod tests;

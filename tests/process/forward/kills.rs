@@ -14,6 +14,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -50,7 +51,8 @@ struct Ledger {
 struct LedgerState {
     /// How often it was started.
     life: u32,
-    listener: Option<TcpListener>,
+    /// The thread that accepts; `None` while it is dead.
+    accepting: Option<JoinHandle<()>>,
     connections: Vec<TcpStream>,
     recorded: Vec<Request>,
 }
@@ -69,14 +71,13 @@ impl Ledger {
         let listener = TcpListener::bind(self.address).unwrap();
         let mut state = self.state.lock().unwrap();
         state.life += 1;
-        state.listener = Some(listener.try_clone().unwrap());
         let (life, ledger) = (state.life, self.clone());
-        thread::spawn(move || {
+        state.accepting = Some(thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(stream) = stream else { return };
                 {
                     let mut now = ledger.state.lock().unwrap();
-                    if now.life != life || now.listener.is_none() {
+                    if now.life != life || now.accepting.is_none() {
                         return;
                     }
                     now.connections.retain(|other| other.peer_addr().is_ok());
@@ -85,7 +86,7 @@ impl Ledger {
                 let ledger = ledger.clone();
                 thread::spawn(move || ledger.take(stream, life));
             }
-        });
+        }));
     }
 
     /// Takes a request, with a moment at each point at which it can be killed.
@@ -96,7 +97,7 @@ impl Ledger {
         pause();
         {
             let mut state = self.state.lock().unwrap();
-            if state.life != life || state.listener.is_none() {
+            if state.life != life || state.accepting.is_none() {
                 return;
             }
             state.recorded.push(request);
@@ -107,13 +108,14 @@ impl Ledger {
 
     fn kill(&self) {
         let mut state = self.state.lock().unwrap();
-        state.listener = None;
+        let accepting = state.accepting.take().unwrap();
         for stream in state.connections.drain(..) {
             _ = stream.shutdown(Shutdown::Both);
         }
         drop(state);
-        // Wakes the thread that accepts.
+        // Wakes the thread that accepts, which closes its listener.
         _ = TcpStream::connect(self.address);
+        accepting.join().unwrap();
     }
 
     fn recorded(&self) -> usize {

@@ -14,6 +14,8 @@ fn config() -> String {
          [topics.github]\npreset = \"github\"\nsecrets = [\"{GITHUB_SECRET}\"]\n\
          hide = [\"/secret\"]\n\
          [topics.stripe]\npreset = \"stripe\"\nsecrets = [\"whsec_stripe\"]\n\
+         [topics.unkept]\npreset = \"github\"\nsecrets = [\"{GITHUB_SECRET}\"]\n\
+         keep_proof = false\n\
          [topics.gitlab]\npreset = \"gitlab\"\nsecrets = [\"hunter2hunter2\"]\n"
     )
 }
@@ -119,6 +121,15 @@ fn a_signature_is_made_again_with_the_secret_of_the_configuration_here() {
         let at = humantime::parse_rfc3339(line["at"].as_str().unwrap());
         verify(&request, topic, secret, at.unwrap().into());
     }
+    send("unkept");
+    let unkept = ["forward", "unkept", &port, "--last", "1", "--no-follow"];
+    assert!(
+        command_in(folder.path(), &unkept)
+            .status()
+            .unwrap()
+            .success()
+    );
+    verify(&app.next(), "github", GITHUB_SECRET, Timestamp::default());
     // Whoever has no secret is told that the word is left out.
     let elsewhere = self::folder();
     let token = ["token", "--topic", "gitlab", "--deliveries"];

@@ -250,3 +250,39 @@ fn a_token_that_ends_says_so() {
     let forward = Forward::start(folder.path(), &gateway, &["forward", "orders", "3000"]);
     forward.wait_until_it_says("the token ends in 7 s");
 }
+
+#[test]
+fn several_at_once_are_as_many_as_was_asked_for_and_the_oldest_says_where_to_go_on() {
+    let folder = folder();
+    let events: String = (1..=9).map(|number| event(number, json!({}))).collect();
+    let gateway = FakeGateway::streaming([opening(0), events].concat());
+    // The second one is held, and so is whatever comes once three are on their way.
+    let app = FakeApp::start(|stream, number| match number {
+        1 | 3 | 4 => app::answer(stream, "200 OK", "Content-Length: 0", ""),
+        _ => app::hold(stream),
+    });
+    let forward = ["forward", "orders", &app.port(), "--concurrency", "3"];
+    let forward = Forward::start(folder.path(), &gateway, &forward);
+    let came: Vec<_> = (0..6)
+        .map(|_| app.next().header("x-number").unwrap().to_owned())
+        .collect();
+    assert_eq!(came.len(), 6);
+    let taken: Vec<_> = (0..3).map(|_| forward.next()).collect();
+    assert!(
+        taken.iter().all(|line| line["outcome"] == "delivered"),
+        "{taken:?}"
+    );
+    let done: Vec<_> = taken
+        .iter()
+        .map(|line| line["id"].as_str().unwrap().to_owned())
+        .collect();
+    let oldest = (1..=9)
+        .find(|number| !done.contains(&format!("e-{number}")))
+        .unwrap();
+    let pid = Pid::from_raw(forward.process.id().cast_signed()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    let (_, said) = forward.rest();
+    let words = format!("--since e-{} ", oldest - 1);
+    assert!(said.contains(&words), "no {words:?} in {said}");
+    assert!(app.is_done(), "three at once, and no more");
+}

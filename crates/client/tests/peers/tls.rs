@@ -53,6 +53,11 @@ async fn who_is_trusted_is_the_callers_to_say() {
     assert!(matches!(cause, SubscribeError::Exchange(_)), "{cause}");
     assert_eq!(cause.to_string(), "TLS with localhost failed");
 
+    let careless = Subscription::builder(&url)
+        .topic("a")
+        .connect_options(ConnectOptions::new().trust_any_certificate());
+    assert_eq!(event(&mut careless.build().unwrap()).await.data, "x");
+
     let mut roots = RootCertStore::empty();
     roots.add(certificate).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
