@@ -10,12 +10,13 @@ use std::{
 };
 
 use hookrill_core::{Timestamp, printable};
+use rustix::termios::tcgetwinsize;
 use serde_json::{Value, json};
 
 use super::{super::output, delivery::StoredDelivery, signing::SignatureState};
 use crate::config::Environment;
 
-/// The most characters of a line in place: one that wraps can't be taken back.
+/// The most characters of a line in place where the terminal does not say how wide it is.
 const IN_PLACE_CHARS_MAX: usize = 78;
 /// The most characters of a message of others.
 const MESSAGE_CHARS_MAX: usize = 300;
@@ -81,7 +82,10 @@ impl Screen {
         if !self.has_in_place {
             return;
         }
-        let text = printable(text, IN_PLACE_CHARS_MAX);
+        // One that wraps can't be taken back.
+        let width = tcgetwinsize(io::stderr()).map(|size| usize::from(size.ws_col));
+        let width = width.ok().filter(|width| *width > 1);
+        let text = printable(text, width.map_or(IN_PLACE_CHARS_MAX, |width| width - 1));
         self.is_dirty = true;
         // Where stderr is closed, nobody looks.
         _ = write!(io::stderr(), "\r\x1b[K{text}");

@@ -90,7 +90,8 @@ impl Target {
             None => (tail, None),
         };
         let mut text = self.path.clone();
-        if !path.is_empty() {
+        // A slash behind the topic is the gateway's to take, and means nothing.
+        if !matches!(path, "" | "/") {
             text.truncate(text.trim_end_matches('/').len());
             text.push_str(path);
         }
@@ -290,6 +291,8 @@ mod tests {
             ("3000", "/x/y", "/x/y"),
             ("3000/hooks", "", "/hooks"),
             ("3000/hooks/", "/x", "/hooks/x"),
+            ("3000/hooks", "/", "/hooks"),
+            ("3000/hooks", "/?a", "/hooks?a"),
             ("3000/hooks", "?a=b", "/hooks?a=b"),
             ("3000/hooks?k=1", "/x?a=b&c", "/hooks/x?k=1&a=b&c"),
             ("3000/hooks?k=1", "", "/hooks?k=1"),

@@ -191,3 +191,37 @@ fn a_slow_program_makes_the_reader_wait() {
     assert_eq!(forward.next()["outcome"], "failed");
     assert_eq!(forward.next()["id"], "e-2");
 }
+
+#[test]
+fn an_answer_counts_although_the_body_was_not_read() {
+    let folder = folder();
+    let body = BASE64.encode(&vec![b'x'; 8_000_000]);
+    let gateway = FakeGateway::streaming(
+        [opening(0), event(1, json!({"body_base64": body})), live(1)].concat(),
+    );
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            app::reply(
+                &mut stream,
+                "413 Too Large",
+                "Connection: close",
+                "too large",
+            );
+            // As servers do that want their answer to arrive.
+            _ = stream.shutdown(std::net::Shutdown::Write);
+            app::hold(&mut stream);
+        }
+    });
+    let forward = ["forward", "orders", &port, "--last", "1", "--no-follow"];
+    let (code, lines, said) = run(folder.path(), &gateway, &forward);
+    assert_eq!(code, Some(1), "{said}");
+    let line: Value = serde_json::from_str(lines.trim()).unwrap();
+    assert_eq!(
+        (&line["status"], &line["outcome"]),
+        (&json!(413), &json!("refused")),
+        "{line}"
+    );
+}

@@ -151,3 +151,39 @@ fn keys_send_again_and_show_and_the_terminal_is_left_as_it_was() {
     assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{9b}']), "{shown:?}");
     assert!(shown.contains("1 delivered, 3 failed"), "{shown}");
 }
+
+#[test]
+fn a_backlog_shows_how_much_of_it_is_sent_and_a_wait_how_long_it_is() {
+    let folder = folder();
+    let events: String = (1..=9)
+        .map(|number| {
+            event(
+                number,
+                json!({"time": format!("2026-11-2{number}T12:00:00.000Z")}),
+            )
+        })
+        .collect();
+    let gateway = FakeGateway::streaming([opening(0), events, live(9)].concat());
+    let address = hookrill_testing::free_address();
+    let target = address.to_string();
+    let mut command = command(
+        folder.path(),
+        &["forward", "orders", &target, "--last", "9"],
+    );
+    command.args(["--url", &gateway.url(), "--token", "t"]);
+    let terminal = AtTerminal::start(&command);
+    let waits = format!("\r\u{1b}[Kwaiting for {target}: less than 1 s");
+    terminal.wait_until_it_shows(&waits, 2);
+    assert_eq!(terminal.shown().matches("nothing listens at").count(), 1);
+    let _app = FakeApp::at(address, |stream, _| {
+        app::answer(stream, "200 OK", "Content-Length: 0", "");
+    });
+    terminal.wait_until_it_shows("1 sent", 1);
+    terminal.wait_until_it_shows("e-9", 1);
+    let shown = terminal.shown();
+    assert!(
+        shown.contains("[===                           ]  11 %"),
+        "{shown}"
+    );
+    assert!(shown.contains(" late)"), "{shown}");
+}
