@@ -54,7 +54,12 @@ impl KeptRequest {
             &delivery.path_and_query,
             &delivery.headers,
         );
-        let body = &delivery.body;
+        // Of a GET that was verified, the query has become the body.
+        let query = delivery.path_and_query.split_once('?');
+        let is_body = |(_, text): (&str, &str)| text.as_bytes() == delivery.body;
+        let is_moved = delivery.method == Method::GET && query.is_some_and(is_body);
+        let nothing = Bytes::new();
+        let body = if is_moved { &nothing } else { &delivery.body };
         let sent = delivery.sent.as_ref();
         let is_long = |bytes: &Bytes| bytes.len() > BODY_BYTES_KEPT_MAX;
         kept.body_is_cut = is_long(body) || sent.is_some_and(is_long);

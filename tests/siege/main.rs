@@ -17,3 +17,4 @@ mod connections;
 mod dead_peers;
 mod honest;
 mod pinned_events;
+mod refusals;

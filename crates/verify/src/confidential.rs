@@ -29,6 +29,9 @@ const PLAIN_RUN_CHARS_MAX: usize = 13;
 /// What stands in a query for what is not shown.
 const CUT: &str = "‹cut›";
 
+/// What ends a parameter that is in no quotes.
+const ENDS: [char; 10] = ['?', '&', ';', ',', ' ', '"', '\'', '<', '>', '#'];
+
 /// Parts of names of headers and parameters that carry tokens and keys.
 const TOKEN_WORDS: &[&str] = &[
     "token",
@@ -202,20 +205,14 @@ impl Confidential {
     fn without_parameters(&self, text: &str) -> String {
         let mut shown = String::with_capacity(text.len());
         let mut rest = text;
-        while let Some(at) = rest.find(['?', '&', ';']) {
-            let (before, from) = rest.split_at(at + 1);
+        while let Some(at) = rest.find('=') {
+            let (before, value) = rest.split_at(at + 1);
             shown.push_str(before);
-            rest = from;
-            let end = from.find(['&', ';', ' ', '"', '\'', '<', '>', ',', '#']);
-            let pair = &from[..end.unwrap_or(from.len())];
-            let Some((name, _)) = pair.split_once('=') else {
-                continue;
-            };
+            rest = value;
+            let name = before[..at].rsplit(ENDS).next().unwrap_or_default();
             if self.is_confidential_parameter(name) {
-                shown.push_str(name);
-                shown.push('=');
                 shown.push_str(CUT);
-                rest = &from[pair.len()..];
+                rest = &value[value_bytes(value)..];
             }
         }
         shown.push_str(rest);
@@ -296,6 +293,17 @@ fn without_field(name: &str, body: &[u8]) -> Option<Vec<u8>> {
         }
     }
     is_changed.then_some(emptied)
+}
+
+/// How long a parameter's value is, at the beginning of this text: up to its closing quote,
+/// or to what can't be part of it.
+fn value_bytes(text: &str) -> usize {
+    let quote = text.chars().next().filter(|c| "\"'".contains(*c));
+    let end = match quote {
+        Some(quote) => text[1..].find(quote).map(|at| at + 2),
+        None => text.find(ENDS),
+    };
+    end.unwrap_or(text.len())
 }
 
 fn is_credentials(name: &HeaderName) -> bool {
@@ -391,6 +399,13 @@ mod tests {
                 "https://a.example/?%74oken=abc#x".into(),
                 "https://a.example/?%74oken=‹cut›#x",
             ),
+            (
+                "x-forwarded",
+                "token=\"a b\";proto=https,secret=c, d=e".into(),
+                "token=‹cut›;proto=https,secret=‹cut›, d=e",
+            ),
+            ("x-forwarded", "token='a b".into(), "token=‹cut›"),
+            ("x-forwarded", "token=a==&b=c".into(), "token=‹cut›&b=c"),
             ("idempotency-key", "order-1".into(), "order-1"),
             (
                 "content-type",

@@ -19,6 +19,7 @@ use axum::{
     routing::{get, post},
 };
 use hookrill_core::Cursor;
+use http::Uri;
 
 use super::{json_response, read_body};
 use crate::{
@@ -51,6 +52,13 @@ enum DeliveryId {
     Recent(AttemptKind, u64),
 }
 
+/// The id in a path. None has to be percent-encoded.
+fn id_of(uri: &Uri) -> &str {
+    let below = uri.path().strip_prefix("/admin/deliveries/");
+    let first = below.and_then(|below| below.split('/').next());
+    first.unwrap_or_default()
+}
+
 impl DeliveryId {
     fn parse(text: &str) -> Result<Self, ProblemDetails> {
         for kind in [
@@ -62,6 +70,7 @@ impl DeliveryId {
                 .strip_prefix(shown::letter(kind))
                 .and_then(|rest| rest.strip_prefix('-'));
             // An epoch may have one letter; a journal that is made here has eight.
+            let digits = digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
             if let Some(Ok(number)) = digits.map(str::parse) {
                 return Ok(Self::Recent(kind, number));
             }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, Request, State},
+    extract::{Request, State},
     response::{IntoResponse, Response},
 };
 use hookrill_core::{Cursor, Secret};
@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
-use super::{DeliveryId, json_response, read_body};
+use super::{DeliveryId, id_of, json_response, read_body};
 use crate::{
     http::{
         Gateway,
@@ -37,18 +37,15 @@ struct ExplainRequest {
     secrets: Option<Vec<String>>,
 }
 
-pub(super) async fn explain(
-    State(gateway): State<Arc<Gateway>>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Response {
+pub(super) async fn explain(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     if let Err(problem) = gateway.check_operator(&head.extensions, &head.headers) {
         return problem.into_response();
     }
+    let id = id_of(&head.uri);
     let explained = async {
         let secrets = secrets(&read_body(body).await?)?;
-        let listed = gateway.refused_delivery(&id)?;
+        let listed = gateway.refused_delivery(id)?;
         gateway.explanation(&listed.attempt, secrets).await
     };
     match explained.await {
@@ -57,20 +54,17 @@ pub(super) async fn explain(
     }
 }
 
-pub(super) async fn take(
-    State(gateway): State<Arc<Gateway>>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Response {
+pub(super) async fn take(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let (head, _) = request.into_parts();
     if let Err(problem) = gateway.check_operator(&head.extensions, &head.headers) {
         return problem.into_response();
     }
-    let listed = match gateway.refused_delivery(&id) {
+    let id = id_of(&head.uri);
+    let listed = match gateway.refused_delivery(id) {
         Ok(listed) => listed,
         Err(problem) => return problem.into_response(),
     };
-    match gateway.take_delivery(&id, &listed.attempt).await {
+    match gateway.take_delivery(id, &listed.attempt).await {
         Ok(answer) => answer,
         Err(problem) => problem.into_response(),
     }

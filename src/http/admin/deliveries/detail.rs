@@ -7,14 +7,14 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, Request, State},
+    extract::{Request, State},
     response::{IntoResponse, Response},
 };
 use hookrill_core::{Cursor, Event, Selection, Sequence, Topic, Topics};
 use http::{HeaderMap, HeaderName, header};
 
 use super::{
-    DeliveryId, json_response,
+    DeliveryId, id_of, json_response,
     shown::{ShownRequest, attempt_row, event_request, event_row},
 };
 use crate::{
@@ -25,32 +25,26 @@ use crate::{
 /// Where the second token is.
 const SECOND_TOKEN: HeaderName = HeaderName::from_static("hookrill-token");
 
-pub(super) async fn one(
-    State(gateway): State<Arc<Gateway>>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Response {
+pub(super) async fn one(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let (head, _) = request.into_parts();
     if let Err(problem) = gateway.check_operator(&head.extensions, &head.headers) {
         return problem.into_response();
     }
-    match gateway.delivery_page(&id, &head.headers).await {
+    let id = id_of(&head.uri);
+    match gateway.delivery_page(id, &head.headers).await {
         Ok(page) => json_response(&page),
         Err(problem) => problem.into_response(),
     }
 }
 
-pub(super) async fn body(
-    State(gateway): State<Arc<Gateway>>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Response {
+pub(super) async fn body(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let (head, _) = request.into_parts();
     if let Err(problem) = gateway.check_operator(&head.extensions, &head.headers) {
         return problem.into_response();
     }
-    match gateway.delivery_body(&id, &head.headers).await {
-        Ok(body) => attachment(&id, body),
+    let id = id_of(&head.uri);
+    match gateway.delivery_body(id, &head.headers).await {
+        Ok(body) => attachment(id, body),
         Err(problem) => problem.into_response(),
     }
 }

@@ -4,7 +4,7 @@
 //! not read is not asked for, and finds later what is still there. Invariants: no more
 //! than [`LINES_MAX`] lines a second; what is left out is told by how many it is.
 
-use std::{cmp::Reverse, convert::Infallible, sync::Arc, time::Duration};
+use std::{cmp::Reverse, collections::HashSet, convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -39,6 +39,9 @@ const SECOND: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How often a line comes, whatever comes.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How many numbers are remembered before those are forgotten that are not kept any more:
+/// more than attempts can be kept by default.
+const SHOWN_MAX: usize = 1_024;
 /// How many bytes of events one look reads, about.
 const BYTES_MAX: usize = 1 << 20;
 
@@ -74,8 +77,12 @@ struct LiveReader {
     question: Question,
     /// What comes behind it is new.
     position: ListPosition,
-    /// The number of the newest attempt that was looked for.
-    number: u64,
+    /// Up to which number attempts were shown or told as skipped.
+    accounted: u64,
+    /// The numbers of those that were shown and may come again with another count.
+    shown: HashSet<u64>,
+    /// What has a number up to this came before anybody read.
+    first_number: u64,
     /// When the second began in which so many lines were written.
     second: Instant,
     lines: usize,
@@ -98,7 +105,9 @@ impl LiveReader {
             position.tick = 0;
         }
         Self {
-            number: gateway.recent.newest_number(),
+            accounted: gateway.recent.newest_number(),
+            shown: HashSet::new(),
+            first_number: gateway.recent.newest_number(),
             token: gateway.settings().admin_token.clone(),
             gateway,
             question,
@@ -173,7 +182,6 @@ impl LiveReader {
         let newest = self.gateway.recent.newest_number();
         let mut attempts = self.new_attempts();
         attempts.sort_unstable_by_key(|one| Reverse(one.tick));
-        let lost = self.lost(&attempts, newest);
         let journal = self.gateway.ingest.journal();
         let page = match &self.question.selection {
             Some(selection) => {
@@ -199,6 +207,7 @@ impl LiveReader {
             } else {
                 attempts.pop().map(|attempt| {
                     self.position.tick = attempt.tick;
+                    self.note_shown(attempt.attempt.number);
                     attempt_row(&attempt)
                 })
             };
@@ -212,7 +221,10 @@ impl LiveReader {
         {
             self.position.sequence = page.scanned;
         }
-        if lost > 0 {
+        // What is not here any more, though all that is here was shown.
+        let lost = newest.saturating_sub(self.accounted);
+        if attempts.is_empty() && self.question.wants_all() && lost > 0 {
+            self.accounted = newest;
             lines.push(json!({"skipped": lost, "position": self.position_text()}));
         }
         Ok(lines)
@@ -224,18 +236,15 @@ impl LiveReader {
         recent.list(|one| one.tick > after && question.wants(one))
     }
 
-    /// How many came and are gone before anybody looked; only known where all are asked
-    /// for.
-    fn lost(&mut self, attempts: &[ListedAttempt], newest: u64) -> u64 {
-        let is_new =
-            |one: &&ListedAttempt| one.attempt.number > self.number && one.attempt.number <= newest;
-        let here = attempts.iter().filter(is_new).count() as u64;
-        let came = newest.saturating_sub(self.number);
-        self.number = newest;
-        if self.question.wants_all() {
-            came.saturating_sub(here)
-        } else {
-            0
+    /// An attempt is shown, for the first time or with another count.
+    fn note_shown(&mut self, number: u64) {
+        if self.shown.insert(number) && number > self.first_number {
+            self.accounted += 1;
+        }
+        if self.shown.len() > SHOWN_MAX {
+            let listed = self.gateway.recent.list(|_| true);
+            let numbers: HashSet<_> = listed.iter().map(|one| one.attempt.number).collect();
+            self.shown.retain(|one| numbers.contains(one));
         }
     }
 
@@ -244,7 +253,13 @@ impl LiveReader {
         let journal = self.gateway.ingest.journal();
         let (head, newest) = (journal.head(), self.gateway.recent.newest_number());
         let attempts = self.new_attempts();
-        let mut skipped = attempts.len() as u64 + self.lost(&attempts, newest);
+        let mut skipped = attempts.len() as u64;
+        if self.question.wants_all() {
+            let is_again = |one: &&ListedAttempt| self.shown.contains(&one.attempt.number);
+            let again = attempts.iter().filter(is_again).count() as u64;
+            skipped = again + newest.saturating_sub(self.accounted);
+            self.accounted = newest.max(self.accounted);
+        }
         if let Some(newest_tick) = attempts.iter().map(|one| one.tick).max() {
             self.position.tick = newest_tick;
         }

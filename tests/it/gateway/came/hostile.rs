@@ -51,3 +51,32 @@ async fn a_thousand_sockets_at_once_are_answered_as_ever_and_kept_within_the_bou
     assert_eq!(listed.len(), 8, "one address has its share");
     assert_eq!(list(&gateway, "topic=nobody").await.len(), 1);
 }
+
+#[tokio::test]
+async fn nothing_of_a_request_is_looked_at_before_the_token() {
+    let gateway = gateway().await;
+    for path in [
+        "/admin/deliveries?limit=x&outcome=%ff",
+        "/admin/deliveries/live?after=%ff",
+        "/admin/deliveries/%ff",
+        "/admin/deliveries/%ff/body",
+        "/admin/deliveries/r-+1",
+    ] {
+        assert_eq!(gateway.get(path, &[]).await.status, 401, "{path}");
+        let answer = ask(&gateway, path).await;
+        assert_eq!(answer.status, 400, "{path}");
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/problem+json")
+        );
+    }
+    for verb in ["explain", "take"] {
+        let path = format!("/admin/deliveries/%ff/{verb}");
+        let unread = format!(
+            "POST {path} HTTP/1.1\r\nHost: g\r\nContent-Length: 9999\r\nConnection: close\r\n\r\n"
+        );
+        assert_eq!(gateway.send(unread).await.status, 401, "{path}");
+        assert_eq!(tell(&gateway, &path, "").await.status, 400);
+        assert_eq!(ask(&gateway, &path).await.status, 405);
+    }
+}

@@ -102,6 +102,33 @@ async fn of_a_flood_fifty_lines_a_second_are_shown_and_the_rest_is_counted() {
 }
 
 #[tokio::test]
+async fn of_refusals_that_push_each_other_out_each_is_shown_or_counted() {
+    const COUNT: u64 = 500;
+    let gateway = gateway().await;
+    let mut live = LiveLines::open(&gateway, "").await;
+    live.next().await.unwrap();
+    let posting = async {
+        for n in 0..COUNT {
+            deliver(&gateway, "github", "wrong", &format!("{{\"n\":{n}}}")).await;
+        }
+    };
+    let reading = async {
+        let (mut shown, mut skipped) = (0, 0);
+        while shown + skipped < COUNT {
+            let line = live.next().await.unwrap();
+            match line["skipped"].as_u64() {
+                Some(more) => skipped += more,
+                None => shown += u64::from(line["id"].is_string()),
+            }
+        }
+        (shown, skipped)
+    };
+    let ((), (shown, skipped)) = tokio::join!(posting, reading);
+    assert_eq!(shown + skipped, COUNT);
+    assert!(shown > 0 && skipped > 0, "{shown} {skipped}");
+}
+
+#[tokio::test]
 async fn another_admin_token_ends_it_and_only_so_many_read_at_a_time() {
     let mut gateway = gateway().await;
     let mut readers = Vec::new();
