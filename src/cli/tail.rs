@@ -4,7 +4,10 @@
 //! missed; one may be printed again by the next process where this one was
 //! killed in between.
 
+mod end;
+
 use std::{
+    borrow::Cow,
     error::Error,
     future::ready,
     io::{self, ErrorKind},
@@ -13,11 +16,14 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use hookrill_client::{
-    ConnectError, ConnectOptions, EventFormat, ExchangeError, Interruption, Item, SubscribeError,
-    Subscription,
+    CloudEvent, ConnectError, ConnectOptions, EventFormat, ExchangeError, Interruption, Item,
+    SubscribeError, Subscription,
 };
-use hookrill_core::printable;
+use hookrill_core::{Clock, Timestamp, printable};
 use http::StatusCode;
+use tokio::time::timeout;
+
+use end::{End, EventFate, Until};
 
 use super::{Context, USER_AGENT, block_on, output, plain::in_plain_words, token};
 use crate::{access::Claims, config::MissingSecrets};
@@ -26,6 +32,8 @@ use crate::{access::Claims, config::MissingSecrets};
 pub(super) const EVENT_BYTES_MAX: usize = 128 << 20;
 /// The most that is shown of what a gateway says of a gap, in characters.
 const SHOWN_CHARS_MAX: usize = 500;
+/// How often it is looked whether the end is reached although nothing comes.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(super) const TOKEN_TTL: Duration = Duration::from_secs(60 * 60);
 
 /// Arguments.
@@ -48,6 +56,20 @@ pub struct Args {
     #[arg(long, value_name = "COUNT", conflicts_with = "since")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
     last: Option<u16>,
+
+    /// End behind the last event that is stored, instead of waiting for more; starts with
+    /// the oldest one, unless --since or --last says where
+    #[arg(long)]
+    no_follow: bool,
+
+    /// End after COUNT events
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+
+    /// End behind the event with this cursor, "now", or where this time is over: "10m" ago,
+    /// or "2026-11-30T08:00:00Z"; starts as --no-follow does
+    #[arg(long, value_name = "WHEN")]
+    until: Option<Until>,
 
     /// Only events of these types, separated by commas
     #[arg(long)]
@@ -105,7 +127,13 @@ impl TokenOrigin {
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let url = context.url(args.url.as_deref());
     let (subscription, token) = subscription(args, context, &url)?;
-    block_on(print_all(subscription, &url, args.json)).map_err(|error| {
+    let printer = Printer {
+        end: End::new(args.no_follow, args.limit, args.until, context.clock.now()),
+        json: args.json,
+        is_by_time: args.is_by_time(),
+        clock: context.clock.clone(),
+    };
+    block_on(printer.print_all(subscription, &url)).map_err(|error| {
         let is_refused = match error.downcast_ref() {
             Some(SubscribeError::Status(refused)) => refused.status == StatusCode::UNAUTHORIZED,
             _ => false,
@@ -131,11 +159,13 @@ fn subscription(
         // What is printed on this machine is rarely worth compressing.
         .gzip(false)
         .connect_options(ConnectOptions::new().user_agent(USER_AGENT));
-    if args.json {
+    if args.json || args.is_by_time() {
         options = options.format(EventFormat::CloudEvents);
     }
     if let Some(since) = &args.since {
         options = options.since(since);
+    } else if args.last.is_none() && (args.no_follow || args.until.is_some()) {
+        options = options.since("earliest");
     }
     if let Some(count) = args.last {
         options = options.last(count.into());
@@ -163,41 +193,113 @@ fn subscription(
     Ok((subscription, origin))
 }
 
-async fn print_all(mut subscription: Subscription, url: &str, json: bool) -> anyhow::Result<()> {
-    let mut has_answered = false;
-    while let Some(item) = subscription.next().await {
-        match item? {
-            Item::Event(event) => print(&event.data, json)?,
-            Item::Withheld(withheld) => print(&withheld.data, json)?,
-            Item::Gap(gap) => output::status(format_args!(
-                "hookrill: a part of the history is gone: {}",
-                printable(&gap.data, SHOWN_CHARS_MAX)
-            )),
-            Item::Interrupted(Interruption {
-                cause, retry_in, ..
-            }) => {
-                let secs = retry_in.as_secs_f64();
-                if let Some(why) = cause.as_ref().and_then(|cause| away(cause, has_answered)) {
-                    output::status(format_args!(
-                        "hookrill: cannot connect to {url}: {why}; trying again in {secs:.1} s"
-                    ));
-                    continue;
+impl Args {
+    /// Whether events have to say when they came.
+    fn is_by_time(&self) -> bool {
+        self.until.is_some_and(Until::is_by_time)
+    }
+}
+
+/// Prints what comes, up to where it ends.
+struct Printer {
+    end: End,
+    json: bool,
+    /// Whether it ends at a time, which CloudEvents have with them.
+    is_by_time: bool,
+    clock: Clock,
+}
+
+impl Printer {
+    async fn print_all(mut self, mut subscription: Subscription, url: &str) -> anyhow::Result<()> {
+        let mut has_answered = false;
+        loop {
+            let next = timeout(LOOK_EVERY, subscription.next()).await;
+            let Ok(next) = next else {
+                let position = subscription.position();
+                if self.end.is_reached(position, self.clock.now())? {
+                    return Ok(());
                 }
-                let why = match cause {
-                    None => "the gateway has ended the stream".to_owned(),
-                    Some(cause) => {
-                        let error = explained(cause, url, &mut has_answered)?;
-                        in_plain_words(error.as_ref())
+                continue;
+            };
+            let item = next.ok_or_else(|| anyhow!("the subscription has ended"))?;
+            match item? {
+                Item::Event(event) => {
+                    if self.print_until(&event.id, &event.data, true)? {
+                        return Ok(());
                     }
-                };
-                output::status(format_args!(
-                    "hookrill: {why}; connecting again in {secs:.1} s"
-                ));
+                }
+                Item::Withheld(withheld) => {
+                    if self.print_until(&withheld.id, &withheld.data, false)? {
+                        return Ok(());
+                    }
+                }
+                Item::Gap(gap) => output::status(format_args!(
+                    "hookrill: a part of the history is gone: {}",
+                    printable(&gap.data, SHOWN_CHARS_MAX)
+                )),
+                Item::Interrupted(interruption) => {
+                    self.end.is_cut_off();
+                    say_interrupted(interruption, url, &mut has_answered)?;
+                }
+                Item::CaughtUp => {
+                    has_answered = true;
+                    let position = subscription.position();
+                    if self.end.catches_up(position, self.clock.now())? {
+                        return Ok(());
+                    }
+                }
+                _ => has_answered = true,
             }
-            _ => has_answered = true,
         }
     }
-    Err(anyhow!("the subscription has ended"))
+
+    /// Prints an event, unless it is behind the end; returns whether that is reached.
+    fn print_until(&mut self, id: &str, data: &str, is_event: bool) -> anyhow::Result<bool> {
+        let envelope = if self.is_by_time && is_event {
+            Some(CloudEvent::parse(data).context("the gateway sends what is no CloudEvent")?)
+        } else {
+            None
+        };
+        let time = envelope
+            .as_ref()
+            .and_then(|event| Timestamp::parse_rfc3339(&event.time));
+        let verdict = self.end.judge(id, time)?;
+        if verdict != EventFate::IsBehind {
+            match envelope.filter(|_| !self.json) {
+                Some(event) => print(&String::from_utf8_lossy(&event.body()), false)?,
+                None => print(data, self.json)?,
+            }
+        }
+        Ok(verdict != EventFate::GoesOn)
+    }
+}
+
+fn say_interrupted(
+    interruption: Interruption,
+    url: &str,
+    has_answered: &mut bool,
+) -> anyhow::Result<()> {
+    let Interruption {
+        cause, retry_in, ..
+    } = interruption;
+    let secs = retry_in.as_secs_f64();
+    if let Some(why) = cause.as_ref().and_then(|cause| away(cause, *has_answered)) {
+        output::status(format_args!(
+            "hookrill: cannot connect to {url}: {why}; trying again in {secs:.1} s"
+        ));
+        return Ok(());
+    }
+    let why: Cow<'_, str> = match cause {
+        None => "the gateway has ended the stream".into(),
+        Some(cause) => {
+            let error = explained(cause, url, has_answered)?;
+            in_plain_words(error.as_ref()).into()
+        }
+    };
+    output::status(format_args!(
+        "hookrill: {why}; connecting again in {secs:.1} s"
+    ));
+    Ok(())
 }
 
 /// Why nobody is there now: a gateway that starts or is moved, or a machine without a

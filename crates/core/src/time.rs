@@ -57,6 +57,39 @@ impl Timestamp {
     }
 }
 
+impl Timestamp {
+    /// A time as RFC 3339 (section 5.6) writes it. In a query a `+` is a space, so one that
+    /// stands where the offset begins is the `+` that somebody wrote.
+    #[must_use]
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        const OFFSET_CHARS: usize = "+01:00".len();
+        let upper = text.to_ascii_uppercase();
+        if let Some(local) = upper.strip_suffix('Z') {
+            return utc(local);
+        }
+        let (local, offset) = upper.split_at_checked(upper.len().checked_sub(OFFSET_CHARS)?)?;
+        let (hours, minutes) = offset.get(1..)?.split_once(':')?;
+        let offset_by = Duration::from_secs(60 * (60 * digits(hours, 23)? + digits(minutes, 59)?));
+        match offset.as_bytes()[0] {
+            b'+' | b' ' => Some(utc(local)?.minus(offset_by)),
+            b'-' => Some(utc(local)?.plus(offset_by)),
+            _ => None,
+        }
+    }
+}
+
+fn utc(local: &str) -> Option<Timestamp> {
+    let at = humantime::parse_rfc3339(&format!("{local}Z")).ok();
+    at.map(Timestamp::from)
+}
+
+fn digits(text: &str, max: u64) -> Option<u64> {
+    let is_plain = text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit());
+    text.parse()
+        .ok()
+        .filter(|number| is_plain && *number <= max)
+}
+
 /// An instant before the Unix epoch becomes the epoch.
 impl From<SystemTime> for Timestamp {
     fn from(at: SystemTime) -> Self {

@@ -357,3 +357,114 @@ fn send_needs_no_configuration() {
         );
     }
 }
+
+#[test]
+fn a_tail_that_is_to_end_prints_what_there_is_and_ends() {
+    let folder = folder();
+    let folder = folder.path();
+    let gateway = Gateway::on_disk(folder);
+    for n in 0..6 {
+        run(folder, &["send", "hello", &n.to_string()]).has_status(0);
+    }
+    let all = run(folder, &["tail", "hello", "--json", "--no-follow"]).has_status(0);
+    let events: Vec<serde_json::Value> = all
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(events.len(), 6);
+    let third = events[2]["id"].as_str().unwrap();
+    let ends = |more: &[&str]| {
+        let exit = run(folder, &[&["tail", "hello"], more].concat()).has_status(0);
+        exit.stdout.replace('\n', "")
+    };
+    for (more, printed) in [
+        (&["--no-follow"][..], "012345"),
+        (&["--until", "now"], "012345"),
+        (&["--no-follow", "--last", "2"], "45"),
+        (&["--no-follow", "--since", third], "345"),
+        (&["--since", "earliest", "--limit", "4"], "0123"),
+        (&["--no-follow", "--limit", "4"], "0123"),
+        (&["--no-follow", "--limit", "9"], "012345"),
+        (&["--last", "3", "--limit", "2"], "34"),
+        (&["--until", third], "012"),
+        (&["--until", "1h"], ""),
+        (&["--until", "2020-01-01T00:00:00Z"], ""),
+        (
+            &["--no-follow", "--until", "2100-01-01T00:00:00Z"],
+            "012345",
+        ),
+        (&["--no-follow", "--types", "nothing"], ""),
+    ] {
+        assert_eq!(ends(more), printed, "{more:?}");
+    }
+    run(folder, &["tail", "hello", "--until", "otherone-3"])
+        .has_status(1)
+        .says("--until otherone-3 is in another journal");
+    for (flag, bad) in [("--until", "yesterday"), ("--limit", "0")] {
+        run(folder, &["tail", "hello", flag, bad]).has_status(2);
+    }
+    gateway.end();
+}
+
+#[test]
+fn a_tail_that_is_to_end_comes_through_kills_of_the_gateway_and_says_gaps() {
+    const EVENTS: u64 = 30;
+    let mut gateway = hookrill_testing::Process::with_sections(&format!(
+        "[subscribe]\nretry = \"100ms\"\n{}",
+        hookrill_testing::OPEN_TOPIC
+    ));
+    let url = gateway.url();
+    let folder = folder();
+    let limit = EVENTS.to_string();
+    let arguments = [
+        "tail", "open", "--since", "earliest", "--limit", &limit, "--url", &url,
+    ];
+    let mut tail = hookrill(folder.path(), &arguments);
+    let mut tail = tail
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    for n in 0..EVENTS {
+        if n > 0 && n % 10 == 0 {
+            gateway = gateway.restart();
+        }
+        let stored = gateway
+            .connection()
+            .post("/ingest/open", &[], &n.to_string());
+        assert_eq!(stored.unwrap().status, 200);
+        if n % 4 == 0 {
+            for printed in n.saturating_sub(3)..=n {
+                assert_eq!(lines.next().unwrap().unwrap(), printed.to_string());
+            }
+        }
+    }
+    // What came after the last look.
+    for n in EVENTS - EVENTS % 4 + 1..EVENTS {
+        assert_eq!(lines.next().unwrap().unwrap(), n.to_string());
+    }
+    assert!(lines.next().is_none());
+    assert!(tail.wait().unwrap().success());
+
+    const CUT: &str = "HTTP/1.1 200 OK\r\n\r\nretry: 1\nevent: hookrill.cursor\nid: e-0\ndata: {}\n\n\
+                       id: e-1\ndata: 1\n\n";
+    const GAP: &str = "HTTP/1.1 200 OK\r\n\r\nevent: hookrill.gap\nid: e-9\n\
+                       data: {\"reason\":\"retention\"}\n\nid: e-10\ndata: 10\n\n\
+                       event: hookrill.cursor\nid: e-10\ndata: {\"live\":true}\n\n";
+    let (scripted, _requests) = scripted_server(&[CUT, GAP]);
+    let no_follow = [
+        "tail",
+        "a",
+        "--no-follow",
+        "--url",
+        &scripted,
+        "--token",
+        "t",
+    ];
+    let exit = run(folder.path(), &no_follow)
+        .has_status(0)
+        .says("a part of the history is gone: {\"reason\":\"retention\"}");
+    assert_eq!(exit.stdout, "1\n10\n");
+}
