@@ -93,6 +93,24 @@ impl AtTerminal {
         modes.contains(LocalModes::ICANON | LocalModes::ECHO)
     }
 
+    /// Lets the program go on that was stopped, once it is.
+    fn go_on(&self) {
+        let setsid = self.child.id();
+        let children = format!("/proc/{setsid}/task/{setsid}/children");
+        let children = fs::read_to_string(children).unwrap();
+        // Without a child it is the program itself.
+        let id = children.trim().parse().unwrap_or(setsid);
+        let deadline = Instant::now() + WAIT_MAX;
+        while !fs::read_to_string(format!("/proc/{id}/stat"))
+            .unwrap()
+            .contains(") T ")
+        {
+            assert!(Instant::now() < deadline, "it does not stop");
+            thread::park_timeout(POLL_INTERVAL);
+        }
+        kill_process(Pid::from_raw(id.cast_signed()).unwrap(), Signal::CONT).unwrap();
+    }
+
     fn wait_until_cooked(&self, expected: bool) {
         let deadline = Instant::now() + WAIT_MAX;
         while self.is_cooked() != expected {
@@ -142,6 +160,11 @@ fn keys_send_again_and_show_and_the_terminal_is_left_as_it_was() {
     terminal.wait_until_it_shows("x-answer: yes", 1);
     terminal.press(b"f");
     terminal.wait_until_it_shows("none has failed", 1);
+    // Ctrl-Z leaves the terminal to a shell, and it is taken again after that.
+    terminal.press(&[26]);
+    terminal.wait_until_cooked(true);
+    terminal.go_on();
+    terminal.wait_until_cooked(false);
     // As Ctrl-C does at a terminal.
     terminal.press(&[3]);
     terminal.wait_until_it_shows("Go on:", 1);

@@ -198,7 +198,8 @@ fn each_delivery_arrives_in_order_however_often_gateway_and_program_are_killed()
             gateway = gateway.restart();
         } else {
             ledger.kill();
-            thread::park_timeout(Duration::from_micros(rng.u64(..30_000)));
+            // Longer than a request that broke waits before it is sent again.
+            thread::park_timeout(Duration::from_millis(rng.u64(..250)));
             ledger.launch();
         }
         assert!(!forward.process.has_ended(), "{}", forward.said());
