@@ -165,10 +165,11 @@ fn text(line: &AttemptLine<'_>) -> String {
         text.push_str("signed again  ");
     }
     text.push_str(&printable(&line.message, MESSAGE_CHARS_MAX));
+    text.truncate(text.trim_end().len());
     if let Some(waited) = line.waited {
         text.push_str(&format!("  ({} late)", duration(waited)));
     }
-    text.trim_end().to_owned()
+    text
 }
 
 fn object(line: &AttemptLine<'_>) -> Value {
@@ -253,6 +254,9 @@ mod tests {
             text(&line(&delivery, "")),
             "15:02:10Z  order.paid       e-7                 2 B  →  200   14 ms"
         );
+        let mut late = line(&delivery, "");
+        late.waited = Some(Duration::from_secs(12));
+        assert!(text(&late).ends_with("→  200   14 ms  (12 s late)"));
         let object = object(&line(&delivery, ""));
         assert_eq!(
             (&object["status"], &object["ms"]),
