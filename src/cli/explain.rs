@@ -4,13 +4,19 @@
 //! The gateway looks at it, with the configuration that it has now. A secret that is to be
 //! tried is read here.
 
+use std::io::IsTerminal as _;
+
 use anyhow::Context as _;
+use data_encoding::BASE64;
 use hookrill_core::printable;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{
-    Context, NegativeResult, UsageError, admin::AdminArgs, block_on, output, verify::mark,
+    Context, NegativeResult, UsageError,
+    admin::AdminArgs,
+    block_on, output,
+    verify::{mark, render_signed_bytes},
 };
 
 /// The longest text of a gateway that is shown, in characters.
@@ -31,6 +37,10 @@ pub struct Args {
     /// Have it verified again as of its arrival, and stored if it verifies
     #[arg(long, conflicts_with = "secrets")]
     take: bool,
+
+    /// Print the bytes that the sender has to sign
+    #[arg(long, conflicts_with = "take")]
+    show_signed: bool,
 
     #[command(flatten)]
     admin: AdminArgs,
@@ -59,6 +69,9 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         // It can't be taken, whether it verifies or not.
         anyhow::bail!("{}", text(&answer["detail"]));
     }
+    if args.show_signed {
+        output::print(signed(&answer)?)?;
+    }
     let use_color = output::use_color(&context.environment);
     output::print(render(&answer, args, use_color))?;
     if answer["verified"] == true {
@@ -66,6 +79,22 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     } else {
         Err(NegativeResult.into())
     }
+}
+
+/// The bytes to sign, as `hookrill verify` prints them.
+fn signed(answer: &Value) -> anyhow::Result<Vec<u8>> {
+    let is_terminal = std::io::stdout().is_terminal();
+    let Some(text) = answer["signed_base64"].as_str() else {
+        anyhow::ensure!(
+            answer["signed_bytes"].is_null(),
+            "the bytes to sign have something in them that a gateway does not show, such as a \
+             token in the URL"
+        );
+        return Ok(render_signed_bytes(None, is_terminal));
+    };
+    let bytes = BASE64.decode(text.as_bytes());
+    let bytes = bytes.context("the gateway's answer is not of this version")?;
+    Ok(render_signed_bytes(Some(&bytes), is_terminal))
 }
 
 fn taken(answer: &Value) -> String {

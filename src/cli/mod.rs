@@ -317,6 +317,7 @@ mod tests {
             "explain r-41",
             "explain r-41 --secret env:A --secret b --admin-token env:T",
             "explain r-41 --take",
+            "explain r-41 --show-signed",
             "journal check",
             "journal check /data --json",
             "backup /backups/monday",

@@ -272,7 +272,7 @@ pub(super) fn mark(passed: bool, use_color: bool) -> &'static str {
 }
 
 /// The bytes to sign as they are. On a terminal, what it would act on is escaped.
-fn render_signed_bytes(bytes: Option<&[u8]>, is_terminal: bool) -> Vec<u8> {
+pub(super) fn render_signed_bytes(bytes: Option<&[u8]>, is_terminal: bool) -> Vec<u8> {
     let Some(bytes) = bytes else {
         return b"signed: nothing, because this scheme has no signature\n".to_vec();
     };

@@ -78,7 +78,7 @@ impl Gateway {
         summary.error = Some(shortened(&with_causes(error).to_string(), ERROR_BYTES_MAX));
         if let Some(delivery) = delivery {
             summary.at = delivery.received_at;
-            summary.content = content_hash(&delivery.body);
+            summary.content = content_hash(&delivery.path_and_query, &delivery.body);
         }
         let kept = || match delivery {
             Some(delivery) => {

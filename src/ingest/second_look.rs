@@ -17,9 +17,9 @@ use super::{Accepted, Ingest, IngestError, Refusal, Taken};
 pub struct SecondLook {
     /// The steps.
     pub explanation: Explanation,
-    /// How many bytes the sender has to sign; `None` where the scheme signs nothing, or a
+    /// The bytes that the sender has to sign; `None` where the scheme signs nothing, or a
     /// part of them is missing.
-    pub signed_bytes: Option<usize>,
+    pub signed: Option<Vec<u8>>,
 }
 
 /// Why there is nothing to explain.
@@ -51,10 +51,9 @@ impl Ingest {
         if let Some(secrets) = secrets {
             verifier = verifier.with_secrets(secrets)?.into();
         }
-        let signed = verifier.signed_bytes(delivery).ok().flatten();
         Ok(SecondLook {
             explanation: verifier.explain(delivery, delivery.received_at),
-            signed_bytes: signed.map(|bytes| bytes.len()),
+            signed: verifier.signed_bytes(delivery).ok().flatten(),
         })
     }
 

@@ -65,10 +65,13 @@ impl AttemptSummary {
 }
 
 /// What stands for a body: the SHA-256 of what is kept of it, and its length where that is
-/// not all.
+/// not all. Where it is empty, what a delivery says is in its target.
 #[must_use]
-pub fn content_hash(body: &[u8]) -> [u8; 32] {
+pub fn content_hash(target: &str, body: &[u8]) -> [u8; 32] {
     let mut hash = Sha256::new();
+    if body.is_empty() {
+        hash.update(target);
+    }
     match body.split_at_checked(BODY_BYTES_KEPT_MAX) {
         Some((kept, rest)) if !rest.is_empty() => {
             hash.update(kept);
@@ -120,7 +123,9 @@ pub struct TakePermit<'a>(&'a KeptAttempt);
 impl KeptAttempt {
     pub(super) fn new(number: u64, summary: AttemptSummary, request: KeptRequest) -> Self {
         let body_sha256 = OnceLock::new();
-        if summary.is_read && !request.body_is_cut {
+        if summary.is_read && request.body.is_empty() {
+            _ = body_sha256.set(Sha256::digest([]).into());
+        } else if summary.is_read && !request.body_is_cut {
             _ = body_sha256.set(summary.content);
         }
         Self {

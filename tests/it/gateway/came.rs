@@ -92,6 +92,8 @@ async fn after_a_secret_was_rotated_what_was_refused_meanwhile_is_taken() {
         "secret"
     );
     assert!(explained["hint"].is_string());
+    assert_eq!(explained["signed_bytes"], 7);
+    assert_eq!(explained["signed_base64"], BASE64.encode(b"{\"n\":1}"));
     let other = "{\"secrets\":[\"wrong\",\"the newest\"]}";
     let with_others = tell(&gateway, "/admin/deliveries/r-1/explain", other)
         .await

@@ -58,6 +58,9 @@ fn a_refused_delivery_is_found_explained_and_taken() {
         .prints("FAIL  secret")
         .prints("hint: ")
         .prints("Signature verification failed: mismatch");
+    run(folder, &["explain", "r-1", "--show-signed"])
+        .has_status(1)
+        .prints(".{\"n\":1}\n");
     let mut explain = hookrill(folder, &["explain", "r-1", "--secret", "env:OTHER"]);
     Exit::of(explain.env("OTHER", OTHER))
         .has_status(0)

@@ -11,6 +11,7 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
+use data_encoding::BASE64;
 use hookrill_core::{Cursor, Secret};
 use hookrill_verify::{Explanation, SECRETS_MAX, VerifyError};
 use http::StatusCode;
@@ -18,7 +19,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
-use super::{DeliveryId, id_of, json_response, read_body};
+use super::{DeliveryId, id_of, json_response, read_body, shown::ShownRequest};
 use crate::{
     http::{
         Gateway,
@@ -128,7 +129,10 @@ impl Gateway {
             looked
         });
         match looking.await.map_err(IngestError::from)? {
-            Ok(looked) => Ok(explanation_json(attempt, &looked)),
+            Ok(looked) => {
+                let shown = ShownRequest::new(self, attempt);
+                Ok(explanation_json(attempt, &looked, &shown))
+            }
             Err(SecondLookError::Scheme(error)) => {
                 Err(ProblemDetails::parameter("secrets", with_causes(&error)))
             }
@@ -199,7 +203,7 @@ fn stored_response(cursor: Cursor, topic: &str, duplicate: bool) -> Response {
 }
 
 /// How a delivery was verified, or where that failed.
-fn explanation_json(attempt: &KeptAttempt, looked: &SecondLook) -> Value {
+fn explanation_json(attempt: &KeptAttempt, looked: &SecondLook, shown: &ShownRequest<'_>) -> Value {
     let explanation = &looked.explanation;
     if is_undecided(attempt, looked) {
         return undecided(attempt, explanation);
@@ -212,7 +216,12 @@ fn explanation_json(attempt: &KeptAttempt, looked: &SecondLook) -> Value {
     page["reason"] = error.map(VerifyError::reason).into();
     page["secret"] = explanation.secret_index.into();
     page["hint"] = explanation.hint.clone().into();
-    page["signed_bytes"] = looked.signed_bytes.into();
+    if let Some(signed) = &looked.signed {
+        page["signed_bytes"] = signed.len().into();
+        if shown.may_show(signed) {
+            page["signed_base64"] = BASE64.encode(signed).into();
+        }
+    }
     page
 }
 
@@ -244,8 +253,8 @@ fn is_undecided(attempt: &KeptAttempt, looked: &SecondLook) -> bool {
         )
     };
     match &looked.explanation.outcome {
-        Ok(_) => looked.signed_bytes.is_some(),
-        Err(VerifyError::Mismatch) => looked.signed_bytes.is_some(),
+        Ok(_) => looked.signed.is_some(),
+        Err(VerifyError::Mismatch) => looked.signed.is_some(),
         Err(error) => !is_of_head(error),
     }
 }
@@ -309,6 +318,7 @@ fn page(attempt: &KeptAttempt, steps: &[Value]) -> Value {
         "secret": null,
         "hint": null,
         "signed_bytes": null,
+        "signed_base64": null,
         "refused_as": attempt.summary.reason,
     })
 }

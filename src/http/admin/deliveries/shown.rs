@@ -125,6 +125,29 @@ impl<'a> ShownRequest<'a> {
         self.confidential.body(&request.body, request.body_is_cut)
     }
 
+    /// Whether bytes that were made of this request may be shown: only where nothing of it is
+    /// in them that is not shown itself.
+    pub(super) fn may_show(&self, made: &[u8]) -> bool {
+        let request = &self.attempt.request;
+        let is_whole = self.body().is_some_and(|shown| *shown == *request.body);
+        is_whole
+            && self.target() == request.target()
+            && request.headers().all(|(name, value)| {
+                value.is_empty()
+                    || self.is_shown_whole(name, value)
+                    || memchr::memmem::find(made, value).is_none()
+            })
+    }
+
+    fn is_shown_whole(&self, name: &[u8], value: &[u8]) -> bool {
+        HeaderName::from_bytes(name).is_ok_and(|name| {
+            match self.confidential.header(&name, value) {
+                ShownValue::Text(text) => text.as_bytes() == value,
+                ShownValue::Bytes(_) => false,
+            }
+        })
+    }
+
     /// Path and query, without what may be a token in them.
     fn target(&self) -> String {
         let target = self.attempt.request.target();

@@ -80,3 +80,39 @@ async fn nothing_of_a_request_is_looked_at_before_the_token() {
         assert_eq!(ask(&gateway, &path).await.status, 405);
     }
 }
+
+#[tokio::test]
+async fn signed_bytes_with_a_token_in_them_are_counted_and_not_shown() {
+    let section = "[topics.url]\naccess = \"public\"\nsecrets = [\"a\"]\n\
+                   [topics.url.scheme]\nkind = \"hmac\"\nhash = \"sha256\"\nencoding = \"hex\"\n\
+                   signature = { header = \"X-Sig\" }\n\
+                   message = [\"url\", { literal = \"|\" }, { header = \"X-Api-Key\" }, \
+                   { literal = \"|\" }, \"body\"]\n";
+    let gateway = Gateway::in_memory()
+        .server("public_url = \"https://hooks.example.com\"")
+        .sections(section)
+        .start()
+        .await;
+    let signature = "5f".repeat(32);
+    for (body, target, key, is_shown) in [
+        ("1", "/ingest/url?a=1", "", true),
+        ("2", "/ingest/url?a=1&token=topsecret", "", false),
+        ("3", "/ingest/url?a=1", "topsecret", false),
+    ] {
+        let request = format!(
+            "POST {target} HTTP/1.1\r\nHost: g\r\nX-Sig: {signature}\r\nX-Api-Key: {key}\r\n\
+             Content-Length: 1\r\nConnection: close\r\n\r\n{body}"
+        );
+        assert_eq!(gateway.send(request).await.status, 401);
+        let newest = list(&gateway, "outcome=refused&limit=1").await;
+        let id = newest[0]["id"].as_str().unwrap().to_owned();
+        let explained = tell(&gateway, &format!("/admin/deliveries/{id}/explain"), "").await;
+        let page = explained.json();
+        assert!(page["signed_bytes"].is_number(), "{page}");
+        assert_eq!(
+            page["signed_base64"].is_string(),
+            is_shown,
+            "{target} {key}"
+        );
+    }
+}

@@ -109,6 +109,11 @@ async fn what_is_refused_again_and_again_is_one_line_with_how_often() {
     let listed = list(&gateway, "").await;
     assert_eq!((listed.len(), &listed[0]["count"]), (1, &json!(9)));
     assert_ne!(listed[0]["at"], listed[0]["last"]);
+    // What has no body says what it says in its query.
+    for n in 0..3 {
+        gateway.post(&format!("nobody?n={n}"), "").await;
+    }
+    assert_eq!(list(&gateway, "topic=nobody").await.len(), 3);
 }
 
 #[tokio::test]

@@ -248,9 +248,11 @@ async fn check(gateway: &Client, one: &Tried, body: &str) {
     for answer in answers {
         let mut text = String::from_utf8_lossy(&answer.body).into_owned();
         if answer.body.starts_with(b"{") {
-            let base64 = &answer.json()["request"]["body"]["base64"];
-            let decoded = BASE64.decode(base64.as_str().unwrap_or_default().as_bytes());
-            text += &String::from_utf8_lossy(&decoded.unwrap());
+            let json = answer.json();
+            for base64 in [&json["request"]["body"]["base64"], &json["signed_base64"]] {
+                let decoded = BASE64.decode(base64.as_str().unwrap_or_default().as_bytes());
+                text += &String::from_utf8_lossy(&decoded.unwrap());
+            }
         }
         for needle in &needles {
             assert!(
