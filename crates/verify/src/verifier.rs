@@ -247,19 +247,28 @@ impl Verifier {
         if delivery.method == Method::GET && !delivery.body.is_empty() {
             return Err(VerifyError::BodyOfGet);
         }
-        let content = match &self.compiled.check {
-            Check::Signature(check) => verify_either(check, delivery, now, trace)?,
-            Check::Token(check) => {
-                check.verify(delivery, trace)?;
-                check.redact(delivery)?;
-                None
+        let check = match &self.compiled.check {
+            Check::Signature(check) => {
+                let content = verify_either(check, delivery, now, trace)?;
+                return self.accept(delivery, content, trace);
             }
+            Check::Token(check) => Some(check),
             Check::None => None,
         };
-        if !matches!(self.compiled.check, Check::Signature(_)) {
-            delivery.sent = None;
+        let mut cut = None;
+        if let Some(check) = check {
+            check.verify(delivery, trace)?;
+            cut = Some(check.redact(delivery)?);
         }
-        self.accept(delivery, content, trace)
+        let sent = delivery.sent.take();
+        let decided = self.accept(delivery, None, trace);
+        if decided.is_err() {
+            delivery.sent = sent;
+            if let Some(cut) = cut {
+                cut.put_back(delivery);
+            }
+        }
+        decided
     }
 
     /// What is answered without verification.

@@ -4,11 +4,12 @@
 //! Invariants: there is at least one secret; no caller sees the token of a
 //! delivery that was verified.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, mem};
 
+use bytes::Bytes;
 use data_encoding::BASE64;
 use hookrill_core::{Pointer, Secret};
-use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -91,22 +92,25 @@ impl TokenCheck {
     ///
     /// [`VerifyError::TokenMalformed`] where it can't be taken out: nobody behind this may
     /// see it.
-    pub(crate) fn redact(&self, delivery: &mut Delivery) -> Result<(), VerifyError> {
+    pub(crate) fn redact(&self, delivery: &mut Delivery) -> Result<CutToken, VerifyError> {
+        let mut cut = CutToken::default();
         match &self.location {
             TokenLocation::Header { names, .. } => {
                 for name in names.iter() {
-                    delivery.headers.remove(name);
+                    cut.take_header(delivery, name);
                 }
             }
             TokenLocation::Bearer | TokenLocation::Basic => {
-                delivery.headers.remove(AUTHORIZATION);
+                cut.take_header(delivery, &AUTHORIZATION);
             }
             TokenLocation::Json(pointer) => {
                 let emptied = pointer.emptied(&delivery.body);
-                delivery.body = emptied.ok_or(VerifyError::TokenMalformed)?.into();
+                let emptied = emptied.ok_or(VerifyError::TokenMalformed)?.into();
+                cut.body = Some(mem::replace(&mut delivery.body, emptied));
             }
             TokenLocation::Query(name) => {
-                delivery.path_and_query = without_parameter(&delivery.path_and_query, name);
+                let others = without_parameter(&delivery.path_and_query, name);
+                cut.path_and_query = Some(mem::replace(&mut delivery.path_and_query, others));
             }
         }
         debug_assert!(
@@ -116,7 +120,38 @@ impl TokenCheck {
                 == matches!(self.location, TokenLocation::Json(_)),
             "nobody behind this finds the token"
         );
-        Ok(())
+        Ok(cut)
+    }
+}
+
+/// What was cut out of a delivery with its token.
+#[derive(Default)]
+pub(crate) struct CutToken {
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Option<Bytes>,
+    path_and_query: Option<String>,
+}
+
+impl CutToken {
+    fn take_header(&mut self, delivery: &mut Delivery, name: &HeaderName) {
+        let values = delivery.headers.get_all(name).into_iter().cloned();
+        self.headers
+            .extend(values.map(|value| (name.clone(), value)));
+        delivery.headers.remove(name);
+    }
+
+    /// Puts it back into a delivery that is refused for another reason, so that whoever
+    /// looks at it again finds what came.
+    pub(crate) fn put_back(self, delivery: &mut Delivery) {
+        for (name, value) in self.headers {
+            delivery.headers.append(name, value);
+        }
+        if let Some(body) = self.body {
+            delivery.body = body;
+        }
+        if let Some(path_and_query) = self.path_and_query {
+            delivery.path_and_query = path_and_query;
+        }
     }
 }
 

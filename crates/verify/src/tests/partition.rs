@@ -124,3 +124,52 @@ fn an_explanation_names_the_partition() {
     let facts = explained.steps.last().unwrap();
     assert_eq!(facts.detail, "type none, dedup id none, partition a~20b");
 }
+
+#[test]
+fn a_delivery_that_is_refused_behind_its_token_is_returned_as_it_came() {
+    for (location, target, header, body) in [
+        ("{ query = \"key\" }", "/ingest/a?b=1&key=s:s", None, "{}"),
+        (
+            "{ header = \"X-Token\" }",
+            "/ingest/a",
+            Some(("x-token", "s:s")),
+            "{}",
+        ),
+        (
+            "{ authorization = \"basic\" }",
+            "/ingest/a",
+            Some(("authorization", "Basic czpz")),
+            "{}",
+        ),
+        (
+            "{ json = \"/key\" }",
+            "/ingest/a",
+            None,
+            "{\"key\":\"s:s\"}",
+        ),
+    ] {
+        let toml = format!("kind = \"token\"\ntoken = {location}");
+        let verifier = verifier(&toml, "{header:x-customer}", &["s:s"]).unwrap();
+        let mut delivery = post(body, &[("X-Customer", "a")]);
+        delivery.path_and_query = target.into();
+        delivery.sent = Some("coded".into());
+        if let Some((name, value)) = header {
+            delivery.headers.append(name, value.parse().unwrap());
+        }
+        assert!(
+            verifier.verify(delivery.clone(), at(SIGNED_AT)).is_ok(),
+            "{location}"
+        );
+        delivery.headers.append("x-customer", "b".parse().unwrap());
+        let refused = verifier.verify_or_return(delivery.clone(), at(SIGNED_AT));
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.error.reason(), "header_duplicate");
+        let returned = refused.delivery;
+        assert_eq!(returned.headers, delivery.headers, "{location}");
+        assert_eq!(returned.path_and_query, delivery.path_and_query);
+        assert_eq!(
+            (&returned.body, &returned.sent),
+            (&delivery.body, &delivery.sent)
+        );
+    }
+}
