@@ -35,6 +35,8 @@ const ADDRESS_PART: usize = 4;
 const WAIT_MAX: Duration = Duration::from_secs(3);
 /// How often it looks whether there is any.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How many of them at a time.
+const BROKEN_OFF_AT_ONCE: usize = 16;
 /// A page of which nothing was taken for so long is broken off for another.
 const STOPPED_MIN: Duration = Duration::from_secs(2);
 
@@ -45,8 +47,11 @@ const WAITING: u64 = u64::MAX;
 pub(in crate::http) struct PagePlaces {
     bytes_max: usize,
     taken: Mutex<TakenPlaces>,
+    /// Wakes one that waits; who finds room wakes the next.
     freed: Notify,
     origin: Instant,
+    /// When stopped pages were looked for last, in milliseconds.
+    looked_at_ms: AtomicU64,
 }
 
 #[derive(Default)]
@@ -94,6 +99,7 @@ impl PagePlaces {
             taken: Mutex::default(),
             freed: Notify::new(),
             origin: Instant::now(),
+            looked_at_ms: AtomicU64::new(0),
         })
     }
 
@@ -144,7 +150,10 @@ impl PagePlaces {
         let end = Instant::now() + WAIT_MAX;
         loop {
             let freed = self.freed.notified();
-            let Err(full) = grow() else { return Ok(()) };
+            let Err(full) = grow() else {
+                self.freed.notify_one();
+                return Ok(());
+            };
             self.break_off_stopped();
             if Instant::now() >= end {
                 return Err(full);
@@ -153,25 +162,38 @@ impl PagePlaces {
         }
     }
 
-    /// Breaks off the page that has stopped for the longest, and for long.
+    /// Breaks off the pages that have stopped for the longest, and for long.
     fn break_off_stopped(&self) {
         let now = self.now_ms();
+        if !self.is_time_to_look(now) {
+            return;
+        }
+        let stopped_before = now.saturating_sub(STOPPED_MIN.as_millis() as u64);
         let taken = self.taken.lock();
-        let breakable = taken.pages.values().filter_map(|page| {
+        let stopped = taken.pages.values().filter_map(|page| {
             let breaker = page.breaker.as_ref().filter(|it| !it.is_broken())?;
             let taken_at = page.taken_at_ms.load(Ordering::Relaxed);
-            (taken_at != WAITING).then_some((taken_at, breaker))
+            (taken_at <= stopped_before).then(|| (taken_at, Arc::clone(breaker)))
         });
-        let first = breakable.min_by_key(|(taken_at, _)| *taken_at);
-        let stopped = first.filter(|(taken_at, _)| {
-            Duration::from_millis(now.saturating_sub(*taken_at)) >= STOPPED_MIN
-        });
-        let stopped = stopped.map(|(_, breaker)| Arc::clone(breaker));
+        let mut stopped: Vec<_> = stopped.collect();
         drop(taken);
-        // Wakes its task: not under the lock.
-        if let Some(breaker) = stopped {
+        stopped.sort_unstable_by_key(|(taken_at, _)| *taken_at);
+        // Wakes their tasks: not under the lock.
+        for (_, breaker) in stopped.iter().take(BROKEN_OFF_AT_ONCE) {
             breaker.break_off();
         }
+    }
+
+    /// Whether this is the one of all that wait who looks for stopped pages now.
+    fn is_time_to_look(&self, now: u64) -> bool {
+        let period = LOOK_EVERY.as_millis() as u64;
+        let order = Ordering::Relaxed;
+        let looked_at = self.looked_at_ms.load(order);
+        now >= looked_at.saturating_add(period)
+            && self
+                .looked_at_ms
+                .compare_exchange(looked_at, now, order, order)
+                .is_ok()
     }
 
     fn now_ms(&self) -> u64 {
@@ -241,7 +263,7 @@ impl PagePlace {
         taken.change(self.page.address, self.bytes, bytes);
         drop(taken);
         self.bytes = bytes;
-        self.places.freed.notify_waiters();
+        self.places.freed.notify_one();
     }
 }
 

@@ -4,9 +4,11 @@
 //! body depends on: how events are encoded, whether they are shown whole, and which they
 //! are.
 
-use std::fmt::Write as _;
+use std::{convert::Infallible, fmt::Write as _};
 
 use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use futures_util::stream;
 use hookrill_core::{Cursor, Timestamp};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -160,7 +162,9 @@ pub(super) fn empty(mut response: Response, status: StatusCode) -> Response {
 
 /// What `HEAD` is answered: where the stream begins and ends.
 pub(super) fn ends(earliest: Cursor, head: Cursor, shape: Shape) -> Response {
-    let mut response = Response::new(Body::empty());
+    // Of no known length: that of a page would stand here.
+    let body = Body::from_stream(stream::empty::<Result<Bytes, Infallible>>());
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(NEXT_OFFSET, value(&StreamOffset(head).to_string()));
     headers.insert(EARLIEST_OFFSET, value(&StreamOffset(earliest).to_string()));

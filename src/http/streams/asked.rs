@@ -120,7 +120,7 @@ fn at_offset(text: &str) -> Result<(Start, bool), ProblemDetails> {
         return Ok((Start::After(cursor), true));
     }
     let why = "it must be -1 for the beginning, now for the end, an offset that a response \
-               gave as Stream-Next-StreamOffset, or the id of an event";
+               gave as Stream-Next-Offset, or the id of an event";
     Err(ProblemDetails::parameter("offset", why))
 }
 
@@ -247,6 +247,6 @@ mod tests {
 
     #[test]
     fn what_nobody_knows_is_ignored() {
-        assert!(read("offset=-1&foo=bar&topics=x&lastEventId=7&_=1&StreamOffset=x").is_ok());
+        assert!(read("offset=-1&foo=bar&topics=x&lastEventId=7&_=1&Offset=x").is_ok());
     }
 }

@@ -94,6 +94,10 @@ async fn a_long_poll_ends_with_its_token_with_a_reload_and_with_the_gateway() {
     let expired = answered(short).await;
     assert_eq!(expired.status, 401, "{expired:?}");
     assert!(expired.text().contains("expired"), "{}", expired.text());
+    let token = token(&["shut"], 1 + 5);
+    let stream = format!("/streams/shut?offset=now&live=sse&token={token}");
+    let ended = answered(asking(client, &stream, "")).await;
+    assert_eq!(ended.status, 200, "it ends within its minute");
     let public = asking(client, "/streams/open?offset=now&live=long-poll", "");
     waits(&gateway, 1.0).await;
     let open = "[topics.open]\naccess = \"public\"";
@@ -108,21 +112,21 @@ async fn a_long_poll_ends_with_its_token_with_a_reload_and_with_the_gateway() {
 }
 
 #[tokio::test]
-async fn a_thousand_long_polls_of_one_address_take_nobody_elses_place() {
+async fn more_than_a_thousand_long_polls_of_one_address_take_nobody_elses_place() {
     let gateway = Gateway::in_memory()
-        .server("subscribers_per_address_max = 1000\ntrusted_proxies = [\"127.0.0.1\"]")
+        .server("subscribers_per_address_max = 1200\ntrusted_proxies = [\"127.0.0.1\"]")
         .start()
         .await;
     let (client, path) = (*gateway, "/streams/open?offset=now&live=long-poll");
-    let polls: Vec<_> = (0..1000)
+    let polls: Vec<_> = (0..1200)
         .map(|_| asking(client, path, "192.0.2.1"))
         .collect();
-    waits(&gateway, 1000.0).await;
+    waits(&gateway, 1200.0).await;
     let over = answered(asking(client, path, "192.0.2.1")).await;
     assert_eq!(over.status, 429);
     assert!(over.header("retry-after").is_some());
     let other = asking(client, path, "192.0.2.2");
-    waits(&gateway, 1001.0).await;
+    waits(&gateway, 1201.0).await;
     let mut stream = gateway.subscriber("/events/open").await;
     stream.opened().await;
     // Ingest has connections of its own.
@@ -193,29 +197,19 @@ async fn pages_that_are_not_the_last_may_be_kept_for_ever_where_somebody_says_so
     }
 }
 
-/// Each asks for other bytes, and takes none.
-#[tokio::test]
-async fn those_who_stop_within_a_page_make_room_for_who_reads() {
-    use tokio::io::AsyncWriteExt as _;
+/// A gateway with an event of which a quarter of all room has four.
+async fn with_a_long_event() -> (Gateway, usize) {
     let gateway = Gateway::on_disk().start().await;
-    let mut ids = Vec::new();
     let body = format!("\"{}\"", "x".repeat(4 << 20));
-    for _ in 0..3 {
-        ids.push(gateway.post("open", &body).await.id());
-    }
-    let mut stopped = Vec::new();
-    // A quarter of all room is one address's.
-    for n in 0..40 {
-        let mut stream = gateway.connect().await;
-        let path = format!("/streams/open?offset={}&limit=1&n={n}", ids[n % 2]);
-        let request = format!("GET {path} HTTP/1.1\r\nHost: g\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        stopped.push(stream);
-    }
+    gateway.post("open", &body).await.id();
+    (gateway, body.len())
+}
+
+/// Reads it, however often that is put off.
+async fn reads_it(gateway: &Gateway, bytes: usize) {
     let reading = async {
         loop {
-            let path = format!("/streams/open?offset={}&limit=1&format=raw", ids[0]);
-            let page = gateway.get(&path, &[]).await;
+            let page = gateway.get("/streams/open?format=raw", &[]).await;
             if page.status == 200 {
                 return page;
             }
@@ -223,5 +217,77 @@ async fn those_who_stop_within_a_page_make_room_for_who_reads() {
         }
     };
     let page = timeout(WAIT_MAX, reading).await.expect("there is room");
-    assert_eq!(page.body.len(), body.len() + 2);
+    assert_eq!(page.body.len(), bytes + 2);
+}
+
+#[tokio::test]
+async fn those_who_stop_within_a_page_make_room_for_who_reads() {
+    use tokio::io::AsyncWriteExt as _;
+    let (gateway, bytes) = with_a_long_event().await;
+    let mut stopped = Vec::new();
+    for _ in 0..20 {
+        let mut stream = gateway.connect().await;
+        let request = b"GET /streams/open HTTP/1.1\r\nHost: g\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        stopped.push(stream);
+    }
+    reads_it(&gateway, bytes).await;
+}
+
+#[tokio::test]
+async fn so_do_those_of_one_http_2_connection() {
+    let (gateway, bytes) = with_a_long_event().await;
+    let stream = hyper_util::rt::TokioIo::new(gateway.connect().await);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let mut settings = hyper::client::conn::http2::Builder::new(executor);
+    let settings = settings.initial_stream_window_size(1);
+    let (mut client, connection) = settings.handshake(stream).await.unwrap();
+    #[expect(clippy::disallowed_methods, reason = "ends with the test")]
+    tokio::spawn(connection);
+    let mut stopped = Vec::new();
+    // As many as there is room for.
+    for _ in 0..3 {
+        let request = http::Request::get("http://gateway/streams/open");
+        let request = request.body(http_body_util::Empty::<bytes::Bytes>::new());
+        stopped.push(client.send_request(request.unwrap()).await.unwrap());
+    }
+    reads_it(&gateway, bytes).await;
+}
+
+#[tokio::test]
+async fn many_readers_of_the_same_pages_cause_one_read_of_each() {
+    const EVENTS: usize = 300;
+    let read = async |client: Client| {
+        let (mut offset, mut count) = ("-1".to_owned(), 0);
+        loop {
+            let path = format!("/streams/open?offset={offset}");
+            let page = client.get(&path, &[]).await;
+            count += page.json().as_array().unwrap().len();
+            page.header(OFFSET).unwrap().clone_into(&mut offset);
+            if page.header("stream-up-to-date").is_some() {
+                return count;
+            }
+        }
+    };
+    let metric = "hookrill_history_pages_read_total";
+    let mut folder = None;
+    let mut reads = Vec::new();
+    for readers in [0, 1, 50] {
+        let builder = match folder.take() {
+            None => Gateway::on_disk(),
+            Some(folder) => Gateway::in_folder(folder),
+        };
+        let gateway = builder.start().await;
+        if readers == 0 {
+            gateway.fill("open", EVENTS, 2_000).await;
+        }
+        let reading = (0..readers).map(|_| read(*gateway));
+        for count in futures_util::future::join_all(reading).await {
+            assert_eq!(count, EVENTS);
+        }
+        reads.push(gateway.metric(metric).await);
+        folder = gateway.stop().await;
+    }
+    assert!(reads[1] >= 5.0, "{reads:?}");
+    assert!(reads[2] <= reads[1] + 2.0, "{reads:?}");
 }

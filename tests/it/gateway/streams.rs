@@ -244,6 +244,11 @@ async fn head_says_where_the_stream_begins_and_ends_and_nothing_can_be_written()
     };
     let head = send("HEAD", "/streams/open").await;
     assert_eq!((head.status, head.body.len()), (200, 0));
+    assert_eq!(
+        head.header("content-length"),
+        None,
+        "no page has that length"
+    );
     assert_eq!(next(&head), next(&page(&gateway, "").await));
     assert_eq!(head.header("cache-control"), Some("no-store"));
     assert_eq!(head.header("content-type"), Some("application/json"));
