@@ -6,6 +6,7 @@
 mod dedup;
 mod error;
 mod headers;
+mod original;
 mod provisioned;
 mod refusal;
 mod route;
@@ -13,7 +14,6 @@ mod second_look;
 mod withheld;
 
 use std::{
-    borrow::Cow,
     net::IpAddr,
     sync::{
         Arc,
@@ -36,8 +36,8 @@ use crate::{
 use dedup::dedup_key;
 pub use dedup::{DedupBy, DedupRule};
 pub use error::IngestError;
-use headers::KeptHeaders;
 pub use headers::keeps_header;
+use original::kept_of;
 pub use provisioned::{ProvisionedSecretError, ProvisionedSecrets, StoreSecretError};
 pub use refusal::Refusal;
 pub use route::IngestRoute;
@@ -375,13 +375,7 @@ impl Ingest {
         let Destination { topic, route } = to;
         let rule = route.dedup();
         let dedup = rule.and_then(|rule| dedup_key(topic, route.topic(), &verified, rule));
-        let verifier = route.verifier();
-        let proof: &[_] = if route.keeps_proof() {
-            verifier.proof_headers()
-        } else {
-            &[]
-        };
-        let kept = KeptHeaders::of(verified.delivery(), proof);
+        let (headers, original) = kept_of(route, verified.delivery());
         let (delivery, facts) = verified.into_parts();
         let topic = match &facts.partition {
             // The start checked that any value makes a topic.
@@ -395,18 +389,14 @@ impl Ingest {
             event_type: facts.event_type.unwrap_or_else(|| "webhook".into()),
             content_type: headers::text(&delivery.headers, &CONTENT_TYPE),
             dedup_id: facts.dedup_id,
-            headers: kept.headers,
+            headers,
             original: Original {
-                method: method(&delivery.method),
-                target: target(&delivery.path_and_query).into(),
-                proof: kept.proof,
-                omitted: kept.omitted.into(),
-                headers_cut: kept.cut,
                 // The body of a GET is made of its query.
                 sent: match delivery.method {
                     Method::GET => Some(Bytes::new()),
                     _ => delivery.sent,
                 },
+                ..original
             },
             body: delivery.body,
             append_nonce: fastrand::u64(..),
@@ -474,22 +464,6 @@ struct Storing<'i> {
     topic: Topic,
     body_bytes: u64,
     respond: Option<Reply>,
-}
-
-/// The method as an event has it.
-fn method(method: &Method) -> Cow<'static, str> {
-    match *method {
-        Method::POST => Original::METHOD.into(),
-        ref other => Cow::Owned(other.as_str().to_owned()),
-    }
-}
-
-/// What stands behind the topic in a request's target: a slash, if any, and the query.
-fn target(path_and_query: &str) -> &str {
-    let path_end = path_and_query.find('?').unwrap_or(path_and_query.len());
-    let path = &path_and_query[..path_end];
-    let topic_end = path.strip_suffix('/').unwrap_or(path).len();
-    &path_and_query[topic_end..]
 }
 
 /// The methods of these routes, each once; where there are none, that of most.

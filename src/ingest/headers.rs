@@ -54,9 +54,15 @@ fn readable(value: &HeaderValue) -> Option<&str> {
 }
 
 impl KeptHeaders {
-    /// The headers of a delivery that was verified by `proof`; beyond the bounds, the
-    /// first of them.
-    pub(super) fn of(delivery: &Delivery, proof: &[HeaderName]) -> Self {
+    /// Names something else that is not kept: a header, or behind `?` a parameter of the
+    /// query.
+    pub(super) fn omit(&mut self, mark: &str, name: &str) {
+        self.cut |= !push_name(&mut self.omitted, mark, name);
+    }
+
+    /// The headers of a delivery; beyond the bounds, the first of them. Those that are
+    /// needed are kept whatever their names say.
+    pub(super) fn of(delivery: &Delivery, is_needed: impl Fn(&HeaderName) -> bool) -> Self {
         let mut sorted = Sorted::default();
         // They are about what was sent, and the event has what that was decoded to.
         let was_decoded = delivery.headers.contains_key(CONTENT_ENCODING);
@@ -67,12 +73,13 @@ impl KeptHeaders {
             if was_decoded && is_of_decoded || is_of_query {
                 continue;
             }
-            sorted.add(name, value, proof);
+            sorted.add(name, value, is_needed(name));
         }
         let lines = delivery.headers.get_all(CONTENT_ENCODING).into_iter();
         let codings: Vec<&str> = lines.filter_map(readable).collect();
         let codings = codings.join(", ");
         if delivery.sent.is_some() && was_decoded {
+            sorted.cut |= sorted.kept.len() == HEADERS_MAX;
             sorted.kept.truncate(HEADERS_MAX - 1);
             sorted.kept.push((CONTENT_ENCODING.as_str(), &codings));
         }
@@ -98,8 +105,7 @@ struct Sorted<'d> {
 }
 
 impl<'d> Sorted<'d> {
-    fn add(&mut self, name: &'d HeaderName, value: &'d HeaderValue, proof: &[HeaderName]) {
-        let is_proof = proof.contains(name);
+    fn add(&mut self, name: &'d HeaderName, value: &'d HeaderValue, is_needed: bool) {
         let name = name.as_str();
         let Some(value) = readable(value) else {
             return self.omit(name);
@@ -109,7 +115,7 @@ impl<'d> Sorted<'d> {
         if is_kept && fits {
             self.kept_bytes += value.len();
             self.kept.push((name, value));
-        } else if is_proof {
+        } else if is_needed {
             self.keep_as_proof(name, value);
         } else if is_kept {
             self.cut = true;
@@ -129,18 +135,23 @@ impl<'d> Sorted<'d> {
 
     /// Lines of one name follow each other.
     fn omit(&mut self, name: &str) {
-        if self.omitted.rsplit(',').next() == Some(name) {
-            return;
+        if self.omitted.rsplit(',').next() != Some(name) {
+            self.cut |= !push_name(&mut self.omitted, "", name);
         }
-        if self.omitted.len() + name.len() >= OMITTED_BYTES_MAX {
-            self.cut = true;
-            return;
-        }
-        if !self.omitted.is_empty() {
-            self.omitted.push(',');
-        }
-        self.omitted.push_str(name);
     }
+}
+
+/// Adds a name to a list, behind what marks its kind; returns whether there was room.
+fn push_name(names: &mut String, mark: &str, name: &str) -> bool {
+    if names.len() + mark.len() + name.len() >= OMITTED_BYTES_MAX || name.contains(',') {
+        return false;
+    }
+    if !names.is_empty() {
+        names.push(',');
+    }
+    names.push_str(mark);
+    names.push_str(name);
+    true
 }
 
 /// Whether a header's name, in lower case, says that its value may be a secret,
@@ -196,7 +207,7 @@ mod tests {
         let at = hookrill_core::Timestamp::default();
         let delivery = Delivery::new(Method::POST, "/ingest/a", headers, "", at);
         let proof: Vec<_> = proof.iter().copied().map(HeaderName::from_static).collect();
-        KeptHeaders::of(&delivery, &proof)
+        KeptHeaders::of(&delivery, |name| proof.contains(name))
     }
 
     fn lines(list: &HeaderList) -> Vec<(&str, &str)> {

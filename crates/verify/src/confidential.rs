@@ -200,6 +200,27 @@ impl Confidential {
         self.without_parameters(path_and_query)
     }
 
+    /// A request target without the confidential parameters of its query, and the names of
+    /// those, as they are written.
+    #[must_use]
+    pub fn open_target<'t>(&self, target: &'t str) -> (Cow<'t, str>, Vec<&'t str>) {
+        let Some((path, query)) = target.split_once('?') else {
+            return (target.into(), Vec::new());
+        };
+        let name_of = |pair: &'t str| pair.split('=').next().unwrap_or_default();
+        let (cut, left): (Vec<_>, Vec<_>) = query
+            .split('&')
+            .partition(|pair| self.is_confidential_parameter(name_of(pair)));
+        if cut.is_empty() {
+            return (target.into(), Vec::new());
+        }
+        let open = match &*left {
+            [] => path.to_owned(),
+            left => format!("{path}?{}", left.join("&")),
+        };
+        (open.into(), cut.into_iter().map(name_of).collect())
+    }
+
     /// A text in which the values of confidential parameters are cut, in whatever URLs are
     /// in it.
     fn without_parameters(&self, text: &str) -> String {

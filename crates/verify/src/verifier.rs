@@ -18,7 +18,7 @@ use crate::{
     delivery::{Delivery, Facts, Outcome, Refused, Verified},
     error::{SchemeError, VerifyError},
     limits::UNVERIFIED_BODY_BYTES_MAX,
-    scheme::{Scheme, Source},
+    scheme::{MessagePart, Scheme, Source},
     settings::Settings,
     trace::Trace,
 };
@@ -182,12 +182,46 @@ impl Verifier {
     }
 
     /// The headers by which a delivery is verified, so that whoever gets them with its
-    /// body can verify it as well: those of signature, time and id, and others that are
+    /// body can verify it as well: those of signature and time, and others that are
     /// signed. In lower case; none where a shared secret is sent along, or nothing is
     /// verified.
     #[must_use]
     pub fn proof_headers(&self) -> &[HeaderName] {
         &self.compiled.proof_headers
+    }
+
+    /// The headers from which a delivery's id and its type may be taken.
+    #[must_use]
+    pub fn fact_headers(&self) -> &[HeaderName] {
+        &self.compiled.fact_headers
+    }
+
+    /// The header whose token verified a delivery, which no longer has it; of several
+    /// names that mean the same, the preferred one.
+    #[must_use]
+    pub fn token_header(&self) -> Option<&HeaderName> {
+        match &self.compiled.check {
+            Check::Token(check) => check.header(),
+            Check::Signature(_) | Check::None => None,
+        }
+    }
+
+    /// The parameter of the query whose token verified a delivery, which no longer has it.
+    #[must_use]
+    pub fn token_parameter(&self) -> Option<&str> {
+        match &self.compiled.check {
+            Check::Token(check) => check.parameter(),
+            Check::Signature(_) | Check::None => None,
+        }
+    }
+
+    /// Whether the request target is signed.
+    #[must_use]
+    pub fn signs_target(&self) -> bool {
+        match &self.compiled.check {
+            Check::Signature(check) => check.message.iter().any(MessagePart::needs_public_url),
+            Check::Token(_) | Check::None => false,
+        }
     }
 
     /// By which methods events come.

@@ -26,6 +26,10 @@ preset = "github"
 secrets = ["It's a Secret to Everybody"]
 keep_proof = false
 
+[topics.gitlab]
+preset = "gitlab"
+secrets = ["s3cr3t-w0rd-that-is-l0ng"]
+
 [topics.word]
 access = "public"
 scheme = { kind = "token", token = { query = "key" } }
@@ -267,10 +271,37 @@ async fn what_a_section_does_not_keep_and_what_is_a_secret_is_named_alone() {
         let of_word = again.json();
         assert!(!again.text().contains("s3cr3t"), "{of_word}");
         assert_eq!(of_word["method"], method);
+        assert_eq!(of_word["omitted"], json!(["?key"]));
         let target = of_word["target"].as_str().unwrap();
         assert!(target.contains("a=1") && target.contains("b=2"), "{target}");
         assert_eq!(body_of(&of_word), body.as_bytes());
     }
+}
+
+#[tokio::test]
+async fn an_id_is_kept_whatever_its_header_is_called_and_a_token_that_is_sent_is_not() {
+    let gateway = gateway(Gateway::in_memory()).await;
+    let headers = [
+        ("X-Gitlab-Token", "s3cr3t-w0rd-that-is-l0ng"),
+        ("Idempotency-Key", "id-77"),
+        ("X-Gitlab-Event", "Push Hook"),
+    ];
+    let path = "gitlab?a=1&token=hush&api_key=hush&b=2";
+    let sent = gateway.post_with(path, &headers, b"{}").await;
+    assert_eq!(sent.status, 200, "{}", sent.text());
+    let token = token(&["*"], true, true);
+    let path = format!("/deliveries/{}?token={token}", sent.id());
+    let shown = gateway.get(&path, &[]).await;
+    let delivery = shown.json();
+    assert_eq!(header(&delivery, "idempotency-key"), Some("id-77"));
+    assert_eq!(delivery["target"], "?a=1&b=2");
+    let omitted = json!(["x-gitlab-token", "?token", "?api_key"]);
+    assert_eq!(delivery["omitted"], omitted);
+    assert!(!shown.text().contains("hush") && !shown.text().contains("s3cr3t"));
+    // Subscribers are not shown it for that.
+    let events = format!("/events/gitlab?since=earliest&format=cloudevents&token={token}");
+    let mut stream = gateway.subscriber(&events).await;
+    assert!(!stream.events(1).await[0].data.contains("id-77"));
 }
 
 #[tokio::test]

@@ -57,6 +57,23 @@ impl TokenCheck {
         &self.location
     }
 
+    /// The header that has the token; of several names, the preferred one.
+    pub(crate) fn header(&self) -> Option<&HeaderName> {
+        match &self.location {
+            TokenLocation::Header { names, .. } => Some(names.first()),
+            TokenLocation::Bearer | TokenLocation::Basic => Some(&AUTHORIZATION),
+            TokenLocation::Query(_) | TokenLocation::Json(_) => None,
+        }
+    }
+
+    /// The parameter of the query that has the token.
+    pub(crate) fn parameter(&self) -> Option<&str> {
+        match &self.location {
+            TokenLocation::Query(name) => Some(name),
+            _ => None,
+        }
+    }
+
     /// The secret that is sent.
     pub(crate) fn first_secret(&self) -> &Secret {
         &self.secrets[0]

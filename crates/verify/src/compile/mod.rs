@@ -35,6 +35,8 @@ pub(crate) struct CompiledScheme {
     pub(crate) facts: FactSources,
     /// See [`Verifier::proof_headers`](crate::Verifier::proof_headers).
     pub(crate) proof_headers: Box<[HeaderName]>,
+    /// See [`Verifier::fact_headers`](crate::Verifier::fact_headers).
+    pub(crate) fact_headers: Box<[HeaderName]>,
 }
 
 /// Checks a scheme and its settings, and compiles them.
@@ -46,7 +48,11 @@ pub(crate) fn compile(scheme: Scheme, settings: Settings) -> Result<CompiledSche
     refuse_inapplicable(&scheme)?;
     let mut handshakes = handshake::compile(&scheme, &settings)?;
     partition::check(&scheme, settings.partition.as_ref())?;
-    let dedup_id = scheme.dedup_id.clone();
+    let facts_in_headers = scheme.dedup_id.iter().chain(&scheme.event_type);
+    let fact_headers = header_names(facts_in_headers.filter_map(|source| match source {
+        Source::Header(names) => Some(names),
+        _ => None,
+    }));
     let facts = FactSources {
         event_type: fact_sources(&scheme, &scheme.event_type),
         dedup_id: fact_sources(&scheme, &scheme.dedup_id),
@@ -70,7 +76,7 @@ pub(crate) fn compile(scheme: Scheme, settings: Settings) -> Result<CompiledSche
         SchemeKind::None => return Err(SchemeError::SecretUseless),
     };
     let proof_headers = match &check {
-        Check::Signature(signature) => proof_headers(signature, &dedup_id),
+        Check::Signature(signature) => header_names(signature.header_names()),
         Check::Token(_) | Check::None => Box::default(),
     };
     Ok(CompiledScheme {
@@ -80,21 +86,14 @@ pub(crate) fn compile(scheme: Scheme, settings: Settings) -> Result<CompiledSche
         handshakes,
         facts,
         proof_headers,
+        fact_headers,
     })
 }
 
-/// The headers by which a delivery is verified, and that of its id.
-fn proof_headers(signature: &SignatureCheck, dedup_id: &[Source]) -> Box<[HeaderName]> {
-    let id = dedup_id.iter().filter_map(|source| match source {
-        Source::Header(names) => Some(names),
-        _ => None,
-    });
+/// All of these names, each once.
+fn header_names<'n>(names: impl Iterator<Item = &'n HeaderNames>) -> Box<[HeaderName]> {
     let mut all = Vec::new();
-    for name in signature
-        .header_names()
-        .chain(id)
-        .flat_map(HeaderNames::iter)
-    {
+    for name in names.flat_map(HeaderNames::iter) {
         if !all.contains(name) {
             all.push(name.clone());
         }
