@@ -167,7 +167,8 @@ fn reasons(source: &str) -> impl Iterator<Item = &str> {
     let arms = functions.flat_map(|text| text.split("\n    }\n").next().unwrap().lines());
     let literals = arms.filter_map(|arm| arm.split_once("=> \"")?.1.strip_suffix("\","));
     // Of a subscription, not of a delivery.
-    literals.filter(|reason| *reason != "subscribers_per_address_max")
+    let of_subscriptions = ["subscribers_per_address_max", "pages_per_address"];
+    literals.filter(move |reason| !of_subscriptions.contains(reason))
 }
 
 fn page() -> String {
