@@ -15,12 +15,15 @@ use tokio::task::spawn_blocking;
 use super::{Gateway, limits::Address, request_log::Caller};
 use crate::{
     ingest::{Accepted, Refusal},
+    rate::Rate,
     recent::{AttemptKind, AttemptSummary, KeptAttempt, KeptRequest, content_hash},
     telemetry::with_causes,
 };
 
 /// How much is kept of what stands in a topic's place, in bytes: more than a topic has.
 const TOPIC_BYTES_MAX: usize = 256;
+/// How many bodies are hashed that are not kept whole: so many at once, then one a second.
+const DIGESTS: Rate = Rate::each_second_after(16);
 /// How much of an error's text, in bytes.
 const ERROR_BYTES_MAX: usize = 512;
 
@@ -162,7 +165,7 @@ impl Gateway {
     }
 
     /// Hashes a body that is not kept whole, when nobody waits for it; none where another
-    /// is being hashed, or a flood of long ones would keep the processors busy.
+    /// is being hashed or many were, or a flood of long ones would keep the processors busy.
     fn hash_whole(&self, attempt: Arc<KeptAttempt>, body: bytes::Bytes) {
         if attempt.body_sha256.get().is_some() {
             return;
@@ -170,6 +173,9 @@ impl Gateway {
         let Ok(permit) = Arc::clone(&self.digest_permit).try_acquire_owned() else {
             return;
         };
+        if self.digests.take(DIGESTS, self.clock.monotonic()).is_err() {
+            return;
+        }
         // One that is not done because the process ends is not missed.
         drop(spawn_blocking(move || {
             _ = attempt.body_sha256.set(Sha256::digest(&body).into());

@@ -63,6 +63,7 @@ use crate::{
     access::Access,
     identity::{KeySets, Revocations},
     ingest::Ingest,
+    rate::Bucket,
     recent::Recent,
     subscribe::Streams,
     telemetry::{Route, Telemetry},
@@ -169,6 +170,8 @@ pub struct Gateway {
     recent: Recent,
     /// Held while a long body is hashed that was refused.
     digest_permit: Arc<Semaphore>,
+    /// How many of them were.
+    digests: Bucket,
     /// Held while a refused delivery is explained.
     explain_permit: Arc<Semaphore>,
     /// Held while deliveries are listed, and while they are listed as they come.
@@ -206,6 +209,7 @@ impl Gateway {
             log_budget: log_budget::LogBudget::default(),
             recent: Recent::new(settings.refused_max, telemetry.refused_dropped.clone()),
             digest_permit: Arc::new(Semaphore::new(1)),
+            digests: Bucket::default(),
             explain_permit: Arc::new(Semaphore::new(1)),
             list_permits: Semaphore::new(LISTS_MAX),
             live_permits: Arc::new(Semaphore::new(LIVE_MAX)),
