@@ -286,8 +286,8 @@ async fn an_id_is_kept_whatever_its_header_is_called_and_a_token_that_is_sent_is
         ("Idempotency-Key", "id-77"),
         ("X-Gitlab-Event", "Push Hook"),
     ];
-    let path = "gitlab?a=1&token=hush&api_key=hush&b=2";
-    let sent = gateway.post_with(path, &headers, b"{}").await;
+    let target = "gitlab?a=1&token=hush&api_key=hush&b=2";
+    let sent = gateway.post_with(target, &headers, b"{}").await;
     assert_eq!(sent.status, 200, "{}", sent.text());
     let token = token(&["*"], true, true);
     let path = format!("/deliveries/{}?token={token}", sent.id());
