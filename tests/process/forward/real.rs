@@ -16,6 +16,7 @@ fn config() -> String {
          [topics.stripe]\npreset = \"stripe\"\nsecrets = [\"whsec_stripe\"]\n\
          [topics.unkept]\npreset = \"github\"\nsecrets = [\"{GITHUB_SECRET}\"]\n\
          keep_proof = false\n\
+         [topics.lab]\npreset = \"gitlab\"\nsecrets = [\"hunter2hunter2\"]\n\
          [topics.gitlab]\npreset = \"gitlab\"\nsecrets = [\"hunter2hunter2\"]\n"
     )
 }
@@ -130,21 +131,25 @@ fn a_signature_is_made_again_with_the_secret_of_the_configuration_here() {
             .success()
     );
     verify(&app.next(), "github", GITHUB_SECRET, Timestamp::default());
-    // Whoever has no secret is told that the word is left out.
+    // Whoever has no secret is told that the word is left out: by the name of the topic, and
+    // by that of the header, which the gateway has not forgotten.
+    send("lab");
     let elsewhere = self::folder();
-    let token = ["token", "--topic", "gitlab", "--deliveries"];
-    let token = command(folder.path(), &token).output().unwrap();
-    let token = String::from_utf8(token.stdout).unwrap();
-    let forward = ["forward", "gitlab", &port, "--last", "1", "--no-follow"];
-    let mut forward = command(elsewhere.path(), &forward);
-    forward.args(["--url", &address, "--token", token.trim()]);
-    let output = forward.output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        said.contains("sends a token, which no gateway keeps"),
-        "{said}"
-    );
-    assert_eq!(app.next().header("x-gitlab-token"), None);
+    for topic in ["gitlab", "lab"] {
+        let arguments = ["token", "--topic", topic, "--deliveries"];
+        let minted = command(folder.path(), &arguments).output().unwrap();
+        let token = String::from_utf8(minted.stdout).unwrap();
+        let mut without = command(
+            elsewhere.path(),
+            &["forward", topic, &port, "--last", "1", "--no-follow"],
+        );
+        without.args(["--url", &address, "--token", token.trim()]);
+        let output = without.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let words = "sends a token, which no gateway keeps, so it is left out: --preset gitlab";
+        assert!(said.contains(words), "{topic}: no {words:?} in {said}");
+        assert_eq!(app.next().header("x-gitlab-token"), None);
+    }
 }
 
 #[test]
@@ -176,28 +181,35 @@ fn what_retention_took_while_the_program_was_down_is_told() {
     let gateway = Process::start(folder.path(), &format!("{}{journal}", config()));
     let address = hookrill_testing::free_address();
     let target = address.to_string();
-    let mut command = command(folder.path(), &["forward", "a", &target]);
-    let forward = Forward::of(folder.path(), &mut command);
+    let mut forward = command(folder.path(), &["forward", "a", &target]);
+    let forward = Forward::of(folder.path(), &mut forward);
     forward.wait_until_it_says("Ready:");
-    // More than the sockets in between hold, and much more than is retained.
-    let body = "x".repeat(100_000);
-    let mut connection = gateway.connection();
-    for number in 1..=200 {
-        let number = number.to_string();
-        let posted = connection
-            .post("/ingest/a", &[("X-Number", &number)], &body)
-            .unwrap();
-        assert_eq!(posted.status, 200);
-    }
+    let post = |to: &Process, number: usize| {
+        let headers = [("X-Number", &*number.to_string())];
+        let body = "x".repeat(100_000);
+        let posted = to.connection().post("/ingest/a", &headers, &body).unwrap();
+        let answer: Value = serde_json::from_slice(&posted.body).unwrap();
+        answer["id"].as_str().unwrap().to_owned()
+    };
+    post(&gateway, 1);
     assert_eq!(forward.next()["outcome"], "waiting");
-    // Its stream ends with the gateway, and what it had not read is gone.
-    let _gateway = gateway.restart();
+    // Its stream ends with the gateway, and it reads no other while its program is down.
+    let gateway = gateway.restart();
+    let token = command_of_token(folder.path());
+    let second = post(&gateway, 2);
+    let path = format!("/deliveries/{second}?token={token}");
+    let mut last = 2;
+    while gateway.connection().get(&path).unwrap().status != 410 {
+        last += 1;
+        assert!(last < 10_000, "retention takes nothing");
+        post(&gateway, last);
+    }
     let app = FakeApp::at(address, |stream, _| {
         app::answer(stream, "200 OK", "Content-Length: 0", "");
     });
     let mut numbers = Vec::new();
     let mut gap_at = None;
-    while numbers.last() != Some(&200) {
+    while numbers.last() != Some(&last) {
         let line = forward.next();
         if line["gap"]["reason"] == "retention" {
             gap_at = Some(numbers.len());
@@ -215,4 +227,10 @@ fn what_retention_took_while_the_program_was_down_is_told() {
             "{numbers:?}, a gap at {gap_at}"
         );
     }
+}
+
+fn command_of_token(folder: &Path) -> String {
+    let token = ["token", "--topic", "a", "--deliveries"];
+    let token = command(folder, &token).output().unwrap();
+    String::from_utf8(token.stdout).unwrap().trim().to_owned()
 }
