@@ -34,12 +34,15 @@ async fn encrypted_gateway() -> (String, CertificateDer<'static>) {
     spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            // Whoever does not trust it goes away.
-            if let Ok(mut stream) = acceptor.accept(stream).await {
-                let answer = [STREAM, "id: e-1\ndata: x\n\n"].concat();
-                stream.write_all(answer.as_bytes()).await.unwrap();
-                std::future::pending::<()>().await;
-            }
+            let handshake = acceptor.accept(stream);
+            spawn(async move {
+                // Whoever does not trust it goes away.
+                if let Ok(mut stream) = handshake.await {
+                    let answer = [STREAM, "id: e-1\ndata: x\n\n"].concat();
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                    std::future::pending::<()>().await;
+                }
+            });
         }
     });
     (format!("https://localhost:{port}"), certificate)
