@@ -353,7 +353,7 @@ impl Gateway {
         let here = self.place(page.next, page.is_last, asked);
         let mut response = answer::at(&here, asked, &request.uri);
         if asked.has_offset {
-            let tag = answer::etag(page, grant.is_full(), asked.format);
+            let tag = answer::etag(page, grant.is_full(), asked);
             response = answer::kept(response, self.caching(asked, grant, page), &tag);
             if answer::has_it(&request.headers, &tag) {
                 return Ok(answer::empty(response, StatusCode::NOT_MODIFIED));

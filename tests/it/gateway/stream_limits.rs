@@ -63,6 +63,9 @@ async fn a_tag_is_found_again_until_anything_changes() {
     ] {
         assert_eq!(asked(&gateway, other, tag).await.status, 200, "{other}");
     }
+    let as_lines = [("Accept", "application/x-ndjson"), ("If-None-Match", tag)];
+    let lines = gateway.get("/streams/open?format=raw", &as_lines).await;
+    assert_eq!(lines.status, 200, "the same events in another form");
     const OPEN: &str = "[topics.open]\naccess = \"public\"";
     let hidden = format!("{OPEN}\nhide = [\"/card\"]");
     gateway.reload(&[(OPEN, &hidden)]).unwrap();
