@@ -46,7 +46,7 @@ pub(super) async fn body(
     request: Request,
 ) -> Response {
     let shown = gateway.delivery_response(&cursor, request, |cursor, frame, full| {
-        let body = frame.delivered_body(full)?.to_vec();
+        let body = frame.delivered_body(full)?;
         let disposition = format!("attachment; filename=\"{cursor}\"");
         let disposition = HeaderValue::from_str(&disposition)
             .unwrap_or_else(|_| HeaderValue::from_static("attachment"));
@@ -112,7 +112,8 @@ impl Gateway {
         shown.map_err(|why| DeliveryError::Withheld(why).into())
     }
 
-    async fn delivery_frame(&self, at: Cursor) -> Result<Frame, DeliveryError> {
+    /// The event at this place.
+    pub(super) async fn delivery_frame(&self, at: Cursor) -> Result<Frame, DeliveryError> {
         let found = self.streams.event_at(at).await.map_err(|error| {
             let error = with_causes(&error).to_string();
             tracing::error!(error, "a delivery cannot be read");
@@ -122,6 +123,7 @@ impl Gateway {
             EventLookup::Found(frame) => Ok(frame),
             EventLookup::Deleted { behind } => Err(DeliveryError::Deleted { asked: at, behind }),
             EventLookup::Damaged => Err(DeliveryError::Damaged(at)),
+            EventLookup::AnotherJournal => Err(DeliveryError::AnotherJournal(at)),
             EventLookup::Unknown => Err(DeliveryError::Unknown(at)),
         }
     }

@@ -10,6 +10,8 @@ pub(super) enum DeliveryError {
     NoCursor,
     /// There is none at this place, or none for this token.
     Unknown(Cursor),
+    /// It is an id of another journal.
+    AnotherJournal(Cursor),
     /// It is deleted; what is left comes behind this place.
     Deleted { asked: Cursor, behind: Cursor },
     /// It can't be read any more.

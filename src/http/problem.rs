@@ -296,6 +296,10 @@ impl From<DeliveryError> for ProblemDetails {
                 let why = format!("there is no delivery {cursor}, or none that the token shows");
                 Self::new(StatusCode::NOT_FOUND, why)
             }
+            DeliveryError::AnotherJournal(cursor) => {
+                let why = format!("{cursor} is the id of an event in another journal");
+                Self::new(StatusCode::NOT_FOUND, why)
+            }
             DeliveryError::Deleted { asked, behind } => gone(format!(
                 "{asked} is deleted, as journal.retain_age and retain_bytes say; what is left \
                  comes behind {behind}"

@@ -17,7 +17,9 @@ pub enum EventLookup {
     },
     /// An event that can't be read.
     Damaged,
-    /// Nothing: no event has had this place, or it is a place of another journal.
+    /// Nothing: it is a place of another journal.
+    AnotherJournal,
+    /// Nothing: no event has had this place.
     Unknown,
 }
 
@@ -28,8 +30,10 @@ impl Streams {
     ///
     /// [`ReadError`] where the journal can't be read now.
     pub async fn event_at(&self, at: Cursor) -> Result<EventLookup, ReadError> {
-        let before = at.sequence.0.checked_sub(1).map(Sequence);
-        let (Some(before), true) = (before, at.epoch == self.epoch()) else {
+        if at.epoch != self.epoch() {
+            return Ok(EventLookup::AnotherJournal);
+        }
+        let Some(before) = at.sequence.0.checked_sub(1).map(Sequence) else {
             return Ok(EventLookup::Unknown);
         };
         if at.sequence > self.journal.head() {

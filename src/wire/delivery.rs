@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use data_encoding::BASE64;
 use hookrill_core::{Draft, Event};
 use percent_encoding::percent_decode_str;
@@ -45,7 +46,7 @@ pub(super) fn delivery(event: &Event, encoder: &Encoder) -> String {
 }
 
 /// The body as it was sent.
-pub(super) fn body(draft: &Draft) -> &[u8] {
+pub(super) fn body(draft: &Draft) -> &Bytes {
     draft.original.sent.as_ref().unwrap_or(&draft.body)
 }
 
@@ -151,7 +152,6 @@ fn with_member(mut object: String, name: &str, json: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use hookrill_core::{HeaderList, Original, Proof, Sequence, Timestamp, TopicMap};
 
     use super::*;

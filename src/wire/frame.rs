@@ -121,9 +121,15 @@ impl Frame {
     /// # Errors
     ///
     /// As [`Frame::delivery`].
-    pub fn delivered_body(&self, full: bool) -> Result<&[u8], Withheld> {
+    pub fn delivered_body(&self, full: bool) -> Result<Bytes, Withheld> {
         self.check_shown(full)?;
-        Ok(delivery::body(&self.event().draft))
+        Ok(self.body_as_sent())
+    }
+
+    /// The same, for a caller that knows to whom it may be shown.
+    #[must_use]
+    pub fn body_as_sent(&self) -> Bytes {
+        delivery::body(&self.event().draft).clone()
     }
 
     /// Refuses to show a delivery of which parts are hidden: without them it has another

@@ -70,8 +70,11 @@ impl DeliveryId {
                 .strip_prefix(shown::letter(kind))
                 .and_then(|rest| rest.strip_prefix('-'));
             // An epoch may have one letter; a journal that is made here has eight.
-            let digits = digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
-            if let Some(Ok(number)) = digits.map(str::parse) {
+            let number = digits.and_then(|digits| digits.parse::<u64>().ok());
+            // Written in one way alone.
+            if let Some(number) = number
+                && digits == Some(&*number.to_string())
+            {
                 return Ok(Self::Recent(kind, number));
             }
         }

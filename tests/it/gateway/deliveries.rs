@@ -169,7 +169,7 @@ async fn what_is_not_there_says_why() {
         ("-1", 400, "looks like"),
         (&*format!("{epoch}-0"), 404, "there is no delivery"),
         (&*format!("{epoch}-999999"), 404, "there is no delivery"),
-        ("another00-1", 404, "there is no delivery"),
+        ("another00-1", 404, "in another journal"),
         (&first, 410, "is deleted"),
     ] {
         let path = format!("/deliveries/{id}?token={token}");

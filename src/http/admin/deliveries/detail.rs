@@ -10,7 +10,7 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use hookrill_core::{Cursor, Event, Selection, Sequence, Topic, Topics};
+use hookrill_core::{Topic, Topics};
 use http::{HeaderMap, HeaderName, header};
 
 use super::{
@@ -77,10 +77,11 @@ impl Gateway {
                 Ok(page)
             }
             DeliveryId::Stored(cursor) => {
-                let event = self.event_at(cursor).await?;
-                let mut page = event_row(self, cursor.epoch, &event);
+                let frame = self.delivery_frame(cursor).await?;
+                let event = frame.event();
+                let mut page = event_row(self, cursor.epoch, event);
                 match self.check_second_token(headers, &event.draft.topic) {
-                    Ok(()) => page["request"] = event_request(&event),
+                    Ok(()) => page["request"] = event_request(event),
                     Err(problem) => {
                         page["request"] = serde_json::Value::Null;
                         page["withheld"] = problem.detail().into();
@@ -107,9 +108,9 @@ impl Gateway {
                 Ok(body.into_owned().into())
             }
             DeliveryId::Stored(cursor) => {
-                let event = self.event_at(cursor).await?;
-                self.check_second_token(headers, &event.draft.topic)?;
-                Ok(event.draft.body.clone())
+                let frame = self.delivery_frame(cursor).await?;
+                self.check_second_token(headers, &frame.event().draft.topic)?;
+                Ok(frame.body_as_sent())
             }
         }
     }
@@ -133,30 +134,6 @@ impl Gateway {
                 )
             }
         })
-    }
-
-    async fn event_at(&self, cursor: Cursor) -> Result<Arc<Event>, ProblemDetails> {
-        let journal = self.ingest.journal();
-        if cursor.epoch != journal.epoch() {
-            return Err(ProblemDetails::no_such_delivery(
-                "it is an id of another journal",
-            ));
-        }
-        let before = cursor.sequence.next();
-        let read = journal.read_back(&Selection::all(), before, 1, 1).await;
-        let found = read.map_err(|error| ProblemDetails::journal_unreadable(&error))?;
-        let found = found.events.into_iter().next();
-        if let Some(event) = found.filter(|event| event.sequence == cursor.sequence) {
-            return Ok(event);
-        }
-        if cursor.sequence > Sequence::ZERO && cursor.sequence <= journal.floor() {
-            return Err(ProblemDetails::delivery_gone(
-                "it was deleted, by journal.retain_age or journal.retain_bytes",
-            ));
-        }
-        Err(ProblemDetails::no_such_delivery(
-            "there is no event with this id",
-        ))
     }
 
     /// Whether the second token shows headers and bodies of this topic.

@@ -236,8 +236,12 @@ pub(super) fn event_request(event: &Event) -> Value {
         .iter()
         .map(|(name, value)| json!([name, printable(value, TEXT_CHARS_MAX)]))
         .collect();
+    let original = &draft.original;
     json!({
+        "method": &*original.method,
+        "target": printable(&original.target, TEXT_CHARS_MAX),
         "headers": headers,
+        "headers_cut": original.headers_cut,
         "body": {
             "bytes": draft.body.len(),
             "base64": BASE64.encode(body),
