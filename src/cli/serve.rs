@@ -252,6 +252,10 @@ Watch, in another terminal or in a browser (the token is valid for a day):
 Send an event:
 
   {variables}{program} send hello '{{\"text\":\"Hello, world\"}}'{gateway}
+
+Bring events to a program of your own, here one that listens on port 3000:
+
+  {variables}{program} forward hello 3000{gateway}
 "
     )
 }

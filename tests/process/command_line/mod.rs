@@ -229,6 +229,8 @@ fn the_printed_commands_send_an_event_and_show_it() {
     );
     let send = format!(r#"hookrill send hello '{{"text":"Hello, world"}}' --url {url}"#);
     assert!(said.contains(&send), "{said}");
+    let forward = format!("hookrill forward hello 3000 --url {url}");
+    assert!(said.contains(&forward), "{said}");
     // Nobody is there any more.
     let unhealthy = run(folder, &["health", "--url", &url]).has_status(1);
     assert!(unhealthy.stderr.starts_with("hookrill: "), "{unhealthy:?}");
