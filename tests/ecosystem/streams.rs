@@ -57,6 +57,8 @@ fn the_reading_half_of_the_protocol_s_own_tests_passes() {
     let ran = Command::new("node")
         .arg(vitest)
         .args(["run", "--reporter=json", "-t", &groups])
+        // The suite waits two seconds for some answers, and five for a case.
+        .args(["--testTimeout=60000", "--hookTimeout=60000", "--retry=3"])
         .arg(format!("--outputFile={}", report.display()))
         .current_dir(suite)
         .env("HOOKRILL_URL", gateway.url())
