@@ -37,9 +37,9 @@ async fn encrypted_gateway() -> (String, CertificateDer<'static>) {
             let handshake = acceptor.accept(stream);
             spawn(async move {
                 // Whoever does not trust it goes away.
-                if let Ok(mut stream) = handshake.await {
+                if let Ok(mut encrypted) = handshake.await {
                     let answer = [STREAM, "id: e-1\ndata: x\n\n"].concat();
-                    stream.write_all(answer.as_bytes()).await.unwrap();
+                    encrypted.write_all(answer.as_bytes()).await.unwrap();
                     std::future::pending::<()>().await;
                 }
             });
